@@ -1,0 +1,45 @@
+"""The machinery: how operations run on a machine. `get_backend` picks one by name."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generator, array_module
+from minigan.errors import BackendError, nearest_name
+
+BACKENDS = ("textbook", "numpy", "cupy")
+
+__all__ = ["BACKENDS", "Array", "Backend", "ConvGeometry", "Formula", "Generator", "array_module", "get_backend"]
+
+
+@cache
+def _make(name: str) -> Backend:
+    # Imported where used: CuPy is an extra, and `import minigan` stays light.
+    if name == "cupy":
+        from minigan.backends.cupy import CupyBackend
+
+        return CupyBackend()
+    if name == "numpy":
+        from minigan.backends.numpy import NumpyBackend
+
+        return NumpyBackend()
+    return Backend()
+
+
+def get_backend(name: str | Backend = "auto") -> Backend:
+    """The backend of that name, one instance each.
+
+    "textbook": the shortest form of every operation on NumPy; "numpy": the fast CPU backend; "cupy": CUDA through CuPy;
+    "auto": cupy if a GPU answers, else numpy. Raises BackendError for an unknown name, and for one that cannot run
+    here: it says what is missing and what to install, and never falls back by itself.
+    """
+    if isinstance(name, Backend):
+        return name
+    if name == "auto":
+        try:
+            return _make("cupy")
+        except BackendError:
+            return _make("numpy")
+    if name not in BACKENDS:
+        raise BackendError(f"unknown backend {name!r}: {nearest_name(name, (*BACKENDS, 'auto'))}")
+    return _make(name)

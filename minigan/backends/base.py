@@ -1,0 +1,231 @@
+"""The textbook backend: every operation in its shortest honest form, on any NumPy-like module `xp`.
+
+It is three things at once: the oracle that the fast backends are tested against, the baseline of every benchmark, and a
+backend that one may choose. `numpy` and `cupy` override what is worth overriding and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minigan.errors import BackendError, ShapeError
+
+Array = Any  # a numpy.ndarray or a cupy.ndarray
+Formula = Callable[..., Any]  # formula(xp, *arrays, **constants) -> array, or tuple of arrays
+Seed = int | Sequence[int]
+Pair = tuple[int, int]
+
+
+def array_module(x: Array) -> ModuleType:
+    """The module whose functions work on x: numpy for host arrays, cupy for device arrays."""
+    if hasattr(x, "__array_namespace__"):
+        return x.__array_namespace__()
+    root = type(x).__module__.partition(".")[0]
+    if root == "cupy":  # CuPy 14 has no __array_namespace__
+        return sys.modules["cupy"]
+    raise ShapeError(f"need an array of NumPy or CuPy, got {type(x).__name__}: convert it with backend.asarray(x)")
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """How a convolution maps an image (H, W) to a map (OH, OW); each pair is (height, width).
+
+    Map position o reads the image at o·stride − padding + k·dilation for k = 0 … kernel − 1; outside the image it reads 0.
+    The transposed convolution is the same geometry walked from the map to the image.
+    """
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    image: Pair
+    map: Pair
+
+    @property
+    def padded(self) -> Pair:
+        """Height and width of the image with its zero border."""
+        return self.image[0] + 2 * self.padding[0], self.image[1] + 2 * self.padding[1]
+
+
+class Generator:
+    """A seeded stream of random numbers; `state` is plain JSON, and setting it continues the stream exactly there."""
+
+    def __init__(self, seed: Seed) -> None:
+        self._rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
+
+    def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Independent draws from N(0, 1)."""
+        return self._rng.standard_normal(shape, dtype=dtype)
+
+    def uniform(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Independent draws from U[0, 1)."""
+        return self._rng.random(shape, dtype=dtype)
+
+    @property
+    def state(self) -> Any:
+        return self._rng.bit_generator.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._rng.bit_generator.state = state
+
+
+class Backend:
+    """Every operation that layers, losses, optimisers and the game need, in textbook form on the module `xp`.
+
+    Shapes: images (N, H, W, C), maps (N, OH, OW, F), convolution weights (KH, KW, C, F).
+    """
+
+    name = "textbook"
+
+    def __init__(self, xp: ModuleType = np) -> None:
+        self.xp = xp
+
+    # -- arrays in and out ---------------------------------------------------------------------------------------------
+
+    def asarray(self, host: Any, dtype: Any = None) -> Array:
+        """The one way in: a host array (or nested list) as an array of this backend."""
+        return self.xp.asarray(host, dtype=dtype)
+
+    def to_numpy(self, device: Array) -> np.ndarray:
+        """The one way out: an array of this backend as a NumPy array."""
+        return np.asarray(device)
+
+    def owns(self, x: Any) -> bool:
+        """Whether x is an array of this backend."""
+        return isinstance(x, self.xp.ndarray)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.empty(shape, dtype=dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.zeros(shape, dtype=dtype)
+
+    def generator(self, seed: Seed) -> Generator:
+        """A random stream whose numbers are born on this backend's device."""
+        return Generator(seed)
+
+    def synchronize(self) -> None:
+        """Wait until all work given to the device is done. On a CPU there is nothing to wait for."""
+
+    @property
+    def device(self) -> str:
+        """The device in words."""
+        return f"CPU ({_cpu_name()})"
+
+    @property
+    def memory(self) -> tuple[float, float]:
+        """(free, total) memory of the device in MiB."""
+        page = os.sysconf("SC_PAGE_SIZE") / 2**20
+        return os.sysconf("SC_AVPHYS_PAGES") * page, os.sysconf("SC_PHYS_PAGES") * page
+
+    # -- products and sums ---------------------------------------------------------------------------------------------
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """a b for matrices (M, K) and (K, N)."""
+        return a @ b
+
+    def column_sum(self, x: Array) -> Array:
+        """Σ x over all axes but the last: (…, C) -> (C,)."""
+        return x.reshape(-1, x.shape[-1]).sum(axis=0)
+
+    def column_dot(self, x: Array, y: Array) -> Array:
+        """Σ x·y over all axes but the last: (…, C), (…, C) -> (C,)."""
+        return self.column_sum(x * y)
+
+    # -- element-wise formulas -----------------------------------------------------------------------------------------
+
+    def elementwise(self, formula: Formula, *arrays: Array, **constants: Any) -> Array:
+        """formula(xp, *arrays, **constants), which must treat every element (of the broadcast arrays) by itself.
+
+        The formula stands next to its calculus; how it runs is the backend's business.
+        """
+        return formula(self.xp, *arrays, **constants)
+
+    def elementwise_update(self, formula: Formula, targets: tuple[Array, ...], *arrays: Array, **constants: Any) -> None:
+        """targets[i][...] = formula(xp, *targets, *arrays, **constants)[i], for arrays of one shape."""
+        for target, value in zip(targets, formula(self.xp, *targets, *arrays, **constants), strict=True):
+            target[...] = value
+
+    # -- the three convolutions ----------------------------------------------------------------------------------------
+
+    def conv2d(self, x: Array, w: Array, g: ConvGeometry) -> Array:
+        """The convolution y = A_w x (a cross-correlation, as everywhere in deep learning): (N, H, W, C) -> (N, OH, OW, F).
+
+        y[n, o, p, f] = Σ_{i, j, c} x̄[n, o·s + i·d, p·s + j·d, c] · w[i, j, c, f], with x̄ the zero-padded x.
+        As one product: im2col(x) (N·OH·OW, KH·KW·C) times w (KH·KW·C, F).
+        """
+        y = self.matmul(self.im2col(x, g), w.reshape(-1, w.shape[-1]))
+        return y.reshape(x.shape[0], *g.map, w.shape[-1])
+
+    def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry) -> Array:
+        """The adjoint x = A_wᵀ y, for which <A_w x, y> = <x, A_wᵀ y>: (N, OH, OW, F) -> (N, H, W, C)."""
+        columns = self.matmul(y.reshape(-1, w.shape[-1]), w.reshape(-1, w.shape[-1]).T)  # (N·OH·OW, KH·KW·C)
+        return self.col2im(columns, g, y.shape[0])
+
+    def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry) -> Array:
+        """∂<A_w x, y>/∂w = im2col(x)ᵀ y: (N, H, W, C), (N, OH, OW, F) -> (KH, KW, C, F)."""
+        channels, features = x.shape[-1], y.shape[-1]
+        return self.matmul(self.im2col(x, g).T, y.reshape(-1, features)).reshape(*g.kernel, channels, features)
+
+    def im2col(self, x: Array, g: ConvGeometry) -> Array:
+        """The window under every map position as a row: (N, H, W, C) -> (N·OH·OW, KH·KW·C)."""
+        batch, channels = x.shape[0], x.shape[-1]
+        (pad_h, pad_w), (height, width) = g.padding, g.image
+        padded = self.zeros((batch, *g.padded, channels), x.dtype)
+        padded[:, pad_h : pad_h + height, pad_w : pad_w + width] = x
+        step_n, step_h, step_w, step_c = padded.strides
+        windows = self.xp.lib.stride_tricks.as_strided(
+            padded,
+            (batch, *g.map, *g.kernel, channels),
+            (step_n, step_h * g.stride[0], step_w * g.stride[1], step_h * g.dilation[0], step_w * g.dilation[1], step_c),
+        )
+        return windows.reshape(batch * g.map[0] * g.map[1], -1)
+
+    def col2im(self, columns: Array, g: ConvGeometry, batch: int) -> Array:
+        """The transpose of im2col: every row is added back to the window it was read from."""
+        (pad_h, pad_w), (height, width) = g.padding, g.image
+        windows = columns.reshape(batch, *g.map, *g.kernel, -1)
+        padded = self.zeros((batch, *g.padded, windows.shape[-1]), columns.dtype)
+        for kh in range(g.kernel[0]):
+            rows = _every(kh * g.dilation[0], g.stride[0], g.map[0])
+            for kw in range(g.kernel[1]):
+                columns_hit = _every(kw * g.dilation[1], g.stride[1], g.map[1])
+                padded[:, rows, columns_hit] += windows[:, :, :, kh, kw]
+        return padded[:, pad_h : pad_h + height, pad_w : pad_w + width]
+
+
+def _every(start: int, step: int, count: int) -> slice:
+    """The slice of `count` positions start, start + step, …"""
+    return slice(start, start + step * (count - 1) + 1, step)
+
+
+def _cpu_name() -> str:
+    """The processor's name and the number of cores that this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            name = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # not Linux, or a processor without a model name: the platform's own word will do
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{name}, {cores} {'core' if cores == 1 else 'cores'}"
+
+
+def check_shape(condition: bool, message: str) -> None:
+    """Raise ShapeError(message) unless condition holds."""
+    if not condition:
+        raise ShapeError(message)
+
+
+def unavailable(name: str, missing: str, advice: str) -> BackendError:
+    """The error for a backend that cannot run here: what is missing, and what to do about it."""
+    return BackendError(f"backend {name!r} cannot run here: {missing}. {advice}")

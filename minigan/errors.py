@@ -1,0 +1,42 @@
+"""Every error that minigan raises on purpose. Each message says what was found, what was expected and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MiniganError(ValueError):
+    """Base of all of minigan's own errors; the command line prints it as one line and exits with status 2."""
+
+
+class ShapeError(MiniganError):
+    """An array, or a layer's input, has a shape or dtype that the operation cannot take."""
+
+
+class BackendError(MiniganError):
+    """A backend is unknown, or cannot run on this machine."""
+
+
+class ModelError(MiniganError):
+    """A model is unknown, or cannot make images of the wanted shape."""
+
+
+class DataError(MiniganError):
+    """A dataset is unknown, missing, damaged or of the wrong form."""
+
+
+class CheckpointError(MiniganError):
+    """A checkpoint or run folder is missing, damaged, or belongs to another model."""
+
+
+class DivergenceError(MiniganError):
+    """Training produced a loss, gradient or parameter that is not finite."""
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """The tail of an "unknown name" message: the nearest known name, if one is near, and the list of all."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}choose from {', '.join(known)}"

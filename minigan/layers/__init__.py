@@ -1,0 +1,33 @@
+"""The calculus: each layer is a forward formula, the backward formula derived from it, and nothing else."""
+
+from minigan.layers.activations import Dropout, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from minigan.layers.base import Layer
+from minigan.layers.conv import Conv2d, ConvTranspose2d
+from minigan.layers.dense import Dense
+from minigan.layers.initializers import Initializer, constant, glorot, he, normal, zeros
+from minigan.layers.norm import BatchNorm, LayerNorm
+from minigan.layers.shape import Flatten, Reshape, Upsample
+
+__all__ = [
+    "BatchNorm",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Initializer",
+    "Layer",
+    "LayerNorm",
+    "LeakyReLU",
+    "ReLU",
+    "Reshape",
+    "Sigmoid",
+    "Softplus",
+    "Tanh",
+    "Upsample",
+    "constant",
+    "glorot",
+    "he",
+    "normal",
+    "zeros",
+]

@@ -1,0 +1,118 @@
+"""What a layer is: a forward formula, the backward formula derived from it, and the parameters that both use."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import Array, Backend, Generator
+from minigan.errors import ShapeError
+from minigan.layers.initializers import Initializer
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a layer asks for at build: a shape, initial values, and the fans that scale them."""
+
+    shape: Shape
+    init: Initializer
+    fan_in: int
+    fan_out: int
+
+
+class Layer:
+    """Base of all layers. A new layer writes build, forward and backward.
+
+    - build(input_shape) -> output_shape, both without the batch axis. It refuses a wrong shape, and declares what it learns
+      with add_parameter and what it remembers with add_state; both then are attributes: self.weight, self.running_mean.
+    - forward(x, train=False) -> (y, cache). The cache holds what backward needs and belongs to the caller: a layer keeps no
+      trace of a forward pass, so that several passes can be live at once.
+    - backward(dy, cache, *, param_grads=True, input_grad=True) -> dx or None. Parameter gradients are added to self.grads.
+      It writes neither to dy nor to the cache, and may be called twice on one cache.
+
+    The network fills in backend, index, params, grads and state, and checks x's shape before it calls forward.
+    """
+
+    backend: Backend
+    rng: Generator  # the layer's own random stream, for layers that set random = True
+    random = False
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options  # what the layer was made with, for its repr
+        self.index: int | None = None
+        self.input_shape: Shape | None = None
+        self.output_shape: Shape | None = None
+        self.parameters: dict[str, Parameter] = {}
+        self.initial_state: dict[str, np.ndarray] = {}
+        self.params: dict[str, Array] = {}
+        self.grads: dict[str, Array] = {}
+        self.state: dict[str, Array] = {}
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Shapes without the batch axis. A layer that changes no shape and learns nothing needs no build of its own."""
+        return input_shape
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Any]:
+        raise NotImplementedError(f"{self.name} has no forward")
+
+    def backward(self, dy: Array, cache: Any, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
+        raise NotImplementedError(f"{self.name} has no backward")
+
+    def kinks(self, cache: Any) -> Array | None:
+        """On which side of each kink of the formula the pass lay, as an array; None for a smooth layer.
+
+        Finite differences are only taken between passes for which this is the same.
+        """
+        return None
+
+    def add_parameter(self, name: str, shape: Shape, init: Initializer, fan_in: int = 1, fan_out: int = 1) -> None:
+        """Declare a learned array, to be called in build."""
+        self.parameters[name] = Parameter(shape, init, fan_in, fan_out)
+
+    def add_state(self, name: str, value: np.ndarray) -> None:
+        """Declare an array that is saved with the network but not learned, to be called in build."""
+        self.initial_state[name] = value
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    @property
+    def label(self) -> str:
+        """The name for messages: Conv2d (layer 3)."""
+        return self.name if self.index is None else f"{self.name} (layer {self.index})"
+
+    def require(self, condition: bool, needed: str, got: Any) -> None:
+        """Raise ShapeError `Conv2d (layer 3) needs <needed>, got <got>` unless condition holds."""
+        if not condition:
+            raise ShapeError(f"{self.label} needs {needed}, got {got}")
+
+    def fresh(self) -> Layer:
+        """A layer with the same options that belongs to no network yet."""
+        twin = copy.copy(self)
+        twin.index = twin.input_shape = twin.output_shape = None
+        twin.parameters, twin.initial_state, twin.params, twin.grads, twin.state = {}, {}, {}, {}, {}
+        return twin
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
+
+
+def positive_int(value: Any, name: str, least: int = 1) -> int:
+    """value as an int of at least `least`, or a ShapeError that names the option."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ShapeError(f"{name} is {value!r}: expected a whole number from {least} up")
+    return int(value)
+
+
+def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
+    """(height, width) from one number for both or a pair, each at least `least`."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2:
+        raise ShapeError(f"{name} is {value!r}: expected one number, or a pair (height, width)")
+    return positive_int(values[0], name, least), positive_int(values[1], name, least)

@@ -1,0 +1,54 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from minigan.backends import Array
+from minigan.layers.base import Layer, Shape, positive_int
+from minigan.layers.initializers import Initializer, glorot, zeros
+
+
+class Dense(Layer):
+    """Fully connected layer: y = x W + b.
+
+    x: (N, I) -> y: (N, O). Parameters: weight W (I, O), bias b (O,).
+    Backward, from y_no = Σ_i x_ni W_io + b_o:
+        dx_ni = Σ_o dy_no W_io,  dx = dy Wᵀ
+        dW_io = Σ_n x_ni dy_no,  dW = xᵀ dy
+        db_o  = Σ_n dy_no
+    Raises ShapeError if x is not (N, I); put a Flatten before it.
+    Source: Rumelhart, Hinton and Williams 1986, equations 4 to 7.
+    """
+
+    weight: Array
+    bias: Array
+
+    def __init__(
+        self, units: int, bias: bool = True, *, weight_init: Initializer | None = None, bias_init: Initializer | None = None
+    ) -> None:
+        super().__init__(units=units, bias=bias)
+        self.units = positive_int(units, "Dense: units")
+        self.has_bias = bias
+        self.weight_init = weight_init or glorot()
+        self.bias_init = bias_init or zeros()
+
+    def build(self, input_shape: Shape) -> Shape:
+        self.require(len(input_shape) == 1, "(features,); put a Flatten before it", input_shape)
+        (features,) = input_shape
+        self.add_parameter("weight", (features, self.units), self.weight_init, features, self.units)
+        if self.has_bias:
+            self.add_parameter("bias", (self.units,), self.bias_init, features, self.units)
+        return (self.units,)
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Array]:
+        y = self.backend.matmul(x, self.weight)
+        if self.has_bias:
+            y += self.bias
+        return y, x
+
+    def backward(self, dy: Array, cache: Array, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
+        x = cache
+        if param_grads:
+            self.grads["weight"] += self.backend.matmul(x.T, dy)
+            if self.has_bias:
+                self.grads["bias"] += self.backend.column_sum(dy)
+        return self.backend.matmul(dy, self.weight.T) if input_grad else None

@@ -1,0 +1,47 @@
+"""Initial values of parameters, drawn on the host so that every backend starts from the same numbers.
+
+An initialiser is called as init(rng, shape, fan_in, fan_out) -> float64 array. The fans count the inputs that one output
+sums over and the outputs that one input feeds; a convolution counts its kernel positions in both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+Initializer = Callable[[np.random.Generator, tuple[int, ...], int, int], np.ndarray]
+
+
+def normal(std: float = 0.02, mean: float = 0.0) -> Initializer:
+    """w ~ N(mean, std²). DCGAN uses std = 0.02 (Radford et al. 2015, section 4)."""
+    return lambda rng, shape, fan_in, fan_out: rng.normal(mean, std, shape)
+
+
+def glorot() -> Initializer:
+    """w ~ U(−a, a), a = √(6 / (fan_in + fan_out)): keeps variances through linear layers both ways.
+
+    Glorot and Bengio 2010, equation 16.
+    """
+
+    def init(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+        limit = math.sqrt(6 / (fan_in + fan_out))
+        return rng.uniform(-limit, limit, shape)
+
+    return init
+
+
+def he() -> Initializer:
+    """w ~ N(0, 2 / fan_in): keeps the variance through layers that end in a ReLU. He et al. 2015, equation 10."""
+    return lambda rng, shape, fan_in, fan_out: rng.normal(0, math.sqrt(2 / fan_in), shape)
+
+
+def constant(value: float) -> Initializer:
+    """w = value."""
+    return lambda rng, shape, fan_in, fan_out: np.full(shape, value, np.float64)
+
+
+def zeros() -> Initializer:
+    """w = 0, the usual start of a bias."""
+    return constant(0.0)

@@ -1,0 +1,157 @@
+"""Normalisation: BatchNorm over the batch, LayerNorm within each sample."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import ShapeError
+from minigan.layers.base import Layer, Shape, positive_int
+from minigan.layers.initializers import constant, zeros
+
+
+def normalize(xp: Any, x: Array, mean: Array, inv_std: Array) -> Array:
+    """x̂ = (x − μ) / σ"""
+    return (x - mean) * inv_std
+
+
+def scale_shift(xp: Any, x_hat: Array, gamma: Array, beta: Array) -> Array:
+    """y = γ x̂ + β"""
+    return gamma * x_hat + beta
+
+
+def squared_deviation(xp: Any, x: Array, mean: Array) -> Array:
+    return (x - mean) ** 2
+
+
+def normalize_grad(xp: Any, g: Array, x_hat: Array, inv_std: Array, mean_g: Array, mean_gx: Array) -> Array:
+    """dx = (g − ⟨g⟩ − x̂ ⟨g x̂⟩) / σ, for g = ∂L/∂x̂ and means ⟨·⟩ over the values that were normalised together."""
+    return inv_std * (g - mean_g - x_hat * mean_gx)
+
+
+def product(xp: Any, x: Array, y: Array) -> Array:
+    return x * y
+
+
+class BatchNorm(Layer):
+    """Batch normalisation over all axes but the last: y = γ x̂ + β, x̂ = (x − μ) / √(v + ε).
+
+    x: (N, …, C) -> y: the same shape. Parameters: gamma γ (C,) from 1, beta β (C,) from 0. With M = N·… values per channel:
+        training:  μ = Σ x / M,  v = Σ (x − μ)² / M; the running statistics move by `momentum`:
+                   r ← (1 − momentum) r + momentum · (μ, or v·M/(M − 1))
+        inference: μ and v are the running statistics
+    Backward: dγ = Σ dy x̂,  dβ = Σ dy. x reaches x̂ by three paths, directly, through μ and through v; with g = γ dy they add to
+        dx = (g − Σ g / M − x̂ Σ g x̂ / M) / √(v + ε)
+    At inference μ and v are constants and dx = g / √(v + ε).
+    Raises ShapeError when training on fewer than two values per channel, whose variance would be 0.
+    Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1 and section 3.
+    """
+
+    gamma: Array
+    beta: Array
+    running_mean: Array
+    running_var: Array
+
+    def __init__(self, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(eps=eps, momentum=momentum)
+        if not (eps > 0 and 0 <= momentum <= 1):
+            raise ShapeError(f"BatchNorm needs eps > 0 and momentum in [0, 1], got eps={eps!r}, momentum={momentum!r}")
+        self.eps, self.momentum = eps, momentum
+
+    def build(self, input_shape: Shape) -> Shape:
+        self.require(len(input_shape) >= 1, "at least one axis, of channels", input_shape)
+        channels = input_shape[-1:]
+        self.add_parameter("gamma", channels, constant(1.0))
+        self.add_parameter("beta", channels, zeros())
+        self.add_state("running_mean", np.zeros(channels))
+        self.add_state("running_var", np.ones(channels))
+        return input_shape
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, tuple[Array, Array, bool]]:
+        be = self.backend
+        if train:
+            count = x.size // x.shape[-1]
+            self.require(count > 1, "more than one value per channel to train on", f"a batch of shape {x.shape}")
+            mean = be.column_sum(x) / count
+            var = be.column_sum(be.elementwise(squared_deviation, x, mean)) / count
+            self.running_mean += self.momentum * (mean - self.running_mean)
+            self.running_var += self.momentum * (var * (count / (count - 1)) - self.running_var)
+        else:
+            mean, var = self.running_mean, self.running_var
+        inv_std = 1 / be.xp.sqrt(var + self.eps)
+        x_hat = be.elementwise(normalize, x, mean, inv_std)
+        return be.elementwise(scale_shift, x_hat, self.gamma, self.beta), (x_hat, inv_std, train)
+
+    def backward(
+        self, dy: Array, cache: tuple[Array, Array, bool], *, param_grads: bool = True, input_grad: bool = True
+    ) -> Array | None:
+        x_hat, inv_std, train = cache
+        be = self.backend
+        d_gamma, d_beta = be.column_dot(dy, x_hat), be.column_sum(dy)
+        if param_grads:
+            self.grads["gamma"] += d_gamma
+            self.grads["beta"] += d_beta
+        if not input_grad:
+            return None
+        if not train:
+            return be.elementwise(product, dy, self.gamma * inv_std)
+        # γ is constant along the sums, so it stands outside: g = γ dy, Σ g = γ dβ, Σ g x̂ = γ dγ.
+        count = dy.size // dy.shape[-1]
+        return be.elementwise(normalize_grad, dy, x_hat, self.gamma * inv_std, d_beta / count, d_gamma / count)
+
+
+class LayerNorm(Layer):
+    """Layer normalisation of each sample over its last `axes` axes: y = γ x̂ + β, x̂ = (x − μ) / √(v + ε).
+
+    x: (N, …) -> y: the same shape. Parameters: gamma γ from 1 and beta β from 0, of the shape of the last `axes` axes.
+    μ and v are the mean and the variance of the K values in those axes; training and inference are the same.
+    Backward: dγ = Σ dy x̂ and dβ = Σ dy over all other axes; with g = γ dy and sums over the K values
+        dx = (g − Σ g / K − x̂ Σ g x̂ / K) / √(v + ε)
+    Raises ShapeError if the input has fewer axes.
+    Source: Ba, Kiros and Hinton 2016 (arXiv:1607.06450), equation 3.
+    """
+
+    gamma: Array
+    beta: Array
+
+    def __init__(self, axes: int = 1, eps: float = 1e-5) -> None:
+        super().__init__(axes=axes, eps=eps)
+        if not eps > 0:
+            raise ShapeError(f"LayerNorm needs eps > 0, got {eps!r}")
+        self.axes, self.eps = positive_int(axes, "LayerNorm: axes"), eps
+
+    def build(self, input_shape: Shape) -> Shape:
+        self.require(len(input_shape) >= self.axes, f"at least {self.axes} axes", input_shape)
+        self.add_parameter("gamma", input_shape[-self.axes :], constant(1.0))
+        self.add_parameter("beta", input_shape[-self.axes :], zeros())
+        self.size = math.prod(input_shape[-self.axes :])  # K
+        return input_shape
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, tuple[Array, Array]]:
+        be = self.backend
+        rows = x.reshape(-1, self.size)  # (M, K)
+        mean = rows.mean(axis=1, keepdims=True)
+        var = be.elementwise(squared_deviation, rows, mean).mean(axis=1, keepdims=True)
+        inv_std = 1 / be.xp.sqrt(var + self.eps)
+        x_hat = be.elementwise(normalize, rows, mean, inv_std)
+        y = be.elementwise(scale_shift, x_hat, self.gamma.reshape(-1), self.beta.reshape(-1))
+        return y.reshape(x.shape), (x_hat, inv_std)
+
+    def backward(
+        self, dy: Array, cache: tuple[Array, Array], *, param_grads: bool = True, input_grad: bool = True
+    ) -> Array | None:
+        x_hat, inv_std = cache
+        be = self.backend
+        rows = dy.reshape(-1, self.size)
+        if param_grads:
+            self.grads["gamma"] += be.column_dot(rows, x_hat).reshape(self.gamma.shape)
+            self.grads["beta"] += be.column_sum(rows).reshape(self.beta.shape)
+        if not input_grad:
+            return None
+        g = be.elementwise(product, rows, self.gamma.reshape(-1))
+        mean_g = g.mean(axis=1, keepdims=True)
+        mean_gx = be.elementwise(product, g, x_hat).mean(axis=1, keepdims=True)
+        return be.elementwise(normalize_grad, g, x_hat, inv_std, mean_g, mean_gx).reshape(dy.shape)

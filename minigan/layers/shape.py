@@ -1,0 +1,76 @@
+"""Layers that move values about: their gradients move them back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from minigan.backends import Array
+from minigan.layers.base import Layer, Shape, pair, positive_int
+
+
+class Reshape(Layer):
+    """y = x with each sample in another shape: (N, …) -> (N, *shape), values in C order.
+
+    Backward: dx = dy in x's shape. One entry of shape may be −1 and is then inferred.
+    Raises ShapeError if the sizes differ.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__(shape=tuple(shape))
+        if list(shape).count(-1) > 1:
+            self.require(False, "at most one -1 in its shape", tuple(shape))
+        self.shape = tuple(-1 if n == -1 else positive_int(n, "Reshape: an entry of shape") for n in shape)
+
+    def build(self, input_shape: Shape) -> Shape:
+        size = math.prod(input_shape)
+        known = math.prod(n for n in self.shape if n != -1)
+        fits = size % known == 0 if -1 in self.shape else size == known
+        self.require(fits, f"{known} values per sample to make {self.shape}", f"{input_shape} with {size}")
+        return tuple(size // known if n == -1 else n for n in self.shape)
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Shape]:
+        assert self.output_shape is not None
+        return x.reshape(x.shape[0], *self.output_shape), x.shape
+
+    def backward(self, dy: Array, cache: Shape, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
+        return dy.reshape(cache) if input_grad else None
+
+
+class Flatten(Reshape):
+    """y = x with each sample in one row: (N, …) -> (N, K). Backward: dx = dy in x's shape."""
+
+    def __init__(self) -> None:
+        super().__init__((-1,))
+        self.options = {}
+
+
+class Upsample(Layer):
+    """Nearest-neighbour upsampling: y_n(h)(w)c = x_n⌊h/f⌋⌊w/g⌋c for a factor (f, g).
+
+    x: (N, H, W, C) -> y: (N, H·f, W·g, C). factor is one number or (height, width).
+    Backward: every pixel was copied f·g times, so its gradient is the sum over its copies.
+    Raises ShapeError if the input is not (H, W, C).
+    Source: Odena, Dumoulin and Olah 2016 (distill.pub/2016/deconv-checkerboard).
+    """
+
+    def __init__(self, factor: Any = 2) -> None:
+        super().__init__(factor=factor)
+        self.factor = pair(factor, "Upsample: factor")
+
+    def build(self, input_shape: Shape) -> Shape:
+        self.require(len(input_shape) == 3, "(H, W, C)", input_shape)
+        height, width, channels = input_shape
+        return height * self.factor[0], width * self.factor[1], channels
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, None]:
+        return x.repeat(self.factor[0], axis=1).repeat(self.factor[1], axis=2), None
+
+    def backward(self, dy: Array, cache: None, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
+        if not input_grad:
+            return None
+        assert self.input_shape is not None
+        height, width, channels = self.input_shape
+        copies = dy.reshape(-1, height, self.factor[0], width, self.factor[1], channels)
+        return copies.sum(axis=(2, 4))

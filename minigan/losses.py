@@ -1,0 +1,91 @@
+"""Losses: value and gradient side by side. All are means over the batch, in nats, and finite for logits of ±1000.
+
+Every function returns (loss, gradient, …) with loss a 0-d array and each gradient of its input's shape and dtype. With
+ζ(s) = log(1 + e^s) (softplus) and σ = ζ' (sigmoid): −log σ(s) = ζ(−s) and −log(1 − σ(s)) = ζ(s).
+"""
+
+from __future__ import annotations
+
+from minigan.backends import Array, array_module
+from minigan.errors import ShapeError
+from minigan.layers.activations import sigmoid, softplus
+
+
+def discriminator_loss(s_real: Array, s_fake: Array, smoothing: float = 0.0) -> tuple[Array, Array, Array]:
+    """L_D = −E log D(x) − E log(1 − D(x̃)), D = σ(s): (L_D, ∂L_D/∂s_real, ∂L_D/∂s_fake).
+
+    From logits s of any shape with N values:
+        L_D = mean ζ(−s_real) + mean ζ(s_fake)
+        ∂L_D/∂s_real = (σ(s_real) − 1) / N,  ∂L_D/∂s_fake = σ(s_fake) / N
+    The paper, and many texts, write the sum without the minus signs: that is the value V which D maximises, so its negative
+    is what is minimised here. With one-sided label smoothing α real images have the target t = 1 − α instead of 1:
+        −t log σ(s) − (1 − t) log(1 − σ(s)) = ζ(−s) + α s,  with gradient (σ(s) − 1 + α) / N
+    Raises ShapeError unless 0 <= smoothing < 1.
+    Source: Goodfellow et al. 2014 (arXiv:1406.2661), equation 1; Salimans et al. 2016 (arXiv:1606.03498), section 3.4.
+    """
+    if not 0 <= smoothing < 1:
+        raise ShapeError(f"smoothing is {smoothing!r}: expected a number in [0, 1)")
+    xp = array_module(s_real)
+    loss = (softplus(xp, -s_real) + smoothing * s_real).mean() + softplus(xp, s_fake).mean()
+    ds_real = (sigmoid(xp, s_real) - 1 + smoothing) / s_real.size
+    ds_fake = sigmoid(xp, s_fake) / s_fake.size
+    return xp.asarray(loss), ds_real, ds_fake
+
+
+def generator_loss(s_fake: Array, saturating: bool = False) -> tuple[Array, Array]:
+    """L_G = −E log D(x̃), or in the saturating (minimax) form E log(1 − D(x̃)): (L_G, ∂L_G/∂s_fake).
+
+    From logits s of any shape with N values:
+        non-saturating:  L_G = mean ζ(−s),   ∂L_G/∂s = (σ(s) − 1) / N
+        saturating:      L_G = −mean ζ(s),   ∂L_G/∂s = −σ(s) / N
+    Where D is sure that the image is fake, s → −∞: the first gradient goes to −1/N, the second vanishes.
+    Source: Goodfellow et al. 2014 (arXiv:1406.2661), section 3.
+    """
+    xp = array_module(s_fake)
+    if saturating:
+        return xp.asarray(-softplus(xp, s_fake).mean()), -sigmoid(xp, s_fake) / s_fake.size
+    return xp.asarray(softplus(xp, -s_fake).mean()), (sigmoid(xp, s_fake) - 1) / s_fake.size
+
+
+def bce_with_logits(s: Array, targets: Array) -> tuple[Array, Array]:
+    """Binary cross-entropy of logits s and targets t in [0, 1], of one shape with N values: (L, ∂L/∂s).
+
+    L = −mean (t log σ(s) + (1 − t) log(1 − σ(s))) = mean (ζ(s) − t s),  ∂L/∂s = (σ(s) − t) / N.
+    Raises ShapeError if the shapes differ.
+    """
+    _check_shapes(s, targets)
+    xp = array_module(s)
+    return xp.asarray((softplus(xp, s) - targets * s).mean()), (sigmoid(xp, s) - targets) / s.size
+
+
+def mse(y: Array, targets: Array) -> tuple[Array, Array]:
+    """Mean squared error of y and targets t of one shape with N values: (L, ∂L/∂y).
+
+    L = mean (y − t)²,  ∂L/∂y = 2 (y − t) / N.
+    Raises ShapeError if the shapes differ.
+    """
+    _check_shapes(y, targets)
+    difference = y - targets
+    return array_module(y).asarray((difference * difference).mean()), 2 * difference / y.size
+
+
+def softmax_cross_entropy(s: Array, labels: Array) -> tuple[Array, Array]:
+    """Cross-entropy of logits s (N, K) and integer labels c (N,), 0 <= c < K: (L, ∂L/∂s).
+
+    p_nk = e^{s_nk} / Σ_j e^{s_nj} with the row's maximum taken off first, which leaves p as it is and cannot overflow.
+    L = −mean_n log p_n{c_n},  ∂L/∂s_nk = (p_nk − [k = c_n]) / N.
+    Raises ShapeError if s is not (N, K) or labels are not N integers.
+    """
+    xp = array_module(s)
+    if s.ndim != 2 or labels.shape != s.shape[:1] or labels.dtype.kind not in "iu":
+        raise ShapeError(f"need logits (N, K) and N integer labels, got {s.shape} and {labels.dtype} {labels.shape}")
+    shifted = s - s.max(axis=1, keepdims=True)
+    log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
+    one_hot = (labels[:, None] == xp.arange(s.shape[1])).astype(s.dtype)  # (N, K)
+    loss = -(log_p * one_hot).sum() / s.shape[0]
+    return xp.asarray(loss), (xp.exp(log_p) - one_hot) / s.shape[0]
+
+
+def _check_shapes(a: Array, b: Array) -> None:
+    if a.shape != b.shape:
+        raise ShapeError(f"values and targets must have one shape, got {a.shape} and {b.shape}")

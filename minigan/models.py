@@ -1,0 +1,126 @@
+"""Named generator/discriminator pairs. Each function returns (G, D), built for an image shape (H, W, C)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from minigan.backends import Backend
+from minigan.errors import ModelError, nearest_name
+from minigan.layers import (
+    BatchNorm,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    ReLU,
+    Reshape,
+    Tanh,
+    normal,
+)
+from minigan.network import Sequential
+
+MODELS = ("mlp", "dcgan")
+
+
+def mlp(
+    image_shape: Sequence[int] = (28, 28, 1),
+    latent_dim: int = 100,
+    hidden: int | Sequence[int] = 128,
+    backend: str | Backend = "auto",
+    dtype: Any = "float32",
+    seed: int = 0,
+) -> tuple[Sequential, Sequential]:
+    """Two dense networks with ReLU: the paper's own kind (Goodfellow et al. 2014, section 5).
+
+    G: z -> Dense hidden, ReLU -> Dense H·W·C, Tanh.  D: Dense hidden, ReLU -> Dense 1 (logit).
+    hidden: the width of the hidden layer, or of each of several. image_shape may also be (K,), for points in the plane and
+    the like: G's output is then not bounded by Tanh.
+    Raises ModelError for a shape or width that is not made of whole numbers from 1 up.
+    """
+    shape = tuple(image_shape)
+    widths = [hidden] if isinstance(hidden, int) else list(hidden)
+    _check_sizes(image_shape=shape, latent_dim=[latent_dim], hidden=widths)
+    if len(shape) not in (1, 3):
+        raise ModelError(f"mlp makes images (H, W, C) or points (K,), not {shape}")
+    size, is_image = math.prod(shape), len(shape) == 3
+
+    def hidden_layers() -> list[Layer]:
+        return [layer for width in widths for layer in (Dense(width), ReLU())]
+
+    ending: list[Layer] = [Tanh(), Reshape(shape)] if is_image else []
+    opening: list[Layer] = [Flatten()] if is_image else []
+    generator = Sequential([*hidden_layers(), Dense(size), *ending], (latent_dim,), backend, dtype, (seed, 0))
+    discriminator = Sequential([*opening, *hidden_layers(), Dense(1)], shape, backend, dtype, (seed, 1))
+    return generator, discriminator
+
+
+def dcgan(
+    image_shape: Sequence[int] = (28, 28, 1),
+    latent_dim: int = 100,
+    width: int = 64,
+    backend: str | Backend = "auto",
+    dtype: Any = "float32",
+    seed: int = 0,
+) -> tuple[Sequential, Sequential]:
+    """Two convolutional networks after Radford et al. 2015 (arXiv:1511.06434), with two strided layers each.
+
+    G: z -> Dense H/4·W/4·2·width (no bias), Reshape, BatchNorm, ReLU -> ConvTranspose2d width, k4 s2 p1 (no bias), BatchNorm,
+       ReLU -> ConvTranspose2d C, k4 s2 p1, Tanh
+    D: Conv2d width, k4 s2 p1, LeakyReLU 0.2 -> Conv2d 2·width, k4 s2 p1 (no bias), BatchNorm, LeakyReLU 0.2 -> Flatten, Dense 1
+    All weights start from N(0, 0.02²).
+    Raises ModelError unless H and W are divisible by 4 and C is 1 or 3: the message says which size would fit.
+    """
+    shape = tuple(image_shape)
+    _check_sizes(image_shape=shape, latent_dim=[latent_dim], width=[width])
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise ModelError(f"dcgan makes images (H, W, 1) or (H, W, 3), not {shape}: for other data take the model mlp")
+    height, breadth, channels = shape
+    if height % 4 or breadth % 4:
+        near = tuple(max(4, 4 * round(n / 4)) for n in (height, breadth))
+        raise ModelError(
+            f"dcgan needs a height and width divisible by 4, got {height}x{breadth}: {near[0]}x{near[1]} would fit"
+        )
+
+    start = normal(0.02)
+    seed_image = (height // 4, breadth // 4, 2 * width)
+    generator = [
+        Dense(math.prod(seed_image), bias=False, weight_init=start),
+        Reshape(seed_image),
+        BatchNorm(),
+        ReLU(),
+        ConvTranspose2d(width, 4, stride=2, padding=1, bias=False, weight_init=start),
+        BatchNorm(),
+        ReLU(),
+        ConvTranspose2d(channels, 4, stride=2, padding=1, weight_init=start),
+        Tanh(),
+    ]
+    discriminator = [
+        Conv2d(width, 4, stride=2, padding=1, weight_init=start),
+        LeakyReLU(0.2),
+        Conv2d(2 * width, 4, stride=2, padding=1, bias=False, weight_init=start),
+        BatchNorm(),
+        LeakyReLU(0.2),
+        Flatten(),
+        Dense(1, weight_init=start),
+    ]
+    return (
+        Sequential(generator, (latent_dim,), backend, dtype, (seed, 0)),
+        Sequential(discriminator, shape, backend, dtype, (seed, 1)),
+    )
+
+
+def build(name: str, **options: Any) -> tuple[Sequential, Sequential]:
+    """The pair of that name. Raises ModelError for an unknown name, with the nearest known one."""
+    if name not in MODELS:
+        raise ModelError(f"unknown model {name!r}: {nearest_name(name, MODELS)}")
+    return {"mlp": mlp, "dcgan": dcgan}[name](**options)
+
+
+def _check_sizes(**sizes: Sequence[int]) -> None:
+    for name, values in sizes.items():
+        if not values or not all(isinstance(n, int) and n >= 1 for n in values):
+            raise ModelError(f"{name} is {tuple(values)}: expected whole numbers from 1 up")

@@ -1,0 +1,173 @@
+"""Optimisers over a network's flat vectors, and learning-rate schedules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.errors import CheckpointError, MiniganError
+from minigan.network import Sequential
+
+Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate
+
+
+def constant(lr: float) -> Schedule:
+    """lr_t = lr."""
+    return lambda step: lr
+
+
+def linear(lr: float, steps: int, end: float = 0.0) -> Schedule:
+    """lr_t = lr + (end − lr) · min(t / steps, 1)."""
+    return lambda step: lr + (end - lr) * min(step / steps, 1.0)
+
+
+def cosine(lr: float, steps: int, end: float = 0.0) -> Schedule:
+    """lr_t = end + (lr − end) · (1 + cos(π · min(t / steps, 1))) / 2. Loshchilov and Hutter 2017 (arXiv:1608.03983), eq. 5."""
+    return lambda step: end + (lr - end) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
+
+
+SCHEDULES = {"constant": lambda lr, steps: constant(lr), "linear": linear, "cosine": cosine}
+
+
+class Optimizer:
+    """Base of the optimisers: one learning rate or schedule, state vectors beside the parameters, one network each."""
+
+    slots: tuple[str, ...] = ()  # names of the state vectors
+
+    def __init__(self, lr: float | Schedule) -> None:
+        if not callable(lr) and not lr > 0:
+            raise MiniganError(f"lr is {lr!r}: expected a learning rate above 0, or a schedule")
+        self.schedule: Schedule = lr if callable(lr) else constant(lr)
+        self.steps = 0
+        self.state: dict[str, Array] = {}
+        self._net: Sequential | None = None
+
+    def attach(self, net: Sequential) -> None:
+        """Make room for this network's state; step does it at its first call. An optimiser serves one network."""
+        if self._net is None:
+            self._net = net
+            self.state = {name: net.backend.zeros(net.flat_params.shape, net.dtype) for name in self.slots}
+        elif self._net is not net:
+            raise MiniganError("this optimiser holds the state of another network: make a new one for each network")
+
+    def step(self, net: Sequential) -> None:
+        """Move net.flat_params by one update from net.flat_grads."""
+        self.attach(net)
+        lr = self.schedule(self.steps)
+        self.steps += 1
+        self.update(net, lr)
+
+    def update(self, net: Sequential, lr: float) -> None:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The step count and the state vectors, as host arrays by name."""
+        assert self._net is not None, "attach the optimiser to its network first"
+        vectors = {name: self._net.backend.to_numpy(a).copy() for name, a in self.state.items()}
+        return {"steps": np.array(self.steps, np.int64), **vectors}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over a state_dict. Raises CheckpointError, and changes nothing, unless names and shapes agree."""
+        assert self._net is not None, "attach the optimiser to its network first"
+        if state.keys() != {"steps", *self.state}:
+            raise CheckpointError(f"the state is of another optimiser: it has {sorted(state)}, expected steps and {self.slots}")
+        for name, vector in self.state.items():
+            if state[name].shape != vector.shape:
+                raise CheckpointError(f"{name} has shape {state[name].shape}: this network needs {vector.shape}")
+        self.steps = int(state["steps"])
+        for name, vector in self.state.items():
+            vector[...] = self._net.backend.asarray(state[name], self._net.dtype)
+
+
+def sgd_momentum(xp: Any, w: Array, u: Array, dw: Array, lr: float, momentum: float, nesterov: bool) -> tuple[Array, Array]:
+    """u ← μ u + dw;  w ← w − lr (dw + μ u with Nesterov, else u)"""
+    u = momentum * u + dw
+    return w - lr * (dw + momentum * u if nesterov else u), u
+
+
+def sgd_plain(xp: Any, w: Array, dw: Array, lr: float) -> tuple[Array]:
+    """w ← w − lr dw"""
+    return (w - lr * dw,)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: w ← w − lr dw; with momentum μ: u ← μ u + dw, w ← w − lr u.
+
+    nesterov: w ← w − lr (dw + μ u), the gradient as if taken a step ahead. The forms are PyTorch's.
+    Raises MiniganError unless lr > 0, 0 <= momentum < 1, and momentum > 0 with nesterov.
+    Source: Polyak 1964; Sutskever et al. 2013, section 2.
+    """
+
+    def __init__(self, lr: float | Schedule, momentum: float = 0.0, nesterov: bool = False) -> None:
+        super().__init__(lr)
+        if not 0 <= momentum < 1 or (nesterov and momentum == 0):
+            raise MiniganError(f"momentum is {momentum!r}: expected a number in [0, 1), above 0 with nesterov")
+        self.momentum, self.nesterov = momentum, nesterov
+        self.slots = ("momentum",) if momentum else ()
+
+    def update(self, net: Sequential, lr: float) -> None:
+        be, w, dw = net.backend, net.flat_params, net.flat_grads
+        if self.momentum:
+            targets = (w, self.state["momentum"])
+            be.elementwise_update(sgd_momentum, targets, dw, lr=lr, momentum=self.momentum, nesterov=self.nesterov)
+        else:
+            be.elementwise_update(sgd_plain, (w,), dw, lr=lr)
+
+
+def adam(
+    xp: Any,
+    w: Array,
+    m: Array,
+    v: Array,
+    dw: Array,
+    lr: float,
+    b1: float,
+    b2: float,
+    c1: float,
+    c2: float,
+    eps: float,
+    decay: float,
+) -> tuple[Array, Array, Array]:
+    """m ← β₁ m + (1 − β₁) dw;  v ← β₂ v + (1 − β₂) dw²;  w ← (1 − lr·decay) w − lr (m / c₁) / (√(v / c₂) + ε)"""
+    m = b1 * m + (1 - b1) * dw
+    v = b2 * v + (1 - b2) * (dw * dw)
+    w = (1 - lr * decay) * w - (lr / c1) * m / (xp.sqrt(v / c2) + eps)
+    return w, m, v
+
+
+class Adam(Optimizer):
+    """Adam: steps of about lr in every coordinate, from running means of the gradient and its square.
+
+    m ← β₁ m + (1 − β₁) dw,  v ← β₂ v + (1 − β₂) dw²;  m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)
+    w ← w − lr m̂ / (√v̂ + ε)
+    weight_decay λ is decoupled, as in AdamW: w ← (1 − lr λ) w before the step.
+    Raises MiniganError unless lr > 0, betas in [0, 1), eps > 0, weight_decay >= 0.
+    Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithm 1; Loshchilov and Hutter 2019 (arXiv:1711.05101), algorithm 2.
+    """
+
+    slots = ("m", "v")
+
+    def __init__(
+        self,
+        lr: float | Schedule = 2e-4,
+        betas: tuple[float, float] = (0.5, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(lr)
+        if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
+            raise MiniganError(f"betas are {betas!r}: expected two numbers in [0, 1)")
+        if not eps > 0 or not weight_decay >= 0:
+            raise MiniganError(f"Adam needs eps > 0 and weight_decay >= 0, got eps={eps!r}, weight_decay={weight_decay!r}")
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def update(self, net: Sequential, lr: float) -> None:
+        b1, b2 = self.betas
+        correction = {"c1": 1 - b1**self.steps, "c2": 1 - b2**self.steps}
+        constants = {"lr": lr, "b1": b1, "b2": b2, "eps": self.eps, "decay": self.weight_decay, **correction}
+        targets = (net.flat_params, self.state["m"], self.state["v"])
+        net.backend.elementwise_update(adam, targets, net.flat_grads, **constants)
