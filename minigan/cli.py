@@ -1,0 +1,355 @@
+"""The command `minigan` (also `python -m minigan`): train, sample, gradcheck, info."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minigan
+from minigan import gradcheck, plots, training
+from minigan.backends import BACKENDS, get_backend
+from minigan.data import DATASETS, floats_to_pixels, parse_size
+from minigan.errors import MiniganError, nearest_name
+from minigan.files import write_atomically
+from minigan.models import MODELS
+from minigan.network import DTYPES
+from minigan.optim import SCHEDULES
+
+USER_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+WALK_STEPS = 8  # images from one latent point to the next in an interpolation
+COMMANDS = ("train", "sample", "gradcheck", "info")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status. A user's mistake is one line on standard error and status 2, never a traceback."""
+    try:
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+            raise MiniganError(f"unknown command {words[0]!r}: {nearest_name(words[0], COMMANDS)}")
+        options = _parser().parse_args(words)
+        return options.run(options)
+    except MiniganError as error:
+        message = str(error)
+    except MemoryError as error:
+        message = f"out of memory ({error}): choose a smaller --batch-size, --width or data"
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away, as in `minigan info | head -1`
+        return USER_ERROR
+    except OSError as error:
+        message = f"{error.filename or 'a file'}: {error.strerror or error}"
+    except KeyboardInterrupt:
+        print("minigan: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    print(f"minigan: error: {message}", file=sys.stderr)
+    return USER_ERROR
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors as one line, with the nearest command or option."""
+
+    def error(self, message: str) -> Any:
+        raise MiniganError(f"{message} (see {self.prog} --help)")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, stray = self.parse_known_args(args, namespace)
+        if stray:
+            known = [text for action in options.parser._actions for text in action.option_strings]
+            self.error(f"unknown argument {stray[0]!r}: {nearest_name(stray[0], known)}")
+        return options
+
+
+def _number(kind: type, least: float | None = None) -> Any:
+    def convert(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or (least is not None and value < least):
+            noun = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {noun}{'' if least is None else f' from {least:g} up'}")
+        return value
+
+    return convert
+
+
+def _one_of(names: Sequence[str]) -> Any:
+    def convert(text: str) -> str:
+        if text not in names:
+            raise argparse.ArgumentTypeError(f"unknown name {text!r}: {nearest_name(text, names)}")
+        return text
+
+    return convert
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = "Generative adversarial networks from scratch on plain arrays: every gradient by hand, on NumPy and CuPy."
+    parser = _Parser(prog="minigan", description=about, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"minigan {minigan.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_train(commands)
+    _add_sample(commands)
+    _add_gradcheck(commands)
+    _add_info(commands)
+    return parser
+
+
+# -- train ---------------------------------------------------------------------------------------------------------------
+
+
+def _add_train(commands: Any) -> None:
+    about = "Train a game and write its run folder. With no options: digits out of noise in about three minutes on two cores."
+    parser = commands.add_parser("train", help="train a game", description=about, allow_abbrev=False)
+    # Options that are not given stay out of the namespace, so that --resume can tell them from defaults.
+    unset = argparse.SUPPRESS
+    whole, real = _number(int, 1), _number(float, 0)
+
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data", default=unset, help=f"{', '.join(DATASETS)}, or a .npy, .npz or IDX file, or a folder of images"
+    )
+    data.add_argument("--data-dir", default=unset, metavar="DIR", help="where the IDX files of mnist and fashion-mnist are")
+    data.add_argument("--image-size", default=unset, type=_image_size, metavar="N|HxW", help="scale images to this size")
+    data.add_argument("--batch-size", default=unset, type=whole, metavar="N", help="images in a batch")
+
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", default=unset, type=_one_of(MODELS), metavar="NAME", help=f"{' or '.join(MODELS)} (dcgan)")
+    model.add_argument("--width", default=unset, type=whole, metavar="N", help="dcgan: channels of its widest images")
+    model.add_argument("--hidden", default=unset, type=whole, nargs="+", metavar="N", help="mlp: width of each hidden layer")
+    model.add_argument("--latent-dim", default=unset, type=whole, metavar="N", help="length of z")
+    model.add_argument("--dtype", default=unset, type=_one_of(DTYPES), metavar="NAME", help="float32 (default) or float64")
+
+    learning = parser.add_argument_group("learning")
+    length = learning.add_mutually_exclusive_group()
+    length.add_argument("--epochs", default=unset, type=whole, metavar="N", help="passes over the data")
+    length.add_argument("--steps", default=unset, type=whole, metavar="N", help="batches in all")
+    learning.add_argument("--lr", default=unset, type=real, help="Adam's learning rate")
+    learning.add_argument("--lr-d", default=unset, type=real, metavar="LR", help="the discriminator's, where it differs")
+    learning.add_argument("--beta1", default=unset, type=real, metavar="B", help="Adam's decay of the mean gradient")
+    learning.add_argument("--beta2", default=unset, type=real, metavar="B", help="Adam's decay of the mean square (0.999)")
+    learning.add_argument(
+        "--schedule", default=unset, type=_one_of(tuple(SCHEDULES)), metavar="NAME", help=", ".join(SCHEDULES)
+    )
+    learning.add_argument("--smoothing", default=unset, type=real, metavar="A", help="one-sided label smoothing (0)")
+    learning.add_argument("--saturating", default=unset, action="store_true", help="the minimax generator loss")
+    learning.add_argument(
+        "--ema", default=unset, type=real, metavar="DECAY", help="average G's weights for sampling; 0: do not"
+    )
+    learning.add_argument("--seed", default=unset, type=_number(int, 0), metavar="N", help="decides everything random (0)")
+
+    running = parser.add_argument_group("running")
+    running.add_argument(
+        "--backend",
+        default=unset,
+        type=_one_of((*BACKENDS, "auto")),
+        metavar="NAME",
+        help="auto (default): cupy if a GPU answers, else numpy; textbook",
+    )
+    running.add_argument("--out", default=None, metavar="DIR", help="run folder (runs/DATA-MODEL, numbered where taken)")
+    running.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out, to the same bytes; --steps extends it"
+    )
+    running.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    for name, what in (("log", "a row in the log (20)"), ("sample", "a sample picture"), ("checkpoint", "a checkpoint (500)")):
+        running.add_argument(f"--{name}-every", default=unset, type=whole, metavar="STEPS", help=f"steps between {what}")
+    running.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=_train, parser=parser)
+
+
+def _image_size(text: str) -> tuple[int, int]:
+    try:
+        return parse_size(text)
+    except MiniganError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _train(options: argparse.Namespace) -> int:
+    known = training.Config.__dataclass_fields__
+    given: dict[str, Any]
+    given = {name: tuple(v) if name == "hidden" else v for name, v in vars(options).items() if name in known}
+    if options.resume:
+        if not options.out:
+            raise MiniganError("--resume needs --out, the folder of the run to go on with")
+        if options.overwrite:
+            raise MiniganError("--resume and --overwrite exclude each other: choose one")
+        run = training.Run.resume(options.out, changes=given)
+    else:
+        config = training.Config(**given)
+        out = options.out or training.free_folder(config.data, config.model)
+        run = training.Run(config, out, overwrite=options.overwrite)
+    return 0 if run.train(progress=not options.quiet) else INTERRUPTED
+
+
+# -- sample --------------------------------------------------------------------------------------------------------------
+
+
+def _add_sample(commands: Any) -> None:
+    about = "Draw images (or points) from a trained run."
+    parser = commands.add_parser("sample", help="draw from a trained run", description=about, allow_abbrev=False)
+    parser.add_argument("folder", metavar="RUN", help="a run folder")
+    parser.add_argument("-n", type=_number(int, 1), default=64, metavar="N", help="how many (64)")
+    parser.add_argument("--seed", type=_number(int, 0), default=0, metavar="N", help="the same seed, the same images (0)")
+    what = "a grid as .png; uint8 (N, H, W, C) as .npy, or .npz under the key images; a film as .gif; else a folder of PNGs"
+    parser.add_argument("--out", required=True, metavar="FILE|DIR", help=what)
+    walk = f"walk from latent point to latent point on great circles, {WALK_STEPS} images to each, and back to the first"
+    parser.add_argument("--interpolate", action="store_true", help=walk)
+    parser.add_argument(
+        "--backend",
+        type=_one_of((*BACKENDS, "auto")),
+        default="auto",
+        metavar="NAME",
+        help="auto (default), " + ", ".join(BACKENDS),
+    )
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
+    parser.set_defaults(run=_sample, parser=parser)
+
+
+def _sample(options: argparse.Namespace) -> int:
+    game, _ = training.load_game(options.folder, options.backend)
+    out = Path(options.out)
+    suffix = "" if out.is_dir() else out.suffix.lower()
+    if suffix not in ("", ".png", ".gif", ".npz", ".npy"):
+        raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy or .gif, or a folder")
+    is_images = len(game.generator.output_shape) == 3
+    if not is_images and suffix in ("", ".gif"):
+        raise MiniganError(f"--out is {options.out}: points can be written as .png, .npz or .npy")
+    if suffix == "" and out.is_dir() and any(out.iterdir()) and not options.overwrite:
+        raise MiniganError(f"--out is {options.out}, a folder that is not empty: choose another, or add --overwrite")
+    z = (
+        _walk(game.latent(-(-options.n // WALK_STEPS), options.seed), options.n)
+        if options.interpolate
+        else game.latent(options.n, options.seed)
+    )
+    samples = game.decode(z)
+    _write_samples(out, suffix, samples, columns=WALK_STEPS if options.interpolate else 0)
+    print(f"{len(samples)} {'images' if is_images else 'points'} of {options.folder} in {out}")
+    return 0
+
+
+def _write_samples(out: Path, suffix: str, samples: np.ndarray, columns: int) -> None:
+    import io
+
+    is_images = samples.ndim == 4
+    values = floats_to_pixels(samples) if is_images else samples
+    (out if suffix == "" else out.parent).mkdir(parents=True, exist_ok=True)
+    if suffix == "":
+        digits = max(4, len(str(len(values) - 1)))
+        for index, image in enumerate(values):
+            plots.save_image(out / f"{index:0{digits}d}.png", plots.to_image(image))
+    elif suffix == ".png":
+        plots.save_samples(out, samples, columns=columns)
+    elif suffix == ".gif":
+        plots.save_animation(out, values)
+    else:
+        buffer = io.BytesIO()
+        if suffix == ".npy":
+            np.save(buffer, values)
+        else:
+            named: dict[str, Any] = {"images" if is_images else "points": values}
+            np.savez_compressed(buffer, **named)
+        write_atomically(out, buffer.getvalue())
+
+
+def _walk(corners: np.ndarray, count: int) -> np.ndarray:
+    """count points on great circles from corner to corner, WALK_STEPS to each, and back to the first."""
+    points = [
+        _slerp(corners[i], corners[(i + 1) % len(corners)], step / WALK_STEPS)
+        for i in range(len(corners))
+        for step in range(WALK_STEPS)
+    ]
+    return np.stack(points[:count])
+
+
+def _slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    """sin((1−t)ω)/sin ω · a + sin(tω)/sin ω · b, with ω the angle between a and b.
+
+    The points between are about as long as a and b; those of a straight line would be shorter than any that G has seen.
+    Source: White 2016 (arXiv:1609.04468), section 2.1.
+    """
+    cosine = float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+    omega = math.acos(max(-1.0, min(1.0, cosine)))
+    if math.sin(omega) < 1e-6:
+        return ((1 - t) * a + t * b).astype(a.dtype)
+    return ((math.sin((1 - t) * omega) * a + math.sin(t * omega) * b) / math.sin(omega)).astype(a.dtype)
+
+
+# -- gradcheck -------------------------------------------------------------------------------------------------------------
+
+
+def _add_gradcheck(commands: Any) -> None:
+    about = "Prove every gradient: all layers, all losses and both reference games against central differences in float64."
+    parser = commands.add_parser("gradcheck", help="prove every gradient", description=about, allow_abbrev=False)
+    parser.add_argument(
+        "--backend",
+        type=_one_of((*BACKENDS, "auto")),
+        default="auto",
+        metavar="NAME",
+        help="auto (default), " + ", ".join(BACKENDS),
+    )
+    parser.add_argument("--verbose", action="store_true", help="one line per array, with the worst entry")
+    parser.set_defaults(run=_gradcheck, parser=parser)
+
+
+def _gradcheck(options: argparse.Namespace) -> int:
+    backend = get_backend(options.backend)
+    print(f"{backend.device} | backend {backend.name} | float64, tolerance {gradcheck.TOLERANCE:.0e} relative")
+    since, count, failed = time.perf_counter(), 0, 0
+    for report in gradcheck.check_all(backend):
+        count, failed = count + 1, failed + (not report.ok)
+        checked = sum(row.checked for row in report.rows)
+        print(
+            f"{'ok    ' if report.ok else 'FAILED'}  {report.max_error:8.1e}  {checked:>4} derivatives  {report.name}",
+            flush=True,
+        )
+        if options.verbose or not report.ok:
+            print(*(f"          {row}" for row in report.rows), sep="\n")
+    verdict = "all gradients agree" if not failed else f"{failed} of {count} FAILED"
+    print(f"{count} checks in {time.perf_counter() - since:.1f} s: {verdict}")
+    return 1 if failed else 0
+
+
+# -- info ------------------------------------------------------------------------------------------------------------------
+
+
+def _add_info(commands: Any) -> None:
+    about = "Show versions, the BLAS library, and which backends can run here, or why one cannot."
+    parser = commands.add_parser("info", help="show versions, backends and devices", description=about, allow_abbrev=False)
+    parser.set_defaults(run=_info, parser=parser)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from importlib import metadata
+
+    from threadpoolctl import threadpool_info
+
+    print(f"minigan {minigan.__version__}, Python {platform.python_version()}, {platform.platform()}")
+    names = ("numpy", "matplotlib", "pillow", "safetensors", "threadpoolctl", "tqdm", "cupy-cuda12x", "cupy-cuda13x", "torch")
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    print("packages:", ", ".join(f"{name} {version}" for name, version in found.items()))
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas":
+            kernels = pool.get("architecture", "unknown")
+            print(f"BLAS: {pool['internal_api']} {pool['version']}, {pool['num_threads']} threads, {kernels} kernels")
+    for name in BACKENDS:
+        try:
+            backend = get_backend(name)
+            free, total = backend.memory
+            print(f"backend {name}: {backend.device}, {free:,.0f} of {total:,.0f} MiB free")
+        except MiniganError as error:
+            print(f"backend {name}: not available, {error}")
+    print(f"auto is {get_backend('auto').name}")
+    return 0

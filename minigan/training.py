@@ -1,0 +1,449 @@
+"""The loop: epochs, progress, samples, log, checkpoints. What a run is made of stands in its folder:
+
+config.json, log.csv, samples/step_000000.png …, progress.gif, curves.png, checkpoint.safetensors.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigan import checkpoint, models, plots
+from minigan.backends import Array, get_backend
+from minigan.data import Batches, Dataset, load
+from minigan.errors import CheckpointError, DivergenceError, MiniganError, nearest_name
+from minigan.files import write_atomically
+from minigan.gan import GAN
+from minigan.layers import Layer
+from minigan.network import DTYPES, Sequential
+from minigan.optim import SCHEDULES
+
+CONFIG, LOG, CHECKPOINT, CURVES, FILM, SAMPLES = (
+    "config.json",
+    "log.csv",
+    "checkpoint.safetensors",
+    "curves.png",
+    "progress.gif",
+    "samples",
+)
+STATS = ("loss_d", "loss_g", "prob_real", "prob_fake")
+LOG_COLUMNS = ("step", "epoch", *STATS, "images_per_s", "seconds")
+SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
+SAMPLED = {"images": 64, "points": 2000}
+
+# What each model trains with unless told otherwise. The mlp is the reference game; dcgan's values are those that made the best
+# digits in three minutes on two cores.
+RECIPES: dict[str, dict[str, Any]] = {
+    "mlp": {"epochs": 50, "batch_size": 128, "lr": 2e-4, "beta1": 0.5, "hidden": (128,)},
+    "dcgan": {"steps": 2500, "batch_size": 64, "lr": 1e-3, "beta1": 0.5, "width": 32, "ema": 0.99},
+    "points": {"steps": 5000, "batch_size": 256, "lr": 1e-3, "beta1": 0.5, "hidden": (128, 128), "latent_dim": 16},
+}
+
+
+@dataclass
+class Config:
+    """Everything that decides a run. None stands for the model's own default; `resolve` fills it in."""
+
+    data: str = "digits"
+    data_dir: str | None = None
+    image_size: tuple[int, int] | None = None
+    model: str | None = None
+    backend: str = "auto"
+    dtype: str = "float32"
+    seed: int = 0
+    epochs: int | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    lr_d: float | None = None
+    beta1: float | None = None
+    beta2: float = 0.999
+    schedule: str = "constant"
+    smoothing: float = 0.0
+    saturating: bool = False
+    ema: float | None = None
+    latent_dim: int | None = None
+    width: int | None = None
+    hidden: tuple[int, ...] | None = None
+    log_every: int = 20
+    sample_every: int | None = None
+    checkpoint_every: int = 500
+
+    def resolve(self, dataset: Dataset) -> None:
+        """Fill in what was left open, by model and data, and turn epochs into steps."""
+        self.model = self.model or ("dcgan" if dataset.is_images else "mlp")
+        if self.model not in models.MODELS:
+            raise MiniganError(f"unknown model {self.model!r}: {nearest_name(self.model, models.MODELS)}")
+        if self.dtype not in DTYPES:
+            raise MiniganError(f"unknown dtype {self.dtype!r}: {nearest_name(self.dtype, DTYPES)}")
+        if self.schedule not in SCHEDULES:
+            raise MiniganError(f"unknown schedule {self.schedule!r}: {nearest_name(self.schedule, SCHEDULES)}")
+        if self.epochs is not None and self.steps is not None:
+            raise MiniganError("both epochs and steps are given: choose one")
+        recipe = RECIPES[self.model if dataset.is_images else "points"]
+        for name, value in {"latent_dim": 100, **recipe}.items():
+            open_length = name not in ("epochs", "steps") or (self.epochs is None and self.steps is None)
+            if getattr(self, name) is None and open_length:
+                setattr(self, name, value)
+        if self.ema == 0:
+            self.ema = None
+        self._check_numbers()
+        if self.steps is None:
+            assert self.batch_size is not None
+            assert self.epochs is not None
+            self.steps = self.epochs * (len(dataset) // min(self.batch_size, len(dataset)))
+        self.sample_every = self.sample_every or max(1, self.steps // 24)
+
+    def _check_numbers(self) -> None:
+        counts = ("epochs", "steps", "batch_size", "latent_dim", "width", "log_every", "sample_every", "checkpoint_every")
+        for name in counts:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise MiniganError(f"{name} is {value}: expected a whole number from 1 up")
+        for name in ("lr", "lr_d"):
+            value = getattr(self, name)
+            if value is not None and not (0 < value < math.inf):
+                raise MiniganError(f"{name} is {value}: expected a learning rate above 0")
+        if self.seed < 0:
+            raise MiniganError(f"seed is {self.seed}: expected a whole number from 0 up")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Config:
+        """The configuration that to_json gave."""
+        known = {field.name for field in fields(cls)}
+        if values.keys() != known:
+            raise CheckpointError(f"the configuration has other entries than this version's: {sorted(values.keys() ^ known)}")
+        pairs: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**pairs)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+
+def build_game(config: Config, shape: tuple[int, ...]) -> GAN:
+    """The game that a resolved configuration describes, for samples of this shape."""
+    size = {"width": config.width} if config.model == "dcgan" else {"hidden": config.hidden}
+    common = {"latent_dim": config.latent_dim, "backend": config.backend, "dtype": config.dtype, "seed": config.seed}
+    generator, discriminator = models.build(config.model or "", image_shape=shape, **common, **size)
+    assert config.lr is not None
+    assert config.beta1 is not None
+    assert config.steps is not None
+    schedule = SCHEDULES[config.schedule]
+    return GAN(
+        generator,
+        discriminator,
+        lr=schedule(config.lr, config.steps),
+        lr_d=schedule(config.lr_d or config.lr, config.steps),
+        betas=(config.beta1, config.beta2),
+        smoothing=config.smoothing,
+        saturating=config.saturating,
+        ema=config.ema,
+        seed=config.seed,
+    )
+
+
+def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
+    """The trained game of a run folder, to sample from, on any backend. Raises CheckpointError if there is none."""
+    arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
+    config = Config.from_json(info["config"])
+    config.backend = backend
+    game = build_game(config, tuple(info["shape"]))
+    game.load_state_dict(arrays)
+    return game, config
+
+
+class Run:
+    """One training run in its folder. Run(config, folder).train() starts it, Run.resume(folder).train() goes on with it.
+
+    Raises MiniganError, before anything is written, for a configuration that cannot be run and for a folder that already
+    holds a run (unless overwrite); DivergenceError when a number stops being finite.
+    """
+
+    def __init__(
+        self, config: Config, folder: str | Path, *, overwrite: bool = False, say: Callable[[str], None] = print
+    ) -> None:
+        self.folder, self.say = Path(folder), say
+        if self.folder.exists() and not self.folder.is_dir():
+            raise MiniganError(f"{folder} is a file: name a folder for the run")
+        self.config = config
+        backend = get_backend(config.backend)  # first, so that a missing GPU is said before data are read
+        config.backend = backend.name
+        self.dataset = load(config.data, config.data_dir, config.image_size)
+        config.resolve(self.dataset)
+        self.gan = build_game(config, self.dataset.shape)
+        assert config.batch_size is not None
+        self.batches = Batches(self.dataset, config.batch_size, backend, config.dtype, config.seed)
+        self.step = 0
+        self.replaces = overwrite
+        if not overwrite and (self.folder / CONFIG).exists():
+            raise MiniganError(
+                f"{folder} already holds a run: --resume continues it, --overwrite replaces it, --out names another"
+            )
+        self._good: dict[str, Any] = {}
+        self._pending: list[dict[str, Array]] = []
+        self._since = time.perf_counter()
+        self._stop = False
+
+    @classmethod
+    def resume(cls, folder: str | Path, *, changes: Mapping[str, Any] | None = None, say: Callable[[str], None] = print) -> Run:
+        """The run of a folder, as its checkpoint left it. changes: a longer `steps` or `epochs`, or another backend.
+
+        Raises CheckpointError if the checkpoint is missing, damaged or of another model than config.json says.
+        """
+        folder = Path(folder)
+        arrays, info = checkpoint.load(folder / CHECKPOINT)
+        config = Config.from_json(info["config"])
+        _same_as_config_file(folder, config)
+        longer = {name: value for name, value in (changes or {}).items() if name in ("steps", "epochs")}
+        for name, value in (changes or {}).items():
+            if name not in longer and getattr(config, name) != value:
+                raise CheckpointError(f"the run in {folder} has {name} {getattr(config, name)!r}, not {value!r}: leave it out")
+        if longer:
+            if config.schedule != "constant":
+                raise CheckpointError(f"the {config.schedule} schedule of {folder} was laid out for {config.steps} steps")
+            config.steps, config.epochs = longer.get("steps"), longer.get("epochs")
+        run = cls(config, folder, overwrite=True, say=say)
+        run.replaces = False
+        run._restore({"arrays": arrays, **info})
+        return run
+
+    # -- the loop ------------------------------------------------------------------------------------------------------
+
+    def train(self, progress: bool = True) -> bool:
+        """Run to the last step. Returns False if Ctrl-C (or SIGTERM) ended it early; the state is saved either way."""
+        from tqdm import tqdm
+
+        self._open_folder()
+        self.say(self.headline())
+        total = self.total_steps
+        if self.step >= total:
+            self.say(f"{self.folder} has its {self.step:,} steps already: --steps names a larger number")
+            return True
+        self._good = self._state()
+        if self.step == 0:
+            self._save_samples()
+        bar = tqdm(total=total, initial=self.step, unit="step", disable=not progress, mininterval=0.3, dynamic_ncols=True)
+        self._since = time.perf_counter()
+        with bar, self._stop_on_signal():
+            while self.step < total and not self._stop:
+                self._pending.append(self.gan.step(self.batches.next()))
+                self.step += 1
+                bar.update()
+                if self.step % self.config.log_every == 0 or self.step == total:
+                    self._write_log(bar)
+                if self.step % (self.config.sample_every or total) == 0 or self.step == total:
+                    self._save_samples()
+                if self.step % self.config.checkpoint_every == 0 and self.step < total:
+                    self._save_checkpoint()
+            self._write_log(bar)
+            self._save_checkpoint()
+            self._save_pictures()
+        if self._stop and self.step < total:
+            self.say(
+                f"stopped after step {self.step:,} of {total:,}, saved; go on with: minigan train --resume --out {self.folder}"
+            )
+            return False
+        self.say(
+            f"done: {self.folder / SAMPLES}, {FILM}, {CURVES}; more images: minigan sample {self.folder} -n 64 --out more.png"
+        )
+        return True
+
+    @property
+    def total_steps(self) -> int:
+        assert self.config.steps is not None
+        return self.config.steps
+
+    def headline(self) -> str:
+        """The first line of a run: device, backend, model and data sizes."""
+        gan, config = self.gan, self.config
+        size = "x".join(map(str, self.dataset.shape))
+        kind = "images" if self.dataset.is_images else "points"
+        counts = f"G {gan.generator.num_params:,} + D {gan.discriminator.num_params:,} parameters"
+        return (
+            f"{gan.backend.device} | backend {gan.backend.name} | {config.model} {config.dtype}, {counts} | "
+            f"{config.data}: {len(self.dataset):,} {kind} {size} | batch {config.batch_size}, {self.total_steps:,} steps"
+        )
+
+    @contextmanager
+    def _stop_on_signal(self) -> Iterator[None]:
+        """Let the first Ctrl-C or SIGTERM finish the step; a second Ctrl-C ends at once."""
+
+        def handle(number: int, frame: Any) -> None:
+            if self._stop:
+                raise KeyboardInterrupt
+            self._stop = True
+
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may set handlers; others are not interrupted
+            return
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, old)
+
+    # -- what is written -----------------------------------------------------------------------------------------------
+
+    def _open_folder(self) -> None:
+        """Make the folder, or clear an old run's own files out of it, and write the configuration."""
+        try:
+            (self.folder / SAMPLES).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MiniganError(f"cannot make {self.folder}: {error.strerror}") from None
+        if self.replaces:
+            for name in (CHECKPOINT, LOG, CURVES, FILM, CONFIG):
+                (self.folder / name).unlink(missing_ok=True)
+        for frame in self._frames():
+            if self.replaces or int(frame.stem[5:]) > self.step:
+                frame.unlink()
+        write_atomically(self.folder / CONFIG, (json.dumps(self.config.to_json(), indent=1) + "\n").encode())
+        rows = [row for row in _read_log(self.folder / LOG) if int(row["step"]) <= self.step] if self.step else []
+        lines = [",".join(LOG_COLUMNS), *(",".join(row[name] for name in LOG_COLUMNS) for row in rows)]
+        write_atomically(self.folder / LOG, ("\n".join(lines) + "\n").encode())
+
+    def _frames(self) -> list[Path]:
+        return sorted((self.folder / SAMPLES).glob("step_[0-9]*.png"))
+
+    def _write_log(self, bar: Any) -> None:
+        """Bring the statistics of the last steps over from the device, see that all are finite, and log their mean."""
+        if not self._pending:
+            return
+        to_numpy = self.gan.backend.to_numpy
+        values = np.array([[float(to_numpy(stats[name])) for name in STATS] for stats in self._pending])
+        count, elapsed = len(values), time.perf_counter() - self._since
+        self._pending = []
+        if not np.isfinite(values).all():
+            self._diverged()
+        means = dict(zip(STATS, values.mean(axis=0).tolist(), strict=True))
+        speed = count * self.batches.batch_size / max(elapsed, 1e-9)
+        numbers = [self.step, self.batches.epoch, *(f"{means[name]:.6g}" for name in STATS), f"{speed:.6g}", f"{elapsed:.4g}"]
+        with open(self.folder / LOG, "a", encoding="utf-8") as file:
+            file.write(",".join(map(str, numbers)) + "\n")
+        names = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}
+        shown = {names[name]: f"{means[name]:.3f}" for name in STATS}
+        bar.set_postfix({**shown, "images/s": f"{speed:,.0f}"}, refresh=False)
+        if self.step - self._good["step"] >= SNAPSHOT_STEPS:
+            self._good = self._state()
+        self._since = time.perf_counter()
+
+    def _save_samples(self) -> None:
+        since = time.perf_counter()
+        kind = "images" if self.dataset.is_images else "points"
+        samples = self.gan.sample(SAMPLED[kind], seed=self.config.seed)
+        path = self.folder / SAMPLES / f"step_{self.step:06d}.png"
+        plots.save_samples(path, samples, None if self.dataset.is_images else self.dataset.values)
+        self._since += time.perf_counter() - since  # the log's images/s is that of training alone
+
+    def _save_pictures(self) -> None:
+        rows = _read_log(self.folder / LOG)
+        plots.save_curves(self.folder / CURVES, {name: [float(row[name]) for row in rows] for name in LOG_COLUMNS})
+        plots.save_film(self.folder / FILM, self._frames())
+
+    def _save_checkpoint(self) -> None:
+        state = self._state()
+        if not all(np.isfinite(a).all() for a in state["arrays"].values()):
+            self._diverged()
+        checkpoint.save(self.folder / CHECKPOINT, state["arrays"], {k: v for k, v in state.items() if k != "arrays"})
+
+    def _state(self) -> dict[str, Any]:
+        """All that decides how the run goes on: arrays on the host, and plain JSON."""
+        return {
+            "arrays": self.gan.state_dict(),
+            "step": self.step,
+            "data": self.batches.state,
+            "random": self.gan.random_state,
+            "config": self.config.to_json(),
+            "shape": list(self.dataset.shape),
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        if tuple(state["shape"]) != self.dataset.shape:
+            raise CheckpointError(
+                f"the run was made with samples {tuple(state['shape'])}, {self.config.data} has {self.dataset.shape}"
+            )
+        self.gan.load_state_dict(state["arrays"])
+        self.gan.random_state = state["random"]
+        self.batches.state = state["data"]
+        self.step = state["step"]
+
+    # -- when numbers stop being finite --------------------------------------------------------------------------------
+
+    def _diverged(self) -> None:
+        """Go back to the last good state in memory and repeat the steps, each array watched, until the first bad one."""
+        last = self.step
+        self._restore(self._good)
+        step = self.step
+
+        def watch(name: str) -> Callable[[Layer, str, Array], None]:
+            def look(layer: Layer, what: str, array: Array) -> None:
+                if not bool(self.gan.backend.xp.isfinite(array).all()):
+                    raise DivergenceError(self._divergence(step, name, layer, what))
+
+            return look
+
+        nets: dict[str, Sequential] = {"generator": self.gan.generator, "discriminator": self.gan.discriminator}
+        for name, net in nets.items():
+            net.watch = watch(name)
+        with np.errstate(all="ignore"):
+            while step < last:
+                step += 1
+                self.gan.step(self.batches.next())
+                for name, net in nets.items():
+                    for layer in net.layers:
+                        for key, array in layer.params.items():
+                            watch(name)(layer, f"updated {key}", array)
+        raise DivergenceError(
+            f"a loss was not finite by step {last}, but repeating the steps from {self._good['step']} found none"
+        )
+
+    def _divergence(self, step: int, net: str, layer: Layer, what: str) -> str:
+        saved = self.folder / CHECKPOINT
+        kept = f"the last good checkpoint stays in {saved}" if saved.exists() else "no checkpoint had been written yet"
+        return f"step {step:,}: {net}, {layer.label}: {what} is not finite; {kept}. Try a smaller learning rate (--lr)"
+
+
+def _read_log(path: Path) -> list[dict[str, str]]:
+    """The whole rows of a log; a last line cut short by a crash is left out."""
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if None not in row.values() and row["step"].isdigit()]
+
+
+def _same_as_config_file(folder: Path, config: Config) -> None:
+    """config.json must describe the checkpoint's run; what may differ is how long it is to be."""
+    path = folder / CONFIG
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return  # the checkpoint has all that is needed
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): remove it, the checkpoint has its content") from None
+    own = config.to_json()
+    other = [name for name in own if name not in ("steps", "epochs") and written.get(name) != own[name]]
+    if other:
+        pairs = ", ".join(f"{name} {written.get(name)!r} against {own[name]!r}" for name in other)
+        raise CheckpointError(f"{path} and {CHECKPOINT} are of different runs ({pairs}): put back the one that belongs here")
+
+
+def free_folder(data: str, model: str | None) -> Path:
+    """runs/<data>-<model>, with a number behind it where that is taken."""
+    base = Path("runs") / f"{Path(data).stem}-{model or 'gan'}"
+    number, folder = 1, base
+    while (folder / CONFIG).exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
