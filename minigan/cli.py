@@ -214,11 +214,11 @@ def _add_sample(commands: Any) -> None:
 
 
 def _sample(options: argparse.Namespace) -> int:
-    game, _ = training.load_game(options.folder, options.backend)
     out = Path(options.out)
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", ".gif", ".npz", ".npy"):
         raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy or .gif, or a folder")
+    game, _ = training.load_game(options.folder, options.backend)
     is_images = len(game.generator.output_shape) == 3
     if not is_images and suffix in ("", ".gif"):
         raise MiniganError(f"--out is {options.out}: points can be written as .png, .npz or .npy")

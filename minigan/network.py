@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,14 @@ class Sequential:
                 setattr(layer, name, layer.state[name])
         # Below the first layer that learns, no gradient is needed unless the caller asks for dx.
         self._first_learner = next((i for i, layer in enumerate(self.layers) if layer.params), len(self.layers))
+
+    def split(self, vector: Array) -> Iterator[tuple[Layer, Array]]:
+        """(layer, its part) of a vector laid out as flat_params is."""
+        start = 0
+        for layer in self.layers:
+            end = start + sum(math.prod(spec.shape) for spec in layer.parameters.values())
+            yield layer, vector[start:end]
+            start = end
 
     # -- the two passes ------------------------------------------------------------------------------------------------
 

@@ -75,9 +75,9 @@ class Optimizer:
         assert self._net is not None, "attach the optimiser to its network first"
         if state.keys() != {"steps", *self.state}:
             raise CheckpointError(f"the state is of another optimiser: it has {sorted(state)}, expected steps and {self.slots}")
-        for name, vector in self.state.items():
-            if state[name].shape != vector.shape:
-                raise CheckpointError(f"{name} has shape {state[name].shape}: this network needs {vector.shape}")
+        for name, shape in {"steps": (), **{name: vector.shape for name, vector in self.state.items()}}.items():
+            if state[name].shape != shape:
+                raise CheckpointError(f"{name} has shape {state[name].shape}: this network needs {shape}")
         self.steps = int(state["steps"])
         for name, vector in self.state.items():
             vector[...] = self._net.backend.asarray(state[name], self._net.dtype)

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from minigan.errors import CheckpointError, DivergenceError, MiniganError, neare
 from minigan.files import write_atomically
 from minigan.gan import GAN
 from minigan.layers import Layer
-from minigan.network import DTYPES, Sequential
+from minigan.network import DTYPES
 from minigan.optim import SCHEDULES
 
 CONFIG, LOG, CHECKPOINT, CURVES, FILM, SAMPLES = (
@@ -235,19 +236,17 @@ class Run:
             self._save_samples()
         bar = tqdm(total=total, initial=self.step, unit="step", disable=not progress, mininterval=0.3, dynamic_ncols=True)
         self._since = time.perf_counter()
-        with bar, self._stop_on_signal():
-            while self.step < total and not self._stop:
-                self._pending.append(self.gan.step(self.batches.next()))
-                self.step += 1
-                bar.update()
-                if self.step % self.config.log_every == 0 or self.step == total:
-                    self._write_log(bar)
-                if self.step % (self.config.sample_every or total) == 0 or self.step == total:
-                    self._save_samples()
-                if self.step % self.config.checkpoint_every == 0 and self.step < total:
-                    self._save_checkpoint()
-            self._write_log(bar)
-            self._save_checkpoint()
+        try:
+            # Overflows are looked for where it is decided what to do about them; NumPy's warnings would only add noise.
+            with bar, self._stop_on_signal(), np.errstate(all="ignore"):
+                while self.step < total and not self._stop:
+                    self._pending.append(self.gan.step(self.batches.next()))
+                    self.step += 1
+                    bar.update()
+                    self._write_what_is_due(bar)
+                self._write_log(bar)
+                self._save_checkpoint()
+        finally:
             self._save_pictures()
         if self._stop and self.step < total:
             self.say(
@@ -296,6 +295,17 @@ class Run:
 
     # -- what is written -----------------------------------------------------------------------------------------------
 
+    def _write_what_is_due(self, bar: Any) -> None:
+        config, last = self.config, self.step == self.total_steps
+        every = (config.log_every, config.sample_every or self.total_steps, config.checkpoint_every)
+        log, sample, save = (last or self.step % steps == 0 for steps in every)
+        if log or sample or save:
+            self._write_log(bar)  # first, for it sees whether there is anything worth showing or saving
+        if sample:
+            self._save_samples()
+        if save and not last:
+            self._save_checkpoint()
+
     def _open_folder(self) -> None:
         """Make the folder, or clear an old run's own files out of it, and write the configuration."""
         try:
@@ -325,7 +335,7 @@ class Run:
         count, elapsed = len(values), time.perf_counter() - self._since
         self._pending = []
         if not np.isfinite(values).all():
-            self._diverged()
+            self._find_divergence()
         means = dict(zip(STATS, values.mean(axis=0).tolist(), strict=True))
         speed = count * self.batches.batch_size / max(elapsed, 1e-9)
         numbers = [self.step, self.batches.epoch, *(f"{means[name]:.6g}" for name in STATS), f"{speed:.6g}", f"{elapsed:.4g}"]
@@ -335,7 +345,7 @@ class Run:
         shown = {names[name]: f"{means[name]:.3f}" for name in STATS}
         bar.set_postfix({**shown, "images/s": f"{speed:,.0f}"}, refresh=False)
         if self.step - self._good["step"] >= SNAPSHOT_STEPS:
-            self._good = self._state()
+            self._good = self._finite_state()
         self._since = time.perf_counter()
 
     def _save_samples(self) -> None:
@@ -348,13 +358,13 @@ class Run:
 
     def _save_pictures(self) -> None:
         rows = _read_log(self.folder / LOG)
+        if not rows:
+            return
         plots.save_curves(self.folder / CURVES, {name: [float(row[name]) for row in rows] for name in LOG_COLUMNS})
         plots.save_film(self.folder / FILM, self._frames())
 
     def _save_checkpoint(self) -> None:
-        state = self._state()
-        if not all(np.isfinite(a).all() for a in state["arrays"].values()):
-            self._diverged()
+        state = self._finite_state()
         checkpoint.save(self.folder / CHECKPOINT, state["arrays"], {k: v for k, v in state.items() if k != "arrays"})
 
     def _state(self) -> dict[str, Any]:
@@ -368,6 +378,12 @@ class Run:
             "shape": list(self.dataset.shape),
         }
 
+    def _finite_state(self) -> dict[str, Any]:
+        state = self._state()
+        if not all(np.isfinite(a).all() for a in state["arrays"].values()):
+            self._find_divergence()
+        return state
+
     def _restore(self, state: Mapping[str, Any]) -> None:
         if tuple(state["shape"]) != self.dataset.shape:
             raise CheckpointError(
@@ -380,32 +396,34 @@ class Run:
 
     # -- when numbers stop being finite --------------------------------------------------------------------------------
 
-    def _diverged(self) -> None:
+    def _find_divergence(self) -> NoReturn:
         """Go back to the last good state in memory and repeat the steps, each array watched, until the first bad one."""
-        last = self.step
+        last, gan = self.step, self.gan
         self._restore(self._good)
         step = self.step
+        nets = {
+            "generator": (gan.generator, gan.optimizer_g),
+            "discriminator": (gan.discriminator, gan.optimizer_d),
+        }
 
-        def watch(name: str) -> Callable[[Layer, str, Array], None]:
-            def look(layer: Layer, what: str, array: Array) -> None:
-                if not bool(self.gan.backend.xp.isfinite(array).all()):
-                    raise DivergenceError(self._divergence(step, name, layer, what))
+        def look(name: str, layer: Layer, what: str, array: Array) -> None:
+            if not bool(gan.backend.xp.isfinite(array).all()):
+                raise DivergenceError(self._divergence(step, name, layer, what))
 
-            return look
-
-        nets: dict[str, Sequential] = {"generator": self.gan.generator, "discriminator": self.gan.discriminator}
-        for name, net in nets.items():
-            net.watch = watch(name)
-        with np.errstate(all="ignore"):
-            while step < last:
-                step += 1
-                self.gan.step(self.batches.next())
-                for name, net in nets.items():
-                    for layer in net.layers:
-                        for key, array in layer.params.items():
-                            watch(name)(layer, f"updated {key}", array)
+        for name, (net, _) in nets.items():
+            net.watch = partial(look, name)
+        while step < last:
+            step += 1
+            gan.step(self.batches.next())
+            for name, (net, optimizer) in nets.items():
+                for layer in net.layers:
+                    for key, array in {**layer.params, **layer.state}.items():
+                        look(name, layer, f"updated {key}", array)
+                for key, vector in optimizer.state.items():
+                    for layer, part in net.split(vector):
+                        look(name, layer, f"the optimiser's {key}", part)
         raise DivergenceError(
-            f"a loss was not finite by step {last}, but repeating the steps from {self._good['step']} found none"
+            f"step {last}: a loss or an average is not finite; the steps from {self._good['step']} show no cause"
         )
 
     def _divergence(self, step: int, net: str, layer: Layer, what: str) -> str:

@@ -7,6 +7,7 @@ with one thread count give the same bytes.
 
 from __future__ import annotations
 
+import contextvars
 import math
 import os
 import threading
@@ -81,8 +82,9 @@ class NumpyBackend(Backend):
 
         if self._workers is None:
             self._workers = ThreadPoolExecutor(self.threads, thread_name_prefix="minigan")
+        contexts = [contextvars.copy_context() for _ in range(self.threads)]  # workers heed the caller's np.errstate
         with self._blas.limit(limits=1, user_api="blas"):
-            return list(self._workers.map(run, range(self.threads)))
+            return list(self._workers.map(lambda thread: contexts[thread].run(run, thread), range(self.threads)))
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 

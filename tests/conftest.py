@@ -1,0 +1,26 @@
+"""Shared by all tests: the backends that can run here, and Hypothesis without a clock (these machines are shared)."""
+
+import pytest
+from hypothesis import settings
+
+from minigan import get_backend
+from minigan.backends import BACKENDS
+from minigan.errors import BackendError
+
+settings.register_profile("minigan", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("minigan")
+
+
+def _backend(name):
+    try:
+        get_backend(name)
+    except BackendError as error:
+        return pytest.param(name, marks=[pytest.mark.gpu, pytest.mark.skip(reason=str(error))])
+    return pytest.param(name, marks=[pytest.mark.gpu] if name == "cupy" else [])
+
+
+def pytest_generate_tests(metafunc):
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", [_backend(name) for name in BACKENDS], scope="session")
+    if "fast" in metafunc.fixturenames:
+        metafunc.parametrize("fast", [_backend(name) for name in BACKENDS if name != "textbook"], scope="session")
