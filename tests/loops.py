@@ -16,7 +16,7 @@ def dense(x, weight, bias):
 
 def conv2d(x, w, g):
     """y[n, o, p, f] = Σ x[n, o·s − pad + i·d, …, c] w[i, j, c, f], pixels outside the image being 0."""
-    batch, height, width, channels = x.shape
+    batch, height, width, _ = x.shape
     y = np.zeros((batch, *g.map, w.shape[3]))
     for n, o, p, f in np.ndindex(*y.shape):
         for i, j, c in np.ndindex(*w.shape[:3]):

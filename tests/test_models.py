@@ -1,0 +1,101 @@
+"""The reference games: their layers and sizes, other image shapes, and errors that say what would fit."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigan as mg
+from minigan import models
+from minigan.errors import ModelError
+
+
+def described(net):
+    return [repr(layer) for layer in net.layers]
+
+
+def test_mlp_is_the_reference():
+    g, d = models.mlp(backend="textbook")
+    assert described(g) == [
+        "Dense(units=128, bias=True)",
+        "ReLU()",
+        "Dense(units=784, bias=True)",
+        "Tanh()",
+        "Reshape(shape=(28, 28, 1))",
+    ]
+    assert described(d) == ["Flatten()", "Dense(units=128, bias=True)", "ReLU()", "Dense(units=1, bias=True)"]
+    assert g.num_params == 100 * 128 + 128 + 128 * 784 + 784
+    assert d.num_params == 784 * 128 + 128 + 128 + 1
+
+
+def test_dcgan_is_the_reference():
+    g, d = models.dcgan(backend="textbook")
+    strided = "kernel_size=4, stride=2, padding=1, dilation=1"
+    assert described(g) == [
+        "Dense(units=6272, bias=False)",
+        "Reshape(shape=(7, 7, 128))",
+        "BatchNorm(eps=1e-05, momentum=0.1)",
+        "ReLU()",
+        f"ConvTranspose2d(channels=64, {strided}, bias=False, output_padding=0)",
+        "BatchNorm(eps=1e-05, momentum=0.1)",
+        "ReLU()",
+        f"ConvTranspose2d(channels=1, {strided}, bias=True, output_padding=0)",
+        "Tanh()",
+    ]
+    assert described(d) == [
+        f"Conv2d(channels=64, {strided}, bias=True)",
+        "LeakyReLU(slope=0.2)",
+        f"Conv2d(channels=128, {strided}, bias=False)",
+        "BatchNorm(eps=1e-05, momentum=0.1)",
+        "LeakyReLU(slope=0.2)",
+        "Flatten()",
+        "Dense(units=1, bias=True)",
+    ]
+    for net in (g, d):
+        for name, value in net.params.items():
+            if name.endswith("weight") and value.size > 1000:
+                assert value.std() == pytest.approx(0.02, rel=0.1)
+    assert not np.array_equal(g.flat_params[:100], d.flat_params[:100]), "G and D are drawn from different streams"
+
+
+@given(
+    st.sampled_from(models.MODELS),
+    st.integers(1, 5),
+    st.integers(1, 5),
+    st.sampled_from([1, 3]),
+    st.integers(1, 4),
+    st.integers(1, 9),
+)
+def test_any_fitting_shape_builds_and_plays(name, height, width, channels, size, latent_dim):
+    options = {"width": size} if name == "dcgan" else {"hidden": (size, 3)}
+    shape = (4 * height, 4 * width, channels)
+    gan = mg.GAN(*models.build(name, image_shape=shape, latent_dim=latent_dim, backend="textbook", **options))
+    stats = gan.step(np.zeros((3, *shape), np.float32))
+    assert np.isfinite(float(stats["loss_g"]))
+    assert gan.sample(2).shape == (2, *shape)
+
+
+def test_points():
+    g, d = models.mlp(image_shape=(2,), latent_dim=4, hidden=(8, 8), backend="textbook")
+    assert g.output_shape == d.input_shape == (2,)
+    assert described(g)[-1].startswith("Dense"), "points are not bounded by Tanh"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: models.dcgan(image_shape=(30, 28, 1)), "divisible by 4, got 30x28: 32x28 would fit"),
+        (lambda: models.dcgan(image_shape=(2, 2, 1)), "4x4 would fit"),
+        (lambda: models.dcgan(image_shape=(28, 28, 2)), r"\(H, W, 1\) or \(H, W, 3\), not \(28, 28, 2\)"),
+        (lambda: models.dcgan(image_shape=(2,)), "take the model mlp"),
+        (lambda: models.mlp(image_shape=(28, 28)), r"not \(28, 28\)"),
+        (lambda: models.mlp(hidden=0), "hidden is"),
+        (lambda: models.mlp(hidden=()), "hidden is"),
+        (lambda: models.dcgan(width=-1), "width is"),
+        (lambda: models.dcgan(latent_dim=0), "latent_dim is"),
+        (lambda: models.build("dcgam"), "did you mean 'dcgan'"),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(ModelError, match=message):
+        call()
