@@ -124,6 +124,8 @@ def _add_train(commands: Any) -> None:
     model = parser.add_argument_group("model")
     model.add_argument("--model", default=unset, type=_one_of(MODELS), metavar="NAME", help=f"{' or '.join(MODELS)} (dcgan)")
     model.add_argument("--width", default=unset, type=whole, metavar="N", help="dcgan: channels of its widest images")
+    refine = "dcgan: one more convolution in G and in D, no BatchNorm in D (on); --no-refine: the reference game"
+    model.add_argument("--refine", default=unset, action=argparse.BooleanOptionalAction, help=refine)
     model.add_argument("--hidden", default=unset, type=whole, nargs="+", metavar="N", help="mlp: width of each hidden layer")
     model.add_argument("--latent-dim", default=unset, type=whole, metavar="N", help="length of z")
     model.add_argument("--dtype", default=unset, type=_one_of(DTYPES), metavar="NAME", help="float32 (default) or float64")
@@ -135,7 +137,7 @@ def _add_train(commands: Any) -> None:
     learning.add_argument("--lr", default=unset, type=real, help="Adam's learning rate")
     learning.add_argument("--lr-d", default=unset, type=real, metavar="LR", help="the discriminator's, where it differs")
     learning.add_argument("--beta1", default=unset, type=real, metavar="B", help="Adam's decay of the mean gradient")
-    learning.add_argument("--beta2", default=unset, type=real, metavar="B", help="Adam's decay of the mean square (0.999)")
+    learning.add_argument("--beta2", default=unset, type=real, metavar="B", help="Adam's decay of the mean square")
     learning.add_argument(
         "--schedule", default=unset, type=_one_of(tuple(SCHEDULES)), metavar="NAME", help=", ".join(SCHEDULES)
     )
@@ -154,7 +156,7 @@ def _add_train(commands: Any) -> None:
         metavar="NAME",
         help="auto (default): cupy if a GPU answers, else numpy; textbook",
     )
-    running.add_argument("--out", default=None, metavar="DIR", help="run folder (runs/DATA-MODEL, numbered where taken)")
+    running.add_argument("--out", default=None, metavar="DIR", help="run folder (runs/DATA, numbered where taken)")
     running.add_argument(
         "--resume", action="store_true", help="go on with the run in --out, to the same bytes; --steps extends it"
     )

@@ -62,6 +62,7 @@ def dcgan(
     image_shape: Sequence[int] = (28, 28, 1),
     latent_dim: int = 100,
     width: int = 64,
+    refine: bool = False,
     backend: str | Backend = "auto",
     dtype: Any = "float32",
     seed: int = 0,
@@ -72,6 +73,9 @@ def dcgan(
        ReLU -> ConvTranspose2d C, k4 s2 p1, Tanh
     D: Conv2d width, k4 s2 p1, LeakyReLU 0.2 -> Conv2d 2·width, k4 s2 p1 (no bias), BatchNorm, LeakyReLU 0.2 -> Flatten, Dense 1
     All weights start from N(0, 0.02²).
+    refine: the relative that `minigan train` prefers. G gets one more Conv2d width, k3 s1 p1 (no bias), BatchNorm, ReLU at half
+       the image's size, D one more Conv2d 2·width, k3 s1 p1, LeakyReLU at a quarter of it, and D has no BatchNorm. Both
+       learn to draw strokes in fewer steps; the reference is faster by the step.
     Raises ModelError unless H and W are divisible by 4 and C is 1 or 3: the message says which size would fit.
     """
     shape = tuple(image_shape)
@@ -87,6 +91,9 @@ def dcgan(
 
     start = normal(0.02)
     seed_image = (height // 4, breadth // 4, 2 * width)
+    extra_g: list[Layer] = [Conv2d(width, 3, padding=1, bias=False, weight_init=start), BatchNorm(), ReLU()] if refine else []
+    extra_d: list[Layer] = [Conv2d(2 * width, 3, padding=1, weight_init=start), LeakyReLU(0.2)] if refine else []
+    norm_d: list[Layer] = [] if refine else [BatchNorm()]
     generator = [
         Dense(math.prod(seed_image), bias=False, weight_init=start),
         Reshape(seed_image),
@@ -95,15 +102,17 @@ def dcgan(
         ConvTranspose2d(width, 4, stride=2, padding=1, bias=False, weight_init=start),
         BatchNorm(),
         ReLU(),
+        *extra_g,
         ConvTranspose2d(channels, 4, stride=2, padding=1, weight_init=start),
         Tanh(),
     ]
     discriminator = [
         Conv2d(width, 4, stride=2, padding=1, weight_init=start),
         LeakyReLU(0.2),
-        Conv2d(2 * width, 4, stride=2, padding=1, bias=False, weight_init=start),
-        BatchNorm(),
+        Conv2d(2 * width, 4, stride=2, padding=1, bias=refine, weight_init=start),
+        *norm_d,
         LeakyReLU(0.2),
+        *extra_d,
         Flatten(),
         Dense(1, weight_init=start),
     ]
@@ -117,7 +126,7 @@ def build(name: str, **options: Any) -> tuple[Sequential, Sequential]:
     """The pair of that name. Raises ModelError for an unknown name, with the nearest known one."""
     if name not in MODELS:
         raise ModelError(f"unknown model {name!r}: {nearest_name(name, MODELS)}")
-    return {"mlp": mlp, "dcgan": dcgan}[name](**options)
+    return mlp(**options) if name == "mlp" else dcgan(**options)
 
 
 def _check_sizes(**sizes: Sequence[int]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from PIL import Image
 
-GRID_PIXELS = 448  # a grid of small images is enlarged, by whole factors, to about this width
+GRID_PIXELS = 480  # a grid of small images is enlarged, by whole factors, to about this width
 
 
 def save_samples(path: str | Path, samples: np.ndarray, real: np.ndarray | None = None, columns: int = 0) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from minigan import checkpoint, models, plots
 from minigan.backends import Array, get_backend
 from minigan.data import Batches, Dataset, load
-from minigan.errors import CheckpointError, DivergenceError, MiniganError, nearest_name
+from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, nearest_name
 from minigan.files import write_atomically
 from minigan.gan import GAN
 from minigan.layers import Layer
@@ -47,7 +47,10 @@ SAMPLED = {"images": 64, "points": 2000}
 # digits in three minutes on two cores.
 RECIPES: dict[str, dict[str, Any]] = {
     "mlp": {"epochs": 50, "batch_size": 128, "lr": 2e-4, "beta1": 0.5, "hidden": (128,)},
-    "dcgan": {"steps": 2500, "batch_size": 64, "lr": 1e-3, "beta1": 0.5, "width": 32, "ema": 0.99},
+    "dcgan": {
+        **{"steps": 2200, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998},
+        **{"width": 32, "refine": True, "latent_dim": 32},
+    },
     "points": {"steps": 5000, "batch_size": 256, "lr": 1e-3, "beta1": 0.5, "hidden": (128, 128), "latent_dim": 16},
 }
 
@@ -69,13 +72,14 @@ class Config:
     lr: float | None = None
     lr_d: float | None = None
     beta1: float | None = None
-    beta2: float = 0.999
+    beta2: float | None = None
     schedule: str = "constant"
     smoothing: float = 0.0
     saturating: bool = False
     ema: float | None = None
     latent_dim: int | None = None
     width: int | None = None
+    refine: bool | None = None
     hidden: tuple[int, ...] | None = None
     log_every: int = 20
     sample_every: int | None = None
@@ -93,7 +97,13 @@ class Config:
         if self.epochs is not None and self.steps is not None:
             raise MiniganError("both epochs and steps are given: choose one")
         recipe = RECIPES[self.model if dataset.is_images else "points"]
-        for name, value in {"latent_dim": 100, **recipe}.items():
+        if self.model == "dcgan" and not dataset.is_images:
+            raise ModelError(f"dcgan makes images, and {dataset.name} holds points: take the model mlp")
+        foreign = {"dcgan": ("hidden",), "mlp": ("width", "refine")}[self.model]
+        for name in foreign:
+            if getattr(self, name) is not None:
+                raise ModelError(f"{name} is no option of the model {self.model}: leave it out")
+        for name, value in {"latent_dim": 100, "beta2": 0.999, **recipe}.items():
             open_length = name not in ("epochs", "steps") or (self.epochs is None and self.steps is None)
             if getattr(self, name) is None and open_length:
                 setattr(self, name, value)
@@ -134,11 +144,12 @@ class Config:
 
 def build_game(config: Config, shape: tuple[int, ...]) -> GAN:
     """The game that a resolved configuration describes, for samples of this shape."""
-    size = {"width": config.width} if config.model == "dcgan" else {"hidden": config.hidden}
+    size = {"width": config.width, "refine": config.refine} if config.model == "dcgan" else {"hidden": config.hidden}
     common = {"latent_dim": config.latent_dim, "backend": config.backend, "dtype": config.dtype, "seed": config.seed}
     generator, discriminator = models.build(config.model or "", image_shape=shape, **common, **size)
     assert config.lr is not None
     assert config.beta1 is not None
+    assert config.beta2 is not None
     assert config.steps is not None
     schedule = SCHEDULES[config.schedule]
     return GAN(
@@ -458,8 +469,8 @@ def _same_as_config_file(folder: Path, config: Config) -> None:
 
 
 def free_folder(data: str, model: str | None) -> Path:
-    """runs/<data>-<model>, with a number behind it where that is taken."""
-    base = Path("runs") / f"{Path(data).stem}-{model or 'gan'}"
+    """runs/<data>, or runs/<data>-<model> where a model is named; with a number behind it where that is taken."""
+    base = Path("runs") / (f"{Path(data).stem}-{model}" if model else Path(data).stem)
     number, folder = 1, base
     while (folder / CONFIG).exists():
         number += 1

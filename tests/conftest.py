@@ -1,5 +1,11 @@
 """Shared by all tests: the backends that can run here, and Hypothesis without a clock (these machines are shared)."""
 
+import os
+
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # before NumPy loads: its idle threads spin, and tests run many small products
+
 import pytest
 from hypothesis import settings
 

@@ -301,6 +301,7 @@ def test_build_refuses_wrong_shapes(make, shape, message):
         (lambda: mg.ConvTranspose2d(2, 3, stride=2, output_padding=2), "output_padding smaller than stride or dilation"),
         (lambda: mg.Dropout(1.0), r"rate in \[0, 1\)"),
         (lambda: mg.LeakyReLU(0), "slope above 0"),
+        (lambda: mg.LeakyReLU(1.5), "slope above 0 and up to 1"),
         (lambda: mg.BatchNorm(eps=0), "eps > 0"),
         (lambda: mg.Reshape((-1, -1)), "at most one -1"),
     ],

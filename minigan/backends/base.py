@@ -50,6 +50,14 @@ class ConvGeometry:
     map: Pair
 
     @property
+    def output_padding(self) -> Pair:
+        """Image rows and columns beyond the last that a map position can read."""
+        return tuple(  # type: ignore[return-value]
+            max(0, self.padded[a] - (self.map[a] - 1) * self.stride[a] - self.dilation[a] * (self.kernel[a] - 1) - 1)
+            for a in (0, 1)
+        )
+
+    @property
     def padded(self) -> Pair:
         """Height and width of the image with its zero border."""
         return self.image[0] + 2 * self.padding[0], self.image[1] + 2 * self.padding[1]
@@ -188,7 +196,9 @@ class Backend:
             (batch, *g.map, *g.kernel, channels),
             (step_n, step_h * g.stride[0], step_w * g.stride[1], step_h * g.dilation[0], step_w * g.dilation[1], step_c),
         )
-        return windows.reshape(batch * g.map[0] * g.map[1], -1)
+        columns = self.empty(windows.shape, x.dtype)
+        columns[...] = windows
+        return columns.reshape(batch * g.map[0] * g.map[1], -1)
 
     def col2im(self, columns: Array, g: ConvGeometry, batch: int) -> Array:
         """The transpose of im2col: every row is added back to the window it was read from."""

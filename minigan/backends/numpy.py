@@ -1,8 +1,8 @@
 """The fast CPU backend: the textbook's arithmetic in blocks that stay in cache, spread over one Python thread per core.
 
-Inside a threaded section BLAS is held to one thread, so that threads do not fight over cores; outside, its settings are
-untouched. Blocks are dealt to threads by position, never by arrival, and partial sums are added in that order: two runs
-with one thread count give the same bytes.
+In every call BLAS is held to one thread, for its own threads spin for a while after each product and take the cores away
+from whatever comes next; its settings are put back after the call. Blocks are dealt to threads by position, never by
+arrival, and partial sums are added in that order: two runs with one thread count give the same bytes.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ from threadpoolctl import ThreadpoolController
 from minigan.backends.base import Array, Backend, ConvGeometry, Formula
 from minigan.errors import BackendError
 
-_BLOCK = 1 << 16  # elements of one block: 256 KiB in float32, so that a formula's operands stay in a core's L2 cache
+_ELEMENTS = 1 << 15  # elements of a block of an element-wise formula: its operands stay in a core's cache
+_COLUMNS = 1 << 18  # elements of a block's im2col rows: 1 MiB in float32
+_PRODUCT = 1 << 23  # multiplications from which a product is worth more than one thread
 _POOLED = 1 << 16  # bytes from which a buffer is worth keeping: malloc maps larger ones anew at every call
 
 
@@ -55,9 +58,9 @@ class NumpyBackend(Backend):
     def __init__(self) -> None:
         super().__init__(np)
         self.threads = _thread_count()
-        self._blas = ThreadpoolController()
+        self._blas = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
         self._buffers = BufferPool()
-        self._workers: ThreadPoolExecutor | None = None  # started at first use
+        self._workers = ThreadPoolExecutor(self.threads, thread_name_prefix="minigan")  # starts threads at first use
 
     @property
     def device(self) -> str:
@@ -71,55 +74,82 @@ class NumpyBackend(Backend):
         array[...] = 0
         return array
 
-    def _spread(self, work: Callable[[slice], Any], rows: int, block: int) -> list[list[Any]]:
-        """work(rows of one block) for every block, dealt to the threads in contiguous runs; the results in order."""
-        starts = range(0, rows, block)
-        share = -(-len(starts) // self.threads)
+    def _spread(self, work: Callable[[Sequence[slice]], Any], rows: int, block: int) -> list[Any]:
+        """work(its blocks of rows) on every thread, contiguous runs of blocks each; the results in the order of rows."""
+        blocks = [slice(start, min(start + block, rows)) for start in range(0, rows, block)]
+        share = -(-len(blocks) // self.threads)
+        first, *others = (blocks[start : start + share] for start in range(0, len(blocks), share))
+        with self._single_threaded_blas():
+            # Workers heed the caller's np.errstate, which lives in its context. The caller does the first share itself.
+            futures = [self._workers.submit(contextvars.copy_context().run, work, mine) for mine in others]
+            return [work(first), *(future.result() for future in futures)]
 
-        def run(thread: int) -> list[Any]:
-            mine = starts[thread * share : (thread + 1) * share]
-            return [work(slice(start, min(start + block, rows))) for start in mine]
-
-        if self._workers is None:
-            self._workers = ThreadPoolExecutor(self.threads, thread_name_prefix="minigan")
-        contexts = [contextvars.copy_context() for _ in range(self.threads)]  # workers heed the caller's np.errstate
-        with self._blas.limit(limits=1, user_api="blas"):
-            return list(self._workers.map(lambda thread: contexts[thread].run(run, thread), range(self.threads)))
+    @contextmanager
+    def _single_threaded_blas(self) -> Iterator[None]:
+        before = [library.get_num_threads() for library in self._blas]
+        try:
+            for library in self._blas:
+                library.set_num_threads(1)
+            yield
+        finally:
+            for library, count in zip(self._blas, before, strict=True):
+                library.set_num_threads(count)
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array) -> Array:
-        return np.matmul(a, b, out=self.empty((a.shape[0], b.shape[1]), a.dtype))
+        out = self.empty((a.shape[0], b.shape[1]), a.dtype)
+
+        def work(blocks: Sequence[slice]) -> None:
+            for rows in blocks:
+                np.matmul(a[rows], b, out=out[rows])
+
+        large = a.size * b.shape[1] >= _PRODUCT
+        self._spread(work, len(a), -(-len(a) // self.threads) if large else len(a))
+        return out
 
     def column_sum(self, x: Array) -> Array:
-        rows = x.reshape(-1, x.shape[-1])
-        return np.ones(len(rows), x.dtype) @ rows  # BLAS reads memory faster than a reduction over the outer axis
+        """A product with ones: BLAS reads memory faster than a reduction over the outer axis."""
+        return self._sum_rows(lambda rows, flat: np.ones(len(flat[rows]), x.dtype) @ flat[rows], x)
+
+    def column_dot(self, x: Array, y: Array) -> Array:
+        other = y.reshape(-1, y.shape[-1])
+        return self._sum_rows(lambda rows, flat: np.einsum("rc,rc->c", flat[rows], other[rows]), x)
+
+    def _sum_rows(self, part: Callable[[slice, Array], Array], x: Array) -> Array:
+        """Σ part(rows) over blocks of the rows of x (…, C)."""
+        flat = x.reshape(-1, x.shape[-1])
+
+        def work(blocks: Sequence[slice]) -> Array:
+            return sum(part(rows, flat) for rows in blocks)
+
+        block = len(flat) if flat.size <= _ELEMENTS else max(1, 4 * _ELEMENTS // flat.shape[1])
+        return sum(self._spread(work, len(flat), block))
 
     # -- element-wise formulas -----------------------------------------------------------------------------------------
 
     def elementwise(self, formula: Formula, *arrays: Array, **constants: Any) -> Array:
         shape = np.broadcast_shapes(*(a.shape for a in arrays))
         size = math.prod(shape)
-        if size <= _BLOCK:
+        if size <= _ELEMENTS:
             return formula(np, *arrays, **constants)
         out = self.empty(shape, arrays[0].dtype)
 
-        def work(rows: slice) -> None:
-            out[rows] = formula(np, *(_rows(a, rows, shape) for a in arrays), **constants)
+        def work(blocks: Sequence[slice]) -> None:
+            for rows in blocks:
+                out[rows] = formula(np, *(_rows(a, rows, shape) for a in arrays), **constants)
 
-        self._spread(work, shape[0], max(1, _BLOCK * shape[0] // size))
+        self._spread(work, shape[0], max(1, _ELEMENTS * shape[0] // size))
         return out
 
     def elementwise_update(self, formula: Formula, targets: tuple[Array, ...], *arrays: Array, **constants: Any) -> None:
-        def work(rows: slice) -> None:
-            parts = tuple(target[rows] for target in targets)
-            super(NumpyBackend, self).elementwise_update(formula, parts, *(a[rows] for a in arrays), **constants)
+        def work(blocks: Sequence[slice]) -> None:
+            for rows in blocks:
+                parts = tuple(target[rows] for target in targets)
+                super(NumpyBackend, self).elementwise_update(formula, parts, *(a[rows] for a in arrays), **constants)
 
-        size = targets[0].size
-        if size <= _BLOCK:
-            work(slice(None))
-        else:
-            self._spread(work, len(targets[0]), max(1, _BLOCK * len(targets[0]) // size))
+        rows, size = len(targets[0]), targets[0].size
+        self._spread(work, rows, rows if size <= _ELEMENTS else max(1, _ELEMENTS * rows // size))
 
     # -- the three convolutions, a few images at a time ----------------------------------------------------------------
 
@@ -127,32 +157,84 @@ class NumpyBackend(Backend):
         y = self.empty((x.shape[0], *g.map, w.shape[-1]), x.dtype)
         matrix = w.reshape(-1, w.shape[-1])
 
-        def work(images: slice) -> None:
-            np.matmul(self.im2col(x[images], g), matrix, out=y[images].reshape(-1, w.shape[-1]))
+        def work(blocks: Sequence[slice]) -> None:
+            for images in blocks:
+                np.matmul(self.im2col(x[images], g), matrix, out=y[images].reshape(-1, w.shape[-1]))
 
         self._spread(work, len(x), _images_per_block(g, w.shape[2]))
         return y
 
     def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry) -> Array:
-        x = self.empty((y.shape[0], *g.image, w.shape[2]), y.dtype)
+        """The sub-pixel form: stride² convolutions with every stride-th tap, as one product, and an interleave.
 
-        def work(images: slice) -> None:
-            x[images] = super(NumpyBackend, self).conv2d_transpose(y[images], w, g)
+        In the padded image, row s·i + r gets y[i − t] w[r + s·t] for t = 0 … T − 1, with T = ⌈k / s⌉ (and so for columns): for
+        each of the s phases r the same window of T map rows. So no value is added twice to one place, as in col2im.
+        Source: Shi et al. 2016 (arXiv:1609.05158), section 3.
+        """
+        if g.dilation != (1, 1):
+            return super().conv2d_transpose(y, w, g)
+        (kernel_h, kernel_w, channels, features), (step_h, step_w) = w.shape, g.stride
+        taps = (-(-kernel_h // step_h), -(-kernel_w // step_w))
+        padded = np.zeros((taps[0] * step_h, taps[1] * step_w, channels, features), w.dtype)
+        padded[:kernel_h, :kernel_w] = w
+        # [t, r, t', r', c, f] with t reversed, for a window meets its first map row with its last tap
+        phases = padded.reshape(taps[0], step_h, taps[1], step_w, channels, features)[::-1, :, ::-1]
+        matrix = phases.transpose(0, 2, 5, 1, 3, 4).reshape(taps[0] * taps[1] * features, -1)  # (T·T'·F, s·s'·C)
+        (size_h, trim_h, spans_h), (size_w, trim_w, spans_w) = (_phases(g, axis) for axis in (0, 1))
+        windows = ConvGeometry(taps, (1, 1), (taps[0] - 1 - trim_h, taps[1] - 1 - trim_w), (1, 1), g.map, (size_h, size_w))
+        allocate = self.zeros if any(g.output_padding) else self.empty  # rows of output_padding that no window reaches are 0
+        x = allocate((len(y), *g.image, channels), y.dtype)
 
-        self._spread(work, len(y), _images_per_block(g, w.shape[2]))
+        def work(blocks: Sequence[slice]) -> None:
+            for images in blocks:
+                rows = self.im2col(y[images], windows)
+                product = np.matmul(rows, matrix, out=self.empty((len(rows), matrix.shape[1]), y.dtype))
+                tiles = product.reshape(-1, size_h, size_w, step_h, step_w, channels)
+                for i, (x_rows, tile_rows) in enumerate(spans_h):
+                    for j, (x_columns, tile_columns) in enumerate(spans_w):
+                        x[images, x_rows, x_columns] = tiles[:, tile_rows, tile_columns, i, j]
+
+        self._spread(work, len(y), _images_per_block(windows, features))
         return x
 
     def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry) -> Array:
-        def work(images: slice) -> Array:
-            columns = self.im2col(x[images], g)
-            return columns.T @ y[images].reshape(len(columns), -1)
+        features, width = y.shape[-1], g.kernel[0] * g.kernel[1] * x.shape[-1]
+
+        def work(blocks: Sequence[slice]) -> Array:
+            total, part = self.zeros((width, features), x.dtype), self.empty((width, features), x.dtype)
+            for images in blocks:
+                columns = self.im2col(x[images], g)
+                total += np.matmul(columns.T, y[images].reshape(len(columns), features), out=part)
+            return total
 
         parts = self._spread(work, len(x), _images_per_block(g, x.shape[-1]))
-        return sum(part for run in parts for part in run).reshape(*g.kernel, x.shape[-1], y.shape[-1])
+        return sum(parts[1:], start=parts[0]).reshape(*g.kernel, x.shape[-1], features)
+
+
+def _phases(g: ConvGeometry, axis: int) -> tuple[int, int, list[tuple[slice, slice]]]:
+    """How the phases r of s·i + r fill one axis of an image: (windows needed, windows left out at each end, spans).
+
+    A span is (the image's rows of that phase, the windows i they come from). Windows that would only fill the image's border
+    of padding are left out, equally many at both ends, so that the windows' own padding stays the same at both.
+    """
+    step, pad, length = g.stride[axis], g.padding[axis], g.image[axis]
+    taps = -(-g.kernel[axis] // step)
+    windows = g.map[axis] + taps - 1
+    spans = []
+    for phase in range(step):
+        first = max(0, -(-(pad - phase) // step))
+        start = step * first + phase - pad
+        spans.append((start, first, max(0, min(windows - first, -(-(length - start) // step)))))
+    used = [(first, first + count) for _, first, count in spans if count]
+    trim = min(min(low for low, _ in used), windows - max(high for _, high in used), taps - 1)
+    slices = [
+        (slice(start, start + step * count, step), slice(first - trim, first - trim + count)) for start, first, count in spans
+    ]
+    return windows - 2 * trim, trim, slices
 
 
 def _images_per_block(g: ConvGeometry, channels: int) -> int:
-    return max(1, _BLOCK // (g.map[0] * g.map[1] * g.kernel[0] * g.kernel[1] * channels))
+    return max(1, _COLUMNS // (g.map[0] * g.map[1] * g.kernel[0] * g.kernel[1] * channels))
 
 
 def _rows(array: Array, rows: slice, shape: tuple[int, ...]) -> Array:

@@ -20,13 +20,13 @@ def relu_grad(xp: Any, dy: Array, y: Array) -> Array:
 
 
 def leaky_relu(xp: Any, x: Array, slope: float) -> Array:
-    """x where x > 0, else slope·x"""
-    return xp.where(x > 0, x, slope * x)
+    """x where x > 0, else slope·x; for slopes up to 1 that is max(x, slope·x)"""
+    return xp.maximum(x, slope * x)
 
 
 def leaky_relu_grad(xp: Any, dy: Array, y: Array, slope: float) -> Array:
-    """dx = dy where y > 0, else slope·dy (y has the sign of x)"""
-    return xp.where(y > 0, dy, slope * dy)
+    """dx = dy where y > 0, else slope·dy (y has the sign of x): dy · max(sign y, slope)"""
+    return dy * xp.maximum(xp.sign(y), slope)
 
 
 def tanh(xp: Any, x: Array) -> Array:
@@ -91,7 +91,7 @@ class LeakyReLU(_Activation):
     """Leaky rectified linear unit: y = x where x > 0, else slope·x, of any shape.
 
     Backward: dx = dy where x > 0, else slope·dy. y has the sign of x, so y is all that is kept.
-    Raises ShapeError unless slope > 0 (for 0 take ReLU).
+    Raises ShapeError unless 0 < slope <= 1 (for 0 take ReLU).
     Source: Maas, Hannun and Ng 2013, equation 2.
     """
 
@@ -100,8 +100,8 @@ class LeakyReLU(_Activation):
 
     def __init__(self, slope: float = 0.2) -> None:
         super().__init__(slope=slope)
-        if not slope > 0:
-            raise ShapeError(f"LeakyReLU needs a slope above 0, got {slope!r}: for a slope of 0 use ReLU")
+        if not 0 < slope <= 1:
+            raise ShapeError(f"LeakyReLU needs a slope above 0 and up to 1, got {slope!r}: for a slope of 0 use ReLU")
 
     def kinks(self, cache: Array) -> Array:
         return cache > 0

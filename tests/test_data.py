@@ -1,0 +1,309 @@
+"""Datasets by name and by path, batches, and the error for every way a file can be wrong."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import minigan as mg
+from minigan import data
+from minigan.data import Batches, Dataset, floats_to_pixels, load, parse_size, pixels_to_floats, read_idx
+from minigan.errors import DataError
+
+
+def idx_bytes(array, magic=b"\0\0\x08"):
+    return magic + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (12, 8, 6), dtype=np.uint8)
+
+
+# -- by name -----------------------------------------------------------------------------------------------------------
+
+
+def test_digits():
+    digits = load("digits")
+    assert digits.values.shape == (5000, 28, 28, 1)
+    assert digits.values.dtype == np.uint8
+    assert digits.shape == (28, 28, 1)
+    assert digits.is_images
+    assert 20 < digits.values.mean() < 50, "mostly paper, which is 0"
+
+
+def test_ring_and_grid():
+    for name, count, sigma in (("ring", 8, 0.01), ("grid", 25, 0.05)):
+        points = load(name)
+        assert points.shape == (2,)
+        assert points.values.dtype == np.float32
+        assert not points.is_images
+        step = np.round(points.values / 2) * 2
+        angle = np.round(np.arctan2(*points.values.T[::-1]) / (np.pi / 4)) * np.pi / 4
+        centres = step if name == "grid" else np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        assert len(np.unique(np.round(centres, 3) + 0.0, axis=0)) == count
+        assert (points.values - centres).std() == pytest.approx(sigma, rel=0.05)
+        np.testing.assert_array_equal(load(name).values, points.values)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("below", ["", "mnist"])
+def test_mnist_from_data_dir_and_environment(tmp_path, images, packed, below, monkeypatch):
+    folder = tmp_path / below
+    folder.mkdir(exist_ok=True)
+    raw = idx_bytes(images)
+    (folder / ("train-images-idx3-ubyte" + (".gz" if packed else ""))).write_bytes(gzip.compress(raw) if packed else raw)
+    np.testing.assert_array_equal(load("mnist", tmp_path).values, images[..., None])
+    monkeypatch.setenv("MINIGAN_DATA", str(tmp_path))
+    np.testing.assert_array_equal(load("mnist").values, images[..., None])
+
+
+def test_fashion_mnist_of_the_system(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(data, "SYSTEM_FOLDER", tmp_path)
+    monkeypatch.delenv("MINIGAN_DATA", raising=False)
+    (tmp_path / "fashion-mnist").mkdir()
+    (tmp_path / "fashion-mnist" / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
+    np.testing.assert_array_equal(load("fashion-mnist").values, images[..., None])
+
+
+def test_download_happens_once_with_a_checksum(tmp_path, images, monkeypatch):
+    """A stand-in for the downloader: the right URL and checksum go in, its file comes out; a failure is one clear message."""
+    import pooch
+
+    file = tmp_path / "train-images-idx3-ubyte.gz"
+    file.write_bytes(gzip.compress(idx_bytes(images)))
+    calls = []
+
+    def retrieve(url, known_hash, fname, path, progressbar):
+        calls.append((url, known_hash))
+        return str(file)
+
+    monkeypatch.setattr(data, "SYSTEM_FOLDER", tmp_path / "none")
+    monkeypatch.delenv("MINIGAN_DATA", raising=False)
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    np.testing.assert_array_equal(load("mnist").values, images[..., None])
+    assert calls[0][0].endswith("mnist/train-images-idx3-ubyte.gz")
+    assert calls[0][1].startswith("md5:")
+
+    def fail(*args, **kwargs):
+        raise ConnectionError("no route to host\nmore")
+
+    monkeypatch.setattr(pooch, "retrieve", fail)
+    with pytest.raises(
+        DataError, match=r"mnist is not on this machine and its download failed \(no route to host\).*--data-dir"
+    ):
+        load("mnist")
+
+
+def test_missing_names(tmp_path):
+    with pytest.raises(DataError, match="unknown dataset 'digit': did you mean 'digits'"):
+        load("digit")
+    with pytest.raises(DataError, match=r"no file or folder 'nothing\.npy'"):
+        load("nothing.npy")
+    with pytest.raises(DataError, match="holds no train-images-idx3-ubyte"):
+        load("mnist", tmp_path)
+
+
+# -- IDX files ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.booleans())
+def test_idx_round_trip(tmp_path_factory, shape, packed):
+    array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    path = tmp_path_factory.mktemp("idx") / "file"
+    path.write_bytes(gzip.compress(idx_bytes(array)) if packed else idx_bytes(array))
+    np.testing.assert_array_equal(read_idx(path), array)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda raw: b"\1" + raw[1:], "is no IDX file: its magic number is 01000803"),
+        (lambda raw: raw[:2] + b"\x0d" + raw[3:], "type 0x0d: expected 0x08"),
+        (lambda raw: raw[:-1], r"holds 575 bytes, its header says \(12, 8, 6\) = 576"),
+        (lambda raw: raw + b"x", "holds 577 bytes"),
+        (lambda raw: raw[:9], "ends within its IDX header"),
+        (lambda raw: b"", "magic number is missing"),
+        (lambda raw: gzip.compress(raw)[:-20], "damaged or truncated gzip"),
+        (lambda raw: gzip.compress(raw)[:30] + b"damage" + gzip.compress(raw)[36:], "damaged or truncated gzip"),
+    ],
+)
+def test_spoilt_idx_files(tmp_path, images, spoil, message):
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(spoil(idx_bytes(images)))
+    with pytest.raises(DataError, match=message):
+        load(str(path))
+
+
+# -- the user's own arrays ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda a: a,
+        lambda a: a[..., None],
+        lambda a: a.astype(np.int64),
+        lambda a: a / np.float32(255),
+        lambda a: a / 127.5 - 1,
+    ],
+    ids=["uint8", "channel", "int64", "unit", "symmetric"],
+)
+def test_npy_of_every_form(tmp_path, images, form):
+    images[0, 0, :2] = (0, 255)
+    np.save(tmp_path / "own.npy", form(images))
+    loaded = load(str(tmp_path / "own.npy"))
+    np.testing.assert_array_equal(loaded.values, images[..., None])
+    assert loaded.values.dtype == np.uint8
+
+
+def test_npz_and_points(tmp_path, images):
+    np.savez(tmp_path / "two.npz", images=images, labels=np.arange(12))
+    np.testing.assert_array_equal(load(str(tmp_path / "two.npz")).values, images[..., None])
+    np.savez(tmp_path / "one.npz", anything=images)
+    np.testing.assert_array_equal(load(str(tmp_path / "one.npz")).values, images[..., None])
+    points = np.random.default_rng(0).standard_normal((20, 2))
+    np.save(tmp_path / "points.npy", points)
+    np.testing.assert_allclose(load(str(tmp_path / "points.npy")).values, points.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 4, 4), complex), "holds complex128 values: expected numbers"),
+        (np.array([None, 1]), "not a readable .npy file of plain numbers"),
+        (np.full((3, 4, 4), np.nan), "48 values that are NaN or infinite"),
+        (np.zeros((3, 784)), r"has shape \(3, 784\): expected images \(N, H, W\)"),
+        (np.zeros((3, 4, 4, 2), np.uint8), r"has shape \(3, 4, 4, 2\)"),
+        (np.zeros((3, 3, 8, 8), np.uint8), "channels first.*transpose"),
+        (np.full((3, 4, 4), 300), "from 300 to 300: expected whole numbers from 0 to 255"),
+        (np.full((3, 4, 4), 1.5), r"floats in \[0, 1\] or \[-1, 1\]"),
+        (np.zeros((0, 4, 4), np.uint8), "holds no samples"),
+    ],
+)
+def test_wrong_arrays(tmp_path, array, message):
+    np.save(tmp_path / "own.npy", array)
+    with pytest.raises(DataError, match=message):
+        load(str(tmp_path / "own.npy"))
+
+
+def test_damaged_numpy_files(tmp_path, images):
+    np.savez(tmp_path / "own.npz", a=images, b=images)
+    with pytest.raises(DataError, match="holds the arrays a, b: expected one array, or one named images"):
+        load(str(tmp_path / "own.npz"))
+    whole = (tmp_path / "own.npz").read_bytes()
+    for name, content in {"cut.npz": whole[:100], "text.npy": b"hello", "empty.npy": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match="is not a readable"):
+            load(str(tmp_path / name))
+
+
+# -- folders of images -------------------------------------------------------------------------------------------------
+
+
+def test_folder(tmp_path, images):
+    (tmp_path / "deeper").mkdir()
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / ("deeper" if index % 2 else "") / f"{index:02d}.png")
+    (tmp_path / "notes.txt").write_text("not an image, and not named like one")
+    loaded = load(str(tmp_path)).values
+    assert loaded.shape == (12, 8, 6, 1)
+    assert {a.tobytes() for a in loaded} == {a.tobytes() for a in images}
+
+
+def test_one_colour_image_makes_all_rgb(tmp_path, images):
+    Image.fromarray(images[0]).save(tmp_path / "a.png")
+    Image.fromarray(np.stack([images[1]] * 3, axis=2)).save(tmp_path / "b.jpg")
+    loaded = load(str(tmp_path)).values
+    assert loaded.shape == (2, 8, 6, 3)
+    np.testing.assert_array_equal(loaded[0, ..., 2], images[0])
+
+
+def test_folder_errors(tmp_path, images):
+    with pytest.raises(DataError, match="holds no PNG or JPEG files"):
+        load(str(tmp_path))
+    Image.fromarray(images[0]).save(tmp_path / "a.png")
+    Image.fromarray(images[1][:4]).save(tmp_path / "b.png")
+    with pytest.raises(DataError, match=r"a.png is 8x6 and .*b.png is 4x6: .*--image-size"):
+        load(str(tmp_path))
+    assert load(str(tmp_path), image_size=(8, 8)).shape == (8, 8, 1)
+    with pytest.raises(DataError, match="single image"):
+        load(str(tmp_path / "a.png"))
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
+    with pytest.raises(DataError, match=r"b.png is not a readable image"):
+        load(str(tmp_path))
+
+
+def test_image_size_of_arrays():
+    assert load("digits", image_size=(16, 20)).values.shape == (5000, 16, 20, 1)
+    assert parse_size("64") == (64, 64)
+    assert parse_size("64x48") == (64, 48)
+    for text in ("", "0", "axb", "1x2x3", "-4"):
+        with pytest.raises(DataError, match="an image size is"):
+            parse_size(text)
+
+
+# -- batches -----------------------------------------------------------------------------------------------------------
+
+
+def numbered(count):
+    """Images whose every pixel is their number."""
+    return Dataset("numbered", np.repeat(np.arange(count, dtype=np.uint8), 4).reshape(count, 2, 2, 1))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
+def test_every_epoch_deals_every_sample_at_most_once(count, batch_size, seed):
+    if batch_size > count:
+        with pytest.raises(DataError, match=rf"the batch size is {batch_size}: numbered has {count} samples"):
+            Batches(numbered(count), batch_size, mg.get_backend("textbook"))
+        return
+    batches = Batches(numbered(count), batch_size, mg.get_backend("textbook"), seed=seed)
+    for epoch in range(3):
+        dealt = [floats_to_pixels(batches.next())[:, 0, 0, 0] for _ in range(batches.per_epoch)]
+        assert batches.epoch == epoch
+        together = np.concatenate(dealt)
+        assert len(set(together.tolist())) == len(together) == batch_size * (count // batch_size)
+
+
+def test_orders_differ_by_epoch_and_seed(backend):
+    be = mg.get_backend(backend)
+
+    def order(batches):
+        return [be.to_numpy(batches.next())[0, 0, 0, 0] for _ in range(50)]
+
+    batches = Batches(numbered(50), 1, be)
+    first, second = order(batches), order(batches)
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert first != order(Batches(numbered(50), 1, be, seed=1))
+    assert first == order(Batches(numbered(50), 1, be))
+
+
+def test_state_continues_exactly(backend):
+    be = mg.get_backend(backend)
+    first, second = (Batches(numbered(50), 7, be) for _ in range(2))
+    for _ in range(10):
+        first.next()
+    second.state = first.state
+    for _ in range(10):
+        np.testing.assert_array_equal(be.to_numpy(first.next()), be.to_numpy(second.next()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batches_are_floats_between_minus_one_and_one(backend, dtype):
+    be = mg.get_backend(backend)
+    batch = Batches(load("digits"), 100, be, dtype).next()
+    assert be.owns(batch)
+    assert batch.dtype == dtype
+    values = be.to_numpy(batch)
+    assert (values.min(), values.max()) == (-1, 1)
+
+
+def test_pixels_round_trip():
+    pixels = np.arange(256, dtype=np.uint8)
+    for dtype in (np.float32, np.float64):
+        np.testing.assert_array_equal(floats_to_pixels(pixels_to_floats(np, pixels.astype(dtype))), pixels)

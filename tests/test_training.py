@@ -1,0 +1,303 @@
+"""Runs: what lies in the folder, resuming to the same bytes (also after SIGKILL and Ctrl-C), divergence, configuration."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minigan import checkpoint, training
+from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError
+from minigan.training import CHECKPOINT, CONFIG, CURVES, FILM, LOG, Config, Run, load_game
+
+DCGAN = {"model": "dcgan", "width": 4, "refine": False}
+SMALL = {**DCGAN, "batch_size": 16, "latent_dim": 8, "ema": 0.9, "log_every": 5, "sample_every": 10}
+
+
+def config(steps=20, **options):
+    own = {} if options.get("model", "dcgan") == "dcgan" else {"width": None, "refine": None}
+    return Config(**{**SMALL, "backend": "numpy", "steps": steps, "checkpoint_every": 5, **own, **options})
+
+
+def run(folder, said=None, **options):
+    game = Run(config(**options), folder, say=(said if said is not None else []).append)
+    assert game.train(progress=False)
+    return game
+
+
+def resume(folder, **changes):
+    game = Run.resume(folder, changes=changes, say=lambda text: None)
+    assert game.train(progress=False)
+
+
+def rows(folder):
+    with open(folder / LOG, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_run_folder(tmp_path):
+    said = []
+    run(tmp_path / "run", said)
+    folder = tmp_path / "run"
+    assert sorted(os.listdir(folder)) == sorted([CONFIG, LOG, CHECKPOINT, CURVES, FILM, "samples"])
+    assert sorted(os.listdir(folder / "samples")) == ["step_000000.png", "step_000010.png", "step_000020.png"]
+    written = json.loads((folder / CONFIG).read_text())
+    assert (written["width"], written["lr"], written["steps"], written["model"]) == (4, 1e-3, 20, "dcgan")
+    assert [int(row["step"]) for row in rows(folder)] == [5, 10, 15, 20]
+    for row in rows(folder):
+        assert 0 < float(row["loss_d"]) < 10
+        assert 0 <= float(row["prob_fake"]) <= 1
+        assert float(row["images_per_s"]) > 0
+    with Image.open(folder / FILM) as film:
+        assert film.n_frames == 3
+    with Image.open(folder / "samples" / "step_000020.png") as grid:
+        assert grid.size == (2 * (8 * 29 + 1), 2 * (8 * 29 + 1))
+        assert len(np.unique(np.array(grid))) > 3
+    for word in ("CPU", "numpy", "dcgan", "digits: 5,000 images 28x28x1", "batch 16", "20 steps"):
+        assert word in said[0]
+
+
+def test_one_command_twice_is_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        run(tmp_path / name, steps=6)
+    assert (tmp_path / "a" / CHECKPOINT).read_bytes() == (tmp_path / "b" / CHECKPOINT).read_bytes()
+    sample = "samples/step_000006.png"
+    assert (tmp_path / "a" / sample).read_bytes() == (tmp_path / "b" / sample).read_bytes()
+
+
+@pytest.mark.parametrize("model", ["mlp", "dcgan"])
+def test_resumed_run_ends_in_the_same_bytes(tmp_path, model, backend):
+    images = np.random.default_rng(0).integers(0, 256, (80, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "own.npy", images)  # 5 batches an epoch: the break lies within one
+    options = {"data": str(tmp_path / "own.npy"), "model": model, "backend": backend, "batch_size": 16}
+    run(tmp_path / "whole", steps=14, **options)
+    run(tmp_path / "parts", steps=7, **options)
+    resume(tmp_path / "parts", steps=14)
+    assert (tmp_path / "parts" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+    assert [row["step"] for row in rows(tmp_path / "parts")] == ["5", "7", "10", "14"]
+    last = "samples/step_000014.png"
+    assert (tmp_path / "parts" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
+
+
+COMMAND = [
+    *[sys.executable, "-m", "minigan", "train", "--quiet", "--backend", "numpy", "--model", "dcgan", "--width", "4"],
+    *["--batch-size", "16", "--latent-dim", "8", "--checkpoint-every", "10", "--sample-every", "50"],
+]
+
+
+def start(folder, *more):
+    return subprocess.Popen([*COMMAND, *more, "--out", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(folder, *more):
+    process = start(folder, *more)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out
+
+
+def wait_for_checkpoint(process, folder):
+    deadline = time.monotonic() + 60
+    while not (folder / CHECKPOINT).exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+
+
+def test_killed_at_random_moments_and_resumed_to_the_same_bytes(tmp_path):
+    finish(tmp_path / "whole", "--steps", "300")
+    rng, folder = random.Random(), tmp_path / "killed"
+    process = start(folder, "--steps", "300")
+    for _ in range(3):
+        wait_for_checkpoint(process, folder)
+        time.sleep(rng.uniform(0, 1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        checkpoint.load(folder / CHECKPOINT)  # whole, whenever it was killed
+        process = start(folder, "--resume")
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert (folder / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+    assert not [name for name in os.listdir(folder) if name.endswith(".part")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_resumed_to_the_same_bytes(tmp_path, number):
+    finish(tmp_path / "whole", "--steps", "1000")
+    folder = tmp_path / "stopped"
+    process = start(folder, "--steps", "1000")
+    wait_for_checkpoint(process, folder)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert f"go on with: minigan train --resume --out {folder}" in out
+    _, info = checkpoint.load(folder / CHECKPOINT)
+    assert 0 < info["step"] < 1000
+    assert (folder / CURVES).exists()
+    finish(folder, "--resume")
+    assert (folder / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+
+
+def test_a_run_is_not_overwritten_unless_asked(tmp_path):
+    run(tmp_path / "run", steps=6)
+    before = (tmp_path / "run" / CHECKPOINT).read_bytes()
+    with pytest.raises(MiniganError, match="already holds a run: --resume continues it, --overwrite replaces it"):
+        Run(config(), tmp_path / "run")
+    with pytest.raises(ModelError, match="divisible by 4"):
+        Run(config(image_size=(30, 30)), tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
+    (tmp_path / "run" / "mine.txt").write_text("keep")
+    again = Run(config(steps=5, seed=1), tmp_path / "run", overwrite=True, say=lambda text: None)
+    again.train(progress=False)
+    assert (tmp_path / "run" / CHECKPOINT).read_bytes() != before
+    assert (tmp_path / "run" / "mine.txt").exists()
+    assert sorted(os.listdir(tmp_path / "run" / "samples")) == ["step_000000.png", "step_000005.png"]
+
+
+def test_resume_errors(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        Run.resume(folder)
+    run(folder, steps=6)
+    with pytest.raises(CheckpointError, match=r"has lr 0.001, not 0.1: leave it out"):
+        Run.resume(folder, changes={"lr": 0.1})
+    Run.resume(folder, changes={"lr": 0.001})
+    other = json.loads((folder / CONFIG).read_text())
+    other["width"] = 8
+    (folder / CONFIG).write_text(json.dumps(other))
+    with pytest.raises(CheckpointError, match=r"of different runs \(width 8 against 4\)"):
+        Run.resume(folder)
+    (folder / CONFIG).write_text("{")
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
+        Run.resume(folder)
+    (folder / CONFIG).unlink()
+    resume(folder, steps=8)
+    run(tmp_path / "decaying", steps=6, schedule="linear")
+    with pytest.raises(CheckpointError, match="linear schedule"):
+        Run.resume(tmp_path / "decaying", changes={"steps": 12})
+
+
+def test_resume_cuts_the_log_back_to_the_checkpoint(tmp_path):
+    run(tmp_path / "run", steps=10)
+    with open(tmp_path / "run" / LOG, "a") as file:
+        file.write("15,0,1,1,1,1,1,1\n20,0,1")  # written after the checkpoint, and cut short by the crash
+    (tmp_path / "run" / "samples" / "step_000015.png").write_bytes(b"later")
+    resume(tmp_path / "run", steps=12)
+    assert [row["step"] for row in rows(tmp_path / "run")] == ["5", "10", "12"]
+    assert not (tmp_path / "run" / "samples" / "step_000015.png").exists()
+
+
+def test_finished_run_is_left_alone(tmp_path):
+    run(tmp_path / "run", steps=5)
+    before = (tmp_path / "run" / CHECKPOINT).read_bytes()
+    said = []
+    assert Run.resume(tmp_path / "run", say=said.append).train(progress=False)
+    assert "has its 5 steps already" in said[-1]
+    assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
+
+
+# -- divergence --------------------------------------------------------------------------------------------------------
+
+
+def poison(game, step, name, layer, value=np.nan):
+    """Put a bad number into a parameter just before this step, whenever the step is taken."""
+    original = game.gan.step
+
+    def stepping(real, z=None):
+        if game.gan.optimizer_g.steps == step - 1:
+            getattr(game.gan, name).layers[layer].weight[0] = value
+        return original(real, z)
+
+    game.gan.step = stepping
+
+
+@pytest.mark.parametrize(("name", "layer", "label"), [("generator", 4, "ConvTranspose2d"), ("discriminator", 2, "Conv2d")])
+def test_divergence_names_step_network_and_layer(tmp_path, name, layer, label):
+    game = Run(config(steps=60), tmp_path / "run", say=lambda text: None)
+    poison(game, 33, name, layer)
+    message = rf"step 33: {name}, {label} \(layer {layer}\): output is not finite; the last good checkpoint stays in"
+    with pytest.raises(DivergenceError, match=message):
+        game.train(progress=False)
+    arrays, info = checkpoint.load(tmp_path / "run" / CHECKPOINT)
+    assert info["step"] == 30
+    assert all(np.isfinite(a).all() for a in arrays.values())
+    assert [row["step"] for row in rows(tmp_path / "run")][-1] == "30"
+
+
+def test_divergence_in_an_update_is_named(tmp_path):
+    game = Run(config(steps=60, model="mlp", lr=1e38, hidden=(8,), ema=None), tmp_path / "run", say=lambda text: None)
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match=r"step 1: .*no checkpoint had been written yet"):
+        game.train(progress=False)
+    assert not (tmp_path / "run" / CHECKPOINT).exists()
+
+
+# -- configuration -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "dcgam"}, "unknown model 'dcgam': did you mean 'dcgan'"),
+        ({"dtype": "float16"}, "unknown dtype 'float16'"),
+        ({"schedule": "cosin"}, "did you mean 'cosine'"),
+        ({"epochs": 3}, "both epochs and steps"),
+        ({"batch_size": 5001}, "the batch size is 5001: digits has 5000 samples"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"seed": -1}, "seed is -1"),
+        ({"width": 0}, "width is 0"),
+        ({"ema": 1.5}, "ema is 1.5"),
+        ({"beta1": 1.0}, "betas are"),
+        ({"data": "ring"}, "take the model mlp"),
+    ],
+)
+def test_wrong_configurations_write_nothing(tmp_path, options, message):
+    with pytest.raises(MiniganError, match=message):
+        Run(config(**options), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_epochs_are_whole_passes(tmp_path):
+    game = Run(config(steps=None, epochs=2, batch_size=1000), tmp_path / "run", say=lambda text: None)
+    assert game.total_steps == 10
+    game.train(progress=False)
+    assert game.batches.state == {"epoch": 1, "batch": 5}
+
+
+def test_configuration_round_trip():
+    original = config(hidden=(3, 4), image_size=(28, 28))
+    assert Config.from_json(json.loads(json.dumps(original.to_json()))) == original
+    with pytest.raises(CheckpointError, match="other entries than this version's"):
+        Config.from_json({**original.to_json(), "more": 1})
+
+
+def test_points_are_learned_and_drawn(tmp_path):
+    """Two minutes would give all eight modes; a few seconds must already bring the samples to the ring."""
+    settings = Config(data="ring", backend="numpy", steps=600, hidden=(64, 64), batch_size=128)
+    game = Run(settings, tmp_path / "run", say=lambda text: None)
+    game.train(progress=False)
+    radius = np.linalg.norm(game.gan.sample(1000), axis=1)
+    assert np.median(abs(radius - 1)) < 0.3
+    with Image.open(tmp_path / "run" / "samples" / "step_000600.png") as scatter:
+        assert scatter.size == (450, 450)
+
+
+def test_load_game_on_another_backend(tmp_path):
+    run(tmp_path / "run", steps=5)
+    game, settings = load_game(tmp_path / "run", backend="textbook")
+    assert game.backend.name == "textbook"
+    assert settings.width == 4
+    assert game.sample(3).shape == (3, 28, 28, 1)
+
+
+def test_free_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(training.free_folder("digits", None)) == os.path.join("runs", "digits")
+    run(tmp_path / "runs" / "digits", steps=5)
+    assert str(training.free_folder("digits", None)) == os.path.join("runs", "digits-2")
+    assert str(training.free_folder("/data/faces.npy", "mlp")) == os.path.join("runs", "faces-mlp")
