@@ -319,6 +319,13 @@ def _gradcheck(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _has_avx512() -> bool:
+    try:
+        return "avx512f" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
 # -- info ------------------------------------------------------------------------------------------------------------------
 
 
@@ -346,6 +353,8 @@ def _info(options: argparse.Namespace) -> int:
         if pool["user_api"] == "blas":
             kernels = pool.get("architecture", "unknown")
             print(f"BLAS: {pool['internal_api']} {pool['version']}, {pool['num_threads']} threads, {kernels} kernels")
+            if kernels in ("Haswell", "Zen") and _has_avx512():
+                print("      this processor has AVX-512, which these kernels do not use: try OPENBLAS_CORETYPE=SkylakeX minigan train")
     for name in BACKENDS:
         try:
             backend = get_backend(name)

@@ -43,15 +43,18 @@ LOG_COLUMNS = ("step", "epoch", *STATS, "images_per_s", "seconds")
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
 
-# What each model trains with unless told otherwise. The mlp is the reference game; dcgan's values are those that made the best
-# digits in three minutes on two cores.
+# What each model trains with unless told otherwise. The mlp is the reference game; dcgan's values are those that, of many
+# tried, made the best digits in two minutes on two cores. Without momentum (β₁ = 0) the two sides circle less.
 RECIPES: dict[str, dict[str, Any]] = {
-    "mlp": {"epochs": 50, "batch_size": 128, "lr": 2e-4, "beta1": 0.5, "hidden": (128,)},
+    "mlp": {"epochs": 50, "batch_size": 128, "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "latent_dim": 100, "hidden": (128,)},
     "dcgan": {
         **{"steps": 2200, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998},
-        **{"width": 32, "refine": True, "latent_dim": 32},
+        **{"latent_dim": 32, "width": 32, "refine": True},
     },
-    "points": {"steps": 5000, "batch_size": 256, "lr": 1e-3, "beta1": 0.5, "hidden": (128, 128), "latent_dim": 16},
+    "points": {
+        **{"steps": 5000, "batch_size": 256, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998},
+        **{"latent_dim": 16, "hidden": (128, 128)},
+    },
 }
 
 
@@ -103,7 +106,7 @@ class Config:
         for name in foreign:
             if getattr(self, name) is not None:
                 raise ModelError(f"{name} is no option of the model {self.model}: leave it out")
-        for name, value in {"latent_dim": 100, "beta2": 0.999, **recipe}.items():
+        for name, value in recipe.items():
             open_length = name not in ("epochs", "steps") or (self.epochs is None and self.steps is None)
             if getattr(self, name) is None and open_length:
                 setattr(self, name, value)
@@ -114,7 +117,8 @@ class Config:
             assert self.batch_size is not None
             assert self.epochs is not None
             self.steps = self.epochs * (len(dataset) // min(self.batch_size, len(dataset)))
-        self.sample_every = self.sample_every or max(1, self.steps // 24)
+        # About 24 pictures, at steps of the log, so that all its rows are means over equally many steps.
+        self.sample_every = self.sample_every or self.log_every * max(1, round(self.steps / 24 / self.log_every))
 
     def _check_numbers(self) -> None:
         counts = ("epochs", "steps", "batch_size", "latent_dim", "width", "log_every", "sample_every", "checkpoint_every")

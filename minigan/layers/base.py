@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +101,10 @@ class Layer:
         return twin
 
     def __repr__(self) -> str:
-        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.options.items())})"
+        """The call that makes this layer, without the options that have their default."""
+        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
+        shown = [f"{name}={value!r}" for name, value in self.options.items() if value != defaults.get(name)]
+        return f"{self.name}({', '.join(shown)})"
 
 
 def positive_int(value: Any, name: str, least: int = 1) -> int:
