@@ -354,12 +354,14 @@ def _info(options: argparse.Namespace) -> int:
             kernels = pool.get("architecture", "unknown")
             print(f"BLAS: {pool['internal_api']} {pool['version']}, {pool['num_threads']} threads, {kernels} kernels")
             if kernels in ("Haswell", "Zen") and _has_avx512():
-                print("      this processor has AVX-512, which these kernels do not use: try OPENBLAS_CORETYPE=SkylakeX minigan train")
+                print(
+                    "      this processor has AVX-512, which these kernels do not use: OPENBLAS_CORETYPE=SkylakeX may be faster"
+                )
     for name in BACKENDS:
         try:
             backend = get_backend(name)
-            free, total = backend.memory
-            print(f"backend {name}: {backend.device}, {free:,.0f} of {total:,.0f} MiB free")
+            memory = "{:,.0f} of {:,.0f} MiB free".format(*backend.memory) if backend.memory else "memory unknown"
+            print(f"backend {name}: {backend.device}, {memory}")
         except MiniganError as error:
             print(f"backend {name}: not available, {error}")
     print(f"auto is {get_backend('auto').name}")

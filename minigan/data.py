@@ -6,11 +6,13 @@ Images stay uint8 in memory and become floats in [−1, 1] when a batch is made;
 from __future__ import annotations
 
 import gzip
+import hashlib
 import math
 import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,11 @@ class Dataset:
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
         return self.values.shape[1:]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all values: a resumed run must go on with the data that it began with."""
+        return hashlib.blake2b(np.ascontiguousarray(self.values).data, digest_size=16).hexdigest()
 
     @property
     def is_images(self) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigan.backends import Array
 from minigan.errors import CheckpointError, MiniganError
-from minigan.network import Sequential
+
+if TYPE_CHECKING:
+    from minigan.network import Sequential
 
 Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate
 

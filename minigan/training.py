@@ -8,12 +8,13 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +23,7 @@ import numpy as np
 
 from minigan import checkpoint, models, plots
 from minigan.backends import Array, get_backend
-from minigan.data import Batches, Dataset, load
+from minigan.data import DATASETS, Batches, Dataset, load
 from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, nearest_name
 from minigan.files import write_atomically
 from minigan.gan import GAN
@@ -179,6 +180,11 @@ def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
     return game, config
 
 
+def say_at_once(text: str) -> None:
+    """Print a line that is seen even where standard output is a file or a pipe."""
+    print(text, flush=True)
+
+
 class Run:
     """One training run in its folder. Run(config, folder).train() starts it, Run.resume(folder).train() goes on with it.
 
@@ -187,12 +193,12 @@ class Run:
     """
 
     def __init__(
-        self, config: Config, folder: str | Path, *, overwrite: bool = False, say: Callable[[str], None] = print
+        self, config: Config, folder: str | Path, *, overwrite: bool = False, say: Callable[[str], None] = say_at_once
     ) -> None:
         self.folder, self.say = Path(folder), say
         if self.folder.exists() and not self.folder.is_dir():
             raise MiniganError(f"{folder} is a file: name a folder for the run")
-        self.config = config
+        self.config = config = replace(config, **_with_absolute_paths({"data": config.data, "data_dir": config.data_dir}))
         backend = get_backend(config.backend)  # first, so that a missing GPU is said before data are read
         config.backend = backend.name
         self.dataset = load(config.data, config.data_dir, config.image_size)
@@ -212,8 +218,11 @@ class Run:
         self._stop = False
 
     @classmethod
-    def resume(cls, folder: str | Path, *, changes: Mapping[str, Any] | None = None, say: Callable[[str], None] = print) -> Run:
-        """The run of a folder, as its checkpoint left it. changes: a longer `steps` or `epochs`, or another backend.
+    def resume(
+        cls, folder: str | Path, *, changes: Mapping[str, Any] | None = None, say: Callable[[str], None] = say_at_once
+    ) -> Run:
+        """The run of a folder, as its checkpoint left it. changes: a longer `steps` or `epochs`; other
+        settings may be named again, but not changed.
 
         Raises CheckpointError if the checkpoint is missing, damaged or of another model than config.json says.
         """
@@ -222,7 +231,7 @@ class Run:
         config = Config.from_json(info["config"])
         _same_as_config_file(folder, config)
         longer = {name: value for name, value in (changes or {}).items() if name in ("steps", "epochs")}
-        for name, value in (changes or {}).items():
+        for name, value in _with_absolute_paths(changes or {}).items():
             if name not in longer and getattr(config, name) != value:
                 raise CheckpointError(f"the run in {folder} has {name} {getattr(config, name)!r}, not {value!r}: leave it out")
         if longer:
@@ -261,8 +270,11 @@ class Run:
                     self._write_what_is_due(bar)
                 self._write_log(bar)
                 self._save_checkpoint()
-        finally:
-            self._save_pictures()
+        except MiniganError:
+            with suppress(MiniganError):  # the first error is the one to tell
+                self._save_pictures()
+            raise
+        self._save_pictures()
         if self._stop and self.step < total:
             self.say(
                 f"stopped after step {self.step:,} of {total:,}, saved; go on with: minigan train --resume --out {self.folder}"
@@ -354,8 +366,11 @@ class Run:
         means = dict(zip(STATS, values.mean(axis=0).tolist(), strict=True))
         speed = count * self.batches.batch_size / max(elapsed, 1e-9)
         numbers = [self.step, self.batches.epoch, *(f"{means[name]:.6g}" for name in STATS), f"{speed:.6g}", f"{elapsed:.4g}"]
-        with open(self.folder / LOG, "a", encoding="utf-8") as file:
-            file.write(",".join(map(str, numbers)) + "\n")
+        try:
+            with open(self.folder / LOG, "a", encoding="utf-8") as file:
+                file.write(",".join(map(str, numbers)) + "\n")
+        except OSError as error:
+            raise MiniganError(f"cannot write {self.folder / LOG}: {error.strerror}; the last checkpoint stays") from None
         names = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}
         shown = {names[name]: f"{means[name]:.3f}" for name in STATS}
         bar.set_postfix({**shown, "images/s": f"{speed:,.0f}"}, refresh=False)
@@ -391,6 +406,7 @@ class Run:
             "random": self.gan.random_state,
             "config": self.config.to_json(),
             "shape": list(self.dataset.shape),
+            "dataset": self.dataset.digest,
         }
 
     def _finite_state(self) -> dict[str, Any]:
@@ -400,10 +416,8 @@ class Run:
         return state
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        if tuple(state["shape"]) != self.dataset.shape:
-            raise CheckpointError(
-                f"the run was made with samples {tuple(state['shape'])}, {self.config.data} has {self.dataset.shape}"
-            )
+        if state["dataset"] != self.dataset.digest:
+            raise CheckpointError(f"{self.config.data} has changed since the run began: put back the data it was made with")
         self.gan.load_state_dict(state["arrays"])
         self.gan.random_state = state["random"]
         self.batches.state = state["data"]
@@ -445,6 +459,16 @@ class Run:
         saved = self.folder / CHECKPOINT
         kept = f"the last good checkpoint stays in {saved}" if saved.exists() else "no checkpoint had been written yet"
         return f"step {step:,}: {net}, {layer.label}: {what} is not finite; {kept}. Try a smaller learning rate (--lr)"
+
+
+def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Paths to data, made absolute: a run can then go on from any folder. Names of datasets stay names."""
+    paths = {
+        name: os.path.abspath(value)
+        for name, value in settings.items()
+        if name in ("data", "data_dir") and value is not None and value not in DATASETS and os.path.exists(value)
+    }
+    return {**settings, **paths}
 
 
 def _read_log(path: Path) -> list[dict[str, str]]:

@@ -183,6 +183,29 @@ def test_resume_errors(tmp_path):
         Run.resume(tmp_path / "decaying", changes={"steps": 12})
 
 
+def test_resume_from_another_folder_and_with_other_data(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "own.npy", images)
+    monkeypatch.chdir(tmp_path)
+    run(tmp_path / "run", data="own.npy", steps=5)
+    (tmp_path / "deeper").mkdir()
+    monkeypatch.chdir(tmp_path / "deeper")
+    resume(tmp_path / "run", steps=6)
+    np.save(tmp_path / "own.npy", images[::-1])
+    with pytest.raises(CheckpointError, match=r"own\.npy has changed since the run began"):
+        Run.resume(tmp_path / "run")
+
+
+def test_colour_images_in_float64(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 12, 3), dtype=np.uint8)
+    np.save(tmp_path / "own.npy", images)
+    game = run(tmp_path / "run", data=str(tmp_path / "own.npy"), steps=5, dtype="float64", refine=True)
+    assert game.gan.sample(3).dtype == np.float64
+    assert game.gan.sample(3).shape == (3, 8, 12, 3)
+    with Image.open(tmp_path / "run" / "samples" / "step_000005.png") as grid:
+        assert grid.mode == "RGB"
+
+
 def test_resume_cuts_the_log_back_to_the_checkpoint(tmp_path):
     run(tmp_path / "run", steps=10)
     with open(tmp_path / "run" / LOG, "a") as file:

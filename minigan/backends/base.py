@@ -130,10 +130,13 @@ class Backend:
         return f"CPU ({_cpu_name()})"
 
     @property
-    def memory(self) -> tuple[float, float]:
-        """(free, total) memory of the device in MiB."""
-        page = os.sysconf("SC_PAGE_SIZE") / 2**20
-        return os.sysconf("SC_AVPHYS_PAGES") * page, os.sysconf("SC_PHYS_PAGES") * page
+    def memory(self) -> tuple[float, float] | None:
+        """(free, total) memory of the device in MiB; None where the system does not tell."""
+        try:
+            page = os.sysconf("SC_PAGE_SIZE") / 2**20
+            return os.sysconf("SC_AVPHYS_PAGES") * page, os.sysconf("SC_PHYS_PAGES") * page
+        except (AttributeError, ValueError, OSError):
+            return None
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 

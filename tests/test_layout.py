@@ -1,0 +1,54 @@
+"""The house: imports go downwards only, and nothing lies at the top level that does not belong there."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "minigan"
+# From top to bottom; a module may import what stands on a later line, and errors from anywhere.
+FLOORS = [
+    ["__main__", "__init__"],
+    ["cli"],
+    ["training"],
+    ["plots", "checkpoint", "gradcheck"],
+    ["models", "data", "files"],
+    ["gan"],
+    ["network"],
+    ["losses", "optim"],
+    ["layers"],
+    ["backends"],
+    ["errors"],
+]
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+
+
+def imported(path):
+    """The parts of minigan that a file imports when it runs (imports for type checkers alone do not count)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only or not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("minigan"):
+            continue
+        parts = node.module.split(".")
+        yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_downwards(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "datasets":
+        return
+    for name in imported(path):
+        if name in FLOOR and name != own:
+            assert FLOOR[name] > FLOOR[own], f"{own} imports {name}, which stands above or beside it"
+
+
+def test_every_part_has_a_floor():
+    parts = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
+    assert parts - {"datasets"} == set(FLOOR)
