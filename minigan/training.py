@@ -357,8 +357,9 @@ class Run:
         """Bring the statistics of the last steps over from the device, see that all are finite, and log their mean."""
         if not self._pending:
             return
-        to_numpy = self.gan.backend.to_numpy
-        values = np.array([[float(to_numpy(stats[name])) for name in STATS] for stats in self._pending])
+        be = self.gan.backend
+        pending = be.xp.stack([stats[name] for stats in self._pending for name in STATS])  # one transfer for all of them
+        values = be.to_numpy(pending).reshape(-1, len(STATS)).astype(np.float64)
         count, elapsed = len(values), time.perf_counter() - self._since
         self._pending = []
         if not np.isfinite(values).all():

@@ -29,9 +29,10 @@ def _import_cupy() -> Any:
 
 
 class CupyGenerator(Generator):
-    """Random numbers born on the device. Draw number i comes from a generator of its own, seeded with (seed, i).
+    """Random numbers born on the device. Draw number i comes from a new generator, seeded with a hash of (seed, i).
 
-    So the state is one integer, and a stream continues exactly where a checkpoint left it.
+    So the state is one integer, and a stream continues exactly where a checkpoint left it. CuPy keeps 32 bits of a seed: among
+    many ten thousands of draws two may be equal.
     """
 
     def __init__(self, xp: Any, seed: Seed) -> None:

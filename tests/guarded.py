@@ -1,0 +1,219 @@
+"""CuPy without a GPU: device arrays that lie in host memory and refuse whatever CuPy's refuse.
+
+DeviceArray wraps a NumPy array; `cupy` is the module that makes them and works on them, for sys.modules["cupy"]. Where CuPy
+would raise for a host array or lacks a name, so does this; where it would wait for the device or copy to it, `traffic` counts
+that. Values are NumPy's, so a result can be compared with the textbook's. What is allowed here was read in CuPy 14.2.
+
+It is an object of its own and no subclass of numpy.ndarray: np.asarray hands a subclass out without asking it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+traffic: Counter[str] = Counter()  # "synchronise": the host waited for the device; "upload": a host array went to it
+
+# Names that CuPy shares with NumPy. One that is not listed is refused: look it up in CuPy, then add it.
+NAMES = set(
+    str.split("""abs absolute add all allclose amax amin any arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax
+    argmin argsort around array_equal ascontiguousarray bitwise_and bitwise_or bitwise_xor bool_ broadcast_to cbrt ceil clip
+    concatenate conj copy copyto cos cosh cumprod cumsum diag diff divide divmod dot dtype e einsum empty_like equal exp exp2
+    expand_dims expm1 finfo flip float16 float32 float64 floor floor_divide fmax fmin fmod full_like greater greater_equal
+    hstack hypot imag inf inner int32 int64 intp invert isclose isfinite isinf isnan less less_equal log log10 log1p log2
+    logaddexp logical_and logical_not logical_or logical_xor matmul max maximum mean min minimum mod modf multiply nan
+    nan_to_num negative newaxis not_equal ones_like outer pad pi positive power prod ravel real reciprocal remainder repeat
+    reshape rint roll shape sign sin sinh size sort split sqrt square squeeze stack std subtract sum swapaxes take
+    take_along_axis tan tanh tensordot tile trace transpose true_divide uint8 var vdot vstack where zeros_like""")
+)
+WAITING = {"argwhere", "bincount", "flatnonzero", "nonzero", "unique"}  # the result's size depends on values on the device
+WITHOUT_ARRAYS = {"arange", "broadcast_shapes", "empty", "eye", "full", "linspace", "ones", "result_type", "zeros"}
+ATTRIBUTES = {"T", "dtype", "flags", "imag", "itemsize", "nbytes", "ndim", "real", "shape", "size", "strides"}
+METHODS = set(
+    str.split("""all any argmax argmin argsort astype clip conj copy cumprod cumsum diagonal dot fill flatten max mean min prod
+    ravel repeat reshape round sort squeeze std sum swapaxes take trace transpose var view""")
+)
+
+
+class DeviceArray(NDArrayOperatorsMixin):
+    """A cupy.ndarray in disguise. Operators reach __array_ufunc__ through the mixin; there is no way to its host array but get.
+
+    Reductions and single entries are 0-d device arrays, as in CuPy; there is no __index__ and no __array_namespace__ either.
+    """
+
+    __module__ = "cupy"  # what minigan.backends.array_module looks at
+    __slots__ = ("_host",)
+
+    def __init__(self, host):
+        self._host = host
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if method != "__call__" or ufunc.__name__ not in NAMES:
+            return NotImplemented
+        return _call(ufunc.__name__, *inputs, **kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        if function.__module__ != "numpy" or not hasattr(cupy, function.__name__):
+            return NotImplemented
+        return getattr(cupy, function.__name__)(*args, **kwargs)
+
+    def __getattr__(self, name):
+        if name in ATTRIBUTES:
+            return _wrap(getattr(self._host, name))
+        if name in METHODS:
+            return partial(_guarded, getattr(self._host, name))
+        raise AttributeError(f"cupy.ndarray has no attribute {name!r}, or tests/guarded.py does not list it")
+
+    def __len__(self):
+        return len(self._host)
+
+    def __getitem__(self, key):
+        parts = _check_index(key)
+        if any(isinstance(part, DeviceArray) and part.dtype == bool for part in parts):
+            traffic["synchronise"] += 1  # the mask is counted to know the result's size
+        # With an ellipsis NumPy too hands out a single entry as a 0-d view and not as a scalar.
+        return _wrap(self._host[_unwrap(parts if any(part is ... for part in parts) else (*parts, ...))])
+
+    def __setitem__(self, key, value):
+        _check_operands(value)
+        self._host[_unwrap(_check_index(key))] = _unwrap(value)
+
+    def get(self):
+        traffic["synchronise"] += 1
+        return self._host.copy()
+
+    def item(self):
+        return self.get().item()
+
+    def __bool__(self):
+        return bool(self.get())
+
+    def __int__(self):
+        return int(self.get())
+
+    def __float__(self):
+        return float(self.get())
+
+    def __repr__(self):
+        return repr(self.get())
+
+
+def _unwrap(value):
+    """The host array within a device array, also in lists and tuples; a bare host array is refused."""
+    if isinstance(value, DeviceArray):
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {np.ndarray}")  # CuPy's message
+    return type(value)(map(_unwrap, value)) if type(value) in (list, tuple) else value
+
+
+def _wrap(value):
+    """A device array for every array or scalar that NumPy returned."""
+    if isinstance(value, (np.ndarray, np.generic, bool)):
+        return DeviceArray(np.asarray(value))
+    return type(value)(map(_wrap, value)) if type(value) in (list, tuple) else value
+
+
+def _check_operands(*values):
+    for value in values:  # CuPy hands both Python's and NumPy's scalars to its kernels by value
+        if not isinstance(value, (DeviceArray, bool, int, float, complex, np.generic)):
+            raise TypeError(f"Unsupported type {type(value)}")
+
+
+def _check_index(key):
+    """The parts of an index. CuPy would upload a list or a host array at every use; it is refused."""
+    parts = key if isinstance(key, tuple) else (key,)
+    for part in parts:
+        if not (part is None or part is ... or isinstance(part, (slice, int, np.integer, DeviceArray))):
+            raise TypeError(f"Unsupported index {type(part)}")
+    return parts
+
+
+def _guarded(function, *args, **kwargs):
+    """function on device arrays: NumPy's function or method, without the options that CuPy's lacks."""
+    lacking = {"where", "initial"} | ({"out"} if function is np.einsum else set())
+    if lacking & kwargs.keys():
+        raise TypeError(f"Wrong arguments {sorted(lacking & kwargs.keys())}")
+    out = kwargs.get("out")
+    result = function(*_unwrap(args), **{name: _unwrap(value) for name, value in kwargs.items()})
+    return _wrap(result) if out is None else out[0] if isinstance(out, tuple) else out
+
+
+def _call(name, *args, **kwargs):
+    """cupy.<name>: a ufunc takes device arrays and scalars, another function at least one device array."""
+    function = getattr(np, name)
+    if isinstance(function, np.ufunc):
+        _check_operands(*args)
+    elif name not in WITHOUT_ARRAYS:
+        given = [x for a in (*args, *kwargs.values()) for x in (a if isinstance(a, (list, tuple)) else [a])]
+        if not any(isinstance(x, DeviceArray) for x in given):
+            raise TypeError(f"cupy.{name} takes a cupy.ndarray, got {[type(x) for x in given]}")
+    traffic["synchronise"] += name in WAITING
+    return _guarded(function, *args, **kwargs)
+
+
+class _Generator:
+    def __init__(self, bit_generator):
+        self._host = np.random.Generator(bit_generator)
+
+    def standard_normal(self, size=None, dtype=np.float64):
+        return _wrap(self._host.standard_normal(size, dtype))
+
+    def random(self, size=None, dtype=np.float64):
+        return _wrap(self._host.random(size, dtype))
+
+
+class _Cupy(ModuleType):
+    """The module: its attributes are what CuPy has, and nothing else."""
+
+    ndarray = DeviceArray
+    lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=partial(_guarded, np.lib.stride_tricks.as_strided)))
+    random = SimpleNamespace(Generator=_Generator, Philox4x3210=np.random.Philox)
+    cuda = SimpleNamespace(
+        runtime=SimpleNamespace(
+            CUDARuntimeError=RuntimeError,
+            getDeviceCount=lambda: 1,
+            getDevice=lambda: 0,
+            getDeviceProperties=lambda device: {"name": b"host memory in disguise", "totalGlobalMem": 16 * 2**30},
+            memGetInfo=lambda: (8 * 2**30, 16 * 2**30),
+        ),
+        get_current_stream=lambda: SimpleNamespace(synchronize=lambda: traffic.update(synchronise=1)),
+    )
+
+    @staticmethod
+    def array(a, dtype=None):
+        if isinstance(a, DeviceArray):
+            return a.astype(a.dtype if dtype is None else dtype)
+        traffic["upload"] += 1
+        return DeviceArray(np.array(a, dtype))  # a copy: what the host does to its array later, the device does not see
+
+    @classmethod
+    def asarray(cls, a, dtype=None):
+        return a if isinstance(a, DeviceArray) and dtype in (None, a.dtype) else cls.array(a, dtype)
+
+    @staticmethod
+    def asnumpy(a):
+        return a.get() if isinstance(a, DeviceArray) else np.array(a)
+
+    @staticmethod
+    def where(condition, x, y):  # with the condition alone CuPy waits for the device
+        _check_operands(x, y)
+        return _guarded(np.where, condition.astype(bool), x, y)
+
+    def __getattr__(self, name):
+        if name not in NAMES | WAITING | WITHOUT_ARRAYS:
+            raise AttributeError(f"module 'cupy' has no attribute {name!r}, or tests/guarded.py does not list it")
+        own = getattr(np, name)
+        return partial(_call, name) if callable(own) and not isinstance(own, type) else own
+
+
+cupy = _Cupy("cupy")
