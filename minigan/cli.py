@@ -141,7 +141,7 @@ def _add_train(commands: Any) -> None:
     learning.add_argument(
         "--schedule", default=unset, type=_one_of(tuple(SCHEDULES)), metavar="NAME", help=", ".join(SCHEDULES)
     )
-    learning.add_argument("--smoothing", default=unset, type=real, metavar="A", help="one-sided label smoothing (0)")
+    learning.add_argument("--smoothing", default=unset, type=real, metavar="A", help="one-sided label smoothing")
     learning.add_argument("--saturating", default=unset, action="store_true", help="the minimax generator loss")
     learning.add_argument(
         "--ema", default=unset, type=real, metavar="DECAY", help="average G's weights for sampling; 0: do not"
