@@ -1,7 +1,7 @@
 """Save and restore a whole run: one safetensors file, never pickle.
 
 Arrays are the tensors; everything else (step, data position, random states, configuration) is one JSON text in the metadata,
-with a digest of all arrays, so that damage anywhere is noticed. Equal states make equal bytes.
+with a digest of both, so that damage anywhere is noticed. Equal states make equal bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def save(path: str | Path, arrays: Mapping[str, np.ndarray], info: Mapping[str, 
     from safetensors.numpy import save as to_bytes
 
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    record = {"format": FORMAT, "digest": _digest(contiguous), "info": info}
+    text = json.dumps(info, sort_keys=True)
+    record = {"format": FORMAT, "digest": _digest(contiguous, text), "info": text}
     write_atomically(path, to_bytes(contiguous, metadata={_KEY: json.dumps(record, sort_keys=True)}))
 
 
@@ -41,20 +42,20 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with safe_open(path, framework="numpy") as file:
             record = json.loads((file.metadata() or {})[_KEY])
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        number, digest, info = record["format"], record["digest"], record["info"]
+        number, digest, text = record["format"], record["digest"], record["info"]
     except KeyError:
         raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint of minigan") from None
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged or no checkpoint ({error}): take an earlier copy") from None
     if number != FORMAT:
         raise CheckpointError(f"{path} has checkpoint format {number}: this version of minigan reads format {FORMAT}")
-    if digest != _digest(arrays):
-        raise CheckpointError(f"{path} is damaged: its arrays do not match their digest; take an earlier copy")
-    return arrays, info
+    if digest != _digest(arrays, text):
+        raise CheckpointError(f"{path} is damaged: its content does not match its digest; take an earlier copy")
+    return arrays, json.loads(text)
 
 
-def _digest(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
+def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape};".encode())
         digest.update(arrays[name].tobytes())

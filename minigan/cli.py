@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import os
 import platform
@@ -17,7 +18,7 @@ import numpy as np
 import minigan
 from minigan import gradcheck, plots, training
 from minigan.backends import BACKENDS, get_backend
-from minigan.data import DATASETS, floats_to_pixels, parse_size
+from minigan.data import DATASETS, floats_to_pixels, load, parse_size
 from minigan.errors import MiniganError, nearest_name
 from minigan.files import write_atomically
 from minigan.models import MODELS
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away, as in `minigan info | head -1`
         return USER_ERROR
     except OSError as error:
-        message = f"{error.filename or 'a file'}: {error.strerror or error}"
+        message = f"{error.filename or 'the output'}: {error.strerror or error}"
     except KeyboardInterrupt:
         print("minigan: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -64,7 +65,9 @@ class _Parser(argparse.ArgumentParser):
         options, stray = self.parse_known_args(args, namespace)
         if stray:
             known = [text for action in options.parser._actions for text in action.option_strings]
-            self.error(f"unknown argument {stray[0]!r}: {nearest_name(stray[0], known)}")
+            near = difflib.get_close_matches(stray[0], known, n=1) if stray[0].startswith("-") else []
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise MiniganError(f"unknown argument {stray[0]!r}: {hint}see {options.parser.prog} --help")
         return options
 
 
@@ -106,6 +109,13 @@ def _parser() -> argparse.ArgumentParser:
 # -- train ---------------------------------------------------------------------------------------------------------------
 
 
+def _defaults(name: str) -> str:
+    """The default of an option by model, for its help: (dcgan 64, points 256)."""
+    shown = {model: recipe[name] for model, recipe in training.RECIPES.items() if name in recipe}
+    words = [f"{model} {' '.join(map(str, v)) if isinstance(v, tuple) else f'{v:g}'}" for model, v in shown.items()]
+    return f"({', '.join(words)})"
+
+
 def _add_train(commands: Any) -> None:
     about = "Train a game and write its run folder. With no options: digits out of noise in about three minutes on two cores."
     parser = commands.add_parser("train", help="train a game", description=about, allow_abbrev=False)
@@ -119,32 +129,53 @@ def _add_train(commands: Any) -> None:
     )
     data.add_argument("--data-dir", default=unset, metavar="DIR", help="where the IDX files of mnist and fashion-mnist are")
     data.add_argument("--image-size", default=unset, type=_image_size, metavar="N|HxW", help="scale images to this size")
-    data.add_argument("--batch-size", default=unset, type=whole, metavar="N", help="images in a batch")
+    data.add_argument(
+        "--batch-size", default=unset, type=whole, metavar="N", help="images in a batch " + _defaults("batch_size")
+    )
 
     model = parser.add_argument_group("model")
     model.add_argument("--model", default=unset, type=_one_of(MODELS), metavar="NAME", help=f"{' or '.join(MODELS)} (dcgan)")
-    model.add_argument("--width", default=unset, type=whole, metavar="N", help="dcgan: channels of its widest images")
+    model.add_argument(
+        "--width", default=unset, type=whole, metavar="N", help="dcgan: channels of its widest images " + _defaults("width")
+    )
     refine = "dcgan: one more convolution in G and in D, no BatchNorm in D (on); --no-refine: the reference game"
     model.add_argument("--refine", default=unset, action=argparse.BooleanOptionalAction, help=refine)
-    model.add_argument("--hidden", default=unset, type=whole, nargs="+", metavar="N", help="mlp: width of each hidden layer")
-    model.add_argument("--latent-dim", default=unset, type=whole, metavar="N", help="length of z")
+    model.add_argument(
+        "--hidden",
+        default=unset,
+        type=whole,
+        nargs="+",
+        metavar="N",
+        help="mlp: width of each hidden layer " + _defaults("hidden"),
+    )
+    model.add_argument("--latent-dim", default=unset, type=whole, metavar="N", help="length of z " + _defaults("latent_dim"))
     model.add_argument("--dtype", default=unset, type=_one_of(DTYPES), metavar="NAME", help="float32 (default) or float64")
 
     learning = parser.add_argument_group("learning")
     length = learning.add_mutually_exclusive_group()
     length.add_argument("--epochs", default=unset, type=whole, metavar="N", help="passes over the data")
-    length.add_argument("--steps", default=unset, type=whole, metavar="N", help="batches in all")
-    learning.add_argument("--lr", default=unset, type=real, help="Adam's learning rate")
+    length.add_argument("--steps", default=unset, type=whole, metavar="N", help="batches in all " + _defaults("steps"))
+    learning.add_argument("--lr", default=unset, type=real, help="Adam's learning rate " + _defaults("lr"))
     learning.add_argument("--lr-d", default=unset, type=real, metavar="LR", help="the discriminator's, where it differs")
-    learning.add_argument("--beta1", default=unset, type=real, metavar="B", help="Adam's decay of the mean gradient")
-    learning.add_argument("--beta2", default=unset, type=real, metavar="B", help="Adam's decay of the mean square")
+    learning.add_argument(
+        "--beta1", default=unset, type=real, metavar="B", help="Adam's decay of the mean gradient " + _defaults("beta1")
+    )
+    learning.add_argument(
+        "--beta2", default=unset, type=real, metavar="B", help="Adam's decay of the mean square " + _defaults("beta2")
+    )
     learning.add_argument(
         "--schedule", default=unset, type=_one_of(tuple(SCHEDULES)), metavar="NAME", help=", ".join(SCHEDULES)
     )
-    learning.add_argument("--smoothing", default=unset, type=real, metavar="A", help="one-sided label smoothing")
+    learning.add_argument(
+        "--smoothing", default=unset, type=real, metavar="A", help="one-sided label smoothing " + _defaults("smoothing")
+    )
     learning.add_argument("--saturating", default=unset, action="store_true", help="the minimax generator loss")
     learning.add_argument(
-        "--ema", default=unset, type=real, metavar="DECAY", help="average G's weights for sampling; 0: do not"
+        "--ema",
+        default=unset,
+        type=real,
+        metavar="DECAY",
+        help="average G's weights for sampling; 0: do not " + _defaults("ema"),
     )
     learning.add_argument("--seed", default=unset, type=_number(int, 0), metavar="N", help="decides everything random (0)")
 
@@ -202,7 +233,7 @@ def _add_sample(commands: Any) -> None:
     parser.add_argument("--seed", type=_number(int, 0), default=0, metavar="N", help="the same seed, the same images (0)")
     what = "a grid as .png; uint8 (N, H, W, C) as .npy, or .npz under the key images; a film as .gif; else a folder of PNGs"
     parser.add_argument("--out", required=True, metavar="FILE|DIR", help=what)
-    walk = f"walk from latent point to latent point on great circles, {WALK_STEPS} images to each, and back to the first"
+    walk = f"walk on great circles from one latent point to the next, about {WALK_STEPS} images to each, and back to the first"
     parser.add_argument("--interpolate", action="store_true", help=walk)
     parser.add_argument(
         "--backend",
@@ -220,24 +251,26 @@ def _sample(options: argparse.Namespace) -> int:
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", ".gif", ".npz", ".npy"):
         raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy or .gif, or a folder")
-    game, _ = training.load_game(options.folder, options.backend)
+    game, config = training.load_game(options.folder, options.backend)
     is_images = len(game.generator.output_shape) == 3
     if not is_images and suffix in ("", ".gif"):
         raise MiniganError(f"--out is {options.out}: points can be written as .png, .npz or .npy")
     if suffix == "" and out.is_dir() and any(out.iterdir()) and not options.overwrite:
         raise MiniganError(f"--out is {options.out}, a folder that is not empty: choose another, or add --overwrite")
     z = (
-        _walk(game.latent(-(-options.n // WALK_STEPS), options.seed), options.n)
+        _walk(game.latent(_corners(options.n), options.seed), options.n)
         if options.interpolate
         else game.latent(options.n, options.seed)
     )
     samples = game.decode(z)
-    _write_samples(out, suffix, samples, columns=WALK_STEPS if options.interpolate else 0)
+    # Points are drawn over those they were learned from, where these are at hand.
+    real = load(config.data).values if not is_images and config.data in DATASETS else None
+    _write_samples(out, suffix, samples, WALK_STEPS if options.interpolate else 0, real)
     print(f"{len(samples)} {'images' if is_images else 'points'} of {options.folder} in {out}")
     return 0
 
 
-def _write_samples(out: Path, suffix: str, samples: np.ndarray, columns: int) -> None:
+def _write_samples(out: Path, suffix: str, samples: np.ndarray, columns: int, real: np.ndarray | None) -> None:
     import io
 
     is_images = samples.ndim == 4
@@ -248,7 +281,7 @@ def _write_samples(out: Path, suffix: str, samples: np.ndarray, columns: int) ->
         for index, image in enumerate(values):
             plots.save_image(out / f"{index:0{digits}d}.png", plots.to_image(image))
     elif suffix == ".png":
-        plots.save_samples(out, samples, columns=columns)
+        plots.save_samples(out, samples, real, columns)
     elif suffix == ".gif":
         plots.save_animation(out, values)
     else:
@@ -261,14 +294,15 @@ def _write_samples(out: Path, suffix: str, samples: np.ndarray, columns: int) ->
         write_atomically(out, buffer.getvalue())
 
 
+def _corners(count: int) -> int:
+    """Latent points that a walk of so many images visits: at least three, or it would come back the way it went."""
+    return max(3, count // WALK_STEPS)
+
+
 def _walk(corners: np.ndarray, count: int) -> np.ndarray:
-    """count points on great circles from corner to corner, WALK_STEPS to each, and back to the first."""
-    points = [
-        _slerp(corners[i], corners[(i + 1) % len(corners)], step / WALK_STEPS)
-        for i in range(len(corners))
-        for step in range(WALK_STEPS)
-    ]
-    return np.stack(points[:count])
+    """count points, evenly spread over the great circles from corner to corner and back to the first."""
+    positions = [len(corners) * i / count for i in range(count)]
+    return np.stack([_slerp(corners[int(p)], corners[(int(p) + 1) % len(corners)], p - int(p)) for p in positions])
 
 
 def _slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
@@ -363,6 +397,6 @@ def _info(options: argparse.Namespace) -> int:
             memory = "{:,.0f} of {:,.0f} MiB free".format(*backend.memory) if backend.memory else "memory unknown"
             print(f"backend {name}: {backend.device}, {memory}")
         except MiniganError as error:
-            print(f"backend {name}: not available, {error}")
+            print(f"backend {name}: not available, {str(error).partition(': ')[2]}")
     print(f"auto is {get_backend('auto').name}")
     return 0

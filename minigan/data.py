@@ -77,6 +77,8 @@ def load(name: str, data_dir: str | Path | None = None, image_size: tuple[int, i
     image_size: (height, width) to scale images to, cut about the centre where the proportions differ.
     Raises DataError that names what was found and what was expected.
     """
+    if data_dir and name not in _SOURCES:
+        raise DataError(f"data_dir is {str(data_dir)!r}: only {' and '.join(_SOURCES)} are looked for there; leave it out")
     if name in DATASETS:
         values = _load_named(name, Path(data_dir) if data_dir else None)
     elif os.path.exists(name):
@@ -87,7 +89,9 @@ def load(name: str, data_dir: str | Path | None = None, image_size: tuple[int, i
         raise DataError(f"unknown dataset {name!r}: {nearest_name(name, DATASETS)}, or a path to your own")
     if len(values) == 0:
         raise DataError(f"{name} holds no samples")
-    if image_size and values.ndim == 4 and values.shape[1:3] != image_size:
+    if image_size and values.ndim != 4:
+        raise DataError(f"image_size is {image_size}, but {name} holds points: leave it out")
+    if image_size and values.shape[1:3] != image_size:
         values = np.stack([_resize(image, image_size) for image in values])
     return Dataset(name, values)
 
@@ -120,6 +124,8 @@ def _gaussians(name: str) -> np.ndarray:
 def _find_idx(name: str, data_dir: Path | None) -> Path | None:
     """The training images in data_dir, which must hold them if given, or in the usual places."""
     if data_dir:
+        if not data_dir.is_dir():
+            raise DataError(f"no folder {str(data_dir)!r} to look for {name} in: name one that exists, or leave --data-dir out")
         folders = [data_dir / name, data_dir]
     else:
         given = os.environ.get("MINIGAN_DATA")
@@ -221,10 +227,15 @@ def _as_dataset(array: np.ndarray, name: str) -> np.ndarray:
     """Images or points, from what a file held."""
     if array.dtype.kind not in "uifb":
         raise DataError(f"{name} holds {array.dtype} values: expected numbers")
+    is_points = array.ndim == 2 and array.shape[1] == 2
+    if is_points:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise DataError(f"{name} holds {int((~np.isfinite(array)).sum())} values that are NaN or infinite: remove them first")
-    if array.ndim == 2 and array.shape[1] == 2:
-        return array.astype(np.float32)
+        bad = int((~np.isfinite(array)).sum())
+        raise DataError(f"{name} holds {bad} values that are NaN, infinite or too large for float32: remove them first")
+    if is_points:
+        return array
     return _as_images(array, name)
 
 
@@ -278,9 +289,11 @@ def _read_image(path: Path) -> np.ndarray:
 
     try:
         with Image.open(path) as image:
-            grey = image.mode in ("1", "L", "I;16", "LA")
+            if image.mode.startswith("I"):  # 16 bits a pixel
+                return np.rint(np.asarray(image) / 257).astype(np.uint8)[..., None]
+            grey = image.mode in ("1", "L", "LA")
             return np.array(image.convert("L" if grey else "RGB")).reshape(image.height, image.width, 1 if grey else 3)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is not a readable image ({error}): remove or replace it") from None
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from minigan.errors import MiniganError
 
+PART = ".part"  # ending of a file that is being written
+
 
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write data to a temporary file beside path, flush it to the disk, and rename it to path.
@@ -19,7 +21,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     path = Path(path)
     temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()

@@ -54,6 +54,8 @@ class GAN:
         self._check_networks()
         if ema is not None and not 0 < ema < 1:
             raise ModelError(f"ema is {ema!r}: expected a decay between 0 and 1, or None for no average")
+        if not 0 <= smoothing < 1:
+            raise ModelError(f"smoothing is {smoothing!r}: expected a number in [0, 1)")
         self.backend = generator.backend
         self.smoothing, self.saturating, self.ema = smoothing, saturating, ema
         self.optimizer_g = optimizer_g or Adam(lr, betas, eps)
@@ -160,6 +162,8 @@ class GAN:
 
     def latent(self, n: int, seed: int = 0) -> np.ndarray:
         """n latent vectors from N(0, 1) on the host: the same on every backend."""
+        if n < 0:
+            raise ModelError(f"n is {n}: expected how many samples to draw, from 0 up")
         return np.random.default_rng(seed).standard_normal((n, self.latent_dim)).astype(self.generator.dtype)
 
     def decode(self, z: np.ndarray) -> np.ndarray:

@@ -87,6 +87,8 @@ class Report:
 
     def __str__(self) -> str:
         verdict = "ok" if self.ok else "FAILED"
+        if any(row.checked <= row.skipped for row in self.rows):
+            verdict += " (too many entries lie on a kink to prove anything)"
         head = f"{self.name}: {verdict}, largest relative error {self.max_error:.1e} (tolerance {self.tolerance:.0e})"
         return "\n".join([head, *(f"  {row}" for row in self.rows)])
 
@@ -187,6 +189,8 @@ def check_game(
     """Compare both gradients of the game with central differences: ∂L_G/∂θ_G, through D, and ∂L_D/∂θ_D.
 
     real: a batch of real images; modes as for check_gradients. The losses are those of gan.step, in the same order of passes.
+    Biases and the like are moved off their initial values, for a unit that is dead because its bias is 0 proves nothing. The
+    wiring is checked too: each step starts from gradients of its own, and G's step leaves D's alone.
     """
     game = GAN(
         gan.generator.clone(dtype="float64"),
@@ -195,6 +199,8 @@ def check_game(
         saturating=gan.saturating,
     )
     g, d, be, rng = game.generator, game.discriminator, game.backend, np.random.default_rng(seed)
+    for vector in (a for net in (g, d) for a in net.params.values() if a.ndim == 1):
+        vector += be.asarray(0.1 * rng.standard_normal(vector.shape))
     random_state = game.random_state
     real = be.asarray(be.to_numpy(real) if be.owns(real) else real, np.float64)
     z = be.asarray(rng.standard_normal((len(real), game.latent_dim)))
@@ -211,6 +217,8 @@ def check_game(
         s_fake, cache_fake = d.forward(fake, train=True)
         return losses.discriminator_loss(s_real, s_fake, game.smoothing)[0], _kinks(d, cache_real) + _kinks(d, cache_fake)
 
+    for net in (g, d):
+        net.flat_grads[...] = 1  # left from the step before
     fake, cache = g.forward(z, train=True)
     game.random_state = random_state
     game.discriminator_grads(real, fake)
@@ -218,13 +226,18 @@ def check_game(
 
     game.random_state = random_state
     fake, cache = g.forward(z, train=True)
+    before = be.to_numpy(d.flat_grads).copy()
     game.generator_grads(fake, cache)
+    touched = int((be.to_numpy(d.flat_grads) != before).sum())
+    wiring = Row(
+        "D's gradients in G's step", d.num_params, 0, float("inf") if touched else 0.0, f"{touched} touched", touched, 0.0
+    )
     targets_g = [_Target(f"L_G generator.{key}", g.params[key], be.to_numpy(g.grads[key])) for key in g.params]
 
     rest = (mode, max_entries, tolerance, rng)
     report_g = _compare(name, be, loss_g, 1.0, targets_g, *rest)
     report_d = _compare(name, be, loss_d, 1.0, targets_d, *rest)
-    return Report(name, tolerance, report_g.rows + report_d.rows)
+    return Report(name, tolerance, [*report_g.rows, *report_d.rows, wiring])
 
 
 # -- the comparison --------------------------------------------------------------------------------------------------------
@@ -366,6 +379,17 @@ def layer_table() -> list[tuple[Callable[[], Layer], tuple[int, ...]]]:
     ]
 
 
+def block_table() -> list[tuple[Callable[[], Layer], tuple[int, ...], int]]:
+    """(a maker, an input shape, a batch) of work large enough that a backend may deal it out in several blocks."""
+    return [
+        (lambda: Dense(300), (400,), 80),
+        (lambda: Conv2d(8, 4, stride=2, padding=1), (16, 16, 8), 80),
+        (lambda: ConvTranspose2d(8, 4, stride=2, padding=1), (8, 8, 16), 80),
+        (lambda: BatchNorm(), (16, 16, 8), 80),
+        (lambda: LeakyReLU(0.2), (16, 16, 8), 80),
+    ]
+
+
 def check_all(backend: str | Backend = "auto") -> Iterator[Report]:
     """Every layer (BatchNorm and Dropout in training and at inference), every loss, and both reference games, one by one."""
     be = get_backend(backend)
@@ -375,6 +399,10 @@ def check_all(backend: str | Backend = "auto") -> Iterator[Report]:
             report = check_layer(make(), shape, backend=be, train=False)
             report.name += " at inference"
             yield report
+    for make, shape, batch in block_table():
+        report = check_layer(make(), shape, batch=batch, backend=be, mode="projection")
+        report.name += f" on a batch of {batch}"
+        yield report
     yield from _check_losses(be)
     yield from _check_games(be)
 

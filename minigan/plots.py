@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minigan.data import floats_to_pixels
+from minigan.errors import MiniganError
 from minigan.files import write_atomically
 
 if TYPE_CHECKING:
@@ -98,8 +99,11 @@ def save_film(path: str | Path, frames: Sequence[Path], milliseconds: int = 150)
 
     pictures = []
     for frame in frames:
-        with Image.open(frame) as image:
-            pictures.append(image.convert("P", palette=Image.Palette.ADAPTIVE) if image.mode != "L" else image.copy())
+        try:
+            with Image.open(frame) as image:
+                pictures.append(image.convert("P", palette=Image.Palette.ADAPTIVE) if image.mode != "L" else image.copy())
+        except OSError:
+            raise MiniganError(f"{frame} is not a readable picture: remove it") from None
     if not pictures:
         return
     buffer = io.BytesIO()

@@ -25,7 +25,7 @@ from minigan import checkpoint, models, plots
 from minigan.backends import Array, get_backend
 from minigan.data import DATASETS, Batches, Dataset, load
 from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, nearest_name
-from minigan.files import write_atomically
+from minigan.files import PART, write_atomically
 from minigan.gan import GAN
 from minigan.layers import Layer
 from minigan.network import DTYPES
@@ -64,7 +64,10 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Config:
-    """Everything that decides a run. None stands for the model's own default; `resolve` fills it in."""
+    """Everything that decides a run. None stands for the model's own default; `resolve` fills it in.
+
+    Its length is given in steps or in epochs, never in both. sample_every stays None unless given: about 24 pictures a run.
+    """
 
     data: str = "digits"
     data_dir: str | None = None
@@ -93,7 +96,7 @@ class Config:
     checkpoint_every: int = 500
 
     def resolve(self, dataset: Dataset) -> None:
-        """Fill in what was left open, by model and data, and turn epochs into steps."""
+        """Fill in what was left open, by model and data. What is filled in already stays, so that twice is once."""
         self.model = self.model or ("dcgan" if dataset.is_images else "mlp")
         if self.model not in models.MODELS:
             raise MiniganError(f"unknown model {self.model!r}: {nearest_name(self.model, models.MODELS)}")
@@ -114,15 +117,7 @@ class Config:
             open_length = name not in ("epochs", "steps") or (self.epochs is None and self.steps is None)
             if getattr(self, name) is None and open_length:
                 setattr(self, name, value)
-        if self.ema == 0:
-            self.ema = None
         self._check_numbers()
-        if self.steps is None:
-            assert self.batch_size is not None
-            assert self.epochs is not None
-            self.steps = self.epochs * (len(dataset) // min(self.batch_size, len(dataset)))
-        # About 24 pictures, at steps of the log, so that all its rows are means over equally many steps.
-        self.sample_every = self.sample_every or self.log_every * max(1, round(self.steps / 24 / self.log_every))
 
     def _check_numbers(self) -> None:
         counts = ("epochs", "steps", "batch_size", "latent_dim", "width", "log_every", "sample_every", "checkpoint_every")
@@ -150,25 +145,24 @@ class Config:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
 
-def build_game(config: Config, shape: tuple[int, ...]) -> GAN:
-    """The game that a resolved configuration describes, for samples of this shape."""
+def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
+    """The game that a resolved configuration describes, for samples of this shape and a run of so many steps."""
     size = {"width": config.width, "refine": config.refine} if config.model == "dcgan" else {"hidden": config.hidden}
     common = {"latent_dim": config.latent_dim, "backend": config.backend, "dtype": config.dtype, "seed": config.seed}
     generator, discriminator = models.build(config.model or "", image_shape=shape, **common, **size)
     assert config.lr is not None
     assert config.beta1 is not None
     assert config.beta2 is not None
-    assert config.steps is not None
     schedule = SCHEDULES[config.schedule]
     return GAN(
         generator,
         discriminator,
-        lr=schedule(config.lr, config.steps),
-        lr_d=schedule(config.lr_d or config.lr, config.steps),
+        lr=schedule(config.lr, steps),
+        lr_d=schedule(config.lr_d or config.lr, steps),
         betas=(config.beta1, config.beta2),
         smoothing=config.smoothing or 0.0,
         saturating=config.saturating,
-        ema=config.ema,
+        ema=config.ema or None,
         seed=config.seed,
     )
 
@@ -178,7 +172,7 @@ def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
     arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
     config = Config.from_json(info["config"])
     config.backend = backend
-    game = build_game(config, tuple(info["shape"]))
+    game = build_game(config, tuple(info["shape"]), steps=1)  # its optimisers will take no step
     game.load_state_dict(arrays)
     return game, config
 
@@ -206,12 +200,18 @@ class Run:
         config.backend = backend.name
         self.dataset = load(config.data, config.data_dir, config.image_size)
         config.resolve(self.dataset)
-        self.gan = build_game(config, self.dataset.shape)
         assert config.batch_size is not None
         self.batches = Batches(self.dataset, config.batch_size, backend, config.dtype, config.seed)
+        self.total_steps = config.steps or (config.epochs or 0) * self.batches.per_epoch
+        # Pictures at steps of the log, so that all its rows are means over equally many steps.
+        self.sample_every = config.sample_every or config.log_every * max(1, round(self.total_steps / 24 / config.log_every))
+        self.gan = build_game(config, self.dataset.shape, self.total_steps)
+        self._rehearse()
         self.step = 0
         self.replaces = overwrite
-        if not overwrite and (self.folder / CONFIG).exists():
+        if os.path.isdir(config.data) and self.folder.resolve().is_relative_to(config.data):
+            raise MiniganError(f"the run folder {folder} lies within the data {config.data}: choose another --out")
+        if not overwrite and holds_run(self.folder):
             raise MiniganError(
                 f"{folder} already holds a run: --resume continues it, --overwrite replaces it, --out names another"
             )
@@ -252,20 +252,37 @@ class Run:
         """Run to the last step. Returns False if Ctrl-C (or SIGTERM) ended it early; the state is saved either way."""
         from tqdm import tqdm
 
-        self._open_folder()
-        self.say(self.headline())
         total = self.total_steps
-        if self.step >= total:
-            self.say(f"{self.folder} has its {self.step:,} steps already: --steps names a larger number")
-            return True
+        with self._stop_on_signal():
+            self._open_folder()
+            self.say(self.headline())
+            if self.step >= total:
+                self._save_pictures()
+                self.say(f"{self.folder} has its {self.step:,} steps already: --steps names a larger number")
+                return True
+            with tqdm(
+                total=total, initial=self.step, unit="step", disable=not progress, mininterval=0.3, dynamic_ncols=True
+            ) as bar:
+                self._loop(bar)
+        if self.step < total:
+            self.say(
+                f"stopped after step {self.step:,} of {total:,}, saved; go on with: minigan train --resume --out {self.folder}"
+            )
+            return False
+        self.say(
+            f"done: {self.folder / SAMPLES}, {FILM}, {CURVES}; more images: minigan sample {self.folder} -n 64 --out more.png"
+        )
+        return True
+
+    def _loop(self, bar: Any) -> None:
+        total = self.total_steps
         self._good = self._state()
         if self.step == 0:
             self._save_samples()
-        bar = tqdm(total=total, initial=self.step, unit="step", disable=not progress, mininterval=0.3, dynamic_ncols=True)
         self._since = time.perf_counter()
         try:
             # Overflows are looked for where it is decided what to do about them; NumPy's warnings would only add noise.
-            with bar, self._stop_on_signal(), np.errstate(all="ignore"):
+            with np.errstate(all="ignore"):
                 while self.step < total and not self._stop:
                     self._pending.append(self.gan.step(self.batches.next()))
                     self.step += 1
@@ -278,20 +295,12 @@ class Run:
                 self._save_pictures()
             raise
         self._save_pictures()
-        if self._stop and self.step < total:
-            self.say(
-                f"stopped after step {self.step:,} of {total:,}, saved; go on with: minigan train --resume --out {self.folder}"
-            )
-            return False
-        self.say(
-            f"done: {self.folder / SAMPLES}, {FILM}, {CURVES}; more images: minigan sample {self.folder} -n 64 --out more.png"
-        )
-        return True
 
-    @property
-    def total_steps(self) -> int:
-        assert self.config.steps is not None
-        return self.config.steps
+    def _rehearse(self) -> None:
+        """One forward pass of a batch on copies of both networks: what they refuse is refused before anything is written."""
+        gan, shape = self.gan, (self.batches.batch_size, *self.dataset.shape)
+        gan.discriminator.clone().forward(gan.backend.zeros(shape, gan.generator.dtype), train=True)
+        gan.generator.clone().forward(gan.backend.zeros((shape[0], gan.latent_dim), gan.generator.dtype), train=True)
 
     def headline(self) -> str:
         """The first line of a run: device, backend, model and data sizes."""
@@ -327,7 +336,7 @@ class Run:
 
     def _write_what_is_due(self, bar: Any) -> None:
         config, last = self.config, self.step == self.total_steps
-        every = (config.log_every, config.sample_every or self.total_steps, config.checkpoint_every)
+        every = (config.log_every, self.sample_every, config.checkpoint_every)
         log, sample, save = (last or self.step % steps == 0 for steps in every)
         if log or sample or save:
             self._write_log(bar)  # first, for it sees whether there is anything worth showing or saving
@@ -337,24 +346,30 @@ class Run:
             self._save_checkpoint()
 
     def _open_folder(self) -> None:
-        """Make the folder, or clear an old run's own files out of it, and write the configuration."""
+        """Make the folder, write the first checkpoint and the configuration, and clear out what an old run left.
+
+        The checkpoint goes first: whatever happens later, the folder holds a run that can be resumed.
+        """
         try:
             (self.folder / SAMPLES).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MiniganError(f"cannot make {self.folder}: {error.strerror}") from None
-        if self.replaces:
-            for name in (CHECKPOINT, LOG, CURVES, FILM, CONFIG):
-                (self.folder / name).unlink(missing_ok=True)
+        if self.step == 0:
+            self._save_checkpoint()
+        for name in (LOG, CURVES, FILM) if self.replaces else ():
+            (self.folder / name).unlink(missing_ok=True)
         for frame in self._frames():
             if self.replaces or int(frame.stem[5:]) > self.step:
                 frame.unlink()
+        for part in [*self.folder.glob(f".*{PART}"), *(self.folder / SAMPLES).glob(f".*{PART}")]:
+            part.unlink()  # left by a process that was killed while it wrote
         write_atomically(self.folder / CONFIG, (json.dumps(self.config.to_json(), indent=1) + "\n").encode())
         rows = [row for row in _read_log(self.folder / LOG) if int(row["step"]) <= self.step] if self.step else []
         lines = [",".join(LOG_COLUMNS), *(",".join(row[name] for name in LOG_COLUMNS) for row in rows)]
         write_atomically(self.folder / LOG, ("\n".join(lines) + "\n").encode())
 
     def _frames(self) -> list[Path]:
-        return sorted((self.folder / SAMPLES).glob("step_[0-9]*.png"))
+        return sorted(path for path in (self.folder / SAMPLES).glob("step_*.png") if path.stem[5:].isdigit())
 
     def _write_log(self, bar: Any) -> None:
         """Bring the statistics of the last steps over from the device, see that all are finite, and log their mean."""
@@ -460,8 +475,7 @@ class Run:
         )
 
     def _divergence(self, step: int, net: str, layer: Layer, what: str) -> str:
-        saved = self.folder / CHECKPOINT
-        kept = f"the last good checkpoint stays in {saved}" if saved.exists() else "no checkpoint had been written yet"
+        kept = f"the last good checkpoint stays in {self.folder / CHECKPOINT}"
         return f"step {step:,}: {net}, {layer.label}: {what} is not finite; {kept}. Try a smaller learning rate (--lr)"
 
 
@@ -470,7 +484,7 @@ def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     paths = {
         name: os.path.abspath(value)
         for name, value in settings.items()
-        if name in ("data", "data_dir") and value is not None and value not in DATASETS and os.path.exists(value)
+        if value is not None and (name == "data_dir" or (name == "data" and value not in DATASETS and os.path.exists(value)))
     }
     return {**settings, **paths}
 
@@ -479,7 +493,7 @@ def _read_log(path: Path) -> list[dict[str, str]]:
     """The whole rows of a log; a last line cut short by a crash is left out."""
     if not path.exists():
         return []
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
         rows = list(csv.DictReader(file))
     return [row for row in rows if None not in row.values() and row["step"].isdigit()]
 
@@ -489,6 +503,8 @@ def _same_as_config_file(folder: Path, config: Config) -> None:
     path = folder / CONFIG
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(written, dict):
+            raise ValueError("it holds no settings")
     except FileNotFoundError:
         return  # the checkpoint has all that is needed
     except (OSError, ValueError) as error:
@@ -500,11 +516,16 @@ def _same_as_config_file(folder: Path, config: Config) -> None:
         raise CheckpointError(f"{path} and {CHECKPOINT} are of different runs ({pairs}): put back the one that belongs here")
 
 
+def holds_run(folder: Path) -> bool:
+    return (folder / CONFIG).exists() or (folder / CHECKPOINT).exists()
+
+
 def free_folder(data: str, model: str | None) -> Path:
     """runs/<data>, or runs/<data>-<model> where a model is named; with a number behind it where that is taken."""
-    base = Path("runs") / (f"{Path(data).stem}-{model}" if model else Path(data).stem)
+    name = Path(data).resolve().stem
+    base = Path("runs") / (f"{name}-{model}" if model else name)
     number, folder = 1, base
-    while (folder / CONFIG).exists():
+    while holds_run(folder):
         number += 1
         folder = base.with_name(f"{base.name}-{number}")
     return folder

@@ -45,7 +45,7 @@ class cuda: runtime = runtime
         (
             "raise ImportError('libcublas.so.12: cannot open')",
             "CuPy does not import (libcublas.so.12",
-            "pip install 'minigan[cuda12]'",
+            "pip install 'cupy-cuda12x[ctk]'",
         ),
         (
             FAKE_CUPY.format(body="raise CUDARuntimeError('cudaErrorInsufficientDriver')"),

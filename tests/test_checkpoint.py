@@ -49,18 +49,12 @@ def test_any_flipped_byte_is_noticed(tmp_path):
     path = tmp_path / "x.safetensors"
     checkpoint.save(path, ARRAYS, INFO)
     whole = path.read_bytes()
-    for index in range(0, len(whole), 7):
+    for index in range(len(whole)):
         spoilt = bytearray(whole)
         spoilt[index] ^= 0x10
         path.write_bytes(spoilt)
-        try:
-            arrays, info = checkpoint.load(path)
-        except CheckpointError:
-            continue
-        # A flip in the JSON of the metadata can leave other valid JSON; the arrays are covered by the digest.
-        assert info != INFO or arrays.keys() == ARRAYS.keys()
-        for name in ARRAYS:
-            np.testing.assert_array_equal(arrays[name], ARRAYS[name])
+        with pytest.raises(CheckpointError):
+            checkpoint.load(path)
 
 
 def test_truncated_foreign_and_missing_files(tmp_path):

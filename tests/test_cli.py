@@ -90,13 +90,24 @@ def test_sample_grid_folder_and_film(trained, tmp_path):
 
 
 def test_interpolation_walks_between_samples(trained, tmp_path):
-    cli.main(["sample", str(trained), "-n", "16", "--interpolate", "--out", str(tmp_path / "walk.npy")])
+    cli.main(["sample", str(trained), "-n", "24", "--interpolate", "--out", str(tmp_path / "walk.npy")])
     cli.main(["sample", str(trained), "-n", "2", "--out", str(tmp_path / "ends.npy")])
     walk, ends = np.load(tmp_path / "walk.npy").astype(int), np.load(tmp_path / "ends.npy").astype(int)
     assert abs(walk[0] - ends[0]).max() <= 1
     assert abs(walk[8] - ends[1]).max() <= 1
-    steps = [abs(walk[(i + 1) % 16] - walk[i]).mean() for i in range(16)]
+    steps = [abs(walk[(i + 1) % 24] - walk[i]).mean() for i in range(24)]
     assert max(steps) < abs(ends[0] - ends[1]).mean()
+
+
+@pytest.mark.parametrize("count", [3, 5, 8, 20])
+def test_a_walk_of_any_length_moves_and_closes(count):
+    corners = np.random.default_rng(0).standard_normal((cli._corners(count), 30))
+    walk = cli._walk(corners, count)
+    assert walk.shape == (count, 30)
+    np.testing.assert_allclose(walk[0], corners[0])
+    steps = [np.linalg.norm(walk[(i + 1) % count] - walk[i]) for i in range(count)]
+    assert min(steps) > 0
+    assert max(steps) < 3 * min(steps), "even steps, the one back to the first among them"
 
 
 def test_slerp_keeps_the_length():
@@ -157,6 +168,11 @@ def test_sample_errors(trained, tmp_path, capsys):
         ("--data ring --model dcgan", ["take the model mlp"]),
         ("--data ring --width 8", ["width is no option of the model mlp"]),
         ("--stpes 5", ["unknown argument '--stpes'", "did you mean '--steps'"]),
+        ("extra", ["unknown argument 'extra': see minigan train --help"]),
+        ("--smoothing 2", ["smoothing is 2.0: expected a number in [0, 1)"]),
+        ("--data-dir here", ["data_dir is 'here': only mnist and fashion-mnist"]),
+        ("--data ring --image-size 8", ["holds points"]),
+        ("--data mnist --data-dir nowhere", ["no folder 'nowhere' to look for mnist in"]),
         ("--steps 5 --epochs 5", ["not allowed with"]),
         ("--overwrite --resume", ["exclude each other"]),
     ],
@@ -171,7 +187,7 @@ def test_no_gpu_is_an_error_not_a_fall_back(tmp_path, capsys, monkeypatch):
     if minigan.get_backend("auto").name == "cupy":
         pytest.skip("a GPU answers on this machine")
     monkeypatch.chdir(tmp_path)
-    fails(capsys, "train --backend cupy", "backend 'cupy' cannot run here", "pip install 'minigan[cuda12]'")
+    fails(capsys, "train --backend cupy", "backend 'cupy' cannot run here", "pip install 'cupy-cuda12x[ctk]'")
     assert os.listdir(tmp_path) == []
 
 

@@ -106,6 +106,12 @@ def test_missing_names(tmp_path):
         load("nothing.npy")
     with pytest.raises(DataError, match="holds no train-images-idx3-ubyte"):
         load("mnist", tmp_path)
+    with pytest.raises(DataError, match=r"no folder '.*nowhere' to look for mnist in"):
+        load("mnist", tmp_path / "nowhere")
+    with pytest.raises(DataError, match="only mnist and fashion-mnist are looked for there"):
+        load("digits", tmp_path)
+    with pytest.raises(DataError, match="holds points"):
+        load("ring", image_size=(8, 8))
 
 
 # -- IDX files ---------------------------------------------------------------------------------------------------------
@@ -176,7 +182,8 @@ def test_npz_and_points(tmp_path, images):
     [
         (np.zeros((3, 4, 4), complex), "holds complex128 values: expected numbers"),
         (np.array([None, 1]), "not a readable .npy file of plain numbers"),
-        (np.full((3, 4, 4), np.nan), "48 values that are NaN or infinite"),
+        (np.full((3, 4, 4), np.nan), "48 values that are NaN, infinite or too large"),
+        (np.full((3, 2), 1e300), "6 values that are NaN, infinite or too large for float32"),
         (np.zeros((3, 784)), r"has shape \(3, 784\): expected images \(N, H, W\)"),
         (np.zeros((3, 4, 4, 2), np.uint8), r"has shape \(3, 4, 4, 2\)"),
         (np.zeros((3, 3, 8, 8), np.uint8), "channels first.*transpose"),
@@ -221,6 +228,19 @@ def test_one_colour_image_makes_all_rgb(tmp_path, images):
     loaded = load(str(tmp_path)).values
     assert loaded.shape == (2, 8, 6, 3)
     np.testing.assert_array_equal(loaded[0, ..., 2], images[0])
+
+
+def test_sixteen_bit_grey_images_keep_their_shades(tmp_path):
+    shades = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(shades).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(load(str(tmp_path)).values[0, ..., 0], np.rint(shades / 257))
+
+
+def test_an_image_that_claims_to_be_huge(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((30, 30), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"a\.png is not a readable image"):
+        load(str(tmp_path))
 
 
 def test_folder_errors(tmp_path, images):

@@ -1,5 +1,7 @@
 """The gradient check itself: what it reports, what it skips, what it must not pass."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -113,6 +115,52 @@ def test_whole_games(options, backend):
     names = [row.name for row in report.rows]
     assert "L_G generator.0.weight" in names
     assert "L_D discriminator.0.weight" in names
+
+
+def test_games_whose_units_would_be_dead_are_checked_all_the_same():
+    for seed in range(12):
+        pair = mg.models.mlp(image_shape=(4, 4, 1), latent_dim=3, hidden=5, backend="textbook", seed=seed)
+        report = mg.check_game(mg.GAN(*pair), np.random.default_rng(0).uniform(-1, 1, (3, 4, 4, 1)))
+        assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("wiring", ["no zero_grads in G's step", "no zero_grads in D's step", "G's step writes to D"])
+def test_wiring_faults_of_the_game_turn_it_red(wiring, monkeypatch):
+    gan = mg.GAN(*mg.models.mlp(image_shape=(4, 4, 1), latent_dim=3, hidden=5, backend="textbook"))
+    real = np.random.default_rng(0).uniform(-1, 1, (3, 4, 4, 1))
+    assert mg.check_game(gan, real).ok
+    zero, backward = mg.Sequential.zero_grads, mg.Sequential.backward
+
+    def some_zero(net):
+        is_generator = net.output_shape != (1,)
+        if is_generator != ("G's step" in wiring):
+            zero(net)
+
+    def careless(net, dy, caches, *, param_grads=True, input_grad=True):
+        return backward(net, dy, caches, param_grads=True, input_grad=input_grad)
+
+    if wiring == "G's step writes to D":
+        monkeypatch.setattr(mg.Sequential, "backward", careless)
+    else:
+        monkeypatch.setattr(mg.Sequential, "zero_grads", some_zero)
+    report = mg.check_game(gan, real)
+    assert not report.ok, str(report)
+
+
+def test_a_report_says_when_kinks_hid_too_much():
+    net = mg.Sequential([mg.ReLU()], (4,), backend="textbook")
+    assert "too many entries lie on a kink" in str(mg.check_gradients(net, np.zeros((1, 4))))
+
+
+def test_faults_between_blocks_turn_the_table_red(monkeypatch):
+    """What only goes wrong where the numpy backend works in several blocks or threads."""
+    from minigan.backends.numpy import NumpyBackend
+
+    spread = NumpyBackend._spread
+    monkeypatch.setattr(NumpyBackend, "_spread", lambda self, *args: spread(self, *args)[:1])  # other threads' sums are lost
+    failed = [report.name for report in itertools.islice(check_all("numpy"), 40) if not report.ok]
+    assert any(name.startswith("Conv2d") and "batch of 80" in name for name in failed)
+    assert any(name.startswith("BatchNorm") and "batch of 80" in name for name in failed)
 
 
 def test_unknown_mode():

@@ -86,6 +86,47 @@ def test_resumed_run_ends_in_the_same_bytes(tmp_path, model, backend):
     assert (tmp_path / "parts" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": None, "epochs": 2, "batch_size": 10, "sample_every": None},
+        {"ema": 0.0},
+        {"model": "mlp", "ema": None, "sample_every": None},
+        {"data": "ring", "model": None, "width": None, "refine": None, "steps": 8},
+        {"refine": True, "smoothing": 0.1, "saturating": True, "lr_d": 1e-4, "schedule": "cosine"},
+        {"image_size": (12, 8)},
+    ],
+    ids=str,
+)
+def test_every_kind_of_run_can_be_stopped_and_resumed(tmp_path, options):
+    """Stopped in the middle as Ctrl-C does it, then resumed with no option, and with its own options named again."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "own.npy", images)
+    options = {"data": str(tmp_path / "own.npy"), **options}
+    run(tmp_path / "whole", **{"steps": 8, **options})
+    part = Run(config(**{"steps": 8, **options}), tmp_path / "part", say=lambda text: None)
+    step = part.gan.step
+
+    def stopping(real):
+        part._stop = part.step == 4
+        return step(real)
+
+    part.gan.step = stopping
+    assert not part.train(progress=False)
+    named = {name: value for name, value in options.items() if value is not None and name not in ("steps", "epochs")}
+    assert Run.resume(tmp_path / "part", changes=named).step == 5
+    resume(tmp_path / "part")
+    assert (tmp_path / "part" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+
+
+def test_a_longer_run_is_the_same_as_one_planned_so(tmp_path):
+    """With the pictures' interval left to the run, which depends on its length."""
+    run(tmp_path / "whole", steps=60, log_every=1, sample_every=None)
+    run(tmp_path / "parts", steps=30, log_every=1, sample_every=None)
+    resume(tmp_path / "parts", steps=60)
+    assert (tmp_path / "parts" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+
+
 COMMAND = [
     *[sys.executable, "-m", "minigan", "train", "--quiet", "--backend", "numpy", "--model", "dcgan", "--width", "4"],
     *["--batch-size", "16", "--latent-dim", "8", "--checkpoint-every", "10", "--sample-every", "50"],
@@ -113,18 +154,23 @@ def wait_for_checkpoint(process, folder):
 def test_killed_at_random_moments_and_resumed_to_the_same_bytes(tmp_path):
     finish(tmp_path / "whole", "--steps", "300")
     rng, folder = random.Random(), tmp_path / "killed"
-    process = start(folder, "--steps", "300")
-    for _ in range(3):
-        wait_for_checkpoint(process, folder)
-        time.sleep(rng.uniform(0, 1))
+    for moment in range(5):
+        begun = (folder / CHECKPOINT).exists()
+        process = start(folder, "--resume") if begun else start(folder, "--steps", "300")
+        time.sleep(rng.uniform(0, 2))  # from before the imports to well into the steps
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        checkpoint.load(folder / CHECKPOINT)  # whole, whenever it was killed
-        process = start(folder, "--resume")
-    process.communicate(timeout=120)
-    assert process.returncode == 0
+        process.communicate()
+        if (folder / CHECKPOINT).exists():
+            checkpoint.load(folder / CHECKPOINT)  # whole, whenever it was killed
+        else:
+            assert moment == 0 or not begun
+            assert not (folder / CONFIG).exists(), "what is no run yet does not stand in the way of one"
+    (folder / f".{CHECKPOINT}.abc.part").write_bytes(b"left by a killed process")
+    finish(folder, "--resume")
     assert (folder / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
     assert not [name for name in os.listdir(folder) if name.endswith(".part")]
+    assert (folder / CURVES).exists()
+    assert (folder / FILM).exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -133,13 +179,13 @@ def test_interrupted_and_resumed_to_the_same_bytes(tmp_path, number):
     folder = tmp_path / "stopped"
     process = start(folder, "--steps", "1000")
     wait_for_checkpoint(process, folder)
+    time.sleep(random.uniform(0, 1))
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert f"go on with: minigan train --resume --out {folder}" in out
     _, info = checkpoint.load(folder / CHECKPOINT)
-    assert 0 < info["step"] < 1000
-    assert (folder / CURVES).exists()
+    assert 0 <= info["step"] < 1000
     finish(folder, "--resume")
     assert (folder / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
 
@@ -147,6 +193,10 @@ def test_interrupted_and_resumed_to_the_same_bytes(tmp_path, number):
 def test_a_run_is_not_overwritten_unless_asked(tmp_path):
     run(tmp_path / "run", steps=6)
     before = (tmp_path / "run" / CHECKPOINT).read_bytes()
+    for wrong in ({"smoothing": 3.0}, {"data": str(tmp_path / "tiny.npy"), "batch_size": 1}):
+        np.save(tmp_path / "tiny.npy", np.zeros((3, 4, 4), np.uint8))  # a batch of 1 leaves BatchNorm one value per channel
+        with pytest.raises(MiniganError):
+            Run(config(**wrong), tmp_path / "run", overwrite=True)
     with pytest.raises(MiniganError, match="already holds a run: --resume continues it, --overwrite replaces it"):
         Run(config(), tmp_path / "run")
     with pytest.raises(ModelError, match="divisible by 4"):
@@ -173,9 +223,10 @@ def test_resume_errors(tmp_path):
     (folder / CONFIG).write_text(json.dumps(other))
     with pytest.raises(CheckpointError, match=r"of different runs \(width 8 against 4\)"):
         Run.resume(folder)
-    (folder / CONFIG).write_text("{")
-    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
-        Run.resume(folder)
+    for text in ("{", "[]", "null"):
+        (folder / CONFIG).write_text(text)
+        with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
+            Run.resume(folder)
     (folder / CONFIG).unlink()
     resume(folder, steps=8)
     run(tmp_path / "decaying", steps=6, schedule="linear")
@@ -211,17 +262,28 @@ def test_resume_cuts_the_log_back_to_the_checkpoint(tmp_path):
     with open(tmp_path / "run" / LOG, "a") as file:
         file.write("15,0,1,1,1,1,1,1\n20,0,1")  # written after the checkpoint, and cut short by the crash
     (tmp_path / "run" / "samples" / "step_000015.png").write_bytes(b"later")
+    (tmp_path / "run" / "samples" / "step_000010 (copy).png").write_bytes(b"a user's own")
     resume(tmp_path / "run", steps=12)
     assert [row["step"] for row in rows(tmp_path / "run")] == ["5", "10", "12"]
     assert not (tmp_path / "run" / "samples" / "step_000015.png").exists()
 
 
-def test_finished_run_is_left_alone(tmp_path):
+def test_a_run_within_its_own_data_is_refused(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MiniganError, match="lies within the data"):
+        Run(config(data=".", batch_size=1), "runs/own")
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_finished_run_is_left_alone_but_for_lost_pictures(tmp_path):
     run(tmp_path / "run", steps=5)
+    (tmp_path / "run" / CURVES).unlink()
     before = (tmp_path / "run" / CHECKPOINT).read_bytes()
     said = []
     assert Run.resume(tmp_path / "run", say=said.append).train(progress=False)
     assert "has its 5 steps already" in said[-1]
+    assert (tmp_path / "run" / CURVES).exists()
     assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
 
 
@@ -255,9 +317,9 @@ def test_divergence_names_step_network_and_layer(tmp_path, name, layer, label):
 
 def test_divergence_in_an_update_is_named(tmp_path):
     game = Run(config(steps=60, model="mlp", lr=1e38, hidden=(8,), ema=None), tmp_path / "run", say=lambda text: None)
-    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match=r"step 1: .*no checkpoint had been written yet"):
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match=r"step 1: .* is not finite; the last good"):
         game.train(progress=False)
-    assert not (tmp_path / "run" / CHECKPOINT).exists()
+    assert checkpoint.load(tmp_path / "run" / CHECKPOINT)[1]["step"] == 0
 
 
 # -- configuration -----------------------------------------------------------------------------------------------------

@@ -41,5 +41,5 @@ def get_backend(name: str | Backend = "auto") -> Backend:
         except BackendError:
             return _make("numpy")
     if name not in BACKENDS:
-        raise BackendError(f"unknown backend {name!r}: {nearest_name(name, (*BACKENDS, 'auto'))}")
+        raise BackendError(f"unknown backend {name!r}: {nearest_name(str(name), (*BACKENDS, 'auto'))}")
     return _make(name)

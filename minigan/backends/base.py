@@ -112,9 +112,11 @@ class Backend:
         return isinstance(x, self.xp.ndarray)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A new array whose values are whatever its memory held."""
         return self.xp.empty(shape, dtype=dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A new array of zeros."""
         return self.xp.zeros(shape, dtype=dtype)
 
     def generator(self, seed: Seed) -> Generator:
@@ -231,12 +233,6 @@ def _cpu_name() -> str:
         pass  # not Linux, or a processor without a model name: the platform's own word will do
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return f"{name}, {cores} {'core' if cores == 1 else 'cores'}"
-
-
-def check_shape(condition: bool, message: str) -> None:
-    """Raise ShapeError(message) unless condition holds."""
-    if not condition:
-        raise ShapeError(message)
 
 
 def unavailable(name: str, missing: str, advice: str) -> BackendError:

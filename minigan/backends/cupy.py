@@ -15,7 +15,7 @@ def _import_cupy() -> Any:
     try:
         import cupy
     except ImportError as error:
-        advice = "Install it with: pip install 'minigan[cuda12]' or 'minigan[cuda13]', to match the driver. " + _ELSE
+        advice = "Install it with: pip install 'cupy-cuda12x[ctk]' or 'cupy-cuda13x[ctk]', to match the driver. " + _ELSE
         raise unavailable("cupy", f"the package CuPy does not import ({error})", advice) from None
     try:
         count = cupy.cuda.runtime.getDeviceCount()
