@@ -1,6 +1,6 @@
 """minigan: generative adversarial networks from scratch on plain arrays, on NumPy and on CuPy. No autodiff."""
 
-from minigan import losses, models, optim
+from minigan import errors, losses, models, optim
 from minigan.backends import get_backend
 from minigan.errors import MiniganError
 from minigan.gan import GAN
@@ -58,6 +58,7 @@ __all__ = [
     "check_layer",
     "check_loss",
     "constant",
+    "errors",
     "get_backend",
     "glorot",
     "he",

@@ -14,6 +14,10 @@ class ShapeError(MiniganError):
     """An array, or a layer's input, has a shape or dtype that the operation cannot take."""
 
 
+class OptionError(MiniganError):
+    """An option has a value that the operation cannot take."""
+
+
 class BackendError(MiniganError):
     """A backend is unknown, or cannot run on this machine."""
 

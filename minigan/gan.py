@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import CheckpointError, ModelError, ShapeError
+from minigan.errors import CheckpointError, ModelError, OptionError, ShapeError
 from minigan.layers.activations import sigmoid
 from minigan.losses import discriminator_loss, generator_loss
 from minigan.network import Sequential
@@ -31,7 +31,7 @@ class GAN:
     ema: decay of the moving average of G's weights and running statistics; sampling then uses the average. The decay rises as
     (1 + t)/(10 + t) until it reaches this value, so that the start is soon forgotten.
     optimizer_g, optimizer_d: in place of Adam. seed: of the noise that step draws.
-    Raises ModelError if the two networks do not fit together.
+    Raises ModelError if the two networks do not fit together, OptionError for an ema or a smoothing outside (0, 1) or [0, 1).
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class GAN:
         self.generator, self.discriminator = generator, discriminator
         self._check_networks()
         if ema is not None and not 0 < ema < 1:
-            raise ModelError(f"ema is {ema!r}: expected a decay between 0 and 1, or None for no average")
+            raise OptionError(f"ema is {ema!r}: expected a decay between 0 and 1, or None for no average")
         if not 0 <= smoothing < 1:
-            raise ModelError(f"smoothing is {smoothing!r}: expected a number in [0, 1)")
+            raise OptionError(f"smoothing is {smoothing!r}: expected a number in [0, 1)")
         self.backend = generator.backend
         self.smoothing, self.saturating, self.ema = smoothing, saturating, ema
         self.optimizer_g = optimizer_g or Adam(lr, betas, eps)
@@ -163,7 +163,7 @@ class GAN:
     def latent(self, n: int, seed: int = 0) -> np.ndarray:
         """n latent vectors from N(0, 1) on the host: the same on every backend."""
         if n < 0:
-            raise ModelError(f"n is {n}: expected how many samples to draw, from 0 up")
+            raise OptionError(f"n is {n}: expected how many samples to draw, from 0 up")
         return np.random.default_rng(seed).standard_normal((n, self.latent_dim)).astype(self.generator.dtype)
 
     def decode(self, z: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ import numpy as np
 
 from minigan import losses, models
 from minigan.backends import Array, Backend, get_backend
-from minigan.errors import MiniganError
+from minigan.errors import OptionError
 from minigan.gan import GAN
 from minigan.layers import (
     BatchNorm,
@@ -117,7 +117,7 @@ def check_gradients(
 
     x: a batch (N, *input_shape). mode "full" varies single entries, all or `max_entries` drawn per array; "projection" varies
     each array along random directions v and compares <gradient, v>, which touches every entry at the cost of a few passes.
-    Returns a Report: .ok, .max_error, one row per array. Raises MiniganError for an unknown mode.
+    Returns a Report: .ok, .max_error, one row per array. Raises OptionError for an unknown mode.
     """
     net = net.clone(dtype="float64")
     be, random_state, rng = net.backend, net.random_state, np.random.default_rng(seed)
@@ -260,7 +260,7 @@ def _compare(
     rng: np.random.Generator,
 ) -> Report:
     if mode not in ("full", "projection"):
-        raise MiniganError(f"unknown mode {mode!r}: choose full or projection")
+        raise OptionError(f"unknown mode {mode!r}: choose full or projection")
     pick = _entries if mode == "full" else _directions
     compared = [
         (target, list(_differences(be, evaluate, dy, target, pick(be, target, max_entries, rng)))) for target in targets

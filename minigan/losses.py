@@ -7,7 +7,7 @@ Every function returns (loss, gradient, …) with loss a 0-d array and each grad
 from __future__ import annotations
 
 from minigan.backends import Array, array_module
-from minigan.errors import ShapeError
+from minigan.errors import OptionError, ShapeError
 from minigan.layers.activations import sigmoid, softplus
 
 
@@ -20,11 +20,11 @@ def discriminator_loss(s_real: Array, s_fake: Array, smoothing: float = 0.0) -> 
     The paper, and many texts, write the sum without the minus signs: that is the value V which D maximises, so its negative
     is what is minimised here. With one-sided label smoothing α real images have the target t = 1 − α instead of 1:
         −t log σ(s) − (1 − t) log(1 − σ(s)) = ζ(−s) + α s,  with gradient (σ(s) − 1 + α) / N
-    Raises ShapeError unless 0 <= smoothing < 1.
+    Raises OptionError unless 0 <= smoothing < 1.
     Source: Goodfellow et al. 2014 (arXiv:1406.2661), equation 1; Salimans et al. 2016 (arXiv:1606.03498), section 3.4.
     """
     if not 0 <= smoothing < 1:
-        raise ShapeError(f"smoothing is {smoothing!r}: expected a number in [0, 1)")
+        raise OptionError(f"smoothing is {smoothing!r}: expected a number in [0, 1)")
     xp = array_module(s_real)
     loss = (softplus(xp, -s_real) + smoothing * s_real).mean() + softplus(xp, s_fake).mean()
     ds_real = (sigmoid(xp, s_real) - 1 + smoothing) / s_real.size
@@ -74,7 +74,7 @@ def softmax_cross_entropy(s: Array, labels: Array) -> tuple[Array, Array]:
 
     p_nk = e^{s_nk} / Σ_j e^{s_nj} with the row's maximum taken off first, which leaves p as it is and cannot overflow.
     L = −mean_n log p_n{c_n},  ∂L/∂s_nk = (p_nk − [k = c_n]) / N.
-    Raises ShapeError if s is not (N, K) or labels are not N integers.
+    Raises ShapeError if s is not (N, K) or labels are not N integers. Their range is not looked at: on a GPU that would wait.
     """
     xp = array_module(s)
     if s.ndim != 2 or labels.shape != s.shape[:1] or labels.dtype.kind not in "iu":

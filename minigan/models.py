@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from minigan.backends import Backend
-from minigan.errors import ModelError, nearest_name
+from minigan.errors import ModelError, OptionError, nearest_name
 from minigan.layers import (
     BatchNorm,
     Conv2d,
@@ -39,9 +41,9 @@ def mlp(
     G: z -> Dense hidden, ReLU -> Dense H·W·C, Tanh.  D: Dense hidden, ReLU -> Dense 1 (logit).
     hidden: the width of the hidden layer, or of each of several. image_shape may also be (K,), for points in the plane and
     the like: G's output is then not bounded by Tanh.
-    Raises ModelError for a shape or width that is not made of whole numbers from 1 up.
+    Raises OptionError for a shape or width that is not made of whole numbers from 1 up, ModelError for another kind of shape.
     """
-    shape = tuple(image_shape)
+    shape = tuple(int(n) for n in image_shape)
     widths = [hidden] if isinstance(hidden, int) else list(hidden)
     _check_sizes(image_shape=shape, latent_dim=[latent_dim], hidden=widths)
     if len(shape) not in (1, 3):
@@ -78,7 +80,7 @@ def dcgan(
        learn to draw strokes in fewer steps; the reference is faster by the step.
     Raises ModelError unless H and W are divisible by 4 and C is 1 or 3: the message says which size would fit.
     """
-    shape = tuple(image_shape)
+    shape = tuple(int(n) for n in image_shape)
     _check_sizes(image_shape=shape, latent_dim=[latent_dim], width=[width])
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise ModelError(f"dcgan makes images (H, W, 1) or (H, W, 3), not {shape}: for other data take the model mlp")
@@ -131,5 +133,5 @@ def build(name: str, **options: Any) -> tuple[Sequential, Sequential]:
 
 def _check_sizes(**sizes: Sequence[int]) -> None:
     for name, values in sizes.items():
-        if not values or not all(isinstance(n, int) and n >= 1 for n in values):
-            raise ModelError(f"{name} is {tuple(values)}: expected whole numbers from 1 up")
+        if not values or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in values):
+            raise OptionError(f"{name} is {tuple(values)}: expected whole numbers from 1 up")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend, get_backend
-from minigan.errors import CheckpointError, ShapeError
+from minigan.errors import CheckpointError, OptionError, ShapeError
 from minigan.layers import Layer
 
 DTYPES = ("float32", "float64")
@@ -36,10 +36,10 @@ class Sequential:
         dtype: Any = "float32",
         seed: int | Sequence[int] = 0,
     ) -> None:
-        if np.dtype(dtype).name not in DTYPES:
-            raise ShapeError(f"dtype is {dtype!r}: a network computes in {' or '.join(DTYPES)}")
         self.backend = get_backend(backend)
-        self.dtype = np.dtype(dtype)
+        self.dtype = _check_dtype(dtype)
+        if isinstance(input_shape, int):
+            raise ShapeError(f"input_shape is {input_shape}: expected a shape without the batch axis, as ({input_shape},)")
         self.layers = list(layers)
         self.input_shape = tuple(input_shape)
         if not self.layers:
@@ -61,6 +61,8 @@ class Sequential:
         """One vector of parameters and one of gradients, and every layer's named views of both."""
         be = self.backend
         seeds = [seed] if isinstance(seed, int) else list(seed)
+        if not all(isinstance(part, int) and part >= 0 for part in seeds):
+            raise OptionError(f"seed is {seed!r}: expected a whole number from 0 up, or several")
         specs = [(layer, name, spec) for layer in self.layers for name, spec in layer.parameters.items()]
         host = np.zeros(sum(math.prod(spec.shape) for _, _, spec in specs), self.dtype)
         self.flat_params = be.zeros(host.shape, self.dtype)
@@ -121,7 +123,7 @@ class Sequential:
         """dx = ∂L/∂x from dy = ∂L/∂y, for the pass that made `caches`; parameter gradients are added to flat_grads.
 
         param_grads=False leaves flat_grads alone; input_grad=False returns None and saves the product that makes dx.
-        Raises ShapeError if dy is not of y's shape and dtype.
+        Raises ShapeError if dy is not an array (N, *output_shape) of this dtype.
         """
         if dy.shape[1:] != self.output_shape or dy.dtype != self.dtype:
             raise ShapeError(f"dy is {dy.dtype} {dy.shape}: expected {self.dtype} (N, {_list(self.output_shape)})")
@@ -213,6 +215,15 @@ class Sequential:
         return (
             f"Sequential([{inside}], input_shape={self.input_shape}, backend={self.backend.name!r}, dtype={self.dtype.name!r})"
         )
+
+
+def _check_dtype(dtype: Any) -> np.dtype:
+    try:
+        if np.dtype(dtype).name in DTYPES:
+            return np.dtype(dtype)
+    except TypeError:
+        pass  # not the name of any dtype
+    raise OptionError(f"dtype is {dtype!r}: a network computes in {' or '.join(DTYPES)}")
 
 
 def _list(shape: Sequence[int]) -> str:

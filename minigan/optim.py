@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import CheckpointError, MiniganError
+from minigan.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
     from minigan.network import Sequential
 
 Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate
+
+
+def _check_steps(steps: int) -> None:
+    if steps < 1:
+        raise OptionError(f"steps is {steps!r}: a schedule needs a whole number from 1 up")
 
 
 def constant(lr: float) -> Schedule:
@@ -23,12 +28,14 @@ def constant(lr: float) -> Schedule:
 
 
 def linear(lr: float, steps: int, end: float = 0.0) -> Schedule:
-    """lr_t = lr + (end − lr) · min(t / steps, 1)."""
+    """lr_t = lr + (end − lr) · min(t / steps, 1). Raises OptionError unless steps >= 1."""
+    _check_steps(steps)
     return lambda step: lr + (end - lr) * min(step / steps, 1.0)
 
 
 def cosine(lr: float, steps: int, end: float = 0.0) -> Schedule:
     """lr_t = end + (lr − end) · (1 + cos(π · min(t / steps, 1))) / 2. Loshchilov and Hutter 2017 (arXiv:1608.03983), eq. 5."""
+    _check_steps(steps)
     return lambda step: end + (lr - end) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
 
 
@@ -42,7 +49,7 @@ class Optimizer:
 
     def __init__(self, lr: float | Schedule) -> None:
         if not callable(lr) and not lr > 0:
-            raise MiniganError(f"lr is {lr!r}: expected a learning rate above 0, or a schedule")
+            raise OptionError(f"lr is {lr!r}: expected a learning rate above 0, or a schedule")
         self.schedule: Schedule = lr if callable(lr) else constant(lr)
         self.steps = 0
         self.state: dict[str, Array] = {}
@@ -54,7 +61,7 @@ class Optimizer:
             self._net = net
             self.state = {name: net.backend.zeros(net.flat_params.shape, net.dtype) for name in self.slots}
         elif self._net is not net:
-            raise MiniganError("this optimiser holds the state of another network: make a new one for each network")
+            raise OptionError("this optimiser holds the state of another network: make a new one for each network")
 
     def step(self, net: Sequential) -> None:
         """Move net.flat_params by one update from net.flat_grads."""
@@ -64,7 +71,8 @@ class Optimizer:
         self.update(net, lr)
 
     def update(self, net: Sequential, lr: float) -> None:
-        raise NotImplementedError
+        """The update's formula, with the learning rate of this step: what an optimiser of one's own writes."""
+        raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The step count and the state vectors, as host arrays by name."""
@@ -100,14 +108,14 @@ class SGD(Optimizer):
     """Stochastic gradient descent: w ← w − lr dw; with momentum μ: u ← μ u + dw, w ← w − lr u.
 
     nesterov: w ← w − lr (dw + μ u), the gradient as if taken a step ahead. The forms are PyTorch's.
-    Raises MiniganError unless lr > 0, 0 <= momentum < 1, and momentum > 0 with nesterov.
+    Raises OptionError unless lr > 0, 0 <= momentum < 1, and momentum > 0 with nesterov.
     Source: Polyak 1964; Sutskever et al. 2013, section 2.
     """
 
     def __init__(self, lr: float | Schedule, momentum: float = 0.0, nesterov: bool = False) -> None:
         super().__init__(lr)
         if not 0 <= momentum < 1 or (nesterov and momentum == 0):
-            raise MiniganError(f"momentum is {momentum!r}: expected a number in [0, 1), above 0 with nesterov")
+            raise OptionError(f"momentum is {momentum!r}: expected a number in [0, 1), above 0 with nesterov")
         self.momentum, self.nesterov = momentum, nesterov
         self.slots = ("momentum",) if momentum else ()
 
@@ -147,7 +155,7 @@ class Adam(Optimizer):
     m ← β₁ m + (1 − β₁) dw,  v ← β₂ v + (1 − β₂) dw²;  m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)
     w ← w − lr m̂ / (√v̂ + ε)
     weight_decay λ is decoupled, as in AdamW: w ← (1 − lr λ) w before the step.
-    Raises MiniganError unless lr > 0, betas in [0, 1), eps > 0, weight_decay >= 0.
+    Raises OptionError unless lr > 0, betas in [0, 1), eps > 0, weight_decay >= 0.
     Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithm 1; Loshchilov and Hutter 2019 (arXiv:1711.05101), algorithm 2.
     """
 
@@ -162,9 +170,9 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(lr)
         if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
-            raise MiniganError(f"betas are {betas!r}: expected two numbers in [0, 1)")
+            raise OptionError(f"betas are {betas!r}: expected two numbers in [0, 1)")
         if not eps > 0 or not weight_decay >= 0:
-            raise MiniganError(f"Adam needs eps > 0 and weight_decay >= 0, got eps={eps!r}, weight_decay={weight_decay!r}")
+            raise OptionError(f"Adam needs eps > 0 and weight_decay >= 0, got eps={eps!r}, weight_decay={weight_decay!r}")
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
     def update(self, net: Sequential, lr: float) -> None:

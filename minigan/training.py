@@ -195,10 +195,10 @@ class Run:
         self.folder, self.say = Path(folder), say
         if self.folder.exists() and not self.folder.is_dir():
             raise MiniganError(f"{folder} is a file: name a folder for the run")
-        self.config = config = replace(config, **_with_absolute_paths({"data": config.data, "data_dir": config.data_dir}))
         backend = get_backend(config.backend)  # first, so that a missing GPU is said before data are read
-        config.backend = backend.name
         self.dataset = load(config.data, config.data_dir, config.image_size)
+        paths = _with_absolute_paths({"data": config.data, "data_dir": config.data_dir})
+        self.config = config = replace(config, backend=backend.name, **paths)
         config.resolve(self.dataset)
         assert config.batch_size is not None
         self.batches = Batches(self.dataset, config.batch_size, backend, config.dtype, config.seed)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minigan as mg
-from minigan.errors import CheckpointError, ModelError, ShapeError
+from minigan.errors import CheckpointError, ModelError, OptionError, ShapeError
 
 
 def game(backend="textbook", dtype="float64", seed=0, **options):
@@ -214,7 +214,7 @@ def test_errors():
             mg.GAN(g, other)
     with pytest.raises(ModelError, match=r"one logit, shape \(1,\)"):
         mg.GAN(g, mg.Sequential([mg.Flatten()], (4, 4, 1), backend="textbook"))
-    with pytest.raises(ModelError, match=r"ema is 1"):
+    with pytest.raises(OptionError, match=r"ema is 1"):
         mg.GAN(g, d, ema=1)
     gan = mg.GAN(g, d)
     with pytest.raises(ShapeError, match=r"x has shape \(2, 16\)"):

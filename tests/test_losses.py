@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minigan import check_loss, losses
-from minigan.errors import ShapeError
+from minigan.errors import OptionError, ShapeError
 
 logits = hnp.arrays(np.float64, st.tuples(st.integers(1, 6), st.just(1)), elements=st.floats(-8, 8))
 
@@ -99,7 +99,7 @@ def test_at_even_odds():
 
 
 def test_errors():
-    with pytest.raises(ShapeError, match=r"smoothing is 1\.5"):
+    with pytest.raises(OptionError, match=r"smoothing is 1\.5"):
         losses.discriminator_loss(np.zeros((1, 1)), np.zeros((1, 1)), 1.5)
     with pytest.raises(ShapeError, match="one shape"):
         losses.mse(np.zeros((2, 1)), np.zeros(2))

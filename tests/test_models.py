@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import minigan as mg
 from minigan import models
-from minigan.errors import ModelError
+from minigan.errors import MiniganError
 
 
 def described(net):
@@ -97,5 +97,5 @@ def test_points():
     ],
 )
 def test_errors(call, message):
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(MiniganError, match=message):
         call()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigan as mg
-from minigan.errors import CheckpointError, ShapeError
+from minigan.errors import CheckpointError, OptionError, ShapeError
 
 
 def net(backend="textbook", dtype="float64", seed=0):
@@ -136,8 +136,13 @@ def test_backward_refuses_wrong_gradient():
 def test_construction_errors():
     with pytest.raises(ShapeError, match="at least one layer"):
         mg.Sequential([], (3,), backend="textbook")
-    with pytest.raises(ShapeError, match="float32 or float64"):
-        mg.Sequential([mg.Tanh()], (3,), backend="textbook", dtype="float16")
+    for dtype in ("float16", "foo", None.__class__):
+        with pytest.raises(OptionError, match="float32 or float64"):
+            mg.Sequential([mg.Tanh()], (3,), backend="textbook", dtype=dtype)
+    with pytest.raises(OptionError, match="seed is -1"):
+        mg.Sequential([mg.Tanh()], (3,), backend="textbook", seed=-1)
+    with pytest.raises(ShapeError, match=r"input_shape is 784: .* as \(784,\)"):
+        mg.Sequential([mg.Tanh()], 784, backend="textbook")
     shared = mg.Dense(3)
     mg.Sequential([shared], (3,), backend="textbook")
     with pytest.raises(ShapeError, match=r"Dense \(layer 0\) already belongs to a network"):

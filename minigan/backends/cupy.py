@@ -61,6 +61,8 @@ class CupyGenerator(Generator):
 
 
 class CupyBackend(Backend):
+    """The textbook over CuPy. Raises BackendError that says whether package, driver or device is missing."""
+
     name = "cupy"
 
     def __init__(self) -> None:

@@ -53,6 +53,8 @@ class BufferPool:
 
 
 class NumpyBackend(Backend):
+    """The textbook's operations on MINIGAN_NUM_THREADS threads (default: the cores that this process may use)."""
+
     name = "numpy"
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigan.backends import Array, Formula
-from minigan.errors import ShapeError
+from minigan.errors import OptionError
 from minigan.layers.base import Layer
 
 
@@ -30,6 +30,7 @@ def leaky_relu_grad(xp: Any, dy: Array, y: Array, slope: float) -> Array:
 
 
 def tanh(xp: Any, x: Array) -> Array:
+    """(e^x − e^−x) / (e^x + e^−x)"""
     return xp.tanh(x)
 
 
@@ -91,7 +92,7 @@ class LeakyReLU(_Activation):
     """Leaky rectified linear unit: y = x where x > 0, else slope·x, of any shape.
 
     Backward: dx = dy where x > 0, else slope·dy. y has the sign of x, so y is all that is kept.
-    Raises ShapeError unless 0 < slope <= 1 (for 0 take ReLU).
+    Raises OptionError unless 0 < slope <= 1 (for 0 take ReLU).
     Source: Maas, Hannun and Ng 2013, equation 2.
     """
 
@@ -101,7 +102,7 @@ class LeakyReLU(_Activation):
     def __init__(self, slope: float = 0.2) -> None:
         super().__init__(slope=slope)
         if not 0 < slope <= 1:
-            raise ShapeError(f"LeakyReLU needs a slope above 0 and up to 1, got {slope!r}: for a slope of 0 use ReLU")
+            raise OptionError(f"LeakyReLU needs a slope above 0 and up to 1, got {slope!r}: for a slope of 0 use ReLU")
 
     def kinks(self, cache: Array) -> Array:
         return cache > 0
@@ -142,7 +143,7 @@ class Dropout(Layer):
 
     x: any shape. The mask m is drawn from the layer's own stream, which the network seeds, and lies in the cache.
     Backward: dx = dy·m.
-    Raises ShapeError unless 0 <= rate < 1.
+    Raises OptionError unless 0 <= rate < 1.
     Source: Srivastava et al. 2014, section 10 (scaling at training time).
     """
 
@@ -151,7 +152,7 @@ class Dropout(Layer):
     def __init__(self, rate: float) -> None:
         super().__init__(rate=rate)
         if not 0 <= rate < 1:
-            raise ShapeError(f"Dropout needs a rate in [0, 1), got {rate!r}")
+            raise OptionError(f"Dropout needs a rate in [0, 1), got {rate!r}")
         self.rate = rate
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Array | None]:

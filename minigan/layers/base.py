@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend, Generator
-from minigan.errors import ShapeError
+from minigan.errors import OptionError, ShapeError
 from minigan.layers.initializers import Initializer
 
 Shape = tuple[int, ...]
@@ -101,16 +101,16 @@ class Layer:
         return twin
 
     def __repr__(self) -> str:
-        """The call that makes this layer, without the options that have their default."""
+        """The call that makes this layer, without initialisers and options that have their default."""
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
         shown = [f"{name}={value!r}" for name, value in self.options.items() if value != defaults.get(name)]
         return f"{self.name}({', '.join(shown)})"
 
 
 def positive_int(value: Any, name: str, least: int = 1) -> int:
-    """value as an int of at least `least`, or a ShapeError that names the option."""
+    """value as an int of at least `least`, or an OptionError that names the option."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ShapeError(f"{name} is {value!r}: expected a whole number from {least} up")
+        raise OptionError(f"{name} is {value!r}: expected a whole number from {least} up")
     return int(value)
 
 
@@ -118,5 +118,5 @@ def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
     """(height, width) from one number for both or a pair, each at least `least`."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2:
-        raise ShapeError(f"{name} is {value!r}: expected one number, or a pair (height, width)")
+        raise OptionError(f"{name} is {value!r}: expected one number, or a pair (height, width)")
     return positive_int(values[0], name, least), positive_int(values[1], name, least)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import ShapeError
+from minigan.errors import OptionError
 from minigan.layers.base import Layer, Shape, positive_int
 from minigan.layers.initializers import constant, zeros
 
@@ -24,6 +24,7 @@ def scale_shift(xp: Any, x_hat: Array, gamma: Array, beta: Array) -> Array:
 
 
 def squared_deviation(xp: Any, x: Array, mean: Array) -> Array:
+    """(x − μ)²"""
     return (x - mean) ** 2
 
 
@@ -33,6 +34,7 @@ def normalize_grad(xp: Any, g: Array, x_hat: Array, inv_std: Array, mean_g: Arra
 
 
 def product(xp: Any, x: Array, y: Array) -> Array:
+    """x y"""
     return x * y
 
 
@@ -46,7 +48,7 @@ class BatchNorm(Layer):
     Backward: dγ = Σ dy x̂,  dβ = Σ dy. x reaches x̂ by three paths, directly, through μ and through v; with g = γ dy they add to
         dx = (g − Σ g / M − x̂ Σ g x̂ / M) / √(v + ε)
     At inference μ and v are constants and dx = g / √(v + ε).
-    Raises ShapeError when training on fewer than two values per channel, whose variance would be 0.
+    Raises OptionError unless eps > 0 and 0 <= momentum <= 1, ShapeError when training on fewer than two values per channel.
     Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1 and section 3.
     """
 
@@ -58,7 +60,7 @@ class BatchNorm(Layer):
     def __init__(self, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(eps=eps, momentum=momentum)
         if not (eps > 0 and 0 <= momentum <= 1):
-            raise ShapeError(f"BatchNorm needs eps > 0 and momentum in [0, 1], got eps={eps!r}, momentum={momentum!r}")
+            raise OptionError(f"BatchNorm needs eps > 0 and momentum in [0, 1], got eps={eps!r}, momentum={momentum!r}")
         self.eps, self.momentum = eps, momentum
 
     def build(self, input_shape: Shape) -> Shape:
@@ -120,7 +122,7 @@ class LayerNorm(Layer):
     def __init__(self, axes: int = 1, eps: float = 1e-5) -> None:
         super().__init__(axes=axes, eps=eps)
         if not eps > 0:
-            raise ShapeError(f"LayerNorm needs eps > 0, got {eps!r}")
+            raise OptionError(f"LayerNorm needs eps > 0, got {eps!r}")
         self.axes, self.eps = positive_int(axes, "LayerNorm: axes"), eps
 
     def build(self, input_shape: Shape) -> Shape:

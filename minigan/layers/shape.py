@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigan.backends import Array
+from minigan.errors import OptionError
 from minigan.layers.base import Layer, Shape, pair, positive_int
 
 
@@ -14,13 +15,14 @@ class Reshape(Layer):
     """y = x with each sample in another shape: (N, …) -> (N, *shape), values in C order.
 
     Backward: dx = dy in x's shape. One entry of shape may be −1 and is then inferred.
-    Raises ShapeError if the sizes differ.
+    Raises OptionError for two, and ShapeError if the sizes differ.
     """
 
-    def __init__(self, shape: Sequence[int]) -> None:
-        super().__init__(shape=tuple(shape))
-        if list(shape).count(-1) > 1:
-            self.require(False, "at most one -1 in its shape", tuple(shape))
+    def __init__(self, shape: int | Sequence[int]) -> None:
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        super().__init__(shape=shape)
+        if shape.count(-1) > 1:
+            raise OptionError(f"Reshape: shape is {shape}: expected at most one -1")
         self.shape = tuple(-1 if n == -1 else positive_int(n, "Reshape: an entry of shape") for n in shape)
 
     def build(self, input_shape: Shape) -> Shape:
