@@ -157,7 +157,9 @@ def test_faults_between_blocks_turn_the_table_red(monkeypatch):
     from minigan.backends.numpy import NumpyBackend
 
     spread = NumpyBackend._spread
-    monkeypatch.setattr(NumpyBackend, "_spread", lambda self, *args: spread(self, *args)[:1])  # other threads' sums are lost
+    monkeypatch.setattr(
+        NumpyBackend, "_spread", lambda self, *args, **options: spread(self, *args, **options)[:1]
+    )  # other threads' sums are lost
     failed = [report.name for report in itertools.islice(check_all("numpy"), 40) if not report.ok]
     assert any(name.startswith("Conv2d") and "batch of 80" in name for name in failed)
     assert any(name.startswith("BatchNorm") and "batch of 80" in name for name in failed)

@@ -1,8 +1,8 @@
 """The fast CPU backend: the textbook's arithmetic in blocks that stay in cache, spread over one Python thread per core.
 
-In every call BLAS is held to one thread, for its own threads spin for a while after each product and take the cores away
-from whatever comes next; its settings are put back after the call. Blocks are dealt to threads by position, never by
-arrival, and partial sums are added in that order: two runs with one thread count give the same bytes.
+BLAS is held to one thread, but for products of middling size: its own threads spin for a while after each product and take
+the cores away from whatever comes next. Its settings are put back after every call. Blocks are dealt to threads by
+position, never by arrival, and partial sums are added in that order: two runs with one thread count give the same bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from minigan.errors import BackendError
 
 _ELEMENTS = 1 << 15  # elements of a block of an element-wise formula: its operands stay in a core's cache
 _COLUMNS = 1 << 18  # elements of a block's im2col rows: 1 MiB in float32
-_PRODUCT = 1 << 23  # multiplications from which a product is worth more than one thread
+_SPREAD = 1 << 17  # elements from which an element-wise formula is worth more than one thread
+_SHARED_PRODUCT, _LARGE_PRODUCT = 1 << 23, 1 << 25  # multiplications from which BLAS, or we, put several threads to a product
 _POOLED = 1 << 16  # bytes from which a buffer is worth keeping: malloc maps larger ones anew at every call
 
 
@@ -112,23 +113,24 @@ class NumpyBackend(Backend):
         array[...] = 0
         return array
 
-    def _spread(self, work: Callable[[Sequence[slice]], Any], rows: int, block: int) -> list[Any]:
+    def _spread(self, work: Callable[[Sequence[slice]], Any], rows: int, block: int, threads: int = 0) -> list[Any]:
         """work(its blocks of rows) on every thread, contiguous runs of blocks each; the results in the order of rows."""
         blocks = [slice(start, min(start + block, rows)) for start in range(0, rows, block)]
-        share = -(-len(blocks) // self.threads)
-        with self._single_threaded_blas():
+        share = -(-len(blocks) // (threads or self.threads))
+        with self._blas_threads(1):
             return self._workers.run(work, [blocks[start : start + share] for start in range(0, len(blocks), share)])
 
     @contextmanager
-    def _single_threaded_blas(self) -> Iterator[None]:
+    def _blas_threads(self, count: int) -> Iterator[None]:
+        """Hold BLAS to so many threads, and put its own number back afterwards."""
         before = [library.get_num_threads() for library in self._blas]
         try:
             for library in self._blas:
-                library.set_num_threads(1)
+                library.set_num_threads(count)
             yield
         finally:
-            for library, count in zip(self._blas, before, strict=True):
-                library.set_num_threads(count)
+            for library, own in zip(self._blas, before, strict=True):
+                library.set_num_threads(own)
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 
@@ -139,8 +141,11 @@ class NumpyBackend(Backend):
             for rows in blocks:
                 np.matmul(a[rows], b, out=out[rows])
 
-        large = a.size * b.shape[1] >= _PRODUCT
-        self._spread(work, len(a), -(-len(a) // self.threads) if large else len(a))
+        size = a.size * b.shape[1]
+        if _SHARED_PRODUCT <= size < _LARGE_PRODUCT:
+            with self._blas_threads(self.threads):  # too short to wake a Python thread for
+                return np.matmul(a, b, out=out)
+        self._spread(work, len(a), -(-len(a) // self.threads) if size >= _LARGE_PRODUCT else len(a))
         return out
 
     def column_sum(self, x: Array) -> Array:
@@ -174,7 +179,7 @@ class NumpyBackend(Backend):
             for rows in blocks:
                 out[rows] = formula(np, *(_rows(a, rows, shape) for a in arrays), **constants)
 
-        self._spread(work, shape[0], max(1, _ELEMENTS * shape[0] // size))
+        self._spread(work, shape[0], max(1, _ELEMENTS * shape[0] // size), threads=1 if size < _SPREAD else self.threads)
         return out
 
     def elementwise_update(self, formula: Formula, targets: tuple[Array, ...], *arrays: Array, **constants: Any) -> None:
@@ -184,7 +189,7 @@ class NumpyBackend(Backend):
                 super(NumpyBackend, self).elementwise_update(formula, parts, *(a[rows] for a in arrays), **constants)
 
         rows, size = len(targets[0]), targets[0].size
-        self._spread(work, rows, rows if size <= _ELEMENTS else max(1, _ELEMENTS * rows // size))
+        self._spread(work, rows, max(1, _ELEMENTS * rows // size), threads=1 if size < _SPREAD else self.threads)
 
     # -- the three convolutions, a few images at a time ----------------------------------------------------------------
 
