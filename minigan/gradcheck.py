@@ -229,9 +229,7 @@ def check_game(
     before = be.to_numpy(d.flat_grads).copy()
     game.generator_grads(fake, cache)
     touched = int((be.to_numpy(d.flat_grads) != before).sum())
-    wiring = Row(
-        "D's gradients in G's step", d.num_params, 0, float("inf") if touched else 0.0, f"{touched} touched", touched, 0.0
-    )
+    wiring = Row("D's gradients in G's step", 1, 0, float("inf") if touched else 0.0, f"{touched} touched", touched, 0.0)
     targets_g = [_Target(f"L_G generator.{key}", g.params[key], be.to_numpy(g.grads[key])) for key in g.params]
 
     rest = (mode, max_entries, tolerance, rng)
