@@ -109,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
 # -- train ---------------------------------------------------------------------------------------------------------------
 
 
+def _add_backend(parser: Any, default: str) -> None:
+    about = f"auto (default): cupy if a GPU answers, else numpy; {', '.join(BACKENDS)}"
+    parser.add_argument("--backend", type=_one_of((*BACKENDS, "auto")), default=default, metavar="NAME", help=about)
+
+
 def _defaults(name: str) -> str:
     """The default of an option by model, for its help: (dcgan 64, points 256)."""
     shown = {model: recipe[name] for model, recipe in training.RECIPES.items() if name in recipe}
@@ -180,13 +185,7 @@ def _add_train(commands: Any) -> None:
     learning.add_argument("--seed", default=unset, type=_number(int, 0), metavar="N", help="decides everything random (0)")
 
     running = parser.add_argument_group("running")
-    running.add_argument(
-        "--backend",
-        default=unset,
-        type=_one_of((*BACKENDS, "auto")),
-        metavar="NAME",
-        help="auto (default): cupy if a GPU answers, else numpy; textbook",
-    )
+    _add_backend(running, default=unset)
     running.add_argument("--out", default=None, metavar="DIR", help="run folder (runs/DATA, numbered where taken)")
     running.add_argument(
         "--resume", action="store_true", help="go on with the run in --out, to the same bytes; --steps extends it"
@@ -235,13 +234,7 @@ def _add_sample(commands: Any) -> None:
     parser.add_argument("--out", required=True, metavar="FILE|DIR", help=what)
     walk = f"walk on great circles from one latent point to the next, about {WALK_STEPS} images to each, and back to the first"
     parser.add_argument("--interpolate", action="store_true", help=walk)
-    parser.add_argument(
-        "--backend",
-        type=_one_of((*BACKENDS, "auto")),
-        default="auto",
-        metavar="NAME",
-        help="auto (default), " + ", ".join(BACKENDS),
-    )
+    _add_backend(parser, default="auto")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
     parser.set_defaults(run=_sample, parser=parser)
 
@@ -324,13 +317,7 @@ def _slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
 def _add_gradcheck(commands: Any) -> None:
     about = "Prove every gradient: all layers, all losses and both reference games against central differences in float64."
     parser = commands.add_parser("gradcheck", help="prove every gradient", description=about, allow_abbrev=False)
-    parser.add_argument(
-        "--backend",
-        type=_one_of((*BACKENDS, "auto")),
-        default="auto",
-        metavar="NAME",
-        help="auto (default), " + ", ".join(BACKENDS),
-    )
+    _add_backend(parser, default="auto")
     parser.add_argument("--verbose", action="store_true", help="one line per array, with the worst entry")
     parser.set_defaults(run=_gradcheck, parser=parser)
 
