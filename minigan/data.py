@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -166,7 +167,7 @@ def read_idx(path: Path) -> np.ndarray:
     if raw[:2] == b"\x1f\x8b":
         try:
             raw = gzip.decompress(raw)
-        except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
+        except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path} is a damaged or truncated gzip file ({error}): fetch it again") from None
     if len(raw) < 4 or raw[:2] != b"\0\0":
         raise DataError(
@@ -218,7 +219,7 @@ def _read_numpy(path: Path) -> np.ndarray:
             return loaded["images" if "images" in names else names[0]]
     except DataError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} is not a readable {path.suffix} file of plain numbers ({reason})") from None
 
