@@ -114,8 +114,7 @@ class Config:
             if getattr(self, name) is not None:
                 raise ModelError(f"{name} is no option of the model {self.model}: leave it out")
         for name, value in recipe.items():
-            open_length = name not in ("epochs", "steps") or (self.epochs is None and self.steps is None)
-            if getattr(self, name) is None and open_length:
+            if getattr(self, name) is None and not (name == "steps" and self.epochs is not None):
                 setattr(self, name, value)
         self._check_numbers()
 
@@ -224,9 +223,9 @@ class Run:
     def resume(
         cls, folder: str | Path, *, changes: Mapping[str, Any] | None = None, say: Callable[[str], None] = say_at_once
     ) -> Run:
-        """The run of a folder, as its checkpoint left it. changes: a longer `steps` or `epochs`; other
-        settings may be named again, but not changed.
+        """The run of a folder, as its checkpoint left it.
 
+        changes: a longer `steps` or `epochs`; other settings may be named again, but not changed.
         Raises CheckpointError if the checkpoint is missing, damaged or of another model than config.json says.
         """
         folder = Path(folder)
@@ -354,6 +353,8 @@ class Run:
             (self.folder / SAMPLES).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MiniganError(f"cannot make {self.folder}: {error.strerror}") from None
+        if self.replaces:
+            (self.folder / CONFIG).unlink(missing_ok=True)  # a checkpoint without it resumes; one beside another's does not
         if self.step == 0:
             self._save_checkpoint()
         for name in (LOG, CURVES, FILM) if self.replaces else ():

@@ -191,7 +191,7 @@ def test_interrupted_and_resumed_to_the_same_bytes(tmp_path, number):
     assert (folder / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
 
 
-def test_a_run_is_not_overwritten_unless_asked(tmp_path):
+def test_a_run_is_not_overwritten_unless_asked(tmp_path, monkeypatch):
     run(tmp_path / "run", steps=6)
     before = (tmp_path / "run" / CHECKPOINT).read_bytes()
     for wrong in ({"smoothing": 3.0}, {"data": str(tmp_path / "tiny.npy"), "batch_size": 1}):
@@ -203,6 +203,11 @@ def test_a_run_is_not_overwritten_unless_asked(tmp_path):
     with pytest.raises(ModelError, match="divisible by 4"):
         Run(config(image_size=(30, 30)), tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", lambda *args: (_ for _ in ()).throw(MiniganError("disk full")))
+        with pytest.raises(MiniganError, match="disk full"):
+            Run(config(steps=5, seed=1), tmp_path / "run", overwrite=True, say=lambda text: None).train(progress=False)
+    assert Run.resume(tmp_path / "run").step == 6, "an overwrite that could not begin leaves the old run to go on with"
     (tmp_path / "run" / "mine.txt").write_text("keep")
     again = Run(config(steps=5, seed=1), tmp_path / "run", overwrite=True, say=lambda text: None)
     again.train(progress=False)
