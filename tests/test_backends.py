@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_info
 
 import minigan as mg
 from minigan.backends import array_module
-from minigan.backends.numpy import BufferPool, NumpyBackend
+from minigan.backends.memory import BufferPool
+from minigan.backends.numpy import NumpyBackend
 from minigan.errors import BackendError, ShapeError
 
 

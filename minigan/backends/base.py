@@ -150,9 +150,13 @@ class Backend:
         """Σ x over all axes but the last: (…, C) -> (C,)."""
         return x.reshape(-1, x.shape[-1]).sum(axis=0)
 
+    def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
+        """Σ over all axes but the last of each array that an element-wise formula returns: a tuple of (C,)."""
+        return tuple(self.column_sum(values) for values in formula(self.xp, *arrays, **constants))
+
     def column_dot(self, x: Array, y: Array) -> Array:
         """Σ x·y over all axes but the last: (…, C), (…, C) -> (C,)."""
-        return self.column_sum(x * y)
+        return self.column_sums(_product, x, y)[0]
 
     # -- element-wise formulas -----------------------------------------------------------------------------------------
 
@@ -216,6 +220,11 @@ class Backend:
                 columns_hit = _every(kw * g.dilation[1], g.stride[1], g.map[1])
                 padded[:, rows, columns_hit] += windows[:, :, :, kh, kw]
         return padded[:, pad_h : pad_h + height, pad_w : pad_w + width]
+
+
+def _product(xp: Any, x: Array, y: Array) -> tuple[Array]:
+    """x y"""
+    return (x * y,)
 
 
 def _every(start: int, step: int, count: int) -> slice:

@@ -7,86 +7,31 @@ position, never by arrival, and partial sums are added in that order: two runs w
 
 from __future__ import annotations
 
-import contextvars
 import math
 import os
-import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from minigan.backends.base import Array, Backend, ConvGeometry, Formula
+from minigan.backends.expressions import Program, Untraceable, compile_formula
+from minigan.backends.memory import BufferPool, Scratch
+from minigan.backends.winograd import StridedWinograd
+from minigan.backends.workers import Workers
 from minigan.errors import BackendError
 
+_DIRECT = 1 << 13  # elements up to which a formula is quickest as it stands
 _ELEMENTS = 1 << 15  # elements of a block of an element-wise formula: its operands stay in a core's cache
+_FOLDED = 1 << 11  # elements to which a row of channels is widened: NumPy's innermost loop is then long enough
 _COLUMNS = 1 << 18  # elements of a block's im2col rows: 1 MiB in float32
 _SPREAD = 1 << 17  # elements from which an element-wise formula is worth more than one thread
-_SHARED_PRODUCT, _LARGE_PRODUCT = 1 << 23, 1 << 25  # multiplications from which BLAS, or we, put several threads to a product
-_POOLED = 1 << 16  # bytes from which a buffer is worth keeping: malloc maps larger ones anew at every call
-
-
-class BufferPool:
-    """Keeps the memory of dropped arrays for the next array of that size, page faults paid once.
-
-    `array` hands out a view of a block; when the last view of it is gone, the block goes back. No counting by hand.
-    """
-
-    def __init__(self) -> None:
-        self._free: dict[int, list[bytearray]] = {}
-        self._lock = threading.Lock()
-
-    def array(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        dtype = np.dtype(dtype)
-        size = math.prod(shape) * dtype.itemsize
-        if size < _POOLED:
-            return np.empty(shape, dtype)
-        with self._lock:
-            blocks = self._free.setdefault(size, [])
-            block = blocks.pop() if blocks else bytearray(size)
-        flat = np.frombuffer(block, dtype)
-        weakref.finalize(flat, blocks.append, block).atexit = False
-        return flat.reshape(shape)
-
-
-class Workers:
-    """Threads that wait for work, woken through queues of their own: a quarter of a concurrent.futures executor's delay."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._tasks: list[SimpleQueue[Any]] = []
-
-    def run(self, work: Callable[[Any], Any], shares: Sequence[Any]) -> list[Any]:
-        """[work(share) for share in shares]: the first by the caller, each other by a worker. An error of any is raised."""
-        while len(self._tasks) < min(self._count, len(shares) - 1):
-            self._tasks.append(SimpleQueue())
-            threading.Thread(target=_serve, args=(self._tasks[-1],), name="minigan", daemon=True).start()
-        done: SimpleQueue[Any] = SimpleQueue()
-        for index, share in enumerate(shares[1:], 1):
-            # Workers heed the caller's np.errstate, which lives in its context.
-            self._tasks[index - 1].put((contextvars.copy_context(), work, share, index, done))
-        outcomes = [(0, *_attempt(work, shares[0])), *(done.get() for _ in shares[1:])]
-        for _, _, error in outcomes:
-            if error is not None:
-                raise error
-        return [value for _, value, _ in sorted(outcomes, key=lambda outcome: outcome[0])]
-
-
-def _serve(tasks: SimpleQueue[Any]) -> None:
-    while True:
-        context, work, share, index, done = tasks.get()
-        done.put((index, *context.run(_attempt, work, share)))
-
-
-def _attempt(work: Callable[[Any], Any], share: Any) -> tuple[Any, BaseException | None]:
-    try:
-        return work(share), None
-    except BaseException as error:  # handed to the caller, who raises it
-        return None, error
+# Multiplications: up to _SMALL BLAS itself takes one thread. From there to _LARGE its own threads are the quickest, but they go on
+# spinning in the way of what comes next, so only between small operands, where the work beside products is small as well.
+_SMALL_PRODUCT, _LARGE_PRODUCT, _SMALL_OPERAND = 1 << 18, 1 << 25, 1 << 18
+_SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth several Python threads
 
 
 class NumpyBackend(Backend):
@@ -98,7 +43,7 @@ class NumpyBackend(Backend):
         super().__init__(np)
         self.threads = _thread_count()
         self._blas = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
-        self._buffers = BufferPool()
+        self._buffers, self._scratch = BufferPool(), Scratch()
         self._workers = Workers(self.threads - 1)
 
     @property
@@ -136,145 +81,228 @@ class NumpyBackend(Backend):
 
     def matmul(self, a: Array, b: Array) -> Array:
         out = self.empty((a.shape[0], b.shape[1]), a.dtype)
+        size = a.size * b.shape[1]
+        if a.shape[1] == 1:  # an outer product: nothing to add up, and BLAS is slow at that
+            return np.multiply(a, b, out=out)
+        if size <= _SMALL_PRODUCT:
+            return np.matmul(a, b, out=out)
+        if size < _LARGE_PRODUCT and max(a.size, b.size) <= _SMALL_OPERAND:
+            with self._blas_threads(self.threads):
+                return np.matmul(a, b, out=out)
 
         def work(blocks: Sequence[slice]) -> None:
             for rows in blocks:
                 np.matmul(a[rows], b, out=out[rows])
 
-        size = a.size * b.shape[1]
-        if _SHARED_PRODUCT <= size < _LARGE_PRODUCT:
-            with self._blas_threads(self.threads):  # too short to wake a Python thread for
-                return np.matmul(a, b, out=out)
-        self._spread(work, len(a), -(-len(a) // self.threads) if size >= _LARGE_PRODUCT else len(a))
+        self._spread(work, len(a), -(-len(a) // self.threads) if size >= _SPREAD_PRODUCT else len(a))
         return out
 
     def column_sum(self, x: Array) -> Array:
         """A product with ones: BLAS reads memory faster than a reduction over the outer axis."""
-        return self._sum_rows(lambda rows, flat: np.ones(len(flat[rows]), x.dtype) @ flat[rows], x)
-
-    def column_dot(self, x: Array, y: Array) -> Array:
-        other = y.reshape(-1, y.shape[-1])
-        return self._sum_rows(lambda rows, flat: np.einsum("rc,rc->c", flat[rows], other[rows]), x)
-
-    def _sum_rows(self, part: Callable[[slice, Array], Array], x: Array) -> Array:
-        """Σ part(rows) over blocks of the rows of x (…, C)."""
         flat = x.reshape(-1, x.shape[-1])
+        if flat.size <= _DIRECT:
+            return np.ones(len(flat), x.dtype) @ flat
 
         def work(blocks: Sequence[slice]) -> Array:
-            return sum(part(rows, flat) for rows in blocks)
+            return sum(np.ones(len(flat[rows]), x.dtype) @ flat[rows] for rows in blocks)
 
-        block = len(flat) if flat.size <= _ELEMENTS else max(1, 4 * _ELEMENTS // flat.shape[1])
-        return sum(self._spread(work, len(flat), block))
+        parts = self._spread(work, len(flat), max(1, 4 * _ELEMENTS // flat.shape[1]), self._threads_for(flat.size))
+        return sum(parts[1:], start=parts[0])
+
+    def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
+        """Every block of values is added up while it is in cache, and none is written to memory."""
+        shape, dtype = np.broadcast_shapes(*(a.shape for a in arrays)), arrays[0].dtype
+        program, scalars = self._compile(formula, arrays, constants)
+        if program is None or math.prod(shape) <= _DIRECT:
+            return super().column_sums(formula, *arrays, **constants)
+        operands, folded = _fold(arrays, shape, flat=False)
+        width = math.prod(folded[1:])
+
+        def work(blocks: Sequence[slice]) -> Array:
+            totals = np.zeros((program.outputs, width), dtype)
+            for rows in blocks:
+                block = (rows.stop - rows.start, *folded[1:])
+                values = [self._scratch.block(("value", i), block, dtype) for i in range(program.outputs)]
+                self._run(program, [_rows(a, rows, folded) for a in operands], values, scalars, block)
+                ones = np.ones(block[0], dtype)
+                for total, value in zip(totals, values, strict=True):
+                    total += ones @ value.reshape(block[0], width)
+            return totals
+
+        parts = self._spread(work, folded[0], _block_rows(folded), self._threads_for(math.prod(shape)))
+        return tuple(sum(parts[1:], start=parts[0]).reshape(program.outputs, -1, shape[-1]).sum(axis=1))
 
     # -- element-wise formulas -----------------------------------------------------------------------------------------
 
     def elementwise(self, formula: Formula, *arrays: Array, **constants: Any) -> Array:
         shape = np.broadcast_shapes(*(a.shape for a in arrays))
-        size = math.prod(shape)
-        if size <= _ELEMENTS:
+        if math.prod(shape) <= _DIRECT:
             return formula(np, *arrays, **constants)
         out = self.empty(shape, arrays[0].dtype)
-
-        def work(blocks: Sequence[slice]) -> None:
-            for rows in blocks:
-                out[rows] = formula(np, *(_rows(a, rows, shape) for a in arrays), **constants)
-
-        self._spread(work, shape[0], max(1, _ELEMENTS * shape[0] // size), threads=1 if size < _SPREAD else self.threads)
+        self._elementwise(formula, arrays, (out,), constants)
         return out
 
     def elementwise_update(self, formula: Formula, targets: tuple[Array, ...], *arrays: Array, **constants: Any) -> None:
+        if targets[0].size <= _DIRECT:
+            super().elementwise_update(formula, targets, *arrays, **constants)
+        else:
+            self._elementwise(formula, (*targets, *arrays), targets, constants, in_place=True)
+
+    def _elementwise(
+        self,
+        formula: Formula,
+        arrays: tuple[Array, ...],
+        outputs: tuple[Array, ...],
+        constants: dict[str, Any],
+        in_place: bool = False,
+    ) -> None:
+        """outputs = formula(arrays), as a program if the formula has one. in_place: the outputs are the first of the arrays."""
+        program, scalars = self._compile(formula, arrays, constants, in_place)
+        folded, shape = _fold((*arrays, *outputs), outputs[0].shape)
+        operands, targets = folded[: len(arrays)], folded[len(arrays) :]
+
         def work(blocks: Sequence[slice]) -> None:
             for rows in blocks:
-                parts = tuple(target[rows] for target in targets)
-                super(NumpyBackend, self).elementwise_update(formula, parts, *(a[rows] for a in arrays), **constants)
+                parts, results = [_rows(a, rows, shape) for a in operands], [target[rows] for target in targets]
+                if program is not None:
+                    self._run(program, parts, [] if in_place else results, scalars, results[0].shape)
+                    continue
+                values = formula(np, *parts, **constants)
+                for result, value in zip(results, values if isinstance(values, tuple) else (values,), strict=True):
+                    result[...] = value
 
-        rows, size = len(targets[0]), targets[0].size
-        self._spread(work, rows, max(1, _ELEMENTS * rows // size), threads=1 if size < _SPREAD else self.threads)
+        self._spread(work, shape[0], _block_rows(shape), self._threads_for(outputs[0].size))
+
+    def _compile(
+        self, formula: Formula, arrays: tuple[Array, ...], constants: dict[str, Any], in_place: bool = False
+    ) -> tuple[Program | None, list[Array]]:
+        """The formula's program (None if it has none, or the dtypes are mixed), and its numbers as arrays without axes."""
+        dtype = arrays[0].dtype
+        if any(a.dtype != dtype for a in arrays):
+            return None, []
+        numbers = {name: value for name, value in constants.items() if isinstance(value, (float, np.floating))}
+        settings = tuple((name, value) for name, value in constants.items() if name not in numbers)
+        try:
+            program = compile_formula(formula, len(arrays), tuple(numbers), settings, in_place)
+        except Untraceable:
+            return None, []
+        return program, [np.asarray(evaluate(numbers), dtype) for evaluate in program.scalars]
+
+    def _run(self, program: Program, inputs: list[Array], outputs: list[Array], scalars: list[Array], shape: Any) -> None:
+        """The program on one block."""
+        numbers = [
+            self._scratch.filled(value, shape) if index in program.filled else value for index, value in enumerate(scalars)
+        ]
+        blocks = [self._scratch.block(index, shape, inputs[0].dtype) for index in range(program.scratch)]
+        program.run(inputs, outputs, numbers, blocks)
+
+    def _threads_for(self, size: int) -> int:
+        return 1 if size < _SPREAD else self.threads
 
     # -- the three convolutions, a few images at a time ----------------------------------------------------------------
 
     def conv2d(self, x: Array, w: Array, g: ConvGeometry) -> Array:
         y = self.empty((x.shape[0], *g.map, w.shape[-1]), x.dtype)
+        if StridedWinograd.worth(g, len(x), *w.shape[2:]):
+            form = StridedWinograd(g, x.dtype, self.empty)
+            u = form.conv2d_kernel(w)
+            self._each(lambda images: form.conv2d(x[images], u, y[images]), len(x), form.images_per_block(*w.shape[2:]))
+            return y
         matrix = w.reshape(-1, w.shape[-1])
 
-        def work(blocks: Sequence[slice]) -> None:
-            for images in blocks:
-                np.matmul(self.im2col(x[images], g), matrix, out=y[images].reshape(-1, w.shape[-1]))
+        def convolve(images: slice) -> None:
+            np.matmul(self.im2col(x[images], g), matrix, out=y[images].reshape(-1, w.shape[-1]))
 
-        self._spread(work, len(x), _images_per_block(g, w.shape[2]))
+        self._each(convolve, len(x), _images_per_block(g, w.shape[2]))
         return y
 
     def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry) -> Array:
-        """The sub-pixel form: stride² convolutions with every stride-th tap, as one product, and an interleave.
+        x = self.empty((len(y), *g.image, w.shape[2]), y.dtype)
+        if StridedWinograd.worth(g, len(y), *w.shape[2:]):
+            form = StridedWinograd(g, y.dtype, self.empty)
+            u = form.conv2d_transpose_kernel(w)
+            self._each(
+                lambda images: form.conv2d_transpose(y[images], u, x[images]), len(y), form.images_per_block(*w.shape[2:])
+            )
+            return x
+        matrix = w.reshape(-1, w.shape[-1]).T
 
-        In the padded image, row s·i + r gets y[i − t] w[r + s·t] for t = 0 … T − 1, with T = ⌈k / s⌉ (and so for columns): for
-        each of the s phases r the same window of T map rows. So no value is added twice to one place, as in col2im.
-        Source: Shi et al. 2016 (arXiv:1609.05158), section 3.
-        """
-        if g.dilation != (1, 1):
-            return super().conv2d_transpose(y, w, g)
-        (kernel_h, kernel_w, channels, features), (step_h, step_w) = w.shape, g.stride
-        taps = (-(-kernel_h // step_h), -(-kernel_w // step_w))
-        padded = np.zeros((taps[0] * step_h, taps[1] * step_w, channels, features), w.dtype)
-        padded[:kernel_h, :kernel_w] = w
-        # [t, r, t', r', c, f] with t reversed, for a window meets its first map row with its last tap
-        phases = padded.reshape(taps[0], step_h, taps[1], step_w, channels, features)[::-1, :, ::-1]
-        matrix = phases.transpose(0, 2, 5, 1, 3, 4).reshape(taps[0] * taps[1] * features, -1)  # (T·T'·F, s·s'·C)
-        (size_h, trim_h, spans_h), (size_w, trim_w, spans_w) = (_phases(g, axis) for axis in (0, 1))
-        windows = ConvGeometry(taps, (1, 1), (taps[0] - 1 - trim_h, taps[1] - 1 - trim_w), (1, 1), g.map, (size_h, size_w))
-        allocate = self.zeros if any(g.output_padding) else self.empty  # rows of output_padding that no window reaches are 0
-        x = allocate((len(y), *g.image, channels), y.dtype)
+        def scatter(images: slice) -> None:
+            rows = y[images].reshape(-1, w.shape[-1])
+            columns = np.matmul(rows, matrix, out=self.empty((len(rows), matrix.shape[1]), y.dtype))
+            x[images] = self.col2im(columns, g, images.stop - images.start)
 
-        def work(blocks: Sequence[slice]) -> None:
-            for images in blocks:
-                rows = self.im2col(y[images], windows)
-                product = np.matmul(rows, matrix, out=self.empty((len(rows), matrix.shape[1]), y.dtype))
-                tiles = product.reshape(-1, size_h, size_w, step_h, step_w, channels)
-                for i, (x_rows, tile_rows) in enumerate(spans_h):
-                    for j, (x_columns, tile_columns) in enumerate(spans_w):
-                        x[images, x_rows, x_columns] = tiles[:, tile_rows, tile_columns, i, j]
-
-        self._spread(work, len(y), _images_per_block(windows, features))
+        self._each(scatter, len(y), _images_per_block(g, w.shape[2]))
         return x
 
     def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry) -> Array:
-        features, width = y.shape[-1], g.kernel[0] * g.kernel[1] * x.shape[-1]
+        kernel = (*g.kernel, x.shape[-1], y.shape[-1])
+        if StridedWinograd.worth(g, len(x), *kernel[2:]):
+            form = StridedWinograd(g, x.dtype, self.empty)
+            shape = form.kernel_shape(*kernel[2:])
+            block = form.images_per_block(*kernel[2:])
+            du = self._sum(
+                lambda images, out: form.weight_grad_points(x[images], y[images], out), shape, x.dtype, len(x), block
+            )
+            return form.weight_grad(du, kernel)
 
-        def work(blocks: Sequence[slice]) -> Array:
-            total, part = self.zeros((width, features), x.dtype), self.empty((width, features), x.dtype)
-            for images in blocks:
-                columns = self.im2col(x[images], g)
-                total += np.matmul(columns.T, y[images].reshape(len(columns), features), out=part)
+        def products(images: slice, out: Array) -> None:
+            columns = self.im2col(x[images], g)
+            np.matmul(columns.T, y[images].reshape(len(columns), -1), out=out)
+
+        shape = (math.prod(kernel[:3]), kernel[3])
+        return self._sum(products, shape, x.dtype, len(x), _images_per_block(g, kernel[2])).reshape(kernel)
+
+    def _each(self, work: Callable[[slice], Any], rows: int, block: int) -> None:
+        """work(block) for all blocks of rows, over the threads."""
+
+        def share(blocks: Sequence[slice]) -> None:
+            for rows in blocks:
+                work(rows)
+
+        self._spread(share, rows, block)
+
+    def _sum(self, work: Callable[[slice, Array], Any], shape: tuple[int, ...], dtype: Any, rows: int, block: int) -> Array:
+        """The sum of what work(block, out) writes to out, over all blocks of rows."""
+
+        def share(blocks: Sequence[slice]) -> Array:
+            total = self.empty(shape, dtype)
+            work(blocks[0], total)
+            part = self.empty(shape, dtype) if len(blocks) > 1 else None
+            for rows in blocks[1:]:
+                work(rows, part)
+                total += part
             return total
 
-        parts = self._spread(work, len(x), _images_per_block(g, x.shape[-1]))
-        return sum(parts[1:], start=parts[0]).reshape(*g.kernel, x.shape[-1], features)
-
-
-def _phases(g: ConvGeometry, axis: int) -> tuple[int, int, list[tuple[slice, slice]]]:
-    """How the phases r of s·i + r fill one axis of an image: (windows needed, windows left out at each end, spans).
-
-    A span is (the image's rows of that phase, the windows i they come from). Windows that would only fill the image's border
-    of padding are left out, equally many at both ends, so that the windows' own padding stays the same at both.
-    """
-    step, pad, length = g.stride[axis], g.padding[axis], g.image[axis]
-    taps = -(-g.kernel[axis] // step)
-    windows = g.map[axis] + taps - 1
-    spans = []
-    for phase in range(step):
-        first = max(0, -(-(pad - phase) // step))
-        start = step * first + phase - pad
-        spans.append((start, first, max(0, min(windows - first, -(-(length - start) // step)))))
-    used = [(first, first + count) for _, first, count in spans if count]
-    trim = min(min(low for low, _ in used), windows - max(high for _, high in used), taps - 1)
-    slices = [
-        (slice(start, start + step * count, step), slice(first - trim, first - trim + count)) for start, first, count in spans
-    ]
-    return windows - 2 * trim, trim, slices
+        parts = self._spread(share, rows, block)
+        for part in parts[1:]:
+            parts[0] += part
+        return parts[0]
 
 
 def _images_per_block(g: ConvGeometry, channels: int) -> int:
     return max(1, _COLUMNS // (g.map[0] * g.map[1] * g.kernel[0] * g.kernel[1] * channels))
+
+
+def _block_rows(shape: tuple[int, ...]) -> int:
+    return max(1, _ELEMENTS // math.prod(shape[1:]))
+
+
+def _fold(arrays: Sequence[Array], shape: tuple[int, ...], flat: bool = True) -> tuple[list[Array], tuple[int, ...]]:
+    """The same operands for an element-wise formula with longer innermost loops: (arrays, their broadcast shape).
+
+    Arrays of the full shape become one long row, or (beside vectors of channels, which are repeated to that length, and where
+    flat is False) rows of several pixels. Any other broadcasting stays as it is.
+    """
+    full = [a.shape == shape for a in arrays]
+    if not all(a.flags.c_contiguous if whole else a.shape == shape[-1:] for a, whole in zip(arrays, full, strict=True)):
+        return list(arrays), shape
+    if flat and all(full):
+        return [a.reshape(-1) for a in arrays], (math.prod(shape),)
+    channels, pixels = shape[-1], math.prod(shape[:-1])
+    repeat = next((r for r in range(max(1, _FOLDED // channels), 0, -1) if pixels % r == 0))
+    folded = (pixels // repeat, repeat * channels)
+    return [a.reshape(folded) if whole else np.tile(a, repeat) for a, whole in zip(arrays, full, strict=True)], folded
 
 
 def _rows(array: Array, rows: slice, shape: tuple[int, ...]) -> Array:

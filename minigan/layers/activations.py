@@ -25,8 +25,8 @@ def leaky_relu(xp: Any, x: Array, slope: float) -> Array:
 
 
 def leaky_relu_grad(xp: Any, dy: Array, y: Array, slope: float) -> Array:
-    """dx = dy where y > 0, else slope·dy (y has the sign of x): dy · max(sign y, slope)"""
-    return dy * xp.maximum(xp.sign(y), slope)
+    """dx = dy where y > 0, else slope·dy (y has the sign of x): dy · max([y > 0], slope)"""
+    return dy * xp.maximum((y > 0).astype(y.dtype), slope)
 
 
 def tanh(xp: Any, x: Array) -> Array:

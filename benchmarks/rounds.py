@@ -1,0 +1,209 @@
+"""Fair timing: every side in its own process with the same threads, in alternating rounds, after proof of the same work.
+
+While one side is measured the processes of all others are stopped, so none of their waiting threads can take a core from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.sides import SIDES
+from benchmarks.tasks import Task, save_inputs
+
+ROOT = Path(__file__).resolve().parent.parent
+TOLERANCE = 1e-4
+REFERENCE = "textbook"  # what every side must agree with
+OURS = "numpy"  # what ratios are taken against
+
+
+class BenchmarkError(Exception):
+    """A comparison that must not be made, or cannot."""
+
+
+@dataclass
+class Settings:
+    """How long and how often: `rounds` per point, each side for about `seconds` in each."""
+
+    rounds: int = 9
+    seconds: float = 0.4
+    threads: int = 0
+    sides: Sequence[str] = tuple(SIDES)
+
+
+class Process:
+    """A worker, and what it said about itself."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.name = name
+        env = {**os.environ, **SIDES[name].environment}
+        for variable in ("MINIGAN", "OPENBLAS", "OMP", "MKL"):
+            env[f"{variable}_NUM_THREADS"] = str(threads)
+        self._cores = sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else None
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", name, str(threads)],
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            preexec_fn=self._limit if self._cores else None,
+        )
+        self.about = self._read()
+        self._signal("SIGSTOP")
+
+    def _limit(self) -> None:
+        """Only so many cores: JAX counts them to size its pool, and no side can take more than the others."""
+        os.sched_setaffinity(0, self._cores or [])
+
+    def _signal(self, name: str) -> None:
+        if hasattr(signal, name) and self._process.poll() is None:
+            self._process.send_signal(getattr(signal, name))
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise BenchmarkError(f"{self.name}: its process ended with status {self._process.wait()} before it answered")
+        return json.loads(line)
+
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+        """Wake the process, put a request, stop it again. Raises BenchmarkError if the side fails."""
+        assert self._process.stdin is not None
+        self._signal("SIGCONT")
+        self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+        self._process.stdin.flush()
+        answer = self._read()
+        self._signal("SIGSTOP")
+        if "error" in answer:
+            raise BenchmarkError(f"{self.name}: {answer['error']}\n{answer['traceback']}")
+        return answer
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+class Sides:
+    """The processes of all sides that can run here; `missing` says why the others cannot. Use as a context manager."""
+
+    def __init__(self, names: Sequence[str], threads: int) -> None:
+        self.missing: dict[str, str] = {}
+        self.versions: dict[str, dict[str, str]] = {}
+        self._processes: dict[str, Process] = {}
+        self._stack = ExitStack()
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="minigan-benchmark-")))
+        try:
+            for name in names:
+                process = Process(name, threads)
+                self._stack.callback(process.close)
+                if "missing" in process.about:
+                    self.missing[name] = process.about["missing"]
+                else:
+                    self._processes[name] = process
+                    self.versions[name] = process.about["versions"]
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Sides:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def prepare(self, task: Task) -> dict[str, list[str]]:
+        """Let every side make the task ready, and prove that they did the same. Returns each side's calls by name."""
+        inputs = save_inputs(task, self._folder)
+        calls: dict[str, list[str]] = {}
+        evidence: dict[str, dict[str, np.ndarray]] = {}
+        for name, process in self._processes.items():
+            path = self._folder / f"{name}.npz"
+            answer = process.ask("prepare", task=task, inputs=str(inputs), evidence=str(path))
+            if "unsupported" in answer:
+                continue
+            calls[name] = answer["calls"]
+            with np.load(path) as file:
+                evidence[name] = dict(file)
+        prove_same_work(task, evidence)
+        return calls
+
+    def ask(self, name: str, do: str, **request: Any) -> dict[str, Any]:
+        return self._processes[name].ask(do, **request)
+
+    def time(self, calls: dict[str, list[str]], settings: Settings) -> dict[str, dict[str, list[float]]]:
+        """Seconds per call by side and call, one figure a round. Sides alternate, and each round begins with another."""
+        counts = {
+            (name, call): max(1, round(settings.seconds / max(1e-7, self._rough(name, call))))
+            for name in calls
+            for call in calls[name]
+        }
+        figures: dict[str, dict[str, list[float]]] = {name: {call: [] for call in calls[name]} for name in calls}
+        for turn in range(settings.rounds):
+            order = list(calls)
+            shift = turn % max(1, len(order))
+            for name in order[shift:] + order[:shift]:
+                for call in calls[name]:
+                    count = counts[name, call]
+                    answer = self.ask(name, "time", call=call, calls=count, warmup=1 + count // 10)
+                    figures[name][call].append(answer["seconds"])
+        return figures
+
+    def _rough(self, name: str, call: str) -> float:
+        """About how long a call takes, after the calls that compile and warm up."""
+        once = self.ask(name, "time", call=call, calls=1, warmup=3)["seconds"]
+        return self.ask(name, "time", call=call, calls=max(1, min(200, int(0.05 / max(once, 1e-7)))), warmup=0)["seconds"]
+
+
+def prove_same_work(task: Task, evidence: dict[str, dict[str, np.ndarray]]) -> None:
+    """Raise BenchmarkError unless every side's arrays equal the reference's to 1e-4 of their largest value."""
+    names = [name for name in evidence if evidence[name]]
+    if not names:
+        return
+    first = REFERENCE if REFERENCE in evidence else names[0]
+    for name in names:
+        for what, expected in evidence[first].items():
+            got = evidence[name].get(what)
+            if got is None or got.shape != expected.shape:
+                shape = None if got is None else got.shape
+                raise BenchmarkError(f"{name} and {first} differ on {task}: {what} is {shape}, expected {expected.shape}")
+            off = float(np.abs(got - expected).max() / max(1e-30, np.abs(expected).max()))
+            if not off <= TOLERANCE:
+                raise BenchmarkError(
+                    f"{name} and {first} do not do the same work: {what} differs by {off:.1e} of its largest value, more than "
+                    f"{TOLERANCE:.0e}, on {task}. Nothing was timed."
+                )
+
+
+@dataclass
+class Ratio:
+    """Median of the per-round ratios, and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+    rounds: list[float] = field(default_factory=list)
+
+
+def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
+    """theirs / ours, round by round: above 1, ours is faster."""
+    rounds = [a / b for a, b in zip(theirs, ours, strict=True)]
+    low, middle, high = statistics.quantiles(rounds, n=4, method="inclusive") if len(rounds) > 1 else rounds * 3
+    return Ratio(middle, low, high, rounds)

@@ -1,0 +1,43 @@
+"""The sides of every comparison, by name. Each runs in a process of its own (worker.py) and is imported only there."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.sides.base import Side
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How to make a side: its module and the options of that module's class, and what it is in words."""
+
+    module: str
+    words: str
+    options: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+SIDES = {
+    "numpy": Entry("minigan_side", "minigan, backend numpy", {"backend": "numpy"}),
+    "textbook": Entry("minigan_side", "minigan, backend textbook", {"backend": "textbook"}),
+    "cupy": Entry("minigan_side", "minigan, backend cupy", {"backend": "cupy"}),
+    "numpy-avx512": Entry(
+        "minigan_side",
+        "minigan, backend numpy, started with OPENBLAS_CORETYPE=SkylakeX (OpenBLAS then uses AVX-512)",
+        {"backend": "numpy"},
+        {"OPENBLAS_CORETYPE": "SkylakeX"},
+    ),
+    "products": Entry("products_side", "the step's matrix products alone: np.matmul into arrays made beforehand"),
+    "torch": Entry("torch_side", "PyTorch eager, channels first"),
+    "torch-last": Entry("torch_side", "PyTorch eager, channels last", {"channels_last": True}),
+    "torch-compile": Entry("torch_side", "torch.compile, channels last", {"channels_last": True, "compiled": True}),
+    "jax": Entry("jax_side", "JAX, the whole step under jit"),
+}
+
+
+def make_side(name: str, threads: int) -> Side:
+    """The side of that name, in this process. Raises ImportError or MiniganError where it cannot run here."""
+    entry = SIDES[name]
+    return importlib.import_module(f"benchmarks.sides.{entry.module}").make(threads, **entry.options)

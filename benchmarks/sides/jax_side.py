@@ -1,0 +1,232 @@
+"""JAX: the whole step in one jitted function, in NHWC, with Adam written out and the old weights given up to the new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import cycle
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax import numpy as jnp
+
+from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, Unsupported
+
+Weights = dict[str, Any]
+_NHWC = ("NHWC", "HWIO", "NHWC")
+_ACTIVATIONS: dict[str, Callable[..., Any]] = {
+    "ReLU": jax.nn.relu,
+    "LeakyReLU": lambda x, slope: jnp.where(x > 0, x, slope * x),
+    "Tanh": jnp.tanh,
+    "Sigmoid": jax.nn.sigmoid,
+    "Softplus": jax.nn.softplus,
+}
+
+
+def dense(w: Weights, x: Any) -> Any:
+    y = x @ w["weight"]
+    return y + w["bias"] if "bias" in w else y
+
+
+def conv(w: Weights, x: Any, stride: int = 2, padding: int = 1) -> Any:
+    y = lax.conv_general_dilated(x, w["weight"], (stride, stride), [(padding, padding)] * 2, dimension_numbers=_NHWC)
+    return y + w["bias"] if "bias" in w else y
+
+
+def conv_transpose(w: Weights, x: Any, stride: int = 2, padding: int = 1) -> Any:
+    border = w["weight"].shape[0] - 1 - padding
+    sizes = {"strides": (stride, stride), "padding": [(border, border)] * 2, "dimension_numbers": _NHWC}
+    y = lax.conv_transpose(x, w["weight"], **sizes, transpose_kernel=True)
+    return y + w["bias"] if "bias" in w else y
+
+
+def batch_norm(w: Weights, x: Any, train: bool = True) -> tuple[Any, Weights]:
+    """(y, the running statistics after this pass)"""
+    axes, running = tuple(range(x.ndim - 1)), {"running_mean": w["running_mean"], "running_var": w["running_var"]}
+    if train:
+        count = x.size // x.shape[-1]
+        mean, var = x.mean(axes), x.var(axes)
+        new = {"running_mean": mean, "running_var": var * (count / (count - 1))}
+        running = {name: old + 0.1 * (new[name] - old) for name, old in running.items()}
+    else:
+        mean, var = w["running_mean"], w["running_var"]
+    return (x - mean) * lax.rsqrt(var + 1e-5) * w["gamma"] + w["beta"], running
+
+
+def leaky(x: Any) -> Any:
+    return jnp.where(x > 0, x, 0.2 * x)
+
+
+def mlp_generator(w: dict[str, Weights], z: Any, shape: tuple[int, ...], train: bool = True) -> tuple[Any, dict[str, Weights]]:
+    h = jax.nn.relu(dense(w["0"], z))
+    return jnp.tanh(dense(w["2"], h)).reshape(-1, *shape), {}
+
+
+def mlp_discriminator(w: dict[str, Weights], x: Any) -> tuple[Any, dict[str, Weights]]:
+    h = jax.nn.relu(dense(w["1"], x.reshape(len(x), -1)))
+    return dense(w["3"], h), {}
+
+
+def dcgan_generator(
+    w: dict[str, Weights], z: Any, shape: tuple[int, ...], train: bool = True
+) -> tuple[Any, dict[str, Weights]]:
+    h = dense(w["0"], z).reshape(-1, shape[0] // 4, shape[1] // 4, w["4"]["weight"].shape[3])
+    h, first = batch_norm(w["2"], h, train)
+    h = conv_transpose(w["4"], jax.nn.relu(h))
+    h, second = batch_norm(w["5"], h, train)
+    return jnp.tanh(conv_transpose(w["7"], jax.nn.relu(h))), {"2": first, "5": second}
+
+
+def dcgan_discriminator(w: dict[str, Weights], x: Any) -> tuple[Any, dict[str, Weights]]:
+    h = leaky(conv(w["0"], x))
+    h, running = batch_norm(w["3"], conv(w["2"], h))
+    return dense(w["6"], leaky(h).reshape(len(x), -1)), {"3": running}
+
+
+GAMES = {"mlp": (mlp_generator, mlp_discriminator), "dcgan": (dcgan_generator, dcgan_discriminator)}
+
+
+def adam(w: Any, m: Any, v: Any, dw: Any, t: Any) -> tuple[Any, Any, Any]:
+    m = jax.tree.map(lambda m, g: 0.5 * m + 0.5 * g, m, dw)
+    v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, dw)
+    c1, c2 = 1 - 0.5**t, 1 - 0.999**t
+    w = jax.tree.map(lambda w, m, v: w - 2e-4 * (m / c1) / (jnp.sqrt(v / c2) + 1e-8), w, m, v)
+    return w, m, v
+
+
+def split(weights: dict[str, Weights]) -> tuple[dict[str, Weights], dict[str, Weights]]:
+    """(what is learned, the running statistics)"""
+    learned = {i: {n: a for n, a in layer.items() if not n.startswith("running")} for i, layer in weights.items()}
+    running = {i: {n: a for n, a in layer.items() if n.startswith("running")} for i, layer in weights.items()}
+    return learned, {i: layer for i, layer in running.items() if layer}
+
+
+def join(learned: dict[str, Weights], running: dict[str, Weights]) -> dict[str, Weights]:
+    return {i: {**layer, **running.get(i, {})} for i, layer in learned.items()}
+
+
+class JaxSide(Side):
+    def __init__(self) -> None:
+        jnp.zeros(1).block_until_ready()
+        self._last: Any = None
+
+    def versions(self) -> dict[str, str]:
+        return {"jax": jax.__version__}
+
+    def synchronize(self) -> None:
+        jax.block_until_ready(self._last)
+
+    def _keep(self, value: Any) -> Any:
+        """Remember what to wait for."""
+        self._last = value
+        return value
+
+    @staticmethod
+    def _weights(inputs: Inputs, prefix: str) -> dict[str, Weights]:
+        weights: dict[str, Weights] = {}
+        for name, array in inputs.items():
+            if name.startswith(f"{prefix}."):
+                _, index, which = name.split(".")
+                weights.setdefault(index, {})[which] = jnp.array(array)
+        return weights
+
+    def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        generator, discriminator = GAMES[task["game"]]
+        shape = tuple(task["model"]["image_shape"])
+
+        def loss_d(d: Any, running: Any, real: Any, fake: Any) -> Any:
+            s_real, running_1 = discriminator(join(d, running), real)
+            s_fake, running_2 = discriminator(join(d, running_1), fake)
+            loss = jax.nn.softplus(-s_real).mean() + jax.nn.softplus(s_fake).mean()
+            return loss, (running_2, jax.nn.sigmoid(s_real).mean(), jax.nn.sigmoid(s_fake).mean())
+
+        def step(state: Any, real: Any, z: Any) -> Any:
+            g, g_running, g_m, g_v, d, d_running, d_m, d_v, t = state
+            t = t + 1
+            fake, backward, g_running = jax.vjp(lambda g: generator(join(g, g_running), z, shape), g, has_aux=True)
+            (value_d, aux), grads = jax.value_and_grad(loss_d, has_aux=True)(d, d_running, real, fake)
+            d_running, prob_real, prob_fake = aux
+            d, d_m, d_v = adam(d, d_m, d_v, grads, t)
+
+            def loss_g(fake: Any) -> Any:
+                s_fake, running = discriminator(join(d, d_running), fake)
+                return jax.nn.softplus(-s_fake).mean(), running
+
+            (value_g, d_running), d_fake = jax.value_and_grad(loss_g, has_aux=True)(fake)
+            g, g_m, g_v = adam(g, g_m, g_v, backward(d_fake)[0], t)
+            return (g, g_running, g_m, g_v, d, d_running, d_m, d_v, t), (value_d, value_g, prob_real, prob_fake)
+
+        (g, g_running), (d, d_running) = (split(self._weights(inputs, p)) for p in ("generator", "discriminator"))
+        zeros = [jax.tree.map(jnp.zeros_like, tree) for tree in (g, g, d, d)]
+        state = (g, g_running, *zeros[:2], d, d_running, *zeros[2:], jnp.float32(0))
+        jitted = jax.jit(step, donate_argnums=0)
+        real, z = [jnp.array(x) for x in inputs["real"]], [jnp.array(a) for a in inputs["z"]]
+        batches = cycle(zip(real, z, strict=True))
+        losses = []
+        for _ in range(PROOF_STEPS):
+            state, stats = jitted(state, *next(batches))
+            losses.append([float(value) for value in stats[:2]])
+
+        def call() -> None:
+            nonlocal state
+            state, stats = jitted(state, *next(batches))
+            self._keep((state, stats))
+
+        return Prepared({"step": call}, dict(zip(("loss_d", "loss_g"), np.array(losses).T, strict=True)))
+
+    def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        weights, shape = self._weights(inputs, "generator"), tuple(task["model"]["image_shape"])
+        generator = jax.jit(lambda w, z: GAMES[task["game"]][0](w, z, shape, train=False)[0])
+        z = jnp.array(inputs["z"][0])
+        return Prepared({"sample": lambda: np.asarray(generator(weights, z))}, {"sample": np.asarray(generator(weights, z))})
+
+    def layer(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        name, options = task["layer"], task["options"]
+        if name == "Adam":
+            return self._adam(inputs)
+        x, dy = jnp.array(inputs["x"]), jnp.array(inputs["dy"])
+        params = {n: jnp.array(a) for n, a in inputs.items() if n not in ("x", "dy")}
+        sizes = {n: options.get(n, default) for n, default in (("stride", 1), ("padding", 0))}
+        functions: dict[str, Callable[..., Any]] = {
+            "Dense": dense,
+            "Conv2d": lambda w, x: conv(w, x, **sizes),
+            "ConvTranspose2d": lambda w, x: conv_transpose(w, x, **sizes),
+            "BatchNorm": lambda w, x: batch_norm({**w, "running_mean": 0.0, "running_var": 1.0}, x)[0],
+        }
+        function = functions.get(name) or (lambda w, x: _ACTIVATIONS[name](x, *options.values()))
+        forward = jax.jit(function)
+        # The residuals of a pass are kept, as in the other sides: a gradient is timed without its forward pass.
+        _, back_x = jax.jit(lambda x: jax.vjp(lambda x: function(params, x), x))(x)
+        _, back_w = jax.jit(lambda w: jax.vjp(lambda w: function(w, x), w))(params)
+        pull = jax.jit(lambda back, dy: back(dy)[0])
+        calls = {"forward": lambda: self._keep(forward(params, x)), "input_grad": lambda: self._keep(pull(back_x, dy))}
+        evidence = {"forward": forward(params, x), "input_grad": pull(back_x, dy)}
+        if params:
+            calls["weight_grad"] = lambda: self._keep(pull(back_w, dy))
+            grads = pull(back_w, dy)
+            evidence["weight_grad"] = jnp.concatenate([grads[n].ravel() for n in sorted(grads)])
+        return Prepared(calls, {n: np.asarray(a) for n, a in evidence.items()})
+
+    def _adam(self, inputs: Inputs) -> Prepared:
+        w, dw = jnp.array(inputs["w"]), jnp.array(inputs["dw"])
+        update = jax.jit(lambda state, dw: (*adam(*state[:3], dw, state[3] + 1), state[3] + 1), donate_argnums=0)
+        state = update((w, jnp.zeros_like(w), jnp.zeros_like(w), jnp.float32(0)), dw)
+        evidence = np.array(state[0])
+
+        def call() -> None:
+            nonlocal state
+            state = self._keep(update(state, dw))
+
+        return Prepared({"update": call}, {"update": evidence})
+
+    def ceiling(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        a, b, product = jnp.array(inputs["a"]), jnp.array(inputs["b"]), jax.jit(jnp.matmul)
+        return Prepared({"product": lambda: self._keep(product(a, b))}, {"product": np.asarray(product(a, b))})
+
+
+def make(threads: int) -> Side:
+    """JAX takes as many threads as the process may use cores, which the runner has limited."""
+    if jax.default_backend() != "cpu":
+        raise Unsupported(f"JAX would run on {jax.default_backend()}, not on the CPU")
+    return JaxSide()

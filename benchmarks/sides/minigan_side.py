@@ -1,0 +1,80 @@
+"""minigan, on any of its backends."""
+
+from __future__ import annotations
+
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+
+import minigan as mg
+from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side
+from minigan.optim import Adam
+
+
+class MiniganSide(Side):
+    def __init__(self, backend: str) -> None:
+        self.backend = mg.get_backend(backend)
+
+    def versions(self) -> dict[str, str]:
+        module = self.backend.xp
+        return {"minigan": mg.__version__, module.__name__: module.__version__, "device": self.backend.device}
+
+    def synchronize(self) -> None:
+        self.backend.synchronize()
+
+    def _networks(self, task: dict[str, Any], inputs: Inputs) -> tuple[mg.Sequential, mg.Sequential]:
+        g, d = mg.models.build(task["game"], **task["model"], backend=self.backend)
+        for prefix, net in (("generator.", g), ("discriminator.", d)):
+            net.load_state_dict({k[len(prefix) :]: a for k, a in inputs.items() if k.startswith(prefix)})
+        return g, d
+
+    def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        gan = mg.GAN(*self._networks(task, inputs))
+        real, z = ([self.backend.asarray(a) for a in inputs[name]] for name in ("real", "z"))
+        batches = cycle(zip(real, z, strict=True))
+        losses = [gan.step(*next(batches)) for _ in range(PROOF_STEPS)]
+        names = ("loss_d", "loss_g")
+        evidence = {name: np.array([float(stats[name]) for stats in losses]) for name in names}
+        return Prepared({"step": lambda: gan.step(*next(batches))}, evidence)
+
+    def layer(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        be = self.backend
+        if task["layer"] == "Adam":
+            net = mg.Sequential([mg.Dense(inputs["w"].size, bias=False)], (1,), be)
+            net.flat_params[...], net.flat_grads[...] = be.asarray(inputs["w"]), be.asarray(inputs["dw"])
+            adam = Adam()
+            adam.step(net)
+            return Prepared({"update": lambda: adam.step(net)}, {"update": be.to_numpy(net.flat_params).copy()})
+        layer = getattr(mg, task["layer"])(**task["options"])
+        x, dy = be.asarray(inputs["x"]), be.asarray(inputs["dy"])
+        net = mg.Sequential([layer], x.shape[1:], be)
+        for name, array in layer.params.items():
+            array[...] = be.asarray(inputs[name])
+        y, cache = layer.forward(x, train=True)
+        calls = {
+            "forward": lambda: layer.forward(x, train=True),
+            "input_grad": lambda: layer.backward(dy, cache, param_grads=False),
+        }
+        evidence = {"forward": be.to_numpy(y), "input_grad": be.to_numpy(layer.backward(dy, cache, param_grads=False))}
+        if layer.params:
+            calls["weight_grad"] = lambda: layer.backward(dy, cache, input_grad=False)
+            layer.backward(dy, cache, input_grad=False)
+            evidence["weight_grad"] = np.concatenate([be.to_numpy(layer.grads[n]).ravel().copy() for n in sorted(layer.grads)])
+        return Prepared(calls, evidence)
+
+    def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        g, _ = self._networks(task, inputs)
+        z = self.backend.asarray(inputs["z"][0])
+        return Prepared(
+            {"sample": lambda: self.backend.to_numpy(g.forward(z)[0])}, {"sample": self.backend.to_numpy(g.forward(z)[0])}
+        )
+
+    def ceiling(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        xp, a, b = self.backend.xp, self.backend.asarray(inputs["a"]), self.backend.asarray(inputs["b"])
+        return Prepared({"product": lambda: xp.matmul(a, b)}, {"product": self.backend.to_numpy(xp.matmul(a, b))})
+
+
+def make(threads: int, backend: str) -> Side:
+    """The threads come from the environment: MINIGAN_NUM_THREADS and the BLAS's own variable."""
+    return MiniganSide(backend)

@@ -1,0 +1,141 @@
+"""What is measured: the tasks, the weights and data that all sides start from, and how much work each one is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minigan as mg
+from minigan.data import Batches, load
+
+Task = dict[str, Any]
+Inputs = dict[str, np.ndarray]
+
+RING = 5  # batches of data and noise that every side is handed, and goes through again and again
+BATCHES = (1, 16, 64, 128, 512)
+
+
+def game_task(kind: str, game: str, batch: int, image: int = 28, width: int = 0, train: int = 0) -> Task:
+    """A step of a reference game, or samples from its G. width: dcgan's width or mlp's hidden units, 0 for the reference's.
+
+    train: steps that G has been trained for beforehand.
+    """
+    size = {"width": width or 64} if game == "dcgan" else {"hidden": width or 128}
+    model = {"image_shape": [image, image, 1], "latent_dim": 100, **size}
+    return {"kind": kind, "game": game, "batch": batch, "model": model, "train": train}
+
+
+def game_inputs(task: Task) -> Inputs:
+    """Weights by minigan's names, real images and noise: the same for every side."""
+    batch, shape = task["batch"], tuple(task["model"]["image_shape"])
+    g, d = mg.models.build(task["game"], **task["model"], backend="numpy", seed=0)
+    digits = load("digits", image_size=shape[:2])
+    if task["train"]:
+        gan, batches = mg.GAN(g, d), Batches(digits, 64, g.backend)
+        for _ in range(task["train"]):
+            gan.step(batches.next())
+    weights = {
+        f"{name}.{key}": a for name, net in (("generator", g), ("discriminator", d)) for key, a in net.state_dict().items()
+    }
+    if task["kind"] == "sample":
+        return {**weights, "z": np.random.default_rng(1).standard_normal((1, batch, 100), dtype=np.float32)}
+    data, rng = Batches(digits, batch, mg.get_backend("textbook")), np.random.default_rng(1)
+    z = rng.standard_normal((RING, batch, 100), dtype=np.float32)
+    return {**weights, "real": np.stack([data.next() for _ in range(RING)]), "z": z}
+
+
+def layer_task(layer: str, shape: Sequence[int], **options: Any) -> Task:
+    """A layer's passes on a batch of that shape (with the batch axis); Adam's update of a vector of that length."""
+    return {"kind": "layer", "layer": layer, "shape": list(shape), "options": options}
+
+
+STRIDED = {"kernel_size": 4, "stride": 2, "padding": 1}
+CONV_TRIPLE = layer_task("Conv2d", (128, 14, 14, 64), channels=128, **STRIDED)
+LAYERS = [
+    layer_task("Dense", (128, 784), units=128),
+    layer_task("Dense", (128, 100), units=6272),
+    layer_task("Conv2d", (128, 28, 28, 1), channels=64, **STRIDED),
+    CONV_TRIPLE,
+    layer_task("Conv2d", (128, 14, 14, 64), channels=64, kernel_size=3, padding=1),
+    layer_task("ConvTranspose2d", (128, 7, 7, 128), channels=64, **STRIDED),
+    layer_task("ConvTranspose2d", (128, 14, 14, 64), channels=1, **STRIDED),
+    layer_task("BatchNorm", (128, 7, 7, 128)),
+    layer_task("BatchNorm", (128, 14, 14, 64)),
+    layer_task("ReLU", (128, 14, 14, 64)),
+    layer_task("LeakyReLU", (128, 14, 14, 64), slope=0.2),
+    layer_task("Tanh", (128, 28, 28, 1)),
+    layer_task("Sigmoid", (128, 14, 14, 64)),
+    layer_task("Softplus", (128, 14, 14, 64)),
+    layer_task("Adam", (100_000,)),
+    layer_task("Adam", (1_000_000,)),
+]
+
+
+def layer_inputs(task: Task) -> Inputs:
+    """x, dy and parameters by name, from N(0, 1) (weights scaled by their fan)."""
+    rng, shape = np.random.default_rng(0), tuple(task["shape"])
+
+    def draw(*size: int) -> np.ndarray:
+        return rng.standard_normal(size, dtype=np.float32)
+
+    if task["layer"] == "Adam":
+        return {"w": draw(*shape), "dw": draw(*shape)}
+    layer = getattr(mg, task["layer"])(**task["options"])
+    net = mg.Sequential([layer], shape[1:], "textbook")
+    params = {name: array.copy() for name, array in layer.params.items()}
+    return {"x": draw(*shape), "dy": draw(shape[0], *net.output_shape), **params}
+
+
+def layer_work(task: Task, call: str) -> tuple[float, float]:
+    """(floating-point operations, bytes) of one call: two operations a multiplication; each array read or written once.
+
+    Only the products count as operations, and only the arrays a perfect implementation would touch as bytes (float32).
+    """
+    shape = task["shape"]
+    if task["layer"] == "Adam":
+        return 0.0, 4 * 7 * shape[0]  # reads w, m, v, dw and writes w, m, v
+    layer = getattr(mg, task["layer"])(**task["options"])
+    net = mg.Sequential([layer], shape[1:], "textbook")
+    inside, outside = int(np.prod(shape)), int(shape[0] * np.prod(net.output_shape))
+    weights = layer.params["weight"].size if "weight" in layer.params else 0
+    positions = {"Dense": shape[0], "Conv2d": outside // (net.output_shape[-1] or 1), "ConvTranspose2d": inside // shape[-1]}
+    operations = 2.0 * positions.get(task["layer"], 0) * weights
+    arrays = {"forward": inside + outside, "input_grad": inside + outside, "weight_grad": inside + outside}[call]
+    if task["layer"] == "BatchNorm" and call == "input_grad":
+        arrays = 2 * inside + outside  # dy and x̂ in, dx out
+    if not weights and task["layer"] != "BatchNorm" and call == "input_grad":
+        arrays = 2 * outside + inside  # dy and y in, dx out
+    return operations, 4.0 * (arrays + weights)
+
+
+def layer_title(task: Task) -> str:
+    """Conv2d 128×14×14×64 → 128, k4 s2"""
+    options, shape = task["options"], "×".join(map(str, task["shape"]))
+    ending = f" → {options.get('channels') or options.get('units')}" if {"channels", "units"} & options.keys() else ""
+    kernel = f", k{options['kernel_size']} s{options.get('stride', 1)}" if "kernel_size" in options else ""
+    return f"{task['layer']} {shape}{ending}{kernel}"
+
+
+def ceiling_task(size: int = 2048) -> Task:
+    """A product of two square matrices: the most arithmetic a library gets out of the machine."""
+    return {"kind": "ceiling", "size": size}
+
+
+def inputs_of(task: Task) -> Inputs:
+    """The arrays that a task starts from."""
+    if task["kind"] == "layer":
+        return layer_inputs(task)
+    if task["kind"] == "ceiling":
+        rng = np.random.default_rng(0)
+        return {name: rng.standard_normal((task["size"], task["size"]), dtype=np.float32) for name in "ab"}
+    return game_inputs(task)
+
+
+def save_inputs(task: Task, folder: Path) -> Path:
+    """The inputs as a file that every side reads."""
+    path = folder / "inputs.npz"
+    np.savez(path, **inputs_of(task))
+    return path

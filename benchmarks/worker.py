@@ -1,0 +1,129 @@
+"""One side in a process of its own: reads a request a line (JSON) from stdin, answers a line on stdout.
+
+`python -m benchmarks.worker SIDE THREADS`. Requests: prepare a task, time a call, tell the memory, take many steps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.sides import make_side
+from benchmarks.sides.base import Prepared, Side, Unsupported
+
+_MIB = 2**20
+
+
+def resident() -> float:
+    """MiB of memory that the process holds now."""
+    return _status("VmRSS")
+
+
+def peak_resident() -> float:
+    """The most MiB held since the last forget_peak (where the system has none: since the start)."""
+    return _status("VmHWM")
+
+
+def _status(field: str) -> float:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+    except (OSError, StopIteration):  # not Linux: the peak is all that there is, in bytes on macOS
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (_MIB if sys.platform == "darwin" else 1024)
+
+
+def forget_peak() -> None:
+    """Let the peak start from what is held now."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass  # not Linux: the peak then counts from the start of the process
+
+
+def load_something_large() -> None:
+    """Make and drop a large array, as loading a data set does.
+
+    The C library learns from it to keep freed memory of that size. In a process that never held a large array it would
+    give every temporary back to the system and pay page faults for the next one: several sides are then up to twice as slow.
+    """
+    np.ones(7 * _MIB, np.float32)
+
+
+def seconds_per_call(call: Callable[[], Any], side: Side, calls: int) -> float:
+    side.synchronize()
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    side.synchronize()
+    return (time.perf_counter() - start) / calls
+
+
+class Worker:
+    """Answers requests about one side."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.side = make_side(name, threads)
+        self.prepared = Prepared({}, {})
+        load_something_large()
+        self.idle = resident()
+
+    def hello(self) -> dict[str, Any]:
+        return {"versions": self.side.versions()}
+
+    def prepare(self, task: dict[str, Any], inputs: str, evidence: str) -> dict[str, Any]:
+        """Make a task ready, and leave what this side computed in the file `evidence`."""
+        self.prepared = Prepared({}, {})
+        forget_peak()
+        with np.load(inputs) as file:
+            arrays = dict(file)
+        self.prepared = getattr(self.side, task["kind"])(task, arrays)
+        np.savez(evidence, **self.prepared.evidence)
+        self.prepared.evidence = {}
+        return {"calls": list(self.prepared.calls)}
+
+    def time(self, call: str, calls: int, warmup: int) -> dict[str, Any]:
+        function = self.prepared.calls[call]
+        for _ in range(warmup):
+            function()
+        return {"seconds": seconds_per_call(function, self.side, calls)}
+
+    def memory(self) -> dict[str, Any]:
+        """MiB: before the task (libraries loaded, one small operation done), at the task's peak, and now."""
+        return {"idle": self.idle, "peak": peak_resident(), "now": resident()}
+
+
+def serve(name: str, threads: int) -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints must not come between the answers
+
+    def answer(content: dict[str, Any]) -> None:
+        print(json.dumps(content), file=answers, flush=True)
+
+    try:
+        worker = Worker(name, threads)
+    except Exception as error:  # a package is missing, or has no device to run on: the table says so
+        answer({"missing": f"{error}"})
+        return
+    answer(worker.hello())
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer(getattr(worker, request.pop("do"))(**request))
+        except Unsupported as error:
+            answer({"unsupported": str(error)})
+        except Exception as error:  # told to the runner, which names the side and stops
+            answer({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], int(sys.argv[2]))

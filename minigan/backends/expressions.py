@@ -1,0 +1,246 @@
+"""Element-wise formulas as short programs: a formula is run once on symbols, and what it did is replayed on blocks of arrays.
+
+`(1 - y * y) * dy` on arrays makes a new array for every operation. Traced, it becomes the list of its operations in order, each
+with a place to put its result: the output, or one of as few scratch blocks as the formula needs at a time. The formula itself
+stays a plain expression next to its calculus.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from minigan.backends.base import Array, Formula
+
+Evaluate = Callable[[dict[str, float]], float]
+
+
+class Untraceable(Exception):
+    """The formula does something that has no place in a program, such as branching on a value. It still runs on arrays."""
+
+
+class Scalar:
+    """A number known only when the program runs: a constant of the formula, or arithmetic on such constants."""
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self.evaluate = evaluate
+
+    def _with(self, other: Any, function: Callable[[Any, Any], Any], swapped: bool = False) -> Any:
+        if isinstance(other, Symbol):
+            return NotImplemented
+        mine, theirs = self.evaluate, _evaluate(other)
+        return Scalar((lambda c: function(theirs(c), mine(c))) if swapped else (lambda c: function(mine(c), theirs(c))))
+
+    def __neg__(self) -> Scalar:
+        mine = self.evaluate
+        return Scalar(lambda c: -mine(c))
+
+    def _branch(self, *_: Any) -> Any:
+        raise Untraceable("a formula that branches on a number has no one program")
+
+    __bool__ = __eq__ = __ne__ = _branch  # type: ignore[assignment]
+    __hash__ = object.__hash__
+
+
+def _evaluate(value: Any) -> Evaluate:
+    if isinstance(value, Scalar):
+        return value.evaluate
+    if not isinstance(value, (int, float)):
+        raise Untraceable(f"{value!r} is neither a number nor a symbol")
+    return lambda constants: value
+
+
+class Symbol:
+    """An array that is not there yet. Arithmetic on it is recorded in the trace."""
+
+    __array_ufunc__ = None  # NumPy's own numbers give way to the methods here
+
+    def __init__(self, trace: Trace, index: int, dtype: str = "number") -> None:
+        self.trace, self.index, self.dtype = trace, index, dtype
+
+    def _with(self, other: Any, function: Callable[..., Any], swapped: bool = False) -> Symbol:
+        return self.trace.record(function, *((other, self) if swapped else (self, other)))
+
+    def __neg__(self) -> Symbol:
+        return self.trace.record(np.negative, self)
+
+    def __abs__(self) -> Symbol:
+        return self.trace.record(np.absolute, self)
+
+    def __pow__(self, power: Any) -> Symbol:
+        return self.trace.record(np.square, self) if power == 2 else self.trace.record(np.power, self, power)
+
+    def astype(self, dtype: Any) -> Symbol:
+        """Comparisons already are 0 or 1 in the dtype of the arrays, the only one that a program knows."""
+        if dtype != "number":
+            raise Untraceable(f"a program has the arrays' dtype, not {dtype}")
+        return self
+
+    def _branch(self, *_: Any) -> Any:
+        raise Untraceable("a formula that branches on an array has no one program")
+
+    __bool__ = __eq__ = __ne__ = _branch  # type: ignore[assignment]
+    __hash__ = object.__hash__
+
+
+def _compare(function: Callable[..., Any]) -> Callable[..., None]:
+    def compare(x: Array, y: Array, out: Array) -> None:
+        out[...] = function(x, y)  # through a block of bools: faster than a ufunc that casts its own result
+
+    return compare
+
+
+_ARITHMETIC = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide}
+_COMPARISONS = {
+    name: _compare(getattr(np, ufunc)) for name, ufunc in (("gt", "greater"), ("ge", "greater_equal"), ("lt", "less"))
+}
+
+
+def _add_operators() -> None:
+    for name, ufunc in _ARITHMETIC.items():
+        plain = getattr(operator, name)
+        for kind, function in ((Symbol, ufunc), (Scalar, plain)):
+            setattr(kind, f"__{name}__", lambda self, other, f=function: self._with(other, f))
+            setattr(kind, f"__r{name}__", lambda self, other, f=function: self._with(other, f, swapped=True))
+    for name, function in _COMPARISONS.items():
+        setattr(Symbol, f"__{name}__", lambda self, other, f=function: self._with(other, f))
+
+
+_add_operators()
+
+
+def _where(condition: Array, x: Array, y: Array, out: Array) -> None:
+    out[...] = np.where(condition, x, y)
+
+
+def _copy(x: Array, out: Array) -> None:
+    out[...] = x
+
+
+class Functions:
+    """Stands in for the module xp while a formula is traced: the functions that formulas may use."""
+
+    _ufuncs = ("maximum", "minimum", "sqrt", "exp", "log", "log1p", "tanh", "abs", "sign", "square")
+
+    def __init__(self, trace: Trace) -> None:
+        for name in self._ufuncs:
+            setattr(self, name, lambda *args, f=getattr(np, name): trace.record(f, *args))
+        self.where = lambda *args: trace.record(_where, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        raise Untraceable(f"a program has no function {name}")
+
+
+@dataclass
+class Trace:
+    """The operations of a formula in their order: (function, operands). An operand is a value's index, or a Scalar."""
+
+    inputs: int
+    operations: list[tuple[Callable[..., Any], tuple[int | Scalar, ...]]] = field(default_factory=list)
+
+    def record(self, function: Callable[..., Any], *operands: Any) -> Symbol:
+        places = tuple(o.index if isinstance(o, Symbol) else Scalar(_evaluate(o)) for o in operands)
+        self.operations.append((function, places))
+        return Symbol(self, self.inputs + len(self.operations) - 1)
+
+
+@dataclass(frozen=True)
+class Step:
+    """function(*[registers[i] for i in operands], out=registers[out])"""
+
+    function: Callable[..., Any]
+    operands: tuple[int, ...]
+    out: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A formula on registers, in this order: the inputs, the outputs, the scalars, the scratch blocks.
+
+    filled: the scalars that are wanted as whole blocks, for np.maximum and np.minimum are several times slower beside a number.
+    """
+
+    steps: tuple[Step, ...]
+    outputs: int
+    scalars: tuple[Evaluate, ...]
+    filled: frozenset[int]
+    scratch: int
+
+    def run(self, inputs: list[Array], outputs: list[Array], scalars: list[Array], scratch: list[Array]) -> None:
+        registers = [*inputs, *outputs, *scalars, *scratch]
+        for step in self.steps:
+            step.function(*[registers[i] for i in step.operands], out=registers[step.out])
+
+
+@lru_cache(maxsize=256)
+def compile_formula(
+    formula: Formula, inputs: int, numbers: tuple[str, ...], settings: tuple[tuple[str, Hashable], ...], in_place: bool = False
+) -> Program:
+    """The program of formula(xp, *inputs, **constants). Raises Untraceable where there is none.
+
+    numbers: names of constants given when it runs; settings: other constants, part of the program. in_place: the outputs
+    are the first inputs; otherwise they are arrays of their own.
+    """
+    trace = Trace(inputs)
+    constants = {name: Scalar(operator.itemgetter(name)) for name in numbers}
+    try:
+        results = formula(Functions(trace), *(Symbol(trace, i) for i in range(inputs)), **constants, **dict(settings))
+    except (TypeError, AttributeError) as error:
+        raise Untraceable(str(error)) from None
+    results = results if isinstance(results, tuple) else (results,)
+    if not all(isinstance(result, Symbol) and result.index >= inputs for result in results):
+        raise Untraceable("the formula returns something that it did not compute from its arrays")
+    return _allocate(trace, [result.index for result in results], in_place)
+
+
+def _allocate(trace: Trace, results: list[int], in_place: bool) -> Program:
+    """Give every value a register: its output's if nobody needs that any more, else a scratch block that is free."""
+    inputs, outputs = trace.inputs, len(results)
+    last_use = dict.fromkeys(range(inputs + len(trace.operations)), -1)
+    for when, (_, operands) in enumerate(trace.operations):
+        last_use.update((o, when) for o in operands if isinstance(o, int))
+    last_use.update((result, len(trace.operations)) for result in results)
+    out_register = [i if in_place else inputs + i for i in range(outputs)]
+    scalars: list[Scalar] = []
+    filled: set[int] = set()
+    first_scalar = inputs + (0 if in_place else outputs)
+    first_scratch = first_scalar + sum(isinstance(o, Scalar) for _, operands in trace.operations for o in operands)
+
+    place = {index: index for index in range(inputs)}
+    # A single output is scratch space until its value comes.
+    free = [] if in_place or outputs > 1 else list(out_register)
+    steps: list[Step] = []
+    scratch = 0
+    for when, (function, operands) in enumerate(trace.operations):
+        value = inputs + when
+        registers = []
+        for o in operands:
+            if isinstance(o, int):
+                registers.append(place[o])
+            else:
+                if function in (np.maximum, np.minimum):
+                    filled.add(len(scalars))
+                registers.append(first_scalar + len(scalars))
+                scalars.append(o)
+        ending = {o for o in operands if isinstance(o, int) and last_use[o] == when}
+        free += sorted({place[o] for o in ending if o >= inputs}, reverse=True)
+        wanted = out_register[results.index(value)] if value in results else None
+        taken = {place[v] for v in place if last_use[v] > when}
+        if wanted is not None and wanted not in taken:
+            register = wanted
+            free = [r for r in free if r != register]
+        elif free:
+            register = free.pop()
+        else:
+            register, scratch = first_scratch + scratch, scratch + 1
+        place[value] = register
+        steps.append(Step(function, tuple(registers), register))
+    for result, register in zip(results, out_register, strict=True):
+        if place[result] != register:
+            steps.append(Step(_copy, (place[result],), register))
+    return Program(tuple(steps), outputs, tuple(scalar.evaluate for scalar in scalars), frozenset(filled), scratch)

@@ -1,0 +1,65 @@
+"""Memory that is used again: page faults are paid once."""
+
+from __future__ import annotations
+
+import math
+import threading
+import weakref
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from minigan.backends.base import Array
+
+_POOLED = 1 << 16  # bytes from which a buffer is worth keeping: malloc maps larger ones anew at every call
+_FILLED_KEPT = 32  # blocks of one number that a thread keeps
+
+
+class BufferPool:
+    """Keeps the memory of dropped arrays for the next array of that size.
+
+    `array` hands out a view of a block; when the last view of it is gone, the block goes back. No counting by hand.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[bytearray]] = {}
+        self._lock = threading.Lock()
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        if size < _POOLED:
+            return np.empty(shape, dtype)
+        with self._lock:
+            blocks = self._free.setdefault(size, [])
+            block = blocks.pop() if blocks else bytearray(size)
+        flat = np.frombuffer(block, dtype)
+        weakref.finalize(flat, blocks.append, block).atexit = False
+        return flat.reshape(shape)
+
+
+class Scratch(threading.local):
+    """Blocks that every thread keeps for itself, for values that live no longer than one block of a computation."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[Hashable, Array] = {}
+        self._filled: dict[Hashable, Array] = {}
+
+    def block(self, key: Hashable, shape: tuple[int, ...], dtype: Any) -> Array:
+        """This thread's block of that name, as an array of that shape: the next call with the same name gives it away again."""
+        size = math.prod(shape)
+        memory = self._blocks.get((key, dtype))
+        if memory is None or memory.size < size:
+            memory = self._blocks[key, dtype] = np.empty(size, dtype)
+        return memory[:size].reshape(shape)
+
+    def filled(self, value: Array, shape: tuple[int, ...]) -> Array:
+        """A block full of one number, not to be written to."""
+        size, key = math.prod(shape), (float(value), value.dtype)
+        memory = self._filled.get(key)
+        if memory is None or memory.size < size:
+            while len(self._filled) >= _FILLED_KEPT:
+                self._filled.pop(next(iter(self._filled)))
+            memory = self._filled[key] = np.full(size, value)
+        return memory[:size].reshape(shape)
