@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.sides import make_side
-from benchmarks.sides.base import Prepared, Side, Unsupported
+from benchmarks.sides.base import Prepared, Side, UnsupportedError
 
 _MIB = 2**20
 
@@ -44,10 +45,8 @@ def _status(field: str) -> float:
 
 def forget_peak() -> None:
     """Let the peak start from what is held now."""
-    try:
+    with contextlib.suppress(OSError):  # not Linux: the peak then counts from the start of the process
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass  # not Linux: the peak then counts from the start of the process
 
 
 def load_something_large() -> None:
@@ -119,7 +118,7 @@ def serve(name: str, threads: int) -> None:
         request = json.loads(line)
         try:
             answer(getattr(worker, request.pop("do"))(**request))
-        except Unsupported as error:
+        except UnsupportedError as error:
             answer({"unsupported": str(error)})
         except Exception as error:  # told to the runner, which names the side and stops
             answer({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})

@@ -128,35 +128,27 @@ class SGD(Optimizer):
             be.elementwise_update(sgd_plain, (w,), dw, lr=lr)
 
 
-def adam(
-    xp: Any,
-    w: Array,
-    m: Array,
-    v: Array,
-    dw: Array,
-    lr: float,
-    b1: float,
-    b2: float,
-    c1: float,
-    c2: float,
-    eps: float,
-    decay: float,
-) -> tuple[Array, Array, Array]:
-    """m ← β₁ m + (1 − β₁) dw;  v ← β₂ v + (1 − β₂) dw²;  w ← (1 − lr·decay) w − lr (m / c₁) / (√(v / c₂) + ε)"""
-    m = b1 * m + (1 - b1) * dw
-    v = b2 * v + (1 - b2) * (dw * dw)
-    w = (1 - lr * decay) * w - (lr / c1) * m / (xp.sqrt(v / c2) + eps)
-    return w, m, v
+def adam(xp: Any, w: Array, m: Array, v: Array, dw: Array, rate: float, b1: float, b2: float, eps: float) -> tuple[Array, ...]:
+    """m ← m + (1 − β₁)(dw − m);  v ← v + (1 − β₂)(dw² − v);  w ← w − rate · m / (√v + ε)"""
+    m = m + (1 - b1) * (dw - m)
+    v = v + (1 - b2) * (dw * dw - v)
+    return w - rate * (m / (xp.sqrt(v) + eps)), m, v
+
+
+def adamw(xp: Any, w: Array, m: Array, v: Array, dw: Array, shrink: float, **constants: Any) -> tuple[Array, ...]:
+    """w ← shrink · w, then as adam"""
+    return adam(xp, shrink * w, m, v, dw, **constants)
 
 
 class Adam(Optimizer):
     """Adam: steps of about lr in every coordinate, from running means of the gradient and its square.
 
     m ← β₁ m + (1 − β₁) dw,  v ← β₂ v + (1 − β₂) dw²;  m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)
-    w ← w − lr m̂ / (√v̂ + ε)
+    w ← w − lr m̂ / (√v̂ + ε) = w − lr √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε √(1 − β₂ᵗ)), which is how it is computed
     weight_decay λ is decoupled, as in AdamW: w ← (1 − lr λ) w before the step.
     Raises OptionError unless lr > 0, betas in [0, 1), eps > 0, weight_decay >= 0.
-    Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithm 1; Loshchilov and Hutter 2019 (arXiv:1711.05101), algorithm 2.
+    Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithm 1 and the end of section 2 for the order of computation; Loshchilov
+    and Hutter 2019 (arXiv:1711.05101), algorithm 2.
     """
 
     slots = ("m", "v")
@@ -177,7 +169,10 @@ class Adam(Optimizer):
 
     def update(self, net: Sequential, lr: float) -> None:
         b1, b2 = self.betas
-        correction = {"c1": 1 - b1**self.steps, "c2": 1 - b2**self.steps}
-        constants = {"lr": lr, "b1": b1, "b2": b2, "eps": self.eps, "decay": self.weight_decay, **correction}
+        root = math.sqrt(1 - b2**self.steps)
+        constants = {"rate": lr * root / (1 - b1**self.steps), "b1": b1, "b2": b2, "eps": self.eps * root}
         targets = (net.flat_params, self.state["m"], self.state["v"])
-        net.backend.elementwise_update(adam, targets, net.flat_grads, **constants)
+        if self.weight_decay:
+            net.backend.elementwise_update(adamw, targets, net.flat_grads, shrink=1 - lr * self.weight_decay, **constants)
+        else:
+            net.backend.elementwise_update(adam, targets, net.flat_grads, **constants)

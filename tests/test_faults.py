@@ -99,7 +99,8 @@ def test_every_fault_in_a_backward_is_caught(layer_class, monkeypatch):
 
 
 FORMULAS = [
-    (norm, "normalize_grad", mg.BatchNorm),
+    (norm, "batch_norm_grad", mg.BatchNorm),
+    (norm, "batch_norm_sums", mg.BatchNorm),
     (norm, "normalize_grad", mg.LayerNorm),
     (activations, "relu_grad", mg.ReLU),
     (activations, "leaky_relu_grad", mg.LeakyReLU),

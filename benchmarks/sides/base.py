@@ -10,8 +10,8 @@ import numpy as np
 
 Inputs = dict[str, np.ndarray]
 
-# Losses of so many first steps are evidence. Rounding grows from step to step, for Adam takes equal steps along gradients however
-# small, and one that is nearly 0 may turn its step round. In dcgan two honest sides differ by 3e-6 at the first step, by up to
+# Losses of so many first steps are evidence. Rounding grows from step to step, for Adam takes equal steps along gradients
+# however small, and one that is nearly 0 may turn its step round. In dcgan two honest sides differ by 3e-6 at the first step, by up to
 # 5e-5 at the second, and by up to 2e-4 at the third.
 PROOF_STEPS = 2
 
@@ -27,7 +27,7 @@ class Prepared:
 class Side:
     """One library with the same threads as all others. `task` says what to do, `inputs` holds the weights and data for it.
 
-    A side that has no form of a task raises Unsupported, and is reported as missing there.
+    A side that has no form of a task raises UnsupportedError, and is reported as missing there.
     """
 
     def versions(self) -> dict[str, str]:
@@ -36,23 +36,23 @@ class Side:
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         """One training step of a reference game: D's update, then G's. Evidence: the losses of the first steps."""
-        raise Unsupported("has no training step")
+        raise UnsupportedError("has no training step")
 
     def layer(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         """A layer's forward, input_grad and weight_grad, or Adam's update. Evidence: the arrays they make."""
-        raise Unsupported("has no single layers")
+        raise UnsupportedError("has no single layers")
 
     def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         """Latent vectors to images, by G in inference mode. Evidence: the images."""
-        raise Unsupported("draws no samples")
+        raise UnsupportedError("draws no samples")
 
     def ceiling(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         """A large matrix product, the most arithmetic that this library gets out of the machine."""
-        raise Unsupported("has no ceiling of its own")
+        raise UnsupportedError("has no ceiling of its own")
 
     def synchronize(self) -> None:
         """Wait for work that was given to a device and is not yet done."""
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """This side has no such task."""

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, Unsupported
+from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError
 
 Weights = dict[str, Any]
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -228,5 +228,5 @@ class JaxSide(Side):
 def make(threads: int) -> Side:
     """JAX takes as many threads as the process may use cores, which the runner has limited."""
     if jax.default_backend() != "cpu":
-        raise Unsupported(f"JAX would run on {jax.default_backend()}, not on the CPU")
+        raise UnsupportedError(f"JAX would run on {jax.default_backend()}, not on the CPU")
     return JaxSide()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.sides.base import Inputs, Prepared, Side, Unsupported
+from benchmarks.sides.base import Inputs, Prepared, Side, UnsupportedError
 
 
 class ProductsSide(Side):
@@ -17,7 +17,9 @@ class ProductsSide(Side):
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         if task["game"] != "mlp":
-            raise Unsupported("counts the products of mlp only: those of a convolution are not given apart from their copies")
+            raise UnsupportedError(
+                "counts the products of mlp only: those of a convolution are not given apart from their copies"
+            )
         pairs = [_operands(shape) for shape in self.shapes(task, inputs)]
 
         def products() -> None:

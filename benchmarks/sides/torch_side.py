@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
-from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, Unsupported
+from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError
 
 _ACTIVATIONS = {"ReLU": F.relu, "LeakyReLU": F.leaky_relu, "Tanh": torch.tanh, "Sigmoid": torch.sigmoid, "Softplus": F.softplus}
 
@@ -193,11 +193,11 @@ class TorchSide(Side):
     def layer(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         name, options = task["layer"], dict(task["options"])
         if self.compiled:
-            raise Unsupported("compiles networks, not single layers")
+            raise UnsupportedError("compiles networks, not single layers")
         if name == "Adam":
             return self._adam(inputs)
         if self.channels_last and inputs["x"].ndim != 4:
-            raise Unsupported("differs from torch only for images")
+            raise UnsupportedError("differs from torch only for images")
         x, dy = self._image(inputs["x"]).requires_grad_(), self._image(inputs["dy"])
         params: list[torch.Tensor] = []
         order = sorted(n for n in inputs if n not in ("x", "dy"))
@@ -235,7 +235,7 @@ class TorchSide(Side):
 
     def _adam(self, inputs: Inputs) -> Prepared:
         if self.channels_last:
-            raise Unsupported("differs from torch only for images")
+            raise UnsupportedError("differs from torch only for images")
         w = torch.from_numpy(inputs["w"].copy()).requires_grad_()
         w.grad = torch.from_numpy(inputs["dw"])
         adam = torch.optim.Adam([w], lr=2e-4, betas=(0.5, 0.999), eps=1e-8, fused=True)
@@ -244,7 +244,7 @@ class TorchSide(Side):
 
     def ceiling(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         if self.channels_last or self.compiled:
-            raise Unsupported("has the same ceiling as torch")
+            raise UnsupportedError("has the same ceiling as torch")
         a, b = torch.from_numpy(inputs["a"]), torch.from_numpy(inputs["b"])
         return Prepared({"product": lambda: a @ b}, {"product": (a @ b).numpy()})
 

@@ -151,8 +151,9 @@ class Backend:
         return x.reshape(-1, x.shape[-1]).sum(axis=0)
 
     def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
-        """Σ over all axes but the last of each array that an element-wise formula returns: a tuple of (C,)."""
-        return tuple(self.column_sum(values) for values in formula(self.xp, *arrays, **constants))
+        """Σ over all axes but the last of each array that an element-wise formula returns (one, or a tuple): a tuple of (C,)."""
+        values = formula(self.xp, *arrays, **constants)
+        return tuple(self.column_sum(x) for x in (values if isinstance(values, tuple) else (values,)))
 
     def column_dot(self, x: Array, y: Array) -> Array:
         """Σ x·y over all axes but the last: (…, C), (…, C) -> (C,)."""
@@ -222,9 +223,9 @@ class Backend:
         return padded[:, pad_h : pad_h + height, pad_w : pad_w + width]
 
 
-def _product(xp: Any, x: Array, y: Array) -> tuple[Array]:
+def _product(xp: Any, x: Array, y: Array) -> Array:
     """x y"""
-    return (x * y,)
+    return x * y
 
 
 def _every(start: int, step: int, count: int) -> slice:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from minigan.backends.base import Array, Formula
 Evaluate = Callable[[dict[str, float]], float]
 
 
-class Untraceable(Exception):
+class UntraceableError(Exception):
     """The formula does something that has no place in a program, such as branching on a value. It still runs on arrays."""
 
 
@@ -41,9 +41,9 @@ class Scalar:
         return Scalar(lambda c: -mine(c))
 
     def _branch(self, *_: Any) -> Any:
-        raise Untraceable("a formula that branches on a number has no one program")
+        raise UntraceableError("a formula that branches on a number has no one program")
 
-    __bool__ = __eq__ = __ne__ = _branch  # type: ignore[assignment]
+    __bool__ = __eq__ = __ne__ = _branch
     __hash__ = object.__hash__
 
 
@@ -51,7 +51,7 @@ def _evaluate(value: Any) -> Evaluate:
     if isinstance(value, Scalar):
         return value.evaluate
     if not isinstance(value, (int, float)):
-        raise Untraceable(f"{value!r} is neither a number nor a symbol")
+        raise UntraceableError(f"{value!r} is neither a number nor a symbol")
     return lambda constants: value
 
 
@@ -78,13 +78,13 @@ class Symbol:
     def astype(self, dtype: Any) -> Symbol:
         """Comparisons already are 0 or 1 in the dtype of the arrays, the only one that a program knows."""
         if dtype != "number":
-            raise Untraceable(f"a program has the arrays' dtype, not {dtype}")
+            raise UntraceableError(f"a program has the arrays' dtype, not {dtype}")
         return self
 
     def _branch(self, *_: Any) -> Any:
-        raise Untraceable("a formula that branches on an array has no one program")
+        raise UntraceableError("a formula that branches on an array has no one program")
 
-    __bool__ = __eq__ = __ne__ = _branch  # type: ignore[assignment]
+    __bool__ = __eq__ = __ne__ = _branch
     __hash__ = object.__hash__
 
 
@@ -129,11 +129,11 @@ class Functions:
 
     def __init__(self, trace: Trace) -> None:
         for name in self._ufuncs:
-            setattr(self, name, lambda *args, f=getattr(np, name): trace.record(f, *args))
-        self.where = lambda *args: trace.record(_where, *args)
+            setattr(self, name, partial(trace.record, getattr(np, name)))
+        self.where = partial(trace.record, _where)
 
     def __getattr__(self, name: str) -> Any:
-        raise Untraceable(f"a program has no function {name}")
+        raise UntraceableError(f"a program has no function {name}")
 
 
 @dataclass
@@ -149,8 +149,7 @@ class Trace:
         return Symbol(self, self.inputs + len(self.operations) - 1)
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """function(*[registers[i] for i in operands], out=registers[out])"""
 
     function: Callable[..., Any]
@@ -158,30 +157,30 @@ class Step:
     out: int
 
 
-@dataclass(frozen=True)
 class Program:
     """A formula on registers, in this order: the inputs, the outputs, the scalars, the scratch blocks.
 
     filled: the scalars that are wanted as whole blocks, for np.maximum and np.minimum are several times slower beside a number.
     """
 
-    steps: tuple[Step, ...]
-    outputs: int
-    scalars: tuple[Evaluate, ...]
-    filled: frozenset[int]
-    scratch: int
+    def __init__(self, steps: list[Step], outputs: int, scalars: list[Evaluate], filled: set[int], scratch: int) -> None:
+        self.steps, self.outputs, self.scalars, self.filled, self.scratch = steps, outputs, scalars, filled, scratch
 
-    def run(self, inputs: list[Array], outputs: list[Array], scalars: list[Array], scratch: list[Array]) -> None:
-        registers = [*inputs, *outputs, *scalars, *scratch]
+    def run(self, registers: list[Array]) -> None:
+        """Every step in its order, on one block."""
         for step in self.steps:
-            step.function(*[registers[i] for i in step.operands], out=registers[step.out])
+            operands = step.operands
+            if len(operands) == 2:  # by far the most; a list for any number of operands takes as long again
+                step.function(registers[operands[0]], registers[operands[1]], out=registers[step.out])
+            else:
+                step.function(*[registers[i] for i in operands], out=registers[step.out])
 
 
 @lru_cache(maxsize=256)
 def compile_formula(
     formula: Formula, inputs: int, numbers: tuple[str, ...], settings: tuple[tuple[str, Hashable], ...], in_place: bool = False
 ) -> Program:
-    """The program of formula(xp, *inputs, **constants). Raises Untraceable where there is none.
+    """The program of formula(xp, *inputs, **constants). Raises UntraceableError where there is none.
 
     numbers: names of constants given when it runs; settings: other constants, part of the program. in_place: the outputs
     are the first inputs; otherwise they are arrays of their own.
@@ -191,10 +190,10 @@ def compile_formula(
     try:
         results = formula(Functions(trace), *(Symbol(trace, i) for i in range(inputs)), **constants, **dict(settings))
     except (TypeError, AttributeError) as error:
-        raise Untraceable(str(error)) from None
+        raise UntraceableError(str(error)) from None
     results = results if isinstance(results, tuple) else (results,)
-    if not all(isinstance(result, Symbol) and result.index >= inputs for result in results):
-        raise Untraceable("the formula returns something that it did not compute from its arrays")
+    if not all(isinstance(r, Symbol) and (r.index >= inputs or not in_place) for r in results):
+        raise UntraceableError("the formula returns something that it did not compute from its arrays")
     return _allocate(trace, [result.index for result in results], in_place)
 
 
@@ -243,4 +242,4 @@ def _allocate(trace: Trace, results: list[int], in_place: bool) -> Program:
     for result, register in zip(results, out_register, strict=True):
         if place[result] != register:
             steps.append(Step(_copy, (place[result],), register))
-    return Program(tuple(steps), outputs, tuple(scalar.evaluate for scalar in scalars), frozenset(filled), scratch)
+    return Program(steps, outputs, [scalar.evaluate for scalar in scalars], filled, scratch)

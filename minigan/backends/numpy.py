@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,21 +18,23 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from minigan.backends.base import Array, Backend, ConvGeometry, Formula
-from minigan.backends.expressions import Program, Untraceable, compile_formula
+from minigan.backends.expressions import Program, UntraceableError, compile_formula
 from minigan.backends.memory import BufferPool, Scratch
 from minigan.backends.winograd import StridedWinograd
 from minigan.backends.workers import Workers
 from minigan.errors import BackendError
 
-_DIRECT = 1 << 13  # elements up to which a formula is quickest as it stands
-_ELEMENTS = 1 << 15  # elements of a block of an element-wise formula: its operands stay in a core's cache
+_DIRECT = 1 << 14  # elements up to which a formula is quickest as it stands
+_ELEMENTS = 1 << 18  # elements of a block of an element-wise formula: its operands stay in a core's cache
 _FOLDED = 1 << 11  # elements to which a row of channels is widened: NumPy's innermost loop is then long enough
 _COLUMNS = 1 << 18  # elements of a block's im2col rows: 1 MiB in float32
 _SPREAD = 1 << 17  # elements from which an element-wise formula is worth more than one thread
-# Multiplications: up to _SMALL BLAS itself takes one thread. From there to _LARGE its own threads are the quickest, but they go on
-# spinning in the way of what comes next, so only between small operands, where the work beside products is small as well.
+# Multiplications: up to _SMALL BLAS itself takes one thread. From there to _LARGE its own threads are the quickest, but they go
+# on spinning in the way of what comes next: so only between small operands, where the work beside products is small as well.
 _SMALL_PRODUCT, _LARGE_PRODUCT, _SMALL_OPERAND = 1 << 18, 1 << 25, 1 << 18
 _SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth several Python threads
+
+_BLAS_LOCK = threading.RLock()  # two threads that step two games must not mistake each other's number of threads for BLAS's own
 
 
 class NumpyBackend(Backend):
@@ -59,23 +62,27 @@ class NumpyBackend(Backend):
         return array
 
     def _spread(self, work: Callable[[Sequence[slice]], Any], rows: int, block: int, threads: int = 0) -> list[Any]:
-        """work(its blocks of rows) on every thread, contiguous runs of blocks each; the results in the order of rows."""
+        """work(its blocks of rows) on every thread, as many equal blocks each, contiguous; the results in the order of rows."""
+        threads = threads or self.threads
+        share = -(-max(-(-rows // block), threads) // threads)  # blocks for each thread
+        block = -(-rows // (share * threads))
         blocks = [slice(start, min(start + block, rows)) for start in range(0, rows, block)]
-        share = -(-len(blocks) // (threads or self.threads))
+        shares = [blocks[start : start + share] for start in range(0, len(blocks), share)]
         with self._blas_threads(1):
-            return self._workers.run(work, [blocks[start : start + share] for start in range(0, len(blocks), share)])
+            return self._workers.run(work, shares)
 
     @contextmanager
     def _blas_threads(self, count: int) -> Iterator[None]:
-        """Hold BLAS to so many threads, and put its own number back afterwards."""
-        before = [library.get_num_threads() for library in self._blas]
-        try:
-            for library in self._blas:
-                library.set_num_threads(count)
-            yield
-        finally:
-            for library, own in zip(self._blas, before, strict=True):
-                library.set_num_threads(own)
+        """Hold BLAS to so many threads, and put its own number back afterwards. It has one number for the whole process."""
+        with _BLAS_LOCK:
+            before = [library.get_num_threads() for library in self._blas]
+            try:
+                for library in self._blas:
+                    library.set_num_threads(count)
+                yield
+            finally:
+                for library, own in zip(self._blas, before, strict=True):
+                    library.set_num_threads(own)
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 
@@ -94,7 +101,7 @@ class NumpyBackend(Backend):
             for rows in blocks:
                 np.matmul(a[rows], b, out=out[rows])
 
-        self._spread(work, len(a), -(-len(a) // self.threads) if size >= _SPREAD_PRODUCT else len(a))
+        self._spread(work, len(a), len(a), threads=self.threads if size >= _SPREAD_PRODUCT else 1)
         return out
 
     def column_sum(self, x: Array) -> Array:
@@ -111,7 +118,7 @@ class NumpyBackend(Backend):
 
     def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
         """Every block of values is added up while it is in cache, and none is written to memory."""
-        shape, dtype = np.broadcast_shapes(*(a.shape for a in arrays)), arrays[0].dtype
+        shape, dtype = _broadcast(arrays), arrays[0].dtype
         program, scalars = self._compile(formula, arrays, constants)
         if program is None or math.prod(shape) <= _DIRECT:
             return super().column_sums(formula, *arrays, **constants)
@@ -135,7 +142,7 @@ class NumpyBackend(Backend):
     # -- element-wise formulas -----------------------------------------------------------------------------------------
 
     def elementwise(self, formula: Formula, *arrays: Array, **constants: Any) -> Array:
-        shape = np.broadcast_shapes(*(a.shape for a in arrays))
+        shape = _broadcast(arrays)
         if math.prod(shape) <= _DIRECT:
             return formula(np, *arrays, **constants)
         out = self.empty(shape, arrays[0].dtype)
@@ -180,11 +187,11 @@ class NumpyBackend(Backend):
         dtype = arrays[0].dtype
         if any(a.dtype != dtype for a in arrays):
             return None, []
-        numbers = {name: value for name, value in constants.items() if isinstance(value, (float, np.floating))}
+        numbers = {name: float(value) for name, value in constants.items() if isinstance(value, (float, np.floating))}
         settings = tuple((name, value) for name, value in constants.items() if name not in numbers)
         try:
             program = compile_formula(formula, len(arrays), tuple(numbers), settings, in_place)
-        except Untraceable:
+        except UntraceableError:
             return None, []
         return program, [np.asarray(evaluate(numbers), dtype) for evaluate in program.scalars]
 
@@ -194,7 +201,7 @@ class NumpyBackend(Backend):
             self._scratch.filled(value, shape) if index in program.filled else value for index, value in enumerate(scalars)
         ]
         blocks = [self._scratch.block(index, shape, inputs[0].dtype) for index in range(program.scratch)]
-        program.run(inputs, outputs, numbers, blocks)
+        program.run([*inputs, *outputs, *numbers, *blocks])
 
     def _threads_for(self, size: int) -> int:
         return 1 if size < _SPREAD else self.threads
@@ -205,7 +212,8 @@ class NumpyBackend(Backend):
         y = self.empty((x.shape[0], *g.map, w.shape[-1]), x.dtype)
         if StridedWinograd.worth(g, len(x), *w.shape[2:]):
             form = StridedWinograd(g, x.dtype, self.empty)
-            u = form.conv2d_kernel(w)
+            with self._blas_threads(1):
+                u = form.conv2d_kernel(w)
             self._each(lambda images: form.conv2d(x[images], u, y[images]), len(x), form.images_per_block(*w.shape[2:]))
             return y
         matrix = w.reshape(-1, w.shape[-1])
@@ -220,7 +228,8 @@ class NumpyBackend(Backend):
         x = self.empty((len(y), *g.image, w.shape[2]), y.dtype)
         if StridedWinograd.worth(g, len(y), *w.shape[2:]):
             form = StridedWinograd(g, y.dtype, self.empty)
-            u = form.conv2d_transpose_kernel(w)
+            with self._blas_threads(1):
+                u = form.conv2d_transpose_kernel(w)
             self._each(
                 lambda images: form.conv2d_transpose(y[images], u, x[images]), len(y), form.images_per_block(*w.shape[2:])
             )
@@ -239,19 +248,21 @@ class NumpyBackend(Backend):
         kernel = (*g.kernel, x.shape[-1], y.shape[-1])
         if StridedWinograd.worth(g, len(x), *kernel[2:]):
             form = StridedWinograd(g, x.dtype, self.empty)
-            shape = form.kernel_shape(*kernel[2:])
             block = form.images_per_block(*kernel[2:])
-            du = self._sum(
-                lambda images, out: form.weight_grad_points(x[images], y[images], out), shape, x.dtype, len(x), block
-            )
-            return form.weight_grad(du, kernel)
+
+            def at_points(images: slice, out: Array) -> None:
+                form.weight_grad_points(x[images], y[images], out)
+
+            du = self._sum(at_points, form.kernel_shape(*kernel[2:]), x.dtype, len(x), block)
+            with self._blas_threads(1):
+                return form.weight_grad(du, kernel)
 
         def products(images: slice, out: Array) -> None:
             columns = self.im2col(x[images], g)
             np.matmul(columns.T, y[images].reshape(len(columns), -1), out=out)
 
-        shape = (math.prod(kernel[:3]), kernel[3])
-        return self._sum(products, shape, x.dtype, len(x), _images_per_block(g, kernel[2])).reshape(kernel)
+        matrix = (math.prod(kernel[:3]), kernel[3])
+        return self._sum(products, matrix, x.dtype, len(x), _images_per_block(g, kernel[2])).reshape(kernel)
 
     def _each(self, work: Callable[[slice], Any], rows: int, block: int) -> None:
         """work(block) for all blocks of rows, over the threads."""
@@ -284,6 +295,11 @@ def _images_per_block(g: ConvGeometry, channels: int) -> int:
     return max(1, _COLUMNS // (g.map[0] * g.map[1] * g.kernel[0] * g.kernel[1] * channels))
 
 
+def _broadcast(arrays: Sequence[Array]) -> tuple[int, ...]:
+    shape = arrays[0].shape
+    return shape if all(a.shape == shape for a in arrays) else np.broadcast_shapes(*(a.shape for a in arrays))
+
+
 def _block_rows(shape: tuple[int, ...]) -> int:
     return max(1, _ELEMENTS // math.prod(shape[1:]))
 
@@ -300,7 +316,7 @@ def _fold(arrays: Sequence[Array], shape: tuple[int, ...], flat: bool = True) ->
     if flat and all(full):
         return [a.reshape(-1) for a in arrays], (math.prod(shape),)
     channels, pixels = shape[-1], math.prod(shape[:-1])
-    repeat = next((r for r in range(max(1, _FOLDED // channels), 0, -1) if pixels % r == 0))
+    repeat = next(r for r in range(max(1, _FOLDED // channels), 0, -1) if pixels % r == 0)
     folded = (pixels // repeat, repeat * channels)
     return [a.reshape(folded) if whole else np.tile(a, repeat) for a, whole in zip(arrays, full, strict=True)], folded
 

@@ -1,7 +1,7 @@
 """Minimal filtering (Winograd 1980): convolutions with fewer multiplications, as matrix products throughout.
 
-In one dimension, m outputs y_o = Σ_t x_{o+t} w_t of a filter with r taps take m·r multiplications. But x ↦ y is the transpose of
-a product of polynomials, and a polynomial is known from its values at n = m + r − 1 points, so n multiplications are enough:
+In one dimension, m outputs y_o = Σ_t x_{o+t} w_t of a filter with r taps take m·r multiplications. But x ↦ y is the transpose
+of a product of polynomials, and a polynomial is known from its values at n = m + r − 1 points: n multiplications are enough.
 
     y = Aᵀ [(G w) ⊙ (Bᵀ x)],   A (n, m), G (n, r): powers of the points,   Bᵀ (n, n): interpolation, transposed
 
@@ -11,8 +11,8 @@ In two dimensions the matrices act on both axes, and with channels each of the n
     ∂/∂w of Σ y dy:  Gᵀ [Σ_tiles V ⊙ (A dy Aᵀ)] G          the same sum, read as a function of w
 
 A stride of s is no obstacle: s × s pixels are taken as one pixel with s²·C channels, and a kernel of k pixels has ⌈k/s⌉ taps.
-Nor is the transposed convolution, which in the sub-pixel form (Shi et al. 2016, arXiv:1609.05158, section 3) is a convolution of
-stride 1 that makes s²·C channels, read afterwards as s × s pixels.
+Nor is the transposed convolution, which in the sub-pixel form (Shi et al. 2016, arXiv:1609.05158, section 3) is a convolution
+of stride 1 that makes s²·C channels, read afterwards as s × s pixels.
 Sources: Lavin and Gray 2016 (arXiv:1509.09308), sections 4 and 5; Blahut 2010, chapter 5, for the construction from points.
 """
 
@@ -39,6 +39,7 @@ _POINTS = (
     -0.5,
 )  # and ∞; small numbers of both signs keep rounding small: about 5 times that of a plain sum
 _MOST_POINTS = len(_POINTS) + 1
+_MOST_TAPS = _MOST_POINTS - 1
 
 Allocate = Callable[[tuple[int, ...], Any], Array]
 
@@ -70,12 +71,15 @@ class Tiles:
         return self.outputs + self.taps - 1
 
 
-def best_tiles(length: int, taps: int) -> Tiles | None:
-    """The tiles with the fewest multiplications, None where there is nothing to save: a single tap, or too many."""
+def best_tiles(length: int, taps: int) -> Tiles:
+    """The tiles with the fewest multiplications, for 2 to _MOST_TAPS taps."""
     sizes = range(2, _MOST_POINTS - taps + 2)
-    if taps < 2 or not sizes:
-        return None
     return min((Tiles(length, taps, size) for size in sizes), key=lambda tiles: tiles.count * tiles.points)
+
+
+def _taps(g: ConvGeometry) -> Pair:
+    """How many pixels of s × s a kernel spans."""
+    return -(-g.kernel[0] // g.stride[0]), -(-g.kernel[1] // g.stride[1])
 
 
 @lru_cache
@@ -101,7 +105,7 @@ class Winograd:
         self._rows, self._columns = (matrices(tiles.size, tiles.taps, np.dtype(dtype)) for tiles in (rows, columns))
 
     def kernel(self, w: Array, step: Pair, flip: bool = False) -> Array:
-        """U = G w Gᵀ: (KH, KW, C, F) -> (P·P', K = s·s'·C, F), with zeros for taps beyond the kernel. flip: w turned by 180°."""
+        """U = G w Gᵀ: (KH, KW, C, F) -> (P·P', K = s·s'·C, F), zeros for taps beyond the kernel. flip: w turned by 180°."""
         (step_h, step_w), (kernel_h, kernel_w, channels, features) = step, w.shape
         taps_h, taps_w = self.rows.taps, self.columns.taps
         padded = w
@@ -162,25 +166,24 @@ class StridedWinograd:
 
     def __init__(self, g: ConvGeometry, dtype: Any, empty: Allocate) -> None:
         self.g, self.empty = g, empty
-        taps = tuple(-(-g.kernel[a] // g.stride[a]) for a in (0, 1))
         # The transposed convolution needs the pixels of s × s that meet the image; those before them hold only padding.
-        self._skipped = tuple(g.padding[a] // g.stride[a] for a in (0, 1))
-        spans = tuple((g.padding[a] + g.image[a] - 1) // g.stride[a] + 1 - self._skipped[a] for a in (0, 1))
-        self.down, self.up = (
-            Winograd(*(best_tiles(lengths[a], taps[a]) for a in (0, 1)), dtype, empty)  # type: ignore[arg-type]
-            for lengths in (g.map, spans)
-        )
-        self._taps = taps
+        skipped = (g.padding[0] // g.stride[0], g.padding[1] // g.stride[1])
+        span_h, span_w = ((g.padding[a] + g.image[a] - 1) // g.stride[a] + 1 - skipped[a] for a in (0, 1))
+        taps_h, taps_w = _taps(g)
+        self._border = (taps_h - 1 - skipped[0], taps_w - 1 - skipped[1])
+        self.down = Winograd(best_tiles(g.map[0], taps_h), best_tiles(g.map[1], taps_w), dtype, empty)
+        self.up = Winograd(best_tiles(span_h, taps_h), best_tiles(span_w, taps_w), dtype, empty)
 
     @staticmethod
     def worth(g: ConvGeometry, batch: int, channels: int, features: int) -> bool:
         """Whether this form saves a quarter of the multiplications, with channels enough for large products."""
-        taps = tuple(-(-g.kernel[a] // g.stride[a]) for a in (0, 1))
-        tiles = tuple(best_tiles(g.map[a], taps[a]) for a in (0, 1))
+        taps = _taps(g)
         if g.dilation != (1, 1) or min(channels * g.stride[0] * g.stride[1], features) < _LEAST_CHANNELS:
             return False
-        rows, columns = tiles
-        if rows is None or columns is None or batch * rows.count * columns.count < _LEAST_TILES:
+        if not 2 <= min(taps) <= max(taps) <= _MOST_TAPS:
+            return False
+        rows, columns = (best_tiles(g.map[a], taps[a]) for a in (0, 1))
+        if batch * rows.count * columns.count < _LEAST_TILES:
             return False
         products = rows.count * rows.points * columns.count * columns.points
         return products <= 0.75 * g.map[0] * g.map[1] * g.kernel[0] * g.kernel[1] / (g.stride[0] * g.stride[1])
@@ -204,8 +207,7 @@ class StridedWinograd:
     def conv2d_transpose(self, y: Array, u: Array, out: Array) -> None:
         """out = A_wᵀ y, with u from conv2d_transpose_kernel(w)."""
         g, form = self.g, self.up
-        border = tuple(self._taps[a] - 1 - self._skipped[a] for a in (0, 1))
-        padded = self._space_to_depth(y, (form.rows.inputs, form.columns.inputs), (1, 1), border)
+        padded = self._space_to_depth(y, (form.rows.inputs, form.columns.inputs), (1, 1), self._border)
         pixels = form.from_points(self._products(form.image_points(padded), u), len(y))
         pixels = pixels.reshape(*pixels.shape[:3], *g.stride, -1)
         rest = (g.padding[0] % g.stride[0], g.padding[1] % g.stride[1])
@@ -233,7 +235,7 @@ class StridedWinograd:
         return np.matmul(v, u, out=self.empty((*v.shape[:2], u.shape[2]), v.dtype))
 
     def _space_to_depth(self, x: Array, size: Pair, step: Pair, padding: Pair) -> Array:
-        """(N, H, W, C) -> (N, *size, s·s'·C): s × s' pixels as one, `padding` zeros before them and as many behind as it takes."""
+        """(N, H, W, C) -> (N, *size, s·s'·C): s × s' pixels as one, behind `padding` zeros and before as many as it takes."""
         pixels = self.empty((len(x), *size, *step, x.shape[-1]), x.dtype)
         pixels[...] = 0
         for phase, image, pixel in _phases(x.shape[1:3], size, step, padding):
@@ -244,13 +246,14 @@ class StridedWinograd:
 def _phases(image: Pair, size: Pair, step: Pair, padding: Pair) -> Iterator[tuple[Pair, list[slice], list[slice]]]:
     """For each phase (r, r') of s·i + r, s'·j + r' in the padded image: (phase, slices of the image, slices of i and j)."""
     for phase in np.ndindex(*step):
-        slices = []
+        images, pixels = [], []
         for a in (0, 1):
             first = max(0, -(-(padding[a] - phase[a]) // step[a]))
             start = first * step[a] + phase[a] - padding[a]
             count = max(0, min(len(range(start, image[a], step[a])), size[a] - first))
-            slices.append((slice(start, start + count * step[a], step[a]), slice(first, first + count)))
-        yield phase, [s[0] for s in slices], [s[1] for s in slices]  # type: ignore[misc]
+            images.append(slice(start, start + count * step[a], step[a]))
+            pixels.append(slice(first, first + count))
+        yield (phase[0], phase[1]), images, pixels
 
 
 _view = np.lib.stride_tricks.as_strided

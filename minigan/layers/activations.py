@@ -40,9 +40,8 @@ def tanh_grad(xp: Any, dy: Array, y: Array) -> Array:
 
 
 def sigmoid(xp: Any, x: Array) -> Array:
-    """σ(x) = 1 / (1 + e^−x), through e^−|x|, which cannot overflow"""
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1, e) / (1 + e)
+    """σ(x) = 1 / (1 + e^−x) = e^min(x, 0) / (1 + e^−|x|), which cannot overflow"""
+    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
 def sigmoid_grad(xp: Any, dy: Array, y: Array) -> Array:

@@ -38,6 +38,23 @@ def product(xp: Any, x: Array, y: Array) -> Array:
     return x * y
 
 
+def batch_norm(xp: Any, x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array) -> Array:
+    """y = γ x̂ + β, x̂ = (x − μ) / σ"""
+    return gamma * normalize(xp, x, mean, inv_std) + beta
+
+
+def batch_norm_sums(xp: Any, dy: Array, x: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
+    """The terms of dγ = Σ dy x̂ and of dβ = Σ dy"""
+    return dy * normalize(xp, x, mean, inv_std), dy
+
+
+def batch_norm_grad(
+    xp: Any, dy: Array, x: Array, mean: Array, inv_std: Array, scale: Array, mean_dy: Array, mean_dyx: Array
+) -> Array:
+    """dx = γ/σ (dy − ⟨dy⟩ − x̂ ⟨dy x̂⟩), for means ⟨·⟩ over the values that were normalised together, and scale = γ/σ"""
+    return scale * (dy - mean_dy - normalize(xp, x, mean, inv_std) * mean_dyx)
+
+
 class BatchNorm(Layer):
     """Batch normalisation over all axes but the last: y = γ x̂ + β, x̂ = (x − μ) / √(v + ε).
 
@@ -72,27 +89,27 @@ class BatchNorm(Layer):
         self.add_state("running_var", np.ones(channels))
         return input_shape
 
-    def forward(self, x: Array, train: bool = False) -> tuple[Array, tuple[Array, Array, bool]]:
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, tuple[Array, Array, Array, bool]]:
         be = self.backend
         if train:
             count = x.size // x.shape[-1]
             self.require(count > 1, "more than one value per channel to train on", f"a batch of shape {x.shape}")
             mean = be.column_sum(x) / count
-            var = be.column_sum(be.elementwise(squared_deviation, x, mean)) / count
+            var = be.column_sums(squared_deviation, x, mean)[0] / count
             self.running_mean += self.momentum * (mean - self.running_mean)
             self.running_var += self.momentum * (var * (count / (count - 1)) - self.running_var)
         else:
-            mean, var = self.running_mean, self.running_var
+            mean, var = self.running_mean.copy(), self.running_var  # the next training pass moves both in place
         inv_std = 1 / be.xp.sqrt(var + self.eps)
-        x_hat = be.elementwise(normalize, x, mean, inv_std)
-        return be.elementwise(scale_shift, x_hat, self.gamma, self.beta), (x_hat, inv_std, train)
+        y = be.elementwise(batch_norm, x, mean, inv_std, self.gamma, self.beta)
+        return y, (x, mean, inv_std, train)  # x̂ is quicker computed again than kept
 
     def backward(
-        self, dy: Array, cache: tuple[Array, Array, bool], *, param_grads: bool = True, input_grad: bool = True
+        self, dy: Array, cache: tuple[Array, Array, Array, bool], *, param_grads: bool = True, input_grad: bool = True
     ) -> Array | None:
-        x_hat, inv_std, train = cache
+        x, mean, inv_std, train = cache
         be = self.backend
-        d_gamma, d_beta = be.column_dot(dy, x_hat), be.column_sum(dy)
+        d_gamma, d_beta = be.column_sums(batch_norm_sums, dy, x, mean, inv_std)
         if param_grads:
             self.grads["gamma"] += d_gamma
             self.grads["beta"] += d_beta
@@ -102,7 +119,8 @@ class BatchNorm(Layer):
             return be.elementwise(product, dy, self.gamma * inv_std)
         # γ is constant along the sums, so it stands outside: g = γ dy, Σ g = γ dβ, Σ g x̂ = γ dγ.
         count = dy.size // dy.shape[-1]
-        return be.elementwise(normalize_grad, dy, x_hat, self.gamma * inv_std, d_beta / count, d_gamma / count)
+        means = d_beta / count, d_gamma / count
+        return be.elementwise(batch_norm_grad, dy, x, mean, inv_std, self.gamma * inv_std, *means)
 
 
 class LayerNorm(Layer):

@@ -1,0 +1,361 @@
+"""The fast forms of the numpy backend against the textbook, on drawn shapes: minimal filtering, programs, sums, products."""
+
+import itertools
+import operator
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
+
+import minigan as mg
+from minigan import optim
+from minigan.backends import ConvGeometry, winograd
+from minigan.backends.expressions import UntraceableError, compile_formula
+from minigan.backends.memory import Scratch
+from minigan.backends.numpy import NumpyBackend
+from minigan.backends.winograd import StridedWinograd, best_tiles, matrices
+from minigan.layers import activations, norm
+
+BOOK, FAST = mg.get_backend("textbook"), mg.get_backend("numpy")
+DTYPES = st.sampled_from(["float32", "float64"])
+
+
+def relative_error(got, expected):
+    assert got.dtype == expected.dtype
+    assert got.shape == expected.shape
+    return np.abs(got.astype("f8") - expected.astype("f8")).max() / max(1e-30, np.abs(expected).max())
+
+
+def rounding(dtype, times):
+    return times * np.finfo(dtype).eps
+
+
+# -- minimal filtering -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "taps"), [(m, r) for r in (2, 3, 4, 5) for m in range(2, 8 - r)])
+def test_the_matrices_make_a_correlation(size, taps):
+    """y = Aᵀ [(G w) ⊙ (Bᵀ x)] is y_o = Σ_t x_{o+t} w_t, whatever x and w."""
+    a, g, bt = matrices(size, taps, np.dtype("f8"))
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal(size + taps - 1), rng.standard_normal(taps)
+    np.testing.assert_allclose(a.T @ ((g @ w) * (bt @ x)), np.correlate(x, w), atol=1e-13)
+
+
+@given(st.integers(1, 40), st.integers(2, 5))
+def test_tiles_cover_the_axis_with_the_fewest_products(length, taps):
+    tiles = best_tiles(length, taps)
+    assert tiles.outputs >= length > tiles.outputs - tiles.size
+    assert tiles.points <= 6
+
+
+@st.composite
+def strided_convolutions(draw):
+    """(geometry, batch, channels, features) for which minimal filtering is chosen."""
+    kernel, stride, image, padding = [], [], [], []
+    for _ in range(2):
+        s = draw(st.integers(1, 2))
+        k = draw(st.integers(s + 1, 4 * s))
+        p = draw(st.integers(0, k - 1))
+        kernel.append(k)
+        stride.append(s)
+        padding.append(p)
+        image.append(draw(st.integers(max(1, k - 2 * p), 12)))
+    map = [(image[a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1)]
+    spare = [draw(st.integers(0, stride[a] - 1)) for a in (0, 1)]  # output_padding of the transposed convolution
+    image = [(map[a] - 1) * stride[a] - 2 * padding[a] + kernel[a] + spare[a] for a in (0, 1)]
+    assume(min(image) >= 1)
+    g = ConvGeometry(*(tuple(pair) for pair in (kernel, stride, padding)), (1, 1), tuple(image), tuple(map))
+    batch, channels, features = draw(st.integers(1, 40)), draw(st.integers(8, 40)), draw(st.integers(32, 40))
+    assume(StridedWinograd.worth(g, batch, channels, features))
+    return g, batch, channels, features
+
+
+@given(strided_convolutions(), DTYPES)
+def test_minimal_filtering_equals_the_textbook(drawn, dtype):
+    g, batch, channels, features = drawn
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, *g.image, channels)).astype(dtype)
+    y = rng.standard_normal((batch, *g.map, features)).astype(dtype)
+    w = rng.standard_normal((*g.kernel, channels, features)).astype(dtype)
+    tolerance = rounding(dtype, 300)  # 4e-5 of the largest value in float32, where the textbook itself has some 1e-6
+    assert relative_error(FAST.conv2d(x, w, g), BOOK.conv2d(x, w, g)) < tolerance
+    assert relative_error(FAST.conv2d_transpose(y, w, g), BOOK.conv2d_transpose(y, w, g)) < tolerance
+    assert relative_error(FAST.conv2d_weight_grad(x, y, g), BOOK.conv2d_weight_grad(x, y, g)) < tolerance
+
+
+def reference_convolution():
+    """The inner convolution of the reference game, with few images."""
+    g = ConvGeometry((4, 4), (2, 2), (1, 1), (1, 1), (14, 14), (7, 7))
+    rng = np.random.default_rng(0)
+    x, y, w = (rng.standard_normal(s).astype("f4") for s in ((20, 14, 14, 64), (20, 7, 7, 128), (4, 4, 64, 128)))
+    return g, x, y, w
+
+
+def test_minimal_filtering_keeps_float32_accurate():
+    """Against float64: the root of the mean square error is below 16 units in the last place of a typical value."""
+    g, x, y, w = reference_convolution()
+    assert StridedWinograd.worth(g, len(x), 64, 128)
+    X, Y, W = (a.astype("f8") for a in (x, y, w))
+    for got, exact in (
+        (FAST.conv2d(x, w, g), BOOK.conv2d(X, W, g)),
+        (FAST.conv2d_transpose(y, w, g), BOOK.conv2d_transpose(Y, W, g)),
+        (FAST.conv2d_weight_grad(x, y, g), BOOK.conv2d_weight_grad(X, Y, g)),
+    ):
+        assert np.sqrt(((got - exact) ** 2).mean() / (exact**2).mean()) < rounding("f4", 16)
+
+
+@pytest.mark.parametrize("broken", ["a point", "a phase", "the flip"])
+def test_a_planted_fault_in_minimal_filtering_is_seen(broken, monkeypatch):
+    g, x, y, w = reference_convolution()
+    expected = BOOK.conv2d(x, w, g), BOOK.conv2d_transpose(y, w, g)
+    assert relative_error(FAST.conv2d(x, w, g), expected[0]) < 1e-5
+    if broken == "a point":
+        genuine = winograd.matrices
+        monkeypatch.setattr(
+            winograd,
+            "matrices",
+            lambda *args: tuple(m * (1 + 1e-3 * (np.arange(len(m)) == 2)[:, None]).astype(m.dtype) for m in genuine(*args)),
+        )
+    elif broken == "a phase":
+        genuine = winograd._phases
+        monkeypatch.setattr(winograd, "_phases", lambda *args: list(genuine(*args))[:-1])
+    else:
+        genuine = winograd.Winograd.kernel
+        monkeypatch.setattr(winograd.Winograd, "kernel", lambda self, w, step, flip=False: genuine(self, w, step))
+    errors = relative_error(FAST.conv2d(x, w, g), expected[0]), relative_error(FAST.conv2d_transpose(y, w, g), expected[1])
+    assert max(errors) > 1e-4
+
+
+# -- formulas as programs ----------------------------------------------------------------------------------------------
+
+FORMULAS = {
+    "relu": (activations.relu, 1, {}),
+    "relu_grad": (activations.relu_grad, 2, {}),
+    "leaky_relu": (activations.leaky_relu, 1, {"slope": 0.2}),
+    "leaky_relu_grad": (activations.leaky_relu_grad, 2, {"slope": 0.2}),
+    "tanh": (activations.tanh, 1, {}),
+    "tanh_grad": (activations.tanh_grad, 2, {}),
+    "sigmoid": (activations.sigmoid, 1, {}),
+    "sigmoid_grad": (activations.sigmoid_grad, 2, {}),
+    "softplus": (activations.softplus, 1, {}),
+    "softplus_grad": (activations.softplus_grad, 2, {}),
+    "dropout_mask": (activations.dropout_mask, 1, {"rate": 0.3}),
+    "normalize_grad": (norm.normalize_grad, 5, {}),
+    "batch_norm": (norm.batch_norm, 5, {}),
+    "batch_norm_grad": (norm.batch_norm_grad, 7, {}),
+}
+UPDATES = {
+    "adam": (optim.adam, 3, {"rate": 1e-3, "b1": 0.5, "b2": 0.999, "eps": 1e-8}),
+    "adamw": (optim.adamw, 3, {"shrink": 0.99, "rate": 1e-3, "b1": 0.5, "b2": 0.999, "eps": 1e-8}),
+    "momentum": (optim.sgd_momentum, 2, {"lr": 0.1, "momentum": 0.9, "nesterov": False}),
+    "nesterov": (optim.sgd_momentum, 2, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    "sgd": (optim.sgd_plain, 1, {"lr": 0.1}),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@given(rows=st.integers(1, 300), channels=st.sampled_from([1, 3, 64, 200]), tall=st.booleans(), dtype=DTYPES)
+def test_every_formula_of_the_layers_is_a_program_with_the_same_values(name, rows, channels, tall, dtype):
+    """Small arrays take the formula itself; tall ones the program, in blocks and on threads, channel vectors repeated."""
+    formula, count, constants = FORMULAS[name]
+    numbers = tuple(constants)
+    assert compile_formula(formula, count, numbers, ()).steps
+    rng = np.random.default_rng(rows)
+    full = 1 if name == "batch_norm" else 2
+    shape = (rows * (90 if tall else 1), 7, channels)
+    arrays = [rng.standard_normal(shape if i < full else shape[-1:]).astype(dtype) for i in range(count)]
+    got, expected = FAST.elementwise(formula, *arrays, **constants), BOOK.elementwise(formula, *arrays, **constants)
+    assert relative_error(got, expected) < rounding(dtype, 8)
+
+
+@pytest.mark.parametrize("name", UPDATES)
+@given(size=st.integers(1, 400_000), dtype=DTYPES)
+def test_every_update_of_the_optimisers_is_a_program_with_the_same_values(name, size, dtype):
+    formula, count, constants = UPDATES[name]
+    rng = np.random.default_rng(size)
+    arrays = [rng.random(size).astype(dtype) for _ in range(count + 1)]
+    sides = []
+    for backend in (FAST, BOOK):
+        *targets, grads = (a.copy() for a in arrays)
+        backend.elementwise_update(formula, tuple(targets), grads, **constants)
+        assert np.array_equal(grads, arrays[-1]), "an operand that is no target was written to"
+        sides.append(targets)
+    for got, expected in zip(*sides, strict=True):
+        assert relative_error(got, expected) < rounding(dtype, 8)
+
+
+@st.composite
+def expressions(draw):
+    """A drawn formula of three arrays as a tree: an array's number, a constant, or (operation, tree, …)."""
+    leaf = st.one_of(st.integers(0, 2), st.sampled_from([0.5, -1.25]))
+    unary, binary = st.sampled_from(["neg", "abs", "tanh", "square"]), st.sampled_from(["add", "sub", "mul", "maximum", "gt"])
+    return draw(
+        st.recursive(
+            leaf,
+            lambda t: st.one_of(st.tuples(unary, t), st.tuples(binary, t, t), st.tuples(st.just("where"), t, t, t)),
+            max_leaves=14,
+        )
+    )
+
+
+def evaluate(tree, xp, arrays):
+    if isinstance(tree, int):
+        return arrays[tree]
+    if isinstance(tree, float):
+        return tree
+    name, *operands = tree
+    values = [evaluate(t, xp, arrays) for t in operands]
+    if name == "where":
+        condition = values[0] > 0.0 if not isinstance(values[0], float) else arrays[0] > values[0]
+        return xp.where(condition, *values[1:])
+    if name in ("tanh", "square", "maximum"):
+        return getattr(xp, name)(*values) if not all(isinstance(v, float) for v in values) else values[0]
+    if name == "gt":
+        if all(isinstance(v, float) for v in values):
+            return values[0]
+        above = values[0] > values[1]
+        return above.astype(arrays[0].dtype)
+    return getattr(operator, name)(*values)
+
+
+@given(st.lists(expressions(), min_size=1, max_size=3), st.integers(0, 2**32 - 1), st.booleans())
+def test_drawn_formulas_keep_their_values(trees, seed, in_place):
+    """Whatever the formula reads after it wrote: registers are never given away while they are needed."""
+
+    def formula(xp, *arrays):
+        return tuple(evaluate(tree, xp, arrays) * 1.0 + 0.0 * arrays[0] for tree in trees)
+
+    arrays = [np.random.default_rng([seed, i]).standard_normal(20_000) for i in range(3)]
+    expected = formula(np, *arrays)
+    if in_place:
+        targets = tuple(a.copy() for a in arrays[: len(trees)])
+        FAST.elementwise_update(formula, targets, *arrays[len(trees) :])
+        got = targets
+    else:
+        got = FAST.column_sums(formula, *(a.reshape(-1, 1) for a in arrays))
+        expected = tuple(e.sum(keepdims=True) for e in expected)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        lambda xp, x: x if x else -x,
+        lambda xp, x: xp.cumsum(x),
+        lambda xp, x: x.astype("float16"),
+        lambda xp, x: x @ x,
+        lambda xp, x: x * xp.asarray([1.0, 2.0]),
+        lambda xp, x: 3.0,
+    ],
+)
+def test_what_has_no_program_is_said_to_have_none(formula):
+    with pytest.raises(UntraceableError):
+        compile_formula(formula, 1, (), ())
+
+
+def test_a_formula_without_a_program_still_runs_in_blocks():
+    x = np.random.default_rng(0).standard_normal((300_000,))
+    np.testing.assert_array_equal(FAST.elementwise(lambda xp, x: xp.floor(x), x), np.floor(x))
+
+
+def test_constants_are_not_frozen_into_the_program():
+    x = np.ones(100_000)
+    assert FAST.elementwise(activations.leaky_relu, -x, slope=0.5)[0] == -0.5
+    assert FAST.elementwise(activations.leaky_relu, -x, slope=0.25)[0] == -0.25
+
+
+# -- sums and products -------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 3000), st.integers(1, 140), DTYPES)
+def test_sums_over_channels(rows, channels, dtype):
+    rng = np.random.default_rng(rows)
+    dy, x = (rng.standard_normal((rows, channels)).astype(dtype) for _ in range(2))
+    mean, inv_std = x.mean(axis=0), rng.random(channels).astype(dtype)
+    for got, terms in zip(
+        FAST.column_sums(norm.batch_norm_sums, dy, x, mean, inv_std), (dy * (x - mean) * inv_std, dy), strict=True
+    ):
+        assert got.dtype == dtype
+        np.testing.assert_allclose(
+            got, terms.sum(axis=0, dtype="f8"), atol=rounding(dtype, 40) * np.abs(terms).sum(axis=0).max()
+        )
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 300), st.sampled_from(["", "first", "second"]), DTYPES)
+def test_products(m, k, n, transposed, dtype):
+    rng = np.random.default_rng(m)
+    a = rng.standard_normal((k, m) if transposed == "first" else (m, k)).astype(dtype)
+    b = rng.standard_normal((n, k) if transposed == "second" else (k, n)).astype(dtype)
+    a, b = a.T if transposed == "first" else a, b.T if transposed == "second" else b
+    np.testing.assert_allclose(FAST.matmul(a, b), a @ b, atol=rounding(dtype, 8 * k))
+
+
+# -- threads and memory ------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 200), st.integers(1, 50), st.integers(1, 4))
+def test_blocks_are_dealt_whole_and_in_order(rows, block, threads):
+    seen = FAST._spread(lambda blocks: [(b.start, b.stop) for b in blocks], rows, block, threads=min(threads, FAST.threads))
+    flat = [b for share in seen for b in share]
+    assert flat[0][0] == 0
+    assert flat[-1][1] == rows
+    assert all(first[1] == second[0] for first, second in itertools.pairwise(flat))
+    assert max(stop - start for start, stop in flat) <= block
+
+
+def test_scratch_is_each_threads_own():
+    scratch, others = Scratch(), []
+    mine = scratch.block("x", (10,), "f4")
+    thread = threading.Thread(target=lambda: others.append(scratch.block("x", (10,), "f4")))
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(mine, others[0])
+    assert np.shares_memory(mine, scratch.block("x", (5,), "f4"))
+
+
+def test_steps_from_several_threads_at_once():
+    """Two games, each stepped by a thread of its own, learn what they learn alone, and BLAS gets its own number back."""
+
+    def learn(results, index):
+        gan = mg.GAN(*mg.models.dcgan(width=16, backend=NumpyBackend(), seed=index), seed=index)
+        x = np.random.default_rng(index).uniform(-1, 1, (32, 28, 28, 1)).astype("f4")
+        gan.step(x)
+        results[index] = gan.generator.flat_grads.copy()
+
+    alone, together, before = {}, {}, threadpool_info()
+    for index in (0, 1):
+        learn(alone, index)
+    threads = [threading.Thread(target=learn, args=(together, index)) for index in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index in (0, 1):
+        np.testing.assert_allclose(together[index], alone[index], rtol=1e-3, atol=1e-6)
+    assert threadpool_info() == before
+
+
+def test_memory_does_not_grow(backend):
+    """After a few steps nothing more is allocated: the pool hands the same blocks out again."""
+    if not sys.platform.startswith("linux") or backend != "numpy":
+        pytest.skip("reads /proc; the pool is the numpy backend's")
+
+    def resident():
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * 4096
+
+    gan = mg.GAN(*mg.models.dcgan(width=8, backend=backend))
+    x = np.zeros((16, 28, 28, 1), "f4")
+    for _ in range(20):
+        gan.step(x)
+    before, start = resident(), time.perf_counter()
+    for _ in range(100):
+        gan.step(x)
+    assert resident() - before < 2**20, f"after {time.perf_counter() - start:.1f} s"
