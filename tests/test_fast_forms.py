@@ -321,13 +321,13 @@ def test_scratch_is_each_threads_own():
 
 
 def test_steps_from_several_threads_at_once():
-    """Two games, each stepped by a thread of its own, learn what they learn alone, and BLAS gets its own number back."""
+    """Two games in two threads get the gradients that they get alone, and BLAS gets its own number of threads back."""
 
     def learn(results, index):
         gan = mg.GAN(*mg.models.dcgan(width=16, backend=NumpyBackend(), seed=index), seed=index)
         x = np.random.default_rng(index).uniform(-1, 1, (32, 28, 28, 1)).astype("f4")
-        gan.step(x)
-        results[index] = gan.generator.flat_grads.copy()
+        gan.discriminator_grads(x, gan.generator.forward(gan.noise(32), train=True)[0])
+        results[index] = gan.discriminator.flat_grads.copy()
 
     alone, together, before = {}, {}, threadpool_info()
     for index in (0, 1):
@@ -338,7 +338,7 @@ def test_steps_from_several_threads_at_once():
     for thread in threads:
         thread.join()
     for index in (0, 1):
-        np.testing.assert_allclose(together[index], alone[index], rtol=1e-3, atol=1e-6)
+        assert relative_error(together[index], alone[index]) < 1e-5
     assert threadpool_info() == before
 
 

@@ -11,8 +11,8 @@ import numpy as np
 Inputs = dict[str, np.ndarray]
 
 # Losses of so many first steps are evidence. Rounding grows from step to step, for Adam takes equal steps along gradients
-# however small, and one that is nearly 0 may turn its step round. In dcgan two honest sides differ by 3e-6 at the first step, by up to
-# 5e-5 at the second, and by up to 2e-4 at the third.
+# however small, and one that is nearly 0 may turn its step round. In dcgan two honest sides differ by 3e-6 at the
+# first step, by up to 5e-5 at the second, and by up to 2e-4 at the third.
 PROOF_STEPS = 2
 
 

@@ -17,9 +17,7 @@ class ProductsSide(Side):
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         if task["game"] != "mlp":
-            raise UnsupportedError(
-                "counts the products of mlp only: those of a convolution are not given apart from their copies"
-            )
+            raise UnsupportedError("counts the products of mlp only")
         pairs = [_operands(shape) for shape in self.shapes(task, inputs)]
 
         def products() -> None:

@@ -151,7 +151,7 @@ class Backend:
         return x.reshape(-1, x.shape[-1]).sum(axis=0)
 
     def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
-        """Σ over all axes but the last of each array that an element-wise formula returns (one, or a tuple): a tuple of (C,)."""
+        """Σ over all axes but the last of each array that an element-wise formula returns (one or a tuple): a tuple of (C,)."""
         values = formula(self.xp, *arrays, **constants)
         return tuple(self.column_sum(x) for x in (values if isinstance(values, tuple) else (values,)))
 
