@@ -30,9 +30,14 @@ SIDES = {
         {"OPENBLAS_CORETYPE": "SkylakeX"},
     ),
     "products": Entry("products_side", "the step's matrix products alone: np.matmul into arrays made beforehand"),
-    "torch": Entry("torch_side", "PyTorch eager, channels first"),
-    "torch-last": Entry("torch_side", "PyTorch eager, channels last", {"channels_last": True}),
-    "torch-compile": Entry("torch_side", "torch.compile, channels last", {"channels_last": True, "compiled": True}),
+    "torch": Entry("torch_side", "PyTorch eager, channels first, Adam(fused=True)"),
+    "torch-defaults": Entry("torch_side", "PyTorch eager, channels first, Adam as it is by default", {"fused": False}),
+    "torch-last": Entry("torch_side", "PyTorch eager, channels last, Adam(fused=True)", {"channels_last": True}),
+    "torch-compile": Entry(
+        "torch_side",
+        "torch.compile of both networks, channels last, Adam(fused=True)",
+        {"channels_last": True, "compiled": True},
+    ),
     "jax": Entry("jax_side", "JAX, the whole step under jit"),
 }
 

@@ -10,6 +10,8 @@ import numpy as np
 
 Inputs = dict[str, np.ndarray]
 
+COPIED = 1 << 24  # numbers in the array of the large copy: 64 MiB in float32, more than caches hold
+
 # Losses of so many first steps are evidence. Rounding grows from step to step, for Adam takes equal steps along gradients
 # however small, and one that is nearly 0 may turn its step round. In dcgan two honest sides differ by 3e-6 at the
 # first step, by up to 5e-5 at the second, and by up to 2e-4 at the third.
@@ -47,7 +49,7 @@ class Side:
         raise UnsupportedError("draws no samples")
 
     def ceiling(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
-        """A large matrix product, the most arithmetic that this library gets out of the machine."""
+        """A large matrix product, the most arithmetic that this library gets out of the machine, and a large copy."""
         raise UnsupportedError("has no ceiling of its own")
 
     def synchronize(self) -> None:

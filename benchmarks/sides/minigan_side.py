@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import minigan as mg
-from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side
+from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side
 from minigan.optim import Adam
 
 
@@ -72,7 +72,12 @@ class MiniganSide(Side):
 
     def ceiling(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         xp, a, b = self.backend.xp, self.backend.asarray(inputs["a"]), self.backend.asarray(inputs["b"])
-        return Prepared({"product": lambda: xp.matmul(a, b)}, {"product": self.backend.to_numpy(xp.matmul(a, b))})
+        source, target = xp.ones(COPIED, "float32"), xp.zeros(COPIED, "float32")
+        calls = {
+            "product": lambda: xp.matmul(a, b),
+            "copy": lambda: self.backend.elementwise_update(lambda xp, old, new: (new,), (target,), source),
+        }
+        return Prepared(calls, {"product": self.backend.to_numpy(xp.matmul(a, b))})
 
 
 def make(threads: int, backend: str) -> Side:

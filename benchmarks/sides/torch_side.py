@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
-from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError
+from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError
 
 _ACTIVATIONS = {"ReLU": F.relu, "LeakyReLU": F.leaky_relu, "Tanh": torch.tanh, "Sigmoid": torch.sigmoid, "Softplus": F.softplus}
 
@@ -43,9 +43,9 @@ class ToImage(nn.Module):
 
 
 class TorchSide(Side):
-    def __init__(self, threads: int, channels_last: bool, compiled: bool) -> None:
+    def __init__(self, threads: int, channels_last: bool, compiled: bool, fused: bool) -> None:
         torch.set_num_threads(threads)
-        self.channels_last, self.compiled = channels_last, compiled
+        self.channels_last, self.compiled, self.fused = channels_last, compiled, fused
         torch.ones(1) + 1
 
     def versions(self) -> dict[str, str]:
@@ -154,7 +154,7 @@ class TorchSide(Side):
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         generator, discriminator = self._networks(task, inputs)
         theta_g, theta_d = list(generator.parameters()), list(discriminator.parameters())
-        adam = {"lr": 2e-4, "betas": (0.5, 0.999), "eps": 1e-8, "fused": bool(int(__import__("os").environ.get("FUSED", "1")))}
+        adam = {"lr": 2e-4, "betas": (0.5, 0.999), "eps": 1e-8, "fused": self.fused}
         adam_g, adam_d = torch.optim.Adam(theta_g, **adam), torch.optim.Adam(theta_d, **adam)
 
         def step(real: torch.Tensor, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -238,7 +238,7 @@ class TorchSide(Side):
             raise UnsupportedError("differs from torch only for images")
         w = torch.from_numpy(inputs["w"].copy()).requires_grad_()
         w.grad = torch.from_numpy(inputs["dw"])
-        adam = torch.optim.Adam([w], lr=2e-4, betas=(0.5, 0.999), eps=1e-8, fused=True)
+        adam = torch.optim.Adam([w], lr=2e-4, betas=(0.5, 0.999), eps=1e-8, fused=self.fused)
         adam.step()
         return Prepared({"update": adam.step}, {"update": w.detach().numpy().copy()})
 
@@ -246,8 +246,10 @@ class TorchSide(Side):
         if self.channels_last or self.compiled:
             raise UnsupportedError("has the same ceiling as torch")
         a, b = torch.from_numpy(inputs["a"]), torch.from_numpy(inputs["b"])
-        return Prepared({"product": lambda: a @ b}, {"product": (a @ b).numpy()})
+        source, target = torch.ones(COPIED), torch.zeros(COPIED)
+        calls = {"product": lambda: a @ b, "copy": lambda: target.copy_(source)}
+        return Prepared(calls, {"product": (a @ b).numpy()})
 
 
-def make(threads: int, channels_last: bool = False, compiled: bool = False) -> Side:
-    return TorchSide(threads, channels_last, compiled)
+def make(threads: int, channels_last: bool = False, compiled: bool = False, fused: bool = True) -> Side:
+    return TorchSide(threads, channels_last, compiled, fused)

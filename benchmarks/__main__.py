@@ -1,0 +1,144 @@
+"""`python -m benchmarks COMMAND`: prints a Markdown table, writes JSON and a chart under benchmarks/results/."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import commands
+from benchmarks.report import Result, notes, write
+from benchmarks.rounds import OURS, BenchmarkError, Settings
+from benchmarks.sides import SIDES
+from benchmarks.summary import summary
+from benchmarks.tasks import BATCHES
+from minigan.errors import nearest_name
+from minigan.models import MODELS
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+# Sides that a command leaves out unless they are asked for by name: they have no such work, or would add minutes for nothing.
+_LEFT_OUT = {
+    "steps": (),
+    "layers": ("products", "torch-compile", "torch-defaults"),
+    "scaling": ("products", "torch", "torch-compile", "torch-defaults", "numpy-avx512"),
+    "memory": ("products", "torch-compile", "torch-defaults"),
+    "sampling": ("products", "torch-defaults"),
+}
+
+
+def _sides(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in SIDES:
+            raise argparse.ArgumentTypeError(f"unknown side {name!r}: {nearest_name(name, tuple(SIDES))}")
+    return names
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers from 1 up with commas between them, as 1,64,128")
+    return numbers
+
+
+def _games(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in MODELS:
+            raise argparse.ArgumentTypeError(f"unknown game {name!r}: {nearest_name(name, MODELS)}")
+    return names
+
+
+def _positive(kind: type) -> object:
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
+        return value
+
+    return parse
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    helps = {
+        "steps": "one full training step of both reference games, at several batch sizes",
+        "layers": "forward and both gradients of single layers, and Adam, beside the machine's own ceiling",
+        "scaling": "time per image and peak memory by batch size, image size and width",
+        "memory": "peak resident memory of a step, and its growth over 1,000 steps",
+        "sampling": "images per second out of a trained G",
+        "imports": "whole processes that import minigan, against numpy alone",
+        "summary": "the headline figures of the results that are there",
+    }
+    for name, text in helps.items():
+        command = sub.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        command.add_argument("--out", type=Path, default=RESULTS, help="the folder for JSON and charts")
+        if name == "summary":
+            continue
+        rounds, seconds = (3, 0.3) if name == "scaling" else (7, 0.15) if name == "layers" else (9, 0.4)
+        command.add_argument("--rounds", type=_positive(int), default=rounds, help="alternating rounds for each point")
+        if name == "imports":
+            continue
+        command.add_argument("--seconds", type=_positive(float), default=seconds, help="time for each side in each round")
+        command.add_argument("--threads", type=_positive(int), default=_cores(), help="threads, and cores, of every side")
+        default = [side for side in SIDES if side not in _LEFT_OUT[name]]
+        command.add_argument("--sides", type=_sides, default=",".join(default), help=f"of: {', '.join(SIDES)}")
+        if name in ("steps", "sampling"):
+            command.add_argument("--games", type=_games, default="mlp,dcgan", help="mlp, dcgan or both")
+            batches = BATCHES if name == "steps" else (1, 16, 64, 256)
+            command.add_argument("--batches", type=_numbers, default=",".join(map(str, batches)), help="batch sizes")
+        if name == "memory":
+            command.add_argument("--growth-batch", type=_positive(int), default=16, help="batch size of dcgan's 1,000 steps")
+    return top
+
+
+def run(options: argparse.Namespace) -> tuple[Result, str]:
+    settings = Settings(
+        rounds=options.rounds,
+        seconds=getattr(options, "seconds", 0.0),
+        threads=getattr(options, "threads", _cores()),
+        sides=getattr(options, "sides", ()),
+    )
+    if options.command in ("steps", "sampling"):
+        return getattr(commands, options.command)(settings, options.games, options.batches)
+    if options.command == "memory":
+        return commands.memory(settings, [("mlp", 128), ("dcgan", options.growth_batch)])
+    return getattr(commands, options.command)(settings)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        if options.command == "summary":
+            print(summary(options.out))
+            return 0
+        result, table = run(options)
+    except BenchmarkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 130
+    print(f"{table}\n\n{notes(result)}")
+    if OURS not in getattr(options, "sides", (OURS,)):
+        print(f"\nWithout the side {OURS} there are no ratios.")
+    write(result, options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

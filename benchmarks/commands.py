@@ -1,0 +1,235 @@
+"""The sub-commands: what each measures, and how it is told."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.machine import describe
+from benchmarks.report import Result, duration, markdown, timing_table
+from benchmarks.rounds import OURS, ROOT, Settings, Sides, ratio
+from benchmarks.sides.base import COPIED
+from benchmarks.tasks import CONV_TRIPLE, LAYERS, Task, ceiling_task, game_task, layer_title, layer_work
+
+GROWTH_STEPS = 1000
+SETTLED_STEPS = 100  # before growth is counted: pools are full, caches warm
+
+
+def _result(command: str, settings: Settings, sides: Sides | None, points: list[Result], **more: Any) -> Result:
+    return {
+        "command": command,
+        "machine": describe(settings.threads),
+        "settings": {"rounds": settings.rounds, "seconds": settings.seconds, "sides": list(settings.sides)},
+        "versions": sides.versions if sides else {},
+        "missing": sides.missing if sides else {},
+        "points": points,
+        **more,
+    }
+
+
+def _timed_points(sides: Sides, task: Task, settings: Settings, title: Callable[[str], str]) -> list[Result]:
+    """One point for each call of the task: medians in seconds, and ratios to ours round by round."""
+    figures = sides.time(sides.prepare(task), settings)
+    calls = dict.fromkeys(call for side in figures.values() for call in side)
+    points = []
+    for call in calls:
+        rounds = {name: side[call] for name, side in figures.items() if call in side}
+        ratios = {name: vars(ratio(times, rounds[OURS])) for name, times in rounds.items()} if OURS in rounds else {}
+        seconds = {name: statistics.median(times) for name, times in rounds.items()}
+        points.append(
+            {"task": task, "call": call, "title": title(call), "seconds": seconds, "ratios": ratios, "rounds": rounds}
+        )
+    return points
+
+
+def _progress(tasks: Sequence[Any], what: str) -> Iterable[Any]:
+    return tqdm(tasks, desc=what, unit="task", file=sys.stderr, disable=None)
+
+
+# -- steps and sampling ------------------------------------------------------------------------------------------------
+
+
+def steps(settings: Settings, games: Sequence[str], batches: Sequence[int]) -> tuple[Result, str]:
+    """One full training step of the reference games."""
+    points = []
+    with Sides(settings.sides, settings.threads) as sides:
+        for game, batch in _progress([(g, b) for g in games for b in batches], "steps"):
+            task = game_task("step", game, batch)
+            points += _timed_points(sides, task, settings, lambda call, game=game, batch=batch: f"{game}, batch {batch}")
+        result = _result("steps", settings, sides, points)
+    return result, timing_table(points)
+
+
+def sampling(settings: Settings, games: Sequence[str], batches: Sequence[int]) -> tuple[Result, str]:
+    """Images per second out of a trained G."""
+    points = []
+    with Sides(settings.sides, settings.threads) as sides:
+        for game, batch in _progress([(g, b) for g in games for b in batches], "sampling"):
+            task = game_task("sample", game, batch, train=200 if game == "mlp" else 40)
+            points += _timed_points(sides, task, settings, lambda call, game=game, batch=batch: f"{game}, batch {batch}")
+        result = _result("sampling", settings, sides, points)
+    names = [name for name in settings.sides if any(name in point["seconds"] for point in points)]
+
+    def cell(point: Result, name: str) -> str:
+        if name not in point["seconds"]:
+            return "–"
+        rate = f"{point['task']['batch'] / point['seconds'][name]:,.0f}"
+        return rate if name == OURS or name not in point["ratios"] else f"{rate} (**{point['ratios'][name]['median']:.2f}**)"
+
+    table = markdown(["images per second", *names], ([p["title"], *(cell(p, name) for name in names)] for p in points))
+    return result, table
+
+
+# -- layers ------------------------------------------------------------------------------------------------------------
+
+
+def layers(settings: Settings, tasks: Sequence[Task] = tuple(LAYERS)) -> tuple[Result, str]:
+    """Each layer's passes, beside the most that the machine can do."""
+    with Sides(settings.sides, settings.threads) as sides:
+        ceiling = ceiling_task()
+        ceilings = _timed_points(sides, ceiling, settings, lambda call: call)
+        most = {point["call"]: _most(point, ceiling) for point in ceilings}
+        points = []
+        for task in _progress(tasks, "layers"):
+            for point in _timed_points(sides, task, settings, lambda call, task=task: f"{layer_title(task)}: {call}"):
+                operations, moved = layer_work(task, point["call"])
+                seconds = point["seconds"].get(OURS)
+                point.update(
+                    gflops=operations / seconds / 1e9 if seconds and operations else None,
+                    gbytes=moved / seconds / 1e9 if seconds else None,
+                )
+                points.append(point)
+        triple = _triple(points)
+        result = _result("layers", settings, sides, points, ceilings=ceilings, most=most, triple=triple)
+    names = [name for name in settings.sides if any(name in point["seconds"] for point in points)]
+
+    def cell(point: Result, name: str) -> str:
+        if name not in point["seconds"]:
+            return "–"
+        text = duration(point["seconds"][name])
+        return text if name == OURS or name not in point["ratios"] else f"{text} (**{point['ratios'][name]['median']:.2f}**)"
+
+    def achieved(point: Result) -> list[str]:
+        return ["" if point[key] is None else f"{point[key]:.0f}" for key in ("gflops", "gbytes")]
+
+    head = ["", *names, f"{OURS}: GFLOP/s", "GB/s"]
+    table = markdown(head, ([p["title"], *(cell(p, n) for n in names), *achieved(p)] for p in points))
+    lines = [
+        table,
+        "",
+        "The machine's own ceiling, in the same run: " + "; ".join(_ceiling_words(most, call) for call in most) + ".",
+    ]
+    if triple:
+        words = ", ".join(f"{name} {duration(t['seconds'])} (**{t['ratio']:.2f}**)" for name, t in triple.items())
+        lines.append(f"The three passes of {layer_title(CONV_TRIPLE)} together: {words}.")
+    return result, "\n".join(lines)
+
+
+def _most(point: Result, task: Task) -> dict[str, float]:
+    """GFLOP/s of the product, or GB/s of the copy, by side."""
+    work = 2.0 * task["size"] ** 3 if point["call"] == "product" else 2.0 * 4 * COPIED
+    return {name: work / seconds / 1e9 for name, seconds in point["seconds"].items()}
+
+
+def _ceiling_words(most: dict[str, dict[str, float]], call: str) -> str:
+    unit = "GFLOP/s" if call == "product" else "GB/s"
+    return f"{call} " + ", ".join(f"{name} {value:.0f}" for name, value in most[call].items()) + f" {unit}"
+
+
+def _triple(points: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """The conv triple: forward and both gradients added up round by round, by side."""
+    passes = [point for point in points if point["task"] == CONV_TRIPLE]
+    names = [name for name in (passes[0]["rounds"] if passes else {}) if all(name in point["rounds"] for point in passes)]
+    sums = {name: [sum(times) for times in zip(*(p["rounds"][name] for p in passes), strict=True)] for name in names}
+    if OURS not in sums:
+        return {}
+    return {n: {"seconds": statistics.median(s), "ratio": ratio(s, sums[OURS]).median} for n, s in sums.items()}
+
+
+# -- scaling and memory ------------------------------------------------------------------------------------------------
+
+SWEEPS = {
+    "batch size": [(batch, {"batch": batch}) for batch in (1, 4, 16, 64, 256)],
+    "image size": [(image, {"batch": 32, "image": image}) for image in (16, 28, 40, 64)],
+    "width": [(width, {"batch": 32, "width": width}) for width in (16, 32, 64, 128)],
+}
+
+
+def scaling(settings: Settings, sweeps: dict[str, list[tuple[int, dict[str, int]]]] = SWEEPS) -> tuple[Result, str]:
+    """How the cost of dcgan's step grows. New processes for every point, for the peak is a process's own."""
+    points = []
+    for sweep, size, options in _progress([(n, s, o) for n, sizes in sweeps.items() for s, o in sizes], "scaling"):
+        with Sides(settings.sides, settings.threads) as sides:
+            (point,) = _timed_points(sides, game_task("step", "dcgan", **options), settings, lambda call: "")
+            memory = {name: sides.ask(name, "memory") for name in point["seconds"]}
+        peaks = {name: m["peak"] - m["idle"] for name, m in memory.items()}
+        points.append({**point, "title": f"{sweep} {size}", "sweep": sweep, "size": size, "peak_mib": peaks})
+    result = _result("scaling", settings, sides, points)
+    names = [name for name in settings.sides if any(name in point["seconds"] for point in points)]
+
+    def cell(point: Result, name: str) -> str:
+        if name not in point["seconds"]:
+            return "–"
+        return f"{duration(point['seconds'][name] / point['task']['batch'])}, {point['peak_mib'][name]:.0f} MiB"
+
+    return result, markdown(["time per image, peak", *names], ([p["title"], *(cell(p, n) for n in names)] for p in points))
+
+
+def memory(settings: Settings, growth: Sequence[tuple[str, int]]) -> tuple[Result, str]:
+    """Peak resident memory of a step, above the idle process, and its growth over many steps."""
+    peaks = [(game, 128) for game in ("dcgan", "mlp")]
+    points = []
+    for game, batch in _progress(list(dict.fromkeys([*peaks, *growth])), "memory"):
+        with Sides(settings.sides, settings.threads) as sides:
+            calls = sides.prepare(game_task("step", game, batch))
+            peak_mib, growth_mib = {}, {}
+            for name in calls:
+                if "step" not in calls[name] or name == "products":
+                    continue
+                sides.ask(name, "time", call="step", calls=10, warmup=0)
+                told = sides.ask(name, "memory")
+                peak_mib[name] = told["peak"] - told["idle"]
+                if (game, batch) in growth:
+                    sides.ask(name, "time", call="step", calls=SETTLED_STEPS, warmup=0)
+                    before = sides.ask(name, "memory")["now"]
+                    sides.ask(name, "time", call="step", calls=GROWTH_STEPS, warmup=0)
+                    growth_mib[name] = sides.ask(name, "memory")["now"] - before
+        points.append({"title": f"{game}, batch {batch}", "peak_mib": peak_mib, "growth_mib": growth_mib})
+    result = _result("memory", settings, sides, points)
+    names = [name for name in settings.sides if any(name in point["peak_mib"] for point in points)]
+
+    def cell(point: Result, name: str) -> str:
+        if name not in point["peak_mib"]:
+            return "–"
+        grown = f", {point['growth_mib'][name]:+.2f}" if name in point["growth_mib"] else ""
+        return f"{point['peak_mib'][name]:.0f}{grown}"
+
+    head = f"peak above idle in MiB, growth over {GROWTH_STEPS:,} steps"
+    return result, markdown([head, *names], ([p["title"], *(cell(p, n) for n in names)] for p in points))
+
+
+# -- imports -----------------------------------------------------------------------------------------------------------
+
+
+def imports(settings: Settings) -> tuple[Result, str]:
+    """Whole processes that only import: minigan against numpy alone."""
+    rounds: dict[str, list[float]] = {"numpy": [], "minigan": []}
+    for turn in _progress(range(2 * settings.rounds + 1), "imports"):
+        for module in ("numpy", "minigan") if turn % 2 else ("minigan", "numpy"):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", f"import {module}"], check=True, cwd=ROOT)
+            if turn:  # the first reads files from disk and may write bytecode
+                rounds[module].append(time.perf_counter() - start)
+    told = ratio(rounds["minigan"], rounds["numpy"])
+    seconds = {module: statistics.median(times) for module, times in rounds.items()}
+    point = {"title": "import", "seconds": seconds, "ratio": vars(told), "rounds": rounds}
+    result = _result("imports", settings, None, [point])
+    row = ["whole process", *(duration(seconds[m]) for m in ("numpy", "minigan"))]
+    ratio_cell = f"**{told.median:.2f}**, {told.low:.2f}–{told.high:.2f}"
+    return result, markdown(["", "import numpy", "import minigan", "minigan / numpy"], [[*row, ratio_cell]])

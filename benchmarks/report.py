@@ -1,0 +1,210 @@
+"""Results as a Markdown table, a JSON file and a chart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import one_line
+from benchmarks.rounds import OURS
+from benchmarks.sides import SIDES
+
+Result = dict[str, Any]
+
+_COLOURS = {
+    "numpy": "#d62728",
+    "numpy-avx512": "#ff9896",
+    "textbook": "#7f7f7f",
+    "cupy": "#9467bd",
+    "products": "#bcbd22",
+    "torch": "#1f77b4",
+    "torch-defaults": "#17becf",
+    "torch-last": "#1f4e9e",
+    "torch-compile": "#2ca02c",
+    "jax": "#ff7f0e",
+}
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table: the first column to the left, all others to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def duration(seconds: float) -> str:
+    """With three digits, in µs, ms or s."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size or unit == "µs":
+            return f"{seconds / size:.3g} {unit}" if seconds / size < 1000 else f"{seconds / size:.0f} {unit}"
+    raise AssertionError
+
+
+def timing_cell(point: Result, side: str) -> str:
+    """The median time, and for other sides how many times ours it is, with quartiles."""
+    if side not in point["seconds"]:
+        return "–"
+    cell = duration(point["seconds"][side])
+    if side in point["ratios"] and side != OURS:
+        r = point["ratios"][side]
+        cell += f" (**{r['median']:.2f}**, {r['low']:.2f}–{r['high']:.2f})"
+    return cell
+
+
+def timing_table(points: Sequence[Result]) -> str:
+    """One row a point, one column a side that was measured."""
+    sides = [name for name in SIDES if any(name in point["seconds"] for point in points)]
+    return markdown(["", *sides], ([point["title"], *(timing_cell(point, side) for side in sides)] for point in points))
+
+
+def notes(result: Result) -> str:
+    """What stands below a table: the machine, how it was measured, the sides in words, and what is missing."""
+    lines = [one_line(result["machine"]) + "."]
+    if "rounds" in result["settings"]:
+        lines.append(
+            f"Medians of {result['settings']['rounds']} alternating rounds; in brackets the time relative to {OURS}'s in the "
+            "same round: median, quartiles. Above 1, minigan is faster."
+        )
+    lines += [f"- `{name}`: {SIDES[name].words} ({_versions(result['versions'][name])})" for name in result["versions"]]
+    lines += [f"- `{name}`: missing: {why}" for name, why in result["missing"].items()]
+    return "\n".join(lines)
+
+
+def _versions(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items() if name != "device")
+
+
+def write(result: Result, folder: Path) -> None:
+    """The result as JSON, and its chart beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{result['command']}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    chart = CHARTS.get(result["command"])
+    if chart:
+        chart(result, folder / f"{result['command']}.png")
+
+
+def read(folder: Path, command: str) -> Result | None:
+    """A result written before, None if there is none."""
+    path = folder / f"{command}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+# -- charts ------------------------------------------------------------------------------------------------------------
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.grid(alpha=0.3, which="both", linewidth=0.5)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Any, result: Result, path: Path) -> None:
+    from matplotlib import pyplot
+
+    figure.text(0.01, -0.01, one_line(result["machine"]), fontsize=6.5, color="#555555", va="top", wrap=True)
+    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def _lines(axis: Any, points: Sequence[Result], x: Any, y: Any) -> None:
+    """One line a side through its points."""
+    for side in SIDES:
+        pairs = [(x(point), y(point, side)) for point in points if y(point, side) is not None]
+        if pairs:
+            style = {"linewidth": 2.4, "zorder": 3} if side == OURS else {"linewidth": 1.2}
+            axis.plot(*zip(*pairs, strict=True), marker="o", markersize=4, color=_COLOURS[side], label=side, **style)
+    axis.set_xscale("log", base=2)
+    axis.set_yscale("log")
+    ticks = sorted({x(point) for point in points})
+    axis.set_xticks(ticks, [str(t) for t in ticks])
+    axis.minorticks_off()
+
+
+def _steps(result: Result, path: Path) -> None:
+    games = sorted({point["task"]["game"] for point in result["points"]}, reverse=True)
+    figure, axes = _figure(1, len(games), (5.2 * len(games), 4.2))
+    for axis, game in zip(axes.flat, games, strict=True):
+        points = [point for point in result["points"] if point["task"]["game"] == game]
+        _lines(axis, points, lambda p: p["task"]["batch"], lambda p, s: p["seconds"].get(s) and 1e3 * p["seconds"][s])
+        axis.set(title=f"one training step, {game}", xlabel="batch size", ylabel="ms (less is better)")
+    axes.flat[0].legend(fontsize=7, frameon=False)
+    _save(figure, result, path)
+
+
+def _sampling(result: Result, path: Path) -> None:
+    games = sorted({point["task"]["game"] for point in result["points"]}, reverse=True)
+    figure, axes = _figure(1, len(games), (5.2 * len(games), 4.2))
+    for axis, game in zip(axes.flat, games, strict=True):
+        points = [point for point in result["points"] if point["task"]["game"] == game]
+        _lines(
+            axis,
+            points,
+            lambda p: p["task"]["batch"],
+            lambda p, s: p["seconds"].get(s) and p["task"]["batch"] / p["seconds"][s],
+        )
+        axis.set(title=f"images out of G, {game}", xlabel="batch size", ylabel="images per second (more is better)")
+    axes.flat[0].legend(fontsize=7, frameon=False)
+    _save(figure, result, path)
+
+
+def _layers(result: Result, path: Path) -> None:
+    points = result["points"]
+    figure, axes = _figure(1, 1, (9, 0.22 * len(points) + 1.2))
+    axis = axes.flat[0]
+    for side in SIDES:
+        pairs = [
+            (point["ratios"][side]["median"], -row)
+            for row, point in enumerate(points)
+            if side in point["ratios"] and side != OURS
+        ]
+        if pairs:
+            axis.scatter(*zip(*pairs, strict=True), s=22, color=_COLOURS[side], label=side, zorder=3)
+    axis.axvline(1, color=_COLOURS[OURS], linewidth=2)
+    axis.set_yticks([-row for row in range(len(points))], [point["title"] for point in points], fontsize=7)
+    axis.set_xscale("log")
+    ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20]
+    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axis.set(xlabel=f"time / time of {OURS}: to the right of the red line minigan is faster", ylim=(-len(points) + 0.3, 0.7))
+    axis.legend(fontsize=7, frameon=False, loc="upper right")
+    _save(figure, result, path)
+
+
+def _scaling(result: Result, path: Path) -> None:
+    sweeps = list(dict.fromkeys(point["sweep"] for point in result["points"]))
+    figure, axes = _figure(2, len(sweeps), (4.2 * len(sweeps), 7))
+    for column, sweep in enumerate(sweeps):
+        points = [point for point in result["points"] if point["sweep"] == sweep]
+
+        def per_image(point: Result, side: str) -> float | None:
+            return point["seconds"].get(side) and 1e3 * point["seconds"][side] / point["task"]["batch"]
+
+        _lines(axes[0, column], points, lambda p: p["size"], per_image)
+        _lines(axes[1, column], points, lambda p: p["size"], lambda p, s: p["peak_mib"].get(s))
+        axes[0, column].set(title=f"dcgan by {sweep}", ylabel="ms per image")
+        axes[1, column].set(xlabel=sweep, ylabel="peak memory above idle, MiB")
+    axes[0, 0].legend(fontsize=7, frameon=False)
+    _save(figure, result, path)
+
+
+def _memory(result: Result, path: Path) -> None:
+    points = result["points"]
+    figure, axes = _figure(1, len(points), (4.6 * len(points), 3))
+    for axis, point in zip(axes.flat, points, strict=True):
+        sides = [side for side in SIDES if side in point["peak_mib"]]
+        axis.barh(range(len(sides)), [point["peak_mib"][s] for s in sides], color=[_COLOURS[s] for s in sides])
+        axis.set_yticks(range(len(sides)), sides, fontsize=7)
+        axis.invert_yaxis()
+        axis.set(title=point["title"], xlabel="peak memory above the idle process, MiB")
+    _save(figure, result, path)
+
+
+CHARTS = {"steps": _steps, "layers": _layers, "scaling": _scaling, "memory": _memory, "sampling": _sampling}

@@ -1,0 +1,81 @@
+"""The headline figures, read out of the results that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import one_line
+from benchmarks.report import Result, markdown, read
+from benchmarks.rounds import OURS, BenchmarkError
+
+
+def summary(folder: Path) -> str:
+    """A table of ratios with the machine they were measured on. Raises BenchmarkError if there are no results."""
+    results = {name: read(folder, name) for name in ("steps", "layers", "memory", "imports")}
+    rows = [*_steps(results["steps"]), *_layers(results["layers"]), *_memory(results["memory"]), *_imports(results["imports"])]
+    if not rows:
+        raise BenchmarkError(f"no results in {folder}: run python -m benchmarks steps, layers, memory or imports first")
+    captions = {one_line(result["machine"]) for result in results.values() if result}
+    return markdown(["", "ratio"], rows) + "\n\n" + "\n".join(sorted(captions))
+
+
+def _ratio(point: Result, side: str) -> str | None:
+    told: dict[str, Any] | None = point["ratios"].get(side)
+    return f"{told['median']:.2f} ({told['low']:.2f}–{told['high']:.2f})" if told else None
+
+
+def _steps(result: Result | None) -> list[list[str]]:
+    rows = []
+    peers = {"torch": "PyTorch eager", "torch-defaults": "PyTorch eager, Adam with its defaults", "jax": "JAX jit"}
+    for game, batch in (("mlp", 128), ("mlp", 1), ("dcgan", 128)):
+        for point in result["points"] if result else ():
+            if (point["task"]["game"], point["task"]["batch"]) != (game, batch):
+                continue
+            shown = dict(peers)
+            if game == "dcgan":
+                layouts = [side for side in ("torch", "torch-last") if side in point["seconds"]]
+                faster = min(layouts, key=lambda side: point["seconds"][side], default="torch")
+                shown = {faster: "PyTorch eager, the faster layout", "jax": "JAX jit", "textbook": "textbook"}
+            rows += [
+                [f"{point['title']}: {words} / minigan", _ratio(point, side)]
+                for side, words in shown.items()
+                if _ratio(point, side)
+            ]
+            if _ratio(point, "products") and batch == 128:
+                rows.append([f"{point['title']}: matrix products alone / the whole step", _ratio(point, "products")])
+            if _ratio(point, "numpy-avx512"):
+                rows.append(
+                    [f"{point['title']}: minigan with OPENBLAS_CORETYPE=SkylakeX / minigan", _ratio(point, "numpy-avx512")]
+                )
+    return rows
+
+
+def _layers(result: Result | None) -> list[list[str]]:
+    triple = result["triple"] if result else {}
+    layouts = [side for side in ("torch", "torch-last") if side in triple]
+    if not layouts:
+        return []
+    best = min(layouts, key=lambda side: triple[side]["seconds"])
+    return [["the conv triple 128×14×14×64 → 7×7×128, k4 s2: best PyTorch layout / minigan", f"{triple[best]['ratio']:.2f}"]]
+
+
+def _memory(result: Result | None) -> list[list[str]]:
+    rows = []
+    for point in result["points"] if result else ():
+        peaks = point["peak_mib"]
+        layouts = [side for side in ("torch", "torch-last") if side in peaks]
+        if OURS in peaks and layouts:
+            least = min(layouts, key=lambda side: peaks[side])
+            words = f"{point['title']}: peak memory above idle, PyTorch (the leaner layout) / minigan"
+            rows.append([words, f"{peaks[least] / peaks[OURS]:.2f}"])
+        if OURS in point["growth_mib"]:
+            rows.append([f"{point['title']}: growth over 1,000 steps", f"{point['growth_mib'][OURS]:+.2f} MiB"])
+    return rows
+
+
+def _imports(result: Result | None) -> list[list[str]]:
+    if not result:
+        return []
+    told = result["points"][0]["ratio"]
+    return [["import minigan / import numpy, whole process", f"{told['median']:.2f} ({told['low']:.2f}–{told['high']:.2f})"]]
