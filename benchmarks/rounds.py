@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,9 @@ class Process:
         """Wake the process, put a request, stop it again. Raises BenchmarkError if the side fails."""
         assert self._process.stdin is not None
         self._signal("SIGCONT")
-        self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # the process is gone, which reading tells better
+            self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+            self._process.stdin.flush()
         answer = self._read()
         self._signal("SIGSTOP")
         if "error" in answer:
@@ -98,7 +99,8 @@ class Process:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
-            pipe.close()
+            with suppress(BrokenPipeError):  # what a dead process never read
+                pipe.close()
 
 
 class Sides:
@@ -136,7 +138,13 @@ class Sides:
         evidence: dict[str, dict[str, np.ndarray]] = {}
         for name, process in self._processes.items():
             path = self._folder / f"{name}.npz"
-            answer = process.ask("prepare", task=task, inputs=str(inputs), evidence=str(path))
+            try:
+                answer = process.ask("prepare", task=task, inputs=str(inputs), evidence=str(path))
+            except BenchmarkError as error:
+                if SIDES[name].peer:
+                    self.missing[name] = f"fails on {task}: {str(error).splitlines()[0]}"
+                    continue
+                raise
             if "unsupported" in answer:
                 continue
             calls[name] = answer["calls"]

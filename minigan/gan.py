@@ -184,7 +184,7 @@ class GAN:
         return {**parts, "optimizer_g": self.optimizer_g, "optimizer_d": self.optimizer_d}
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Both networks, the average and both optimisers as host arrays by name: "generator.0.weight", "optimizer_g.m"."""
+        """Both networks, the average and both optimisers as host arrays by name: "generator.0.weight", "optimizer_g.m_sum"."""
         return {f"{part}.{name}": a for part, object in self._parts().items() for name, a in object.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:

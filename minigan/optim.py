@@ -129,9 +129,9 @@ class SGD(Optimizer):
 
 
 def adam(xp: Any, w: Array, m: Array, v: Array, dw: Array, rate: float, b1: float, b2: float, eps: float) -> tuple[Array, ...]:
-    """m ← m + (1 − β₁)(dw − m);  v ← v + (1 − β₂)(dw² − v);  w ← w − rate · m / (√v + ε)"""
-    m = m + (1 - b1) * (dw - m)
-    v = v + (1 - b2) * (dw * dw - v)
+    """m ← β₁ m + dw;  v ← β₂ v + dw²;  w ← w − rate · m / (√v + ε)"""
+    m = b1 * m + dw
+    v = b2 * v + dw * dw
     return w - rate * (m / (xp.sqrt(v) + eps)), m, v
 
 
@@ -144,14 +144,17 @@ class Adam(Optimizer):
     """Adam: steps of about lr in every coordinate, from running means of the gradient and its square.
 
     m ← β₁ m + (1 − β₁) dw,  v ← β₂ v + (1 − β₂) dw²;  m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)
-    w ← w − lr m̂ / (√v̂ + ε) = w − lr √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε √(1 − β₂ᵗ)), which is how it is computed
+    w ← w − lr m̂ / (√v̂ + ε)
+    Kept are the sums m_sum = m / (1 − β₁) and v_sum = v / (1 − β₂), for then ten passes over memory are enough: with
+    a = (1 − β₁ᵗ) / (1 − β₁) and c = √((1 − β₂ᵗ) / (1 − β₂)), m̂ = m_sum / a and √v̂ = √v_sum / c, so
+        w ← w − lr c / a · m_sum / (√v_sum + c ε)
     weight_decay λ is decoupled, as in AdamW: w ← (1 − lr λ) w before the step.
     Raises OptionError unless lr > 0, betas in [0, 1), eps > 0, weight_decay >= 0.
     Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithm 1 and the end of section 2 for the order of computation; Loshchilov
     and Hutter 2019 (arXiv:1711.05101), algorithm 2.
     """
 
-    slots = ("m", "v")
+    slots = ("m_sum", "v_sum")
 
     def __init__(
         self,
@@ -169,9 +172,9 @@ class Adam(Optimizer):
 
     def update(self, net: Sequential, lr: float) -> None:
         b1, b2 = self.betas
-        root = math.sqrt(1 - b2**self.steps)
-        constants = {"rate": lr * root / (1 - b1**self.steps), "b1": b1, "b2": b2, "eps": self.eps * root}
-        targets = (net.flat_params, self.state["m"], self.state["v"])
+        a, c = (1 - b1**self.steps) / (1 - b1), math.sqrt((1 - b2**self.steps) / (1 - b2))
+        constants = {"rate": lr * c / a, "b1": b1, "b2": b2, "eps": self.eps * c}
+        targets = (net.flat_params, self.state["m_sum"], self.state["v_sum"])
         if self.weight_decay:
             net.backend.elementwise_update(adamw, targets, net.flat_grads, shrink=1 - lr * self.weight_decay, **constants)
         else:

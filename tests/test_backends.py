@@ -172,14 +172,14 @@ def test_blas_settings_are_left_as_they_were():
 
 def test_buffer_pool_reuses_memory_only_when_no_view_is_left():
     pool = BufferPool()
-    array = pool.array((1000, 100), np.float32)
+    array = pool.array((1000, 1000), np.float32)
     address = array.ctypes.data
     view = array[10:20]
     del array
     gc.collect()
-    assert pool.array((1000, 100), np.float32).ctypes.data != address, "a view still lives there"
+    assert pool.array((1000, 1000), np.float32).ctypes.data != address, "a view still lives there"
     view[...] = 1
     del view
     gc.collect()
-    addresses = {a.ctypes.data for a in [pool.array((100_000,), np.float32) for _ in range(2)]}
+    addresses = {a.ctypes.data for a in [pool.array((1_000_000,), np.float32) for _ in range(2)]}
     assert address in addresses

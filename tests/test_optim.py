@@ -118,5 +118,5 @@ def test_errors():
         optimizer.step(network("textbook"))
     with pytest.raises(CheckpointError, match="another optimiser"):
         optimizer.load_state_dict({"steps": np.array(1)})
-    with pytest.raises(CheckpointError, match=r"m has shape \(2,\)"):
-        optimizer.load_state_dict({"steps": np.array(1), "m": np.zeros(2), "v": np.zeros(5)})
+    with pytest.raises(CheckpointError, match=r"m_sum has shape \(2,\)"):
+        optimizer.load_state_dict({"steps": np.array(1), "m_sum": np.zeros(2), "v_sum": np.zeros(5)})

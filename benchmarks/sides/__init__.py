@@ -18,6 +18,11 @@ class Entry:
     options: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def peer(self) -> bool:
+        """Whether this is another library's side. A peer that fails is reported as missing; our own failures stop the run."""
+        return self.module not in ("minigan_side", "products_side")
+
 
 SIDES = {
     "numpy": Entry("minigan_side", "minigan, backend numpy", {"backend": "numpy"}),

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigan.backends.base import Array
 
-_POOLED = 1 << 16  # bytes from which a buffer is worth keeping: malloc maps larger ones anew at every call
+_POOLED = 1 << 20  # bytes from which a buffer is worth keeping: malloc maps large ones anew, and knows best about small ones
 _FILLED_KEPT = 32  # blocks of one number that a thread keeps
 
 

@@ -61,27 +61,35 @@ class NumpyBackend(Backend):
         array[...] = 0
         return array
 
-    def _spread(self, work: Callable[[Sequence[slice]], Any], rows: int, block: int, threads: int = 0) -> list[Any]:
-        """work(its blocks of rows) on every thread, as many equal blocks each, contiguous; the results in the order of rows."""
+    def _spread(
+        self, work: Callable[[Sequence[slice]], Any], rows: int, block: int, threads: int = 0, products: bool = True
+    ) -> list[Any]:
+        """work(its blocks of rows) on every thread, as many equal blocks each, contiguous; the results in the order of rows.
+
+        products: whether work calls BLAS.
+        """
         threads = threads or self.threads
         share = -(-max(-(-rows // block), threads) // threads)  # blocks for each thread
         block = -(-rows // (share * threads))
         blocks = [slice(start, min(start + block, rows)) for start in range(0, rows, block)]
         shares = [blocks[start : start + share] for start in range(0, len(blocks), share)]
+        if len(shares) == 1 and not products:
+            return [work(blocks)]
         with self._blas_threads(1):
-            return self._workers.run(work, shares)
+            return self._workers.run(work, shares) if len(shares) > 1 else [work(blocks)]
 
     @contextmanager
     def _blas_threads(self, count: int) -> Iterator[None]:
         """Hold BLAS to so many threads, and put its own number back afterwards. It has one number for the whole process."""
         with _BLAS_LOCK:
             before = [library.get_num_threads() for library in self._blas]
+            changed = [(library, own) for library, own in zip(self._blas, before, strict=True) if own != count]
             try:
-                for library in self._blas:
+                for library, _ in changed:
                     library.set_num_threads(count)
                 yield
             finally:
-                for library, own in zip(self._blas, before, strict=True):
+                for library, own in changed:
                     library.set_num_threads(own)
 
     # -- products and sums ---------------------------------------------------------------------------------------------
@@ -178,7 +186,7 @@ class NumpyBackend(Backend):
                 for result, value in zip(results, values if isinstance(values, tuple) else (values,), strict=True):
                     result[...] = value
 
-        self._spread(work, shape[0], _block_rows(shape), self._threads_for(outputs[0].size))
+        self._spread(work, shape[0], _block_rows(shape), self._threads_for(outputs[0].size), products=False)
 
     def _compile(
         self, formula: Formula, arrays: tuple[Array, ...], constants: dict[str, Any], in_place: bool = False

@@ -1,0 +1,211 @@
+"""The benchmark measures what it says: it refuses sides that do other work, reports missing ones, and writes what it prints."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import commands, report, rounds, summary, tasks
+from benchmarks.__main__ import main
+from benchmarks.rounds import BenchmarkError, Process, Settings, Sides, prove_same_work, ratio
+from benchmarks.sides import SIDES
+from minigan.models import mlp
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="reads Linux's /proc and affinities")
+
+QUICK = Settings(rounds=2, seconds=0.01, threads=1, sides=("numpy", "textbook", "cupy"))
+
+
+def test_steps_prints_a_table_and_writes_json_and_a_chart(tmp_path, capsys):
+    arguments = "steps --games mlp --batches 2,4 --rounds 2 --seconds 0.01 --threads 1 --sides numpy,textbook,cupy,products"
+    assert main([*arguments.split(), "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "| mlp, batch 2 |" in printed
+    result = json.loads((tmp_path / "steps.json").read_text())
+    assert {"date", "cpu", "cores", "threads", "blas", "numpy", "python"} <= result["machine"].keys()
+    first = result["points"][0]
+    assert first["seconds"].keys() == {"numpy", "textbook", "products"} - result["missing"].keys()
+    assert len(first["rounds"]["numpy"]) == 2
+    assert min(first["rounds"]["numpy"]) > 0
+    if "cupy" in result["missing"]:
+        assert "`cupy`: missing: backend 'cupy' cannot run here" in printed
+    assert (tmp_path / "steps.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_other_commands_on_small_work(tmp_path):
+    small = [tasks.layer_task("Conv2d", (4, 8, 8, 3), channels=4, **tasks.STRIDED), tasks.layer_task("Adam", (1000,))]
+    result, table = commands.layers(QUICK, small)
+    assert [point["call"] for point in result["points"]] == ["forward", "input_grad", "weight_grad", "update"]
+    assert "GFLOP/s" in table
+    assert result["most"]["product"]["numpy"] > 1
+    report.write(result, tmp_path)
+    result, table = commands.scaling(QUICK, {"width": [(4, {"batch": 2, "width": 4}), (8, {"batch": 2, "width": 8})]})
+    assert all(point["peak_mib"]["numpy"] > 0 for point in result["points"])
+    report.write(result, tmp_path)
+    result, table = commands.sampling(QUICK, ["mlp"], [3])
+    assert "mlp, batch 3" in table
+    report.write(result, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}.{kind}" for name in ("layers", "scaling", "sampling") for kind in ("json", "png")
+    }
+
+
+def test_memory_counts_growth(monkeypatch):
+    monkeypatch.setattr(commands, "GROWTH_STEPS", 20)
+    monkeypatch.setattr(commands, "SETTLED_STEPS", 5)
+    settings = Settings(rounds=1, seconds=0.01, threads=1, sides=("numpy",))
+    result, table = commands.memory(settings, [("mlp", 2)])
+    assert {point["title"] for point in result["points"]} == {"dcgan, batch 128", "mlp, batch 128", "mlp, batch 2"}
+    assert all(point["peak_mib"]["numpy"] > 1 for point in result["points"][:2])
+    assert "mlp, batch 2" in table
+    assert abs(result["points"][2]["growth_mib"]["numpy"]) < 5
+
+
+def test_sides_that_do_other_work_are_refused():
+    good = {"loss": np.array([1.0, 2.0])}
+    prove_same_work({}, {"textbook": good, "numpy": {"loss": np.array([1.0, 2.0 + 1e-5])}})
+    for wrong in (
+        {"loss": np.array([1.0, 2.001])},
+        {"loss": np.array([1.0, np.nan])},
+        {"loss": np.array([1.0])},
+        {"x": good["loss"]},
+    ):
+        with pytest.raises(BenchmarkError, match=r"Nothing was timed|differ on"):
+            prove_same_work({}, {"textbook": good, "numpy": wrong})
+
+
+@pytest.mark.parametrize("fault", ["lr", "weights", "noise"])
+def test_a_planted_fault_in_the_work_is_seen(fault, tmp_path, monkeypatch):
+    """One side gets another learning rate, other weights or other noise: its losses give it away, and nothing is timed."""
+    task = tasks.game_task("step", "mlp", 8)
+    ask = Process.ask
+
+    def tampered(self, do, **request):
+        if do == "prepare" and self.name == "numpy":
+            with np.load(request["inputs"]) as file:
+                arrays = dict(file)
+            if fault == "weights":
+                arrays["generator.0.weight"] = arrays["generator.0.weight"] * 1.01
+            if fault == "noise":
+                arrays["z"] = arrays["z"][:, ::-1] * 1.01
+            if fault == "lr":
+                arrays["discriminator.3.bias"] = arrays["discriminator.3.bias"] + 2e-4  # as one step of Adam too many
+            path = tmp_path / "tampered.npz"
+            np.savez(path, **arrays)
+            request["inputs"] = str(path)
+        return ask(self, do, **request)
+
+    monkeypatch.setattr(Process, "ask", tampered)
+    with Sides(("numpy", "textbook"), 1) as sides, pytest.raises(BenchmarkError, match="do not do the same work"):
+        sides.prepare(task)
+
+
+def test_ratios_are_taken_round_by_round():
+    told = ratio([2.0, 4.0, 30.0], [1.0, 2.0, 10.0])
+    assert (told.median, told.low, told.high) == (2.0, 2.0, 2.5)
+
+
+def test_every_side_gets_the_same_threads_and_cores():
+    script = "import os, numpy; print(len(os.sched_getaffinity(0)), os.environ['OMP_NUM_THREADS'])"
+    process = Process.__new__(Process)
+    process._cores = sorted(os.sched_getaffinity(0))[:1]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    out = subprocess.run([sys.executable, "-c", script], env=env, preexec_fn=process._limit, capture_output=True, text=True)
+    assert out.stdout.split() == ["1", "1"]
+    with Sides(("numpy",), 1) as sides:
+        assert "1 core" in sides.versions["numpy"]["device"]
+        assert "1 thread" in sides.versions["numpy"]["device"]
+
+
+def test_waiting_sides_are_stopped():
+    with Sides(("numpy", "textbook"), 1) as sides:
+        sides.prepare(tasks.game_task("step", "mlp", 2))
+        for process in sides._processes.values():
+            state = Path(f"/proc/{process._process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+            assert state == "T"
+
+
+def test_a_side_that_dies_is_named():
+    with Sides(("numpy",), 1) as sides:
+        sides._processes["numpy"]._process.kill()
+        sides._processes["numpy"]._process.wait()
+        with pytest.raises(BenchmarkError, match="numpy: its process ended with status -9"):
+            sides.ask("numpy", "memory")
+
+
+def test_the_products_are_those_of_a_step(monkeypatch):
+    """The list of the products side against what a step of the textbook really multiplies."""
+    from benchmarks.sides.products_side import ProductsSide
+
+    task = tasks.game_task("step", "mlp", 8)
+    inputs = tasks.game_inputs(task)
+    listed = sorted((m, k, n) for m, k, n, _ in ProductsSide.shapes(task, inputs))
+    import minigan as mg
+
+    backend = mg.backends.base.Backend()
+    seen = []
+    matmul = backend.matmul
+    monkeypatch.setattr(backend, "matmul", lambda a, b: seen.append((*a.shape, b.shape[1])) or matmul(a, b))
+    gan = mg.GAN(*mlp(backend=backend))
+    gan.step(inputs["real"][0], inputs["z"][0])
+    assert listed == sorted(seen)
+
+
+def test_layer_work_counts_multiplications_twice():
+    operations, moved = tasks.layer_work(tasks.CONV_TRIPLE, "forward")
+    assert operations == 2 * 128 * 7 * 7 * 128 * 4 * 4 * 64
+    assert moved == 4 * (128 * 14 * 14 * 64 + 128 * 7 * 7 * 128 + 4 * 4 * 64 * 128)
+
+
+def test_summary_reads_what_is_there(tmp_path, capsys):
+    assert main(["summary", "--out", str(tmp_path)]) == 1
+    assert "no results in" in capsys.readouterr().err
+    assert main(["imports", "--rounds", "2", "--out", str(tmp_path)]) == 0
+    assert "import minigan / import numpy" in summary.summary(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("steps --sides nunpy", "did you mean 'numpy'"),
+        ("steps --games gan", "unknown game 'gan'"),
+        ("steps --batches 0", "expected whole numbers from 1 up"),
+        ("steps --batches x", "expected whole numbers from 1 up"),
+        ("layers --rounds 0", "expected a number above 0"),
+        ("layers --seconds nan", "expected a number above 0"),
+        ("stepps", "invalid choice"),
+    ],
+)
+def test_mistakes_on_the_command_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(arguments.split())
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_sides_that_are_installed_agree():
+    """PyTorch and JAX, where installed, do the same steps and layers as minigan."""
+    names = ["textbook", "numpy", *(s for s in ("torch", "torch-last", "jax") if s in SIDES)]
+    with Sides(names, 2) as sides:
+        if set(sides.missing) >= {"torch", "jax"}:
+            pytest.skip("neither PyTorch nor JAX is installed")
+        for task in (
+            tasks.game_task("step", "mlp", 4),
+            tasks.game_task("step", "dcgan", 4, width=8),
+            tasks.game_task("sample", "dcgan", 3, width=8, train=2),
+            tasks.layer_task("Dense", (5, 7), units=3),
+            tasks.layer_task("Conv2d", (2, 8, 6, 3), channels=4, **tasks.STRIDED),
+            tasks.layer_task("ConvTranspose2d", (2, 4, 3, 3), channels=4, **tasks.STRIDED),
+            tasks.layer_task("BatchNorm", (4, 3, 3, 5)),
+            tasks.layer_task("LeakyReLU", (4, 3, 3, 5), slope=0.2),
+            tasks.layer_task("Adam", (50,)),
+        ):
+            sides.prepare(task)
+
+
+def test_rounds_module_says_what_the_reference_is():
+    assert {rounds.REFERENCE, rounds.OURS} <= SIDES.keys()
