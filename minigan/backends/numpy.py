@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,14 +26,37 @@ from minigan.errors import BackendError
 _DIRECT = 1 << 14  # elements up to which a formula is quickest as it stands
 _ELEMENTS = 1 << 18  # elements of a block of an element-wise formula: its operands stay in a core's cache
 _FOLDED = 1 << 11  # elements to which a row of channels is widened: NumPy's innermost loop is then long enough
-_COLUMNS = 1 << 18  # elements of a block's im2col rows: 1 MiB in float32
-_SPREAD = 1 << 17  # elements from which an element-wise formula is worth more than one thread
-# Multiplications: up to _SMALL BLAS itself takes one thread. From there to _LARGE its own threads are the quickest, but they go
-# on spinning in the way of what comes next: so only between small operands, where the work beside products is small as well.
-_SMALL_PRODUCT, _LARGE_PRODUCT, _SMALL_OPERAND = 1 << 18, 1 << 25, 1 << 18
+_COLUMNS = 1 << 20  # elements of a block's im2col rows: 4 MiB in float32
+_SPREAD = 1 << 19  # elements from which an element-wise formula is worth more than one thread
+# Multiplications up to which BLAS itself takes one thread, in products of matrices and with a vector.
+_SMALL_PRODUCT, _SMALL_VECTOR = 1 << 18, 1 << 13
+# From there to _LARGE_PRODUCT the threads of BLAS are the quickest, but they go on spinning in the way of what comes next. So
+# they are used only where all arrays are small, for then so is all other work, and wakes no thread of ours.
+_LARGE_PRODUCT, _SMALL_OPERAND = 1 << 25, 1 << 18
 _SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth several Python threads
 
 _BLAS_LOCK = threading.RLock()  # two threads that step two games must not mistake each other's number of threads for BLAS's own
+
+
+class _BlasThreads:
+    """Holds BLAS to so many threads inside a `with`, and puts its own number back afterwards: one for the whole process."""
+
+    def __init__(self, libraries: list[Any], count: int) -> None:
+        self._libraries, self._count = libraries, count
+
+    def __enter__(self) -> None:
+        _BLAS_LOCK.acquire()
+        self._own = [library.get_num_threads() for library in self._libraries]
+        self._set([self._count] * len(self._own))
+
+    def __exit__(self, *error: object) -> None:
+        self._set(self._own)
+        _BLAS_LOCK.release()
+
+    def _set(self, counts: list[int]) -> None:
+        for library, own, count in zip(self._libraries, self._own, counts, strict=True):
+            if own != self._count:
+                library.set_num_threads(count)
 
 
 class NumpyBackend(Backend):
@@ -78,44 +100,36 @@ class NumpyBackend(Backend):
         with self._blas_threads(1):
             return self._workers.run(work, shares) if len(shares) > 1 else [work(blocks)]
 
-    @contextmanager
-    def _blas_threads(self, count: int) -> Iterator[None]:
-        """Hold BLAS to so many threads, and put its own number back afterwards. It has one number for the whole process."""
-        with _BLAS_LOCK:
-            before = [library.get_num_threads() for library in self._blas]
-            changed = [(library, own) for library, own in zip(self._blas, before, strict=True) if own != count]
-            try:
-                for library, _ in changed:
-                    library.set_num_threads(count)
-                yield
-            finally:
-                for library, own in changed:
-                    library.set_num_threads(own)
+    def _blas_threads(self, count: int) -> _BlasThreads:
+        return _BlasThreads(self._blas, count)
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array) -> Array:
         out = self.empty((a.shape[0], b.shape[1]), a.dtype)
-        size = a.size * b.shape[1]
         if a.shape[1] == 1:  # an outer product: nothing to add up, and BLAS is slow at that
             return np.multiply(a, b, out=out)
-        if size <= _SMALL_PRODUCT:
+        size, is_vector = a.size * b.shape[1], 1 in out.shape
+        if size <= (_SMALL_VECTOR if is_vector else _SMALL_PRODUCT):
             return np.matmul(a, b, out=out)
-        if size < _LARGE_PRODUCT and max(a.size, b.size) <= _SMALL_OPERAND:
+        if not is_vector and size < _LARGE_PRODUCT and max(a.size, b.size, out.size) <= _SMALL_OPERAND:
             with self._blas_threads(self.threads):
+                return np.matmul(a, b, out=out)
+        if is_vector or size < _SPREAD_PRODUCT:
+            with self._blas_threads(1):
                 return np.matmul(a, b, out=out)
 
         def work(blocks: Sequence[slice]) -> None:
             for rows in blocks:
                 np.matmul(a[rows], b, out=out[rows])
 
-        self._spread(work, len(a), len(a), threads=self.threads if size >= _SPREAD_PRODUCT else 1)
+        self._spread(work, len(a), len(a))
         return out
 
     def column_sum(self, x: Array) -> Array:
         """A product with ones: BLAS reads memory faster than a reduction over the outer axis."""
         flat = x.reshape(-1, x.shape[-1])
-        if flat.size <= _DIRECT:
+        if flat.size <= _SMALL_VECTOR:
             return np.ones(len(flat), x.dtype) @ flat
 
         def work(blocks: Sequence[slice]) -> Array:

@@ -28,7 +28,7 @@ import numpy as np
 from minigan.backends.base import Array, ConvGeometry, Pair
 
 _LEAST_CHANNELS = 32  # with fewer on either side, going to the points and back costs more than the products save
-_LEAST_TILES = 64  # rows of each product, below which it is the kernel's own way to the points that costs too much
+_LEAST_TILES = 128  # rows of each product, below which it is the kernel's own way to the points that costs too much
 _BLOCK = 1 << 19  # values of a block of images at the points: 2 MiB in float32
 
 _POINTS = (
