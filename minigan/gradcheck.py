@@ -383,9 +383,9 @@ def block_table() -> list[tuple[Callable[[], Layer], tuple[int, ...], int]]:
         (lambda: Dense(300), (400,), 80),
         (lambda: Conv2d(8, 4, stride=2, padding=1), (16, 16, 8), 80),
         (lambda: ConvTranspose2d(8, 4, stride=2, padding=1), (8, 8, 16), 80),
-        (lambda: Conv2d(32, 4, stride=2, padding=1), (14, 14, 8), 20),
-        (lambda: Conv2d(32, 3, padding=1), (8, 8, 32), 20),
-        (lambda: ConvTranspose2d(8, 4, stride=2, padding=1), (7, 7, 32), 20),
+        (lambda: Conv2d(32, 4, stride=2, padding=1), (14, 14, 8), 40),
+        (lambda: Conv2d(32, 3, padding=1), (8, 8, 32), 40),
+        (lambda: ConvTranspose2d(8, 4, stride=2, padding=1), (7, 7, 32), 40),
         (lambda: BatchNorm(), (16, 16, 8), 80),
         (lambda: LeakyReLU(0.2), (16, 16, 8), 80),
     ]

@@ -60,18 +60,21 @@ def strided_convolutions(draw):
     kernel, stride, image, padding = [], [], [], []
     for _ in range(2):
         s = draw(st.integers(1, 2))
-        k = draw(st.integers(s + 1, 4 * s))
+        k = draw(st.integers(s + 1, 3 * s + 1))
         p = draw(st.integers(0, k - 1))
         kernel.append(k)
         stride.append(s)
         padding.append(p)
-        image.append(draw(st.integers(max(1, k - 2 * p), 12)))
+        image.append(draw(st.integers(max(4 * s, k - 2 * p), 14)))
     map = [(image[a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1)]
     spare = [draw(st.integers(0, stride[a] - 1)) for a in (0, 1)]  # output_padding of the transposed convolution
     image = [(map[a] - 1) * stride[a] - 2 * padding[a] + kernel[a] + spare[a] for a in (0, 1)]
     assume(min(image) >= 1)
     g = ConvGeometry(*(tuple(pair) for pair in (kernel, stride, padding)), (1, 1), tuple(image), tuple(map))
-    batch, channels, features = draw(st.integers(1, 40)), draw(st.integers(8, 40)), draw(st.integers(32, 40))
+    channels, features = draw(st.integers(8, 40)), draw(st.integers(32, 40))
+    tiles = [best_tiles(map[a], -(-kernel[a] // stride[a])) for a in (0, 1)]
+    batch = -(-winograd._LEAST_TILES // (tiles[0].count * tiles[1].count)) + draw(st.integers(0, 3))
+    assume(batch * image[0] * image[1] < 20_000)
     assume(StridedWinograd.worth(g, batch, channels, features))
     return g, batch, channels, features
 
@@ -93,7 +96,7 @@ def reference_convolution():
     """The inner convolution of the reference game, with few images."""
     g = ConvGeometry((4, 4), (2, 2), (1, 1), (1, 1), (14, 14), (7, 7))
     rng = np.random.default_rng(0)
-    x, y, w = (rng.standard_normal(s).astype("f4") for s in ((20, 14, 14, 64), (20, 7, 7, 128), (4, 4, 64, 128)))
+    x, y, w = (rng.standard_normal(s).astype("f4") for s in ((40, 14, 14, 64), (40, 7, 7, 128), (4, 4, 64, 128)))
     return g, x, y, w
 
 
