@@ -386,8 +386,8 @@ def block_table() -> list[tuple[Callable[[], Layer], tuple[int, ...], int]]:
         (lambda: Conv2d(32, 4, stride=2, padding=1), (14, 14, 8), 40),
         (lambda: Conv2d(32, 3, padding=1), (8, 8, 32), 40),
         (lambda: ConvTranspose2d(8, 4, stride=2, padding=1), (7, 7, 32), 40),
-        (lambda: BatchNorm(), (16, 16, 8), 80),
-        (lambda: LeakyReLU(0.2), (16, 16, 8), 80),
+        (lambda: BatchNorm(), (32, 32, 8), 80),
+        (lambda: LeakyReLU(0.2), (32, 32, 8), 80),
     ]
 
 

@@ -338,7 +338,7 @@ def _fold(arrays: Sequence[Array], shape: tuple[int, ...], flat: bool = True) ->
     if flat and all(full):
         return [a.reshape(-1) for a in arrays], (math.prod(shape),)
     channels, pixels = shape[-1], math.prod(shape[:-1])
-    repeat = next(r for r in range(max(1, _FOLDED // channels), 0, -1) if pixels % r == 0)
+    repeat = math.gcd(pixels, 1 << (max(1, _FOLDED // channels).bit_length() - 1))
     folded = (pixels // repeat, repeat * channels)
     return [a.reshape(folded) if whole else np.tile(a, repeat) for a, whole in zip(arrays, full, strict=True)], folded
 
