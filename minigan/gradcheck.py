@@ -383,9 +383,9 @@ def block_table() -> list[tuple[Callable[[], Layer], tuple[int, ...], int]]:
         (lambda: Dense(300), (400,), 80),
         (lambda: Conv2d(8, 4, stride=2, padding=1), (16, 16, 8), 80),
         (lambda: ConvTranspose2d(8, 4, stride=2, padding=1), (8, 8, 16), 80),
-        (lambda: Conv2d(32, 4, stride=2, padding=1), (14, 14, 8), 40),
-        (lambda: Conv2d(32, 3, padding=1), (8, 8, 32), 40),
-        (lambda: ConvTranspose2d(8, 4, stride=2, padding=1), (7, 7, 32), 40),
+        (lambda: Conv2d(128, 4, stride=2, padding=1), (14, 14, 64), 32),
+        (lambda: Conv2d(128, 3, padding=1), (8, 8, 64), 32),
+        (lambda: ConvTranspose2d(64, 4, stride=2, padding=1), (7, 7, 128), 32),
         (lambda: BatchNorm(), (32, 32, 8), 80),
         (lambda: LeakyReLU(0.2), (32, 32, 8), 80),
     ]

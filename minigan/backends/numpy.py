@@ -32,8 +32,11 @@ _SPREAD = 1 << 19  # elements from which an element-wise formula is worth more t
 _SMALL_PRODUCT, _SMALL_VECTOR = 1 << 18, 1 << 13
 # From there to _LARGE_PRODUCT the threads of BLAS are the quickest, but they go on spinning in the way of what comes next. So
 # they are used only where all arrays are small, for then so is all other work, and wakes no thread of ours.
-_LARGE_PRODUCT, _SMALL_OPERAND = 1 << 25, 1 << 18
+_LARGE_PRODUCT, _SMALL_OPERAND = 1 << 25, 1 << 17
 _SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth several Python threads
+
+# Savings (winograd.py) from which minimal filtering is faster than im2col and one product, by measurement.
+_CONV_SAVING, _TRANSPOSE_SAVING, _WEIGHT_GRAD_SAVING = 60, 40, 75
 
 _BLAS_LOCK = threading.RLock()  # two threads that step two games must not mistake each other's number of threads for BLAS's own
 
@@ -232,7 +235,7 @@ class NumpyBackend(Backend):
 
     def conv2d(self, x: Array, w: Array, g: ConvGeometry) -> Array:
         y = self.empty((x.shape[0], *g.map, w.shape[-1]), x.dtype)
-        if StridedWinograd.worth(g, len(x), *w.shape[2:]):
+        if StridedWinograd.saving(g, len(x), *w.shape[2:]) > _CONV_SAVING:
             form = StridedWinograd(g, x.dtype, self.empty)
             with self._blas_threads(1):
                 u = form.conv2d_kernel(w)
@@ -248,7 +251,7 @@ class NumpyBackend(Backend):
 
     def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry) -> Array:
         x = self.empty((len(y), *g.image, w.shape[2]), y.dtype)
-        if StridedWinograd.worth(g, len(y), *w.shape[2:]):
+        if StridedWinograd.saving(g, len(y), *w.shape[2:]) > _TRANSPOSE_SAVING:
             form = StridedWinograd(g, y.dtype, self.empty)
             with self._blas_threads(1):
                 u = form.conv2d_transpose_kernel(w)
@@ -268,7 +271,7 @@ class NumpyBackend(Backend):
 
     def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry) -> Array:
         kernel = (*g.kernel, x.shape[-1], y.shape[-1])
-        if StridedWinograd.worth(g, len(x), *kernel[2:]):
+        if StridedWinograd.saving(g, len(x), *kernel[2:]) > _WEIGHT_GRAD_SAVING:
             form = StridedWinograd(g, x.dtype, self.empty)
             block = form.images_per_block(*kernel[2:])
 

@@ -27,7 +27,6 @@ import numpy as np
 
 from minigan.backends.base import Array, ConvGeometry, Pair
 
-_LEAST_CHANNELS = 32  # with fewer on either side, going to the points and back costs more than the products save
 _LEAST_TILES = 128  # rows of each product, below which it is the kernel's own way to the points that costs too much
 _BLOCK = 1 << 19  # values of a block of images at the points: 2 MiB in float32
 
@@ -162,7 +161,7 @@ class Winograd:
 
 
 class StridedWinograd:
-    """The three convolutions of one geometry as minimal filtering. `worth` says whether that is fewer multiplications."""
+    """The three convolutions of one geometry as minimal filtering. `saving` says whether that is less work."""
 
     def __init__(self, g: ConvGeometry, dtype: Any, empty: Allocate) -> None:
         self.g, self.empty = g, empty
@@ -175,18 +174,21 @@ class StridedWinograd:
         self.up = Winograd(best_tiles(span_h, taps_h), best_tiles(span_w, taps_w), dtype, empty)
 
     @staticmethod
-    def worth(g: ConvGeometry, batch: int, channels: int, features: int) -> bool:
-        """Whether this form saves a quarter of the multiplications, with channels enough for large products."""
+    def saving(g: ConvGeometry, batch: int, channels: int, features: int) -> float:
+        """Multiplications saved for each number taken to the points or back: the higher, the more this form is worth.
+
+        0 where there is no such form (dilation, a single tap, too many), or too few tiles to pay for the kernel's own way.
+        """
         taps = _taps(g)
-        if g.dilation != (1, 1) or min(channels * g.stride[0] * g.stride[1], features) < _LEAST_CHANNELS:
-            return False
-        if not 2 <= min(taps) <= max(taps) <= _MOST_TAPS:
-            return False
+        if g.dilation != (1, 1) or not 2 <= min(taps) <= max(taps) <= _MOST_TAPS:
+            return 0.0
         rows, columns = (best_tiles(g.map[a], taps[a]) for a in (0, 1))
         if batch * rows.count * columns.count < _LEAST_TILES:
-            return False
-        products = rows.count * rows.points * columns.count * columns.points
-        return products <= 0.75 * g.map[0] * g.map[1] * g.kernel[0] * g.kernel[1] / (g.stride[0] * g.stride[1])
+            return 0.0
+        pixel = g.stride[0] * g.stride[1]
+        inside, points = channels * pixel, rows.count * rows.points * columns.count * columns.points
+        direct = g.map[0] * g.map[1] * g.kernel[0] * g.kernel[1] / pixel
+        return (direct / points - 1) * inside * features / (inside + features)
 
     def images_per_block(self, channels: int, features: int) -> int:
         """So many that their values at the points stay in cache between the steps."""
