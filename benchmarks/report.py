@@ -61,7 +61,7 @@ def timing_table(points: Sequence[Result]) -> str:
 def notes(result: Result) -> str:
     """What stands below a table: the machine, how it was measured, the sides in words, and what is missing."""
     lines = [one_line(result["machine"]) + "."]
-    if "rounds" in result["settings"]:
+    if any("ratios" in point for point in result["points"]):
         lines.append(
             f"Medians of {result['settings']['rounds']} alternating rounds; in brackets the time relative to {OURS}'s in the "
             "same round: median, quartiles. Above 1, minigan is faster."

@@ -45,6 +45,7 @@ class Sequential:
         if not self.layers:
             raise ShapeError("a Sequential needs at least one layer, got none")
         self.watch: Watcher | None = None
+        self._work = frozenset(layer.work for layer in self.layers)
         self.output_shape = self._infer_shapes()
         self._allocate(seed)
 
@@ -109,6 +110,7 @@ class Sequential:
         Raises ShapeError for an array of another backend, another dtype, another shape or no samples.
         """
         self._check_input(x)
+        self.backend.begin_pass(self._work)
         caches = []
         for layer in self.layers:
             if x.shape[1:] != layer.input_shape:
@@ -127,6 +129,7 @@ class Sequential:
         """
         if dy.shape[1:] != self.output_shape or dy.dtype != self.dtype:
             raise ShapeError(f"dy is {dy.dtype} {dy.shape}: expected {self.dtype} (N, {_list(self.output_shape)})")
+        self.backend.begin_pass(self._work)
         lowest = 0 if input_grad else self._first_learner if param_grads else len(self.layers)
         for index in reversed(range(lowest, len(self.layers))):
             layer, wanted = self.layers[index], input_grad or index > lowest

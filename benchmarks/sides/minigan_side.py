@@ -46,21 +46,20 @@ class MiniganSide(Side):
             adam = Adam()
             adam.step(net)
             return Prepared({"update": lambda: adam.step(net)}, {"update": be.to_numpy(net.flat_params).copy()})
-        layer = getattr(mg, task["layer"])(**task["options"])
         x, dy = be.asarray(inputs["x"]), be.asarray(inputs["dy"])
-        net = mg.Sequential([layer], x.shape[1:], be)
-        for name, array in layer.params.items():
-            array[...] = be.asarray(inputs[name])
-        y, cache = layer.forward(x, train=True)
+        net = mg.Sequential([getattr(mg, task["layer"])(**task["options"])], x.shape[1:], be)
+        for name, array in net.params.items():
+            array[...] = be.asarray(inputs[name.partition(".")[2]])
+        y, cache = net.forward(x, train=True)
         calls = {
-            "forward": lambda: layer.forward(x, train=True),
-            "input_grad": lambda: layer.backward(dy, cache, param_grads=False),
+            "forward": lambda: net.forward(x, train=True),
+            "input_grad": lambda: net.backward(dy, cache, param_grads=False),
         }
-        evidence = {"forward": be.to_numpy(y), "input_grad": be.to_numpy(layer.backward(dy, cache, param_grads=False))}
-        if layer.params:
-            calls["weight_grad"] = lambda: layer.backward(dy, cache, input_grad=False)
-            layer.backward(dy, cache, input_grad=False)
-            evidence["weight_grad"] = np.concatenate([be.to_numpy(layer.grads[n]).ravel().copy() for n in sorted(layer.grads)])
+        evidence = {"forward": be.to_numpy(y), "input_grad": be.to_numpy(net.backward(dy, cache, param_grads=False))}
+        if net.params:
+            calls["weight_grad"] = lambda: net.backward(dy, cache, input_grad=False)
+            net.backward(dy, cache, input_grad=False)
+            evidence["weight_grad"] = np.concatenate([be.to_numpy(net.grads[n]).ravel().copy() for n in sorted(net.grads)])
         return Prepared(calls, evidence)
 
     def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:

@@ -1,8 +1,9 @@
 """The fast CPU backend: the textbook's arithmetic in blocks that stay in cache, spread over one Python thread per core.
 
-BLAS is held to one thread, but for products of middling size: its own threads spin for a while after each product and take
-the cores away from whatever comes next. Its settings are put back after every call. Blocks are dealt to threads by
-position, never by arrival, and partial sums are added in that order: two runs with one thread count give the same bytes.
+BLAS is held to one thread meanwhile, and its settings are put back after every call. In networks of products without
+convolutions it is BLAS that has the threads: they wake more quickly than Python's, but spin for a while after each product.
+Blocks are dealt to threads by position, never by arrival, and partial sums are added in that order: two runs with one thread
+count give the same bytes.
 """
 
 from __future__ import annotations
@@ -30,9 +31,6 @@ _COLUMNS = 1 << 20  # elements of a block's im2col rows: 4 MiB in float32
 _SPREAD = 1 << 19  # elements from which an element-wise formula is worth more than one thread
 # Multiplications up to which BLAS itself takes one thread, in products of matrices and with a vector.
 _SMALL_PRODUCT, _SMALL_VECTOR = 1 << 18, 1 << 13
-# From there to _LARGE_PRODUCT the threads of BLAS are the quickest, but they go on spinning in the way of what comes next. So
-# they are used only where all arrays are small, for then so is all other work, and wakes no thread of ours.
-_LARGE_PRODUCT, _SMALL_OPERAND = 1 << 25, 1 << 17
 _SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth several Python threads
 
 # Savings (winograd.py) from which minimal filtering is faster than im2col and one product, by measurement.
@@ -73,6 +71,14 @@ class NumpyBackend(Backend):
         self._blas = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
         self._buffers, self._scratch = BufferPool(), Scratch()
         self._workers = Workers(self.threads - 1)
+        self._own_threads = True
+
+    def begin_pass(self, work: frozenset[str]) -> None:
+        """A network of products without convolutions is left to the threads of BLAS, which wake more quickly than ours.
+
+        They go on spinning for a while after each product and take the cores away from ours, so it is the one or the other.
+        """
+        self._own_threads = "convolution" in work or "product" not in work
 
     @property
     def device(self) -> str:
@@ -115,7 +121,7 @@ class NumpyBackend(Backend):
         size, is_vector = a.size * b.shape[1], 1 in out.shape
         if size <= (_SMALL_VECTOR if is_vector else _SMALL_PRODUCT):
             return np.matmul(a, b, out=out)
-        if not is_vector and size < _LARGE_PRODUCT and max(a.size, b.size, out.size) <= _SMALL_OPERAND:
+        if not self._own_threads:
             with self._blas_threads(self.threads):
                 return np.matmul(a, b, out=out)
         if is_vector or size < _SPREAD_PRODUCT:
@@ -229,7 +235,7 @@ class NumpyBackend(Backend):
         program.run([*inputs, *outputs, *numbers, *blocks])
 
     def _threads_for(self, size: int) -> int:
-        return 1 if size < _SPREAD else self.threads
+        return self.threads if size >= _SPREAD and self._own_threads else 1
 
     # -- the three convolutions, a few images at a time ----------------------------------------------------------------
 

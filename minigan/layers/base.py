@@ -42,6 +42,9 @@ class Layer:
     backend: Backend
     rng: Generator  # the layer's own random stream, for layers that set random = True
     random = False
+    convolves = (
+        False  # whether the layer works through images in blocks, which backends like to spread over threads of their own
+    )
 
     def __init__(self, **options: Any) -> None:
         self.options = options  # what the layer was made with, for its repr

@@ -12,6 +12,7 @@ from minigan.layers.initializers import Initializer, glorot, zeros
 class _Convolution(Layer):
     """What both convolutions share: their options, their parameters and the check of an image shape."""
 
+    work = "convolution"
     weight: Array
     bias: Array
     geometry: ConvGeometry

@@ -19,6 +19,7 @@ class Dense(Layer):
     Source: Rumelhart, Hinton and Williams 1986, equations 4 to 7.
     """
 
+    work = "product"
     weight: Array
     bias: Array
 
