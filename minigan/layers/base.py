@@ -42,9 +42,7 @@ class Layer:
     backend: Backend
     rng: Generator  # the layer's own random stream, for layers that set random = True
     random = False
-    convolves = (
-        False  # whether the layer works through images in blocks, which backends like to spread over threads of their own
-    )
+    work = "element-wise"  # where most of the layer's time goes: this, "product" or "convolution"
 
     def __init__(self, **options: Any) -> None:
         self.options = options  # what the layer was made with, for its repr
