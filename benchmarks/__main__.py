@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
             batches = BATCHES if name == "steps" else (1, 16, 64, 256)
             command.add_argument("--batches", type=_numbers, default=",".join(map(str, batches)), help="batch sizes")
         if name == "memory":
-            command.add_argument("--growth-batch", type=_positive(int), default=16, help="batch size of dcgan's 1,000 steps")
+            command.add_argument("--growth-batch", type=_positive(int), default=32, help="batch size of dcgan's 1,000 steps")
     return top
 
 

@@ -167,7 +167,7 @@ def scaling(settings: Settings, sweeps: dict[str, list[tuple[int, dict[str, int]
     for sweep, size, options in _progress([(n, s, o) for n, sizes in sweeps.items() for s, o in sizes], "scaling"):
         with Sides(settings.sides, settings.threads) as sides:
             (point,) = _timed_points(sides, game_task("step", "dcgan", **options), settings, lambda call: "")
-            memory = {name: sides.ask(name, "memory") for name in point["seconds"]}
+            memory = {name: _steps_and_memory(sides, name) for name in point["seconds"]}
         peaks = {name: m["peak"] - m["idle"] for name, m in memory.items()}
         points.append({**point, "title": f"{sweep} {size}", "sweep": sweep, "size": size, "peak_mib": peaks})
     result = _result("scaling", settings, sides, points)
@@ -181,6 +181,14 @@ def scaling(settings: Settings, sweeps: dict[str, list[tuple[int, dict[str, int]
     return result, markdown(["time per image, peak", *names], ([p["title"], *(cell(p, n) for n in names)] for p in points))
 
 
+def _steps_and_memory(sides: Sides, name: str) -> dict[str, float]:
+    """What the worker says of its memory after ten steps, the first of them not counted."""
+    sides.ask(name, "time", call="step", calls=1, warmup=0)
+    sides.ask(name, "forget_peak")
+    sides.ask(name, "time", call="step", calls=9, warmup=0)
+    return sides.ask(name, "memory")
+
+
 def memory(settings: Settings, growth: Sequence[tuple[str, int]]) -> tuple[Result, str]:
     """Peak resident memory of a step, above the idle process, and its growth over many steps."""
     peaks = [(game, 128) for game in ("dcgan", "mlp")]
@@ -192,8 +200,7 @@ def memory(settings: Settings, growth: Sequence[tuple[str, int]]) -> tuple[Resul
             for name in calls:
                 if "step" not in calls[name] or name == "products":
                     continue
-                sides.ask(name, "time", call="step", calls=10, warmup=0)
-                told = sides.ask(name, "memory")
+                told = _steps_and_memory(sides, name)
                 peak_mib[name] = told["peak"] - told["idle"]
                 if (game, batch) in growth:
                     sides.ask(name, "time", call="step", calls=SETTLED_STEPS, warmup=0)

@@ -48,7 +48,7 @@ class Process:
 
     def __init__(self, name: str, threads: int) -> None:
         self.name = name
-        env = {**os.environ, **SIDES[name].environment}
+        env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"} | SIDES[name].environment
         for variable in ("MINIGAN", "OPENBLAS", "OMP", "MKL"):
             env[f"{variable}_NUM_THREADS"] = str(threads)
         self._cores = sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else None
@@ -62,7 +62,11 @@ class Process:
             text=True,
             preexec_fn=self._limit if self._cores else None,
         )
-        self.about = self._read()
+        try:
+            self.about = self._read()
+        except BenchmarkError:
+            self.close()
+            raise
         self._signal("SIGSTOP")
 
     def _limit(self) -> None:
@@ -114,7 +118,13 @@ class Sides:
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="minigan-benchmark-")))
         try:
             for name in names:
-                process = Process(name, threads)
+                try:
+                    process = Process(name, threads)
+                except BenchmarkError as error:
+                    if SIDES[name].peer or SIDES[name].environment:  # kernels that this processor cannot run end the process
+                        self.missing[name] = str(error)
+                        continue
+                    raise
                 self._stack.callback(process.close)
                 if "missing" in process.about:
                     self.missing[name] = process.about["missing"]

@@ -17,7 +17,7 @@ import numpy as np
 from minigan.errors import CheckpointError
 from minigan.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 _KEY = "minigan"  # one metadata key: safetensors writes several in no fixed order
 
 

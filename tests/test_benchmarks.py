@@ -78,9 +78,9 @@ def test_sides_that_do_other_work_are_refused():
             prove_same_work({}, {"textbook": good, "numpy": wrong})
 
 
-@pytest.mark.parametrize("fault", ["lr", "weights", "noise"])
+@pytest.mark.parametrize("fault", ["bias", "weights", "noise"])
 def test_a_planted_fault_in_the_work_is_seen(fault, tmp_path, monkeypatch):
-    """One side gets another learning rate, other weights or other noise: its losses give it away, and nothing is timed."""
+    """One side gets another bias, other weights or other noise: its losses give it away, and nothing is timed."""
     task = tasks.game_task("step", "mlp", 8)
     ask = Process.ask
 
@@ -92,8 +92,8 @@ def test_a_planted_fault_in_the_work_is_seen(fault, tmp_path, monkeypatch):
                 arrays["generator.0.weight"] = arrays["generator.0.weight"] * 1.01
             if fault == "noise":
                 arrays["z"] = arrays["z"][:, ::-1] * 1.01
-            if fault == "lr":
-                arrays["discriminator.3.bias"] = arrays["discriminator.3.bias"] + 2e-4  # as one step of Adam too many
+            if fault == "bias":
+                arrays["discriminator.3.bias"] = arrays["discriminator.3.bias"] + 2e-4
             path = tmp_path / "tampered.npz"
             np.savez(path, **arrays)
             request["inputs"] = str(path)

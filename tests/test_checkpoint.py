@@ -75,7 +75,7 @@ def test_truncated_foreign_and_missing_files(tmp_path):
 
 
 def test_newer_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "FORMAT", 3)
     checkpoint.save(tmp_path / "x", ARRAYS, INFO)
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="format 2: this version of minigan reads format 1"):

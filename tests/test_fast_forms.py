@@ -2,6 +2,8 @@
 
 import itertools
 import operator
+import os
+import signal
 import sys
 import threading
 import time
@@ -371,3 +373,40 @@ def test_memory_does_not_grow(backend):
     for _ in range(100):
         gan.step(x)
     assert resident() - before < 2**20, f"after {time.perf_counter() - start:.1f} s"
+
+
+def test_one_backend_for_two_kinds_of_networks_in_two_threads():
+    """A dense game and a convolutional one on one backend, in two threads: each keeps its own way of using threads."""
+    seen = {}
+
+    def note(kind, work):
+        FAST.begin_pass(frozenset(work))
+        barrier.wait()
+        seen[kind] = FAST._own_threads
+
+    barrier = threading.Barrier(2)
+    threads = [
+        threading.Thread(target=note, args=args)
+        for args in (("dense", {"product", "element-wise"}), ("convolutional", {"product", "convolution"}))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {"dense": False, "convolutional": True}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_child_has_threads_of_its_own():
+    x = np.ones(2_000_000)
+    FAST.elementwise(activations.tanh, x)  # the threads exist in the parent now
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # instead of hanging for ever
+        os._exit(0 if np.isfinite(FAST.elementwise(activations.tanh, x)).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_constant_without_a_hash_is_no_obstacle():
+    x, table = np.ones(100_000), np.array([2.0])
+    assert FAST.elementwise(lambda xp, x, factor: x * factor, x, factor=table)[0] == 2

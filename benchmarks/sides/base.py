@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,17 @@ Inputs = dict[str, np.ndarray]
 
 COPIED = 1 << 24  # numbers in the array of the large copy: 64 MiB in float32, more than caches hold
 
-# Losses of so many first steps are evidence. Rounding grows from step to step, for Adam takes equal steps along gradients
-# however small, and one that is nearly 0 may turn its step round. In dcgan two honest sides differ by 3e-6 at the
-# first step, by up to 5e-5 at the second, and by up to 2e-4 at the third.
 PROOF_STEPS = 2
+
+
+def first_losses(steps: Sequence[tuple[float, float]]) -> Inputs:
+    """The evidence of a game: L_D and L_G of the first step and L_D of the second, which has seen both first updates.
+
+    No more, for rounding grows from step to step: Adam takes equal steps along gradients however small, and one that is
+    nearly 0 may turn its step round. In dcgan honest sides differ by some 1e-5 here, by up to 2e-4 one update later.
+    """
+    (first_d, first_g), (second_d, _) = steps
+    return {"losses": np.array([first_d, first_g, second_d])}
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError
+from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, first_losses
 
 Weights = dict[str, Any]
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -166,14 +166,14 @@ class JaxSide(Side):
         losses = []
         for _ in range(PROOF_STEPS):
             state, stats = jitted(state, *next(batches))
-            losses.append([float(value) for value in stats[:2]])
+            losses.append((float(stats[0]), float(stats[1])))
 
         def call() -> None:
             nonlocal state
             state, stats = jitted(state, *next(batches))
             self._keep((state, stats))
 
-        return Prepared({"step": call}, dict(zip(("loss_d", "loss_g"), np.array(losses).T, strict=True)))
+        return Prepared({"step": call}, first_losses(losses))
 
     def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         weights, shape = self._weights(inputs, "generator"), tuple(task["model"]["image_shape"])

@@ -6,9 +6,10 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 import minigan as mg
-from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side
+from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, first_losses
 from minigan.optim import Adam
 
 
@@ -18,7 +19,9 @@ class MiniganSide(Side):
 
     def versions(self) -> dict[str, str]:
         module = self.backend.xp
-        return {"minigan": mg.__version__, module.__name__: module.__version__, "device": self.backend.device}
+        kernels = ", ".join(p.get("architecture") or "" for p in threadpool_info() if p["user_api"] == "blas")
+        versions = {"minigan": mg.__version__, module.__name__: module.__version__, "BLAS kernels": kernels}
+        return {**versions, "device": self.backend.device}
 
     def synchronize(self) -> None:
         self.backend.synchronize()
@@ -34,8 +37,7 @@ class MiniganSide(Side):
         real, z = ([self.backend.asarray(a) for a in inputs[name]] for name in ("real", "z"))
         batches = cycle(zip(real, z, strict=True))
         losses = [gan.step(*next(batches)) for _ in range(PROOF_STEPS)]
-        names = ("loss_d", "loss_g")
-        evidence = {name: np.array([float(stats[name]) for stats in losses]) for name in names}
+        evidence = first_losses([(float(stats["loss_d"]), float(stats["loss_g"])) for stats in losses])
         return Prepared({"step": lambda: gan.step(*next(batches))}, evidence)
 
     def layer(self, task: dict[str, Any], inputs: Inputs) -> Prepared:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
-from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError
+from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, first_losses
 
 _ACTIVATIONS = {"ReLU": F.relu, "LeakyReLU": F.leaky_relu, "Tanh": torch.tanh, "Sigmoid": torch.sigmoid, "Softplus": F.softplus}
 
@@ -174,7 +174,7 @@ class TorchSide(Side):
         real, z = [self._image(x) for x in inputs["real"]], [torch.from_numpy(a) for a in inputs["z"]]
         batches = cycle(zip(real, z, strict=True))
         losses = [step(*next(batches)) for _ in range(PROOF_STEPS)]
-        evidence = {name: np.array([float(stats[i]) for stats in losses]) for i, name in enumerate(("loss_d", "loss_g"))}
+        evidence = first_losses([(float(stats[0]), float(stats[1])) for stats in losses])
         return Prepared({"step": lambda: step(*next(batches))}, evidence)
 
     def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:

@@ -167,7 +167,8 @@ class Backend:
     def elementwise(self, formula: Formula, *arrays: Array, **constants: Any) -> Array:
         """formula(xp, *arrays, **constants), which must treat every element (of the broadcast arrays) by itself.
 
-        The formula stands next to its calculus; how it runs is the backend's business.
+        The formula stands next to its calculus; how it runs is the backend's business. It must depend on its arguments alone,
+        for a backend may look at it once and replay what it did.
         """
         return formula(self.xp, *arrays, **constants)
 

@@ -1,4 +1,4 @@
-"""The fast CPU backend: the textbook's arithmetic in blocks that stay in cache, spread over one Python thread per core.
+"""The fast CPU backend: the textbook's arithmetic in blocks, spread over one Python thread per core.
 
 BLAS is held to one thread meanwhile, and its settings are put back after every call. In networks of products without
 convolutions it is BLAS that has the threads: they wake more quickly than Python's, but spin for a while after each product.
@@ -25,7 +25,7 @@ from minigan.backends.workers import Workers
 from minigan.errors import BackendError
 
 _DIRECT = 1 << 14  # elements up to which a formula is quickest as it stands
-_ELEMENTS = 1 << 18  # elements of a block of an element-wise formula: its operands stay in a core's cache
+_ELEMENTS = 1 << 18  # elements of a block of an element-wise formula: smaller ones make threads wait for the interpreter
 _FOLDED = 1 << 11  # elements to which a row of channels is widened: NumPy's innermost loop is then long enough
 _COLUMNS = 1 << 20  # elements of a block's im2col rows: 4 MiB in float32
 _SPREAD = 1 << 19  # elements from which an element-wise formula is worth more than one thread
@@ -71,14 +71,19 @@ class NumpyBackend(Backend):
         self._blas = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
         self._buffers, self._scratch = BufferPool(), Scratch()
         self._workers = Workers(self.threads - 1)
-        self._own_threads = True
+        self._passes = threading.local()
+
+    @property
+    def _own_threads(self) -> bool:
+        """Whether this thread's pass may use threads of ours; see begin_pass."""
+        return getattr(self._passes, "own_threads", True)
 
     def begin_pass(self, work: frozenset[str]) -> None:
         """A network of products without convolutions is left to the threads of BLAS, which wake more quickly than ours.
 
         They go on spinning for a while after each product and take the cores away from ours, so it is the one or the other.
         """
-        self._own_threads = "convolution" in work or "product" not in work
+        self._passes.own_threads = "convolution" in work or "product" not in work
 
     @property
     def device(self) -> str:
@@ -97,7 +102,7 @@ class NumpyBackend(Backend):
     ) -> list[Any]:
         """work(its blocks of rows) on every thread, as many equal blocks each, contiguous; the results in the order of rows.
 
-        products: whether work calls BLAS.
+        products: whether work calls BLAS. Several threads work only inside the lock: the queues of Workers are for one caller.
         """
         threads = threads or self.threads
         share = -(-max(-(-rows // block), threads) // threads)  # blocks for each thread
@@ -222,7 +227,7 @@ class NumpyBackend(Backend):
         settings = tuple((name, value) for name, value in constants.items() if name not in numbers)
         try:
             program = compile_formula(formula, len(arrays), tuple(numbers), settings, in_place)
-        except UntraceableError:
+        except (UntraceableError, TypeError):  # TypeError: a constant that cannot be part of a cache's key
             return None, []
         return program, [np.asarray(evaluate(numbers), dtype) for evaluate in program.scalars]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
@@ -15,6 +16,8 @@ class Workers:
     def __init__(self, count: int) -> None:
         self._count = count
         self._tasks: list[SimpleQueue[Any]] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._tasks.clear)  # a forked child has the queues, but not the threads
 
     def run(self, work: Callable[[Any], Any], shares: Sequence[Any]) -> list[Any]:
         """[work(share) for share in shares]: the first by the caller, each other by a worker. An error of any is raised."""

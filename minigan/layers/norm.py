@@ -109,7 +109,8 @@ class BatchNorm(Layer):
     ) -> Array | None:
         x, mean, inv_std, train = cache
         be = self.backend
-        d_gamma, d_beta = be.column_sums(batch_norm_sums, dy, x, mean, inv_std)
+        if train or param_grads:
+            d_gamma, d_beta = be.column_sums(batch_norm_sums, dy, x, mean, inv_std)
         if param_grads:
             self.grads["gamma"] += d_gamma
             self.grads["beta"] += d_beta
