@@ -78,7 +78,7 @@ def test_newer_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "FORMAT", 3)
     checkpoint.save(tmp_path / "x", ARRAYS, INFO)
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="format 2: this version of minigan reads format 1"):
+    with pytest.raises(CheckpointError, match="format 3: this version of minigan reads format 2"):
         checkpoint.load(tmp_path / "x")
 
 
