@@ -105,7 +105,7 @@ def layer_work(task: Task, call: str) -> tuple[float, float]:
     operations = 2.0 * positions.get(task["layer"], 0) * weights
     arrays = {"forward": inside + outside, "input_grad": inside + outside, "weight_grad": inside + outside}[call]
     if task["layer"] == "BatchNorm" and call == "input_grad":
-        arrays = 2 * inside + outside  # dy and x̂ in, dx out
+        arrays = 2 * inside + outside  # dy and x in, dx out
     if not weights and task["layer"] != "BatchNorm" and call == "input_grad":
         arrays = 2 * outside + inside  # dy and y in, dx out
     return operations, 4.0 * (arrays + weights)

@@ -1,6 +1,6 @@
 """One side in a process of its own: reads a request a line (JSON) from stdin, answers a line on stdout.
 
-`python -m benchmarks.worker SIDE THREADS`. Requests: prepare a task, time a call, tell the memory, take many steps.
+`python -m benchmarks.worker SIDE THREADS`. Requests: prepare a task, time a call, forget the peak, tell the memory.
 """
 
 from __future__ import annotations

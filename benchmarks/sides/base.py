@@ -36,7 +36,7 @@ class Prepared:
 class Side:
     """One library with the same threads as all others. `task` says what to do, `inputs` holds the weights and data for it.
 
-    A side that has no form of a task raises UnsupportedError, and is reported as missing there.
+    A side that has no form of a task raises UnsupportedError, and has a dash in the table.
     """
 
     def versions(self) -> dict[str, str]:

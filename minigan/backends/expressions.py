@@ -60,8 +60,10 @@ class Symbol:
 
     __array_ufunc__ = None  # NumPy's own numbers give way to the methods here
 
-    def __init__(self, trace: Trace, index: int, dtype: str = "number") -> None:
-        self.trace, self.index, self.dtype = trace, index, dtype
+    dtype = "number"  # the one dtype of all arrays of a program
+
+    def __init__(self, trace: Trace, index: int) -> None:
+        self.trace, self.index = trace, index
 
     def _with(self, other: Any, function: Callable[..., Any], swapped: bool = False) -> Symbol:
         return self.trace.record(function, *((other, self) if swapped else (self, other)))
@@ -77,7 +79,7 @@ class Symbol:
 
     def astype(self, dtype: Any) -> Symbol:
         """Comparisons already are 0 or 1 in the dtype of the arrays, the only one that a program knows."""
-        if dtype != "number":
+        if dtype != self.dtype:
             raise UntraceableError(f"a program has the arrays' dtype, not {dtype}")
         return self
 
