@@ -21,7 +21,7 @@ from minigan.backends import numpy as numpy_backend
 from minigan.backends.expressions import UntraceableError, compile_formula
 from minigan.backends.memory import Scratch
 from minigan.backends.numpy import NumpyBackend
-from minigan.backends.winograd import StridedWinograd, best_tiles, matrices
+from minigan.backends.winograd import Winograd, best_tiles, matrices
 from minigan.layers import activations, norm
 
 BOOK, FAST = mg.get_backend("textbook"), mg.get_backend("numpy")
@@ -41,20 +41,21 @@ def rounding(dtype, times):
 # -- minimal filtering -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("size", "taps"), [(m, r) for r in (2, 3, 4, 5) for m in range(2, 8 - r)])
+@pytest.mark.parametrize(("size", "taps"), [(m, r) for r in (2, 3, 4, 5) for m in range(2, 10 - r)])
 def test_the_matrices_make_a_correlation(size, taps):
     """y = Aᵀ [(G w) ⊙ (Bᵀ x)] is y_o = Σ_t x_{o+t} w_t, whatever x and w."""
     a, g, bt = matrices(size, taps, np.dtype("f8"))
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(size + taps - 1), rng.standard_normal(taps)
-    np.testing.assert_allclose(a.T @ ((g @ w) * (bt @ x)), np.correlate(x, w), atol=1e-13)
+    np.testing.assert_allclose(a.T @ ((g @ w) * (bt @ x)), np.correlate(x, w), atol=1e-12)
 
 
 @given(st.integers(1, 40), st.integers(2, 5))
 def test_tiles_cover_the_axis_with_the_fewest_products(length, taps):
     tiles = best_tiles(length, taps)
-    assert tiles.outputs >= length > tiles.outputs - tiles.size
-    assert tiles.points <= 6
+    assert tiles.count * tiles.size >= length > (tiles.count - 1) * tiles.size
+    assert tiles.points <= 8
+    assert tiles.taps - 1 <= tiles.size  # no input belongs to more than two tiles
 
 
 @st.composite
@@ -64,7 +65,7 @@ def strided_convolutions(draw):
     for _ in range(2):
         s = draw(st.integers(1, 2))
         k = draw(st.integers(s + 1, 3 * s + 1))
-        p = draw(st.integers(0, k - 1))
+        p = draw(st.integers(0, k + 1))
         kernel.append(k)
         stride.append(s)
         padding.append(p)
@@ -78,14 +79,14 @@ def strided_convolutions(draw):
     tiles = [best_tiles(map[a], -(-kernel[a] // stride[a])) for a in (0, 1)]
     batch = -(-winograd._LEAST_TILES // (tiles[0].count * tiles[1].count)) + draw(st.integers(0, 3))
     assume(batch * image[0] * image[1] < 20_000)
-    assume(StridedWinograd.saving(g, batch, channels, features) > 0)
+    assume(Winograd.saving(g, batch, channels, features) > 0)
     return g, batch, channels, features
 
 
 @pytest.fixture
 def always_filtering(monkeypatch):
     """Minimal filtering wherever it exists, also where it is slower."""
-    for name in ("_CONV_SAVING", "_TRANSPOSE_SAVING", "_WEIGHT_GRAD_SAVING"):
+    for name in ("_SAVING", "_TRANSPOSE_SAVING"):
         monkeypatch.setattr(numpy_backend, name, 0.0)
 
 
@@ -97,7 +98,7 @@ def test_minimal_filtering_equals_the_textbook(always_filtering, drawn, dtype):
     x = rng.standard_normal((batch, *g.image, channels)).astype(dtype)
     y = rng.standard_normal((batch, *g.map, features)).astype(dtype)
     w = rng.standard_normal((*g.kernel, channels, features)).astype(dtype)
-    tolerance = rounding(dtype, 300)  # 4e-5 of the largest value in float32, where the textbook itself has some 1e-6
+    tolerance = rounding(dtype, 600)  # 7e-5 of the largest value in float32, where the textbook itself has some 1e-6
     assert relative_error(FAST.conv2d(x, w, g), BOOK.conv2d(x, w, g)) < tolerance
     assert relative_error(FAST.conv2d_transpose(y, w, g), BOOK.conv2d_transpose(y, w, g)) < tolerance
     assert relative_error(FAST.conv2d_weight_grad(x, y, g), BOOK.conv2d_weight_grad(x, y, g)) < tolerance
@@ -107,43 +108,70 @@ def reference_convolution():
     """The inner convolution of the reference game, with few images."""
     g = ConvGeometry((4, 4), (2, 2), (1, 1), (1, 1), (14, 14), (7, 7))
     rng = np.random.default_rng(0)
-    x, y, w = (rng.standard_normal(s).astype("f4") for s in ((40, 14, 14, 64), (40, 7, 7, 128), (4, 4, 64, 128)))
+    x, y, w = (rng.standard_normal(s).astype("f4") for s in ((70, 14, 14, 64), (70, 7, 7, 128), (4, 4, 64, 128)))
     return g, x, y, w
 
 
 def test_minimal_filtering_keeps_float32_accurate():
-    """Against float64: the root of the mean square error is below 16 units in the last place of a typical value."""
+    """Against float64: the root of the mean square error is below 80 roundings of a typical value, 1e-5 of it."""
     g, x, y, w = reference_convolution()
-    assert StridedWinograd.saving(g, len(x), 64, 128) > 75
+    assert Winograd.saving(g, len(x), 64, 128) > numpy_backend._SAVING
     X, Y, W = (a.astype("f8") for a in (x, y, w))
     for got, exact in (
         (FAST.conv2d(x, w, g), BOOK.conv2d(X, W, g)),
         (FAST.conv2d_transpose(y, w, g), BOOK.conv2d_transpose(Y, W, g)),
         (FAST.conv2d_weight_grad(x, y, g), BOOK.conv2d_weight_grad(X, Y, g)),
     ):
-        assert np.sqrt(((got - exact) ** 2).mean() / (exact**2).mean()) < rounding("f4", 16)
+        assert np.sqrt(((got - exact) ** 2).mean() / (exact**2).mean()) < rounding("f4", 80)
 
 
-@pytest.mark.parametrize("broken", ["a point", "a phase", "the flip"])
-def test_a_planted_fault_in_minimal_filtering_is_seen(broken, monkeypatch):
-    g, x, y, w = reference_convolution()
-    expected = BOOK.conv2d(x, w, g), BOOK.conv2d_transpose(y, w, g)
-    assert relative_error(FAST.conv2d(x, w, g), expected[0]) < 1e-5
+def tiled_convolution():
+    """Two tiles along each axis, which share pixels."""
+    g = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1), (8, 8), (8, 8))
+    rng = np.random.default_rng(0)
+    x, y, w = (rng.standard_normal(s).astype("f4") for s in ((40, 8, 8, 96), (40, 8, 8, 96), (3, 3, 96, 96)))
+    assert Winograd.saving(g, len(x), 96, 96) > numpy_backend._SAVING
+    return g, x, y, w
+
+
+def plant_in_winograd(broken, monkeypatch):
     if broken == "a point":
         genuine = winograd.matrices
-        monkeypatch.setattr(
-            winograd,
-            "matrices",
-            lambda *args: tuple(m * (1 + 1e-3 * (np.arange(len(m)) == 2)[:, None]).astype(m.dtype) for m in genuine(*args)),
-        )
+
+        def matrices(*args):
+            return tuple(m * (1 + 1e-2 * (np.arange(len(m)) == 2)[:, None]).astype(m.dtype) for m in genuine(*args))
+
+        monkeypatch.setattr(winograd, "matrices", matrices)
     elif broken == "a phase":
-        genuine = winograd._phases
-        monkeypatch.setattr(winograd, "_phases", lambda *args: list(genuine(*args))[:-1])
+        genuine, nothing = winograd.phases, slice(0, 0)
+        monkeypatch.setattr(
+            winograd, "phases", lambda *args: [*genuine(*args)[:-1], winograd.Phase(len(genuine(*args)) - 1, nothing, nothing)]
+        )
     else:
-        genuine = winograd.Winograd.kernel
-        monkeypatch.setattr(winograd.Winograd, "kernel", lambda self, w, step, flip=False: genuine(self, w, step))
-    errors = relative_error(FAST.conv2d(x, w, g), expected[0]), relative_error(FAST.conv2d_transpose(y, w, g), expected[1])
-    assert max(errors) > 1e-4
+        genuine = Winograd._join
+
+        def join(self, tiles, size):
+            tiles[..., :-1, size:, :] = 0
+            return genuine(self, tiles, size)
+
+        monkeypatch.setattr(Winograd, "_join", join)
+
+
+@pytest.mark.parametrize(
+    ("broken", "convolution"),
+    [("a point", reference_convolution), ("a phase", reference_convolution), ("the overlap", tiled_convolution)],
+)
+def test_a_planted_fault_in_minimal_filtering_is_seen(broken, convolution, monkeypatch):
+    g, x, y, w = convolution()
+    expected = BOOK.conv2d(x, w, g), BOOK.conv2d_transpose(y, w, g), BOOK.conv2d_weight_grad(x, y, g)
+
+    def errors():
+        got = FAST.conv2d(x, w, g), FAST.conv2d_transpose(y, w, g), FAST.conv2d_weight_grad(x, y, g)
+        return [relative_error(a, b) for a, b in zip(got, expected, strict=True)]
+
+    assert max(errors()) < 7e-5
+    plant_in_winograd(broken, monkeypatch)
+    assert not max(errors()) < 1e-3
 
 
 # -- formulas as programs ----------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 from minigan.backends.base import Array, Backend, ConvGeometry, Formula
 from minigan.backends.expressions import Program, UntraceableError, compile_formula
 from minigan.backends.memory import BufferPool, Scratch
-from minigan.backends.winograd import StridedWinograd
+from minigan.backends.winograd import Winograd
 from minigan.backends.workers import Workers
 from minigan.errors import BackendError
 
@@ -34,7 +34,7 @@ _SMALL_PRODUCT, _SMALL_VECTOR = 1 << 18, 1 << 13
 _SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth several Python threads
 
 # Savings (winograd.py) from which minimal filtering is faster than im2col and one product, by measurement.
-_CONV_SAVING, _TRANSPOSE_SAVING, _WEIGHT_GRAD_SAVING = 60, 40, 75
+_SAVING, _TRANSPOSE_SAVING = 80, 40
 
 _BLAS_LOCK = threading.RLock()  # two threads that step two games must not mistake each other's number of threads for BLAS's own
 
@@ -246,10 +246,9 @@ class NumpyBackend(Backend):
 
     def conv2d(self, x: Array, w: Array, g: ConvGeometry) -> Array:
         y = self.empty((x.shape[0], *g.map, w.shape[-1]), x.dtype)
-        if StridedWinograd.saving(g, len(x), *w.shape[2:]) > _CONV_SAVING:
-            form = StridedWinograd(g, x.dtype, self.empty)
-            with self._blas_threads(1):
-                u = form.conv2d_kernel(w)
+        form = self._minimal_filtering(g, x.shape[0], w.shape, x.dtype, _SAVING)
+        if form:
+            u = self._kernel(form, w)
             self._each(lambda images: form.conv2d(x[images], u, y[images]), len(x), form.images_per_block(*w.shape[2:]))
             return y
         matrix = w.reshape(-1, w.shape[-1])
@@ -262,13 +261,11 @@ class NumpyBackend(Backend):
 
     def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry) -> Array:
         x = self.empty((len(y), *g.image, w.shape[2]), y.dtype)
-        if StridedWinograd.saving(g, len(y), *w.shape[2:]) > _TRANSPOSE_SAVING:
-            form = StridedWinograd(g, y.dtype, self.empty)
-            with self._blas_threads(1):
-                u = form.conv2d_transpose_kernel(w)
-            self._each(
-                lambda images: form.conv2d_transpose(y[images], u, x[images]), len(y), form.images_per_block(*w.shape[2:])
-            )
+        form = self._minimal_filtering(g, len(y), w.shape, y.dtype, _TRANSPOSE_SAVING)
+        if form:
+            u = self._kernel(form, w)
+            block = form.images_per_block(*w.shape[2:])
+            self._each(lambda images: form.conv2d_transpose(y[images], u, x[images]), len(y), block)
             return x
         matrix = w.reshape(-1, w.shape[-1]).T
 
@@ -282,16 +279,10 @@ class NumpyBackend(Backend):
 
     def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry) -> Array:
         kernel = (*g.kernel, x.shape[-1], y.shape[-1])
-        if StridedWinograd.saving(g, len(x), *kernel[2:]) > _WEIGHT_GRAD_SAVING:
-            form = StridedWinograd(g, x.dtype, self.empty)
+        form = self._minimal_filtering(g, len(x), kernel, x.dtype, _SAVING)
+        if form:
             block = form.images_per_block(*kernel[2:])
-
-            def at_points(images: slice, out: Array) -> None:
-                form.weight_grad_points(x[images], y[images], out)
-
-            du = self._sum(at_points, form.kernel_shape(*kernel[2:]), x.dtype, len(x), block)
-            with self._blas_threads(1):
-                return form.weight_grad(du, kernel)
+            return self._sum(lambda images, out: form.weight_grad(x[images], y[images], out), kernel, x.dtype, len(x), block)
 
         def products(images: slice, out: Array) -> None:
             columns = self.im2col(x[images], g)
@@ -299,6 +290,18 @@ class NumpyBackend(Backend):
 
         matrix = (math.prod(kernel[:3]), kernel[3])
         return self._sum(products, matrix, x.dtype, len(x), _images_per_block(g, kernel[2])).reshape(kernel)
+
+    def _minimal_filtering(
+        self, g: ConvGeometry, batch: int, kernel: tuple[int, ...], dtype: Any, least: float
+    ) -> Winograd | None:
+        """That form of a convolution, where it saves at least so much."""
+        return Winograd(g, dtype, self.empty) if Winograd.saving(g, batch, *kernel[2:]) > least else None
+
+    def _kernel(self, form: Winograd, w: Array) -> Array:
+        """The kernel at the points of minimal filtering."""
+        u = self.empty(form.kernel_shape(*w.shape[2:]), w.dtype)
+        self._each(lambda rows: form.kernel(w, rows, u), len(u), len(u))
+        return u
 
     def _each(self, work: Callable[[slice], Any], rows: int, block: int) -> None:
         """work(block) for all blocks of rows, over the threads."""

@@ -5,35 +5,40 @@ of a product of polynomials, and a polynomial is known from its values at n = m 
 
     y = Aᵀ [(G w) ⊙ (Bᵀ x)],   A (n, m), G (n, r): powers of the points,   Bᵀ (n, n): interpolation, transposed
 
-In two dimensions the matrices act on both axes, and with channels each of the n² points is one matrix product:
+In two dimensions the matrices act on both axes, and with channels each of the n² points is one matrix product. The three
+convolutions are one trilinear form Σ y (A_w x), read as a function of y, of x, or of w:
 
-    y = Aᵀ [Σ_c U ⊙ V] A,  U = G w Gᵀ,  V = Bᵀ x B          m = 4, r = 2: 25 products for 16 outputs instead of 64
-    ∂/∂w of Σ y dy:  Gᵀ [Σ_tiles V ⊙ (A dy Aᵀ)] G          the same sum, read as a function of w
+    U = G w Gᵀ,  V = Bᵀ x B,  Z = A y Aᵀ       m = 7, r = 2: 64 products for 49 outputs instead of 196
+    forward          Aᵀ [V U] A
+    transposed       B [Z Uᵀ] Bᵀ, added up where tiles overlap
+    weight gradient  Gᵀ [Σ_tiles Vᵀ Z] G
 
 A stride of s is no obstacle: s × s pixels are taken as one pixel with s²·C channels, and a kernel of k pixels has ⌈k/s⌉ taps.
-Nor is the transposed convolution, which in the sub-pixel form (Shi et al. 2016, arXiv:1609.05158, section 3) is a convolution
-of stride 1 that makes s²·C channels, read afterwards as s × s pixels.
-Sources: Lavin and Gray 2016 (arXiv:1509.09308), sections 4 and 5; Blahut 2010, chapter 5, for the construction from points.
+Sources: Lavin and Gray 2016 (arXiv:1509.09308), sections 4 and 5; Blahut 2010, chapter 5, for the construction from points and
+the transposition principle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import Array, ConvGeometry, Pair
+from minigan.backends.base import Array, ConvGeometry
 
-_LEAST_TILES = 128  # rows of each product, below which it is the kernel's own way to the points that costs too much
-_BLOCK = 1 << 19  # values of a block of images at the points: 2 MiB in float32
+_LEAST_TILES = 64  # rows of each product, below which it is the kernel's own way to the points that costs too much
+_BLOCK = 1 << 20  # values at the points of the images of one product for each point: 4 MiB in float32
+_CACHED = 1 << 17  # values of the images that go to the points, or come back, together
 
-# And the point ∞. Small numbers of both signs keep rounding small: about 5 to 8 times that of a plain sum.
-_POINTS = (0.0, 1.0, -1.0, 2.0, -0.5)
+# And the point ∞. Of all small fractions these keep rounding smallest: see benchmarks/README.md.
+_POINTS = (0.0, 1.0, -1.0, 2.0, -0.5, 0.5, -2.0)
 _MOST_POINTS = len(_POINTS) + 1
-_MOST_TAPS = _MOST_POINTS - 1
+_MOST_TAPS = 5
 
 Allocate = Callable[[tuple[int, ...], Any], Array]
 
@@ -52,28 +57,18 @@ class Tiles:
 
     @property
     def points(self) -> int:
+        """Points of a tile, and as many inputs: taps − 1 of them are the next tile's first."""
         return self.size + self.taps - 1
 
-    @property
-    def outputs(self) -> int:
-        """Outputs that all tiles make, some of them beyond `length`."""
-        return self.count * self.size
-
-    @property
-    def inputs(self) -> int:
-        """Inputs that all tiles read."""
-        return self.outputs + self.taps - 1
+    def reach(self, window: int) -> int:
+        """What windows of so many pixels, one for each tile, reach together."""
+        return (self.count - 1) * self.size + window
 
 
 def best_tiles(length: int, taps: int) -> Tiles:
-    """The tiles with the fewest multiplications, for 2 to _MOST_TAPS taps."""
-    sizes = range(2, _MOST_POINTS - taps + 2)
+    """The tiles with the fewest multiplications, for 2 to _MOST_TAPS taps. No input belongs to more than two of them."""
+    sizes = range(max(2, taps - 1), _MOST_POINTS - taps + 2)
     return min((Tiles(length, taps, size) for size in sizes), key=lambda tiles: tiles.count * tiles.points)
-
-
-def _taps(g: ConvGeometry) -> Pair:
-    """How many pixels of s × s a kernel spans."""
-    return -(-g.kernel[0] // g.stride[0]), -(-g.kernel[1] // g.stride[1])
 
 
 @lru_cache
@@ -91,82 +86,42 @@ def matrices(size: int, taps: int, dtype: np.dtype) -> tuple[Array, Array, Array
     return tuple(np.ascontiguousarray(m, dtype) for m in (powers(size), powers(taps), interpolation))  # type: ignore[return-value]
 
 
+@dataclass(frozen=True)
+class Phase:
+    """The pixels number phase, phase + s, … of one axis: where they lie in the grid of pixels of s, and where in the image."""
+
+    number: int
+    grid: slice
+    image: slice
+
+
+def phases(size: int, length: int, stride: int = 1, padding: int = 0) -> list[Phase]:
+    """The phases of an axis of `length` behind `padding` zeros, in a grid of `size` pixels of s."""
+    found = []
+    for number in range(stride):
+        start = number - padding
+        first = max(0, -(start // stride))
+        end = max(first, min(size, -((start - length) // stride)))
+        image = slice(start + first * stride, max(0, start + (end - 1) * stride + 1), stride)
+        found.append(Phase(number, slice(first, end), image))
+    return found
+
+
+Axes = list[list[Phase]]  # of the rows, and of the columns
+Pair = Sequence[Any]  # for the rows, and for the columns
+
+
 class Winograd:
-    """A stride-1 convolution in this form, along both axes. P, P': points of the two axes; K, F: channels in and out."""
-
-    def __init__(self, rows: Tiles, columns: Tiles, dtype: Any, empty: Allocate) -> None:
-        self.rows, self.columns, self.empty = rows, columns, empty
-        self._rows, self._columns = (matrices(tiles.size, tiles.taps, np.dtype(dtype)) for tiles in (rows, columns))
-
-    def kernel(self, w: Array, step: Pair, flip: bool = False) -> Array:
-        """U = G w Gᵀ: (KH, KW, C, F) -> (P·P', K = s·s'·C, F), zeros for taps beyond the kernel. flip: w turned by 180°."""
-        (step_h, step_w), (kernel_h, kernel_w, channels, features) = step, w.shape
-        taps_h, taps_w = self.rows.taps, self.columns.taps
-        padded = w
-        if (kernel_h, kernel_w) != (taps_h * step_h, taps_w * step_w):
-            padded = np.zeros((taps_h * step_h, taps_w * step_w, channels, features), w.dtype)
-            padded[:kernel_h, :kernel_w] = w
-        g_h, g_w = (np.ascontiguousarray(m[1][:, ::-1]) if flip else m[1] for m in (self._rows, self._columns))
-        half = g_h @ padded.reshape(taps_h, -1)  # (P, s·T'·s'·C·F)
-        u = self.empty((len(g_h), len(g_w), step_h, step_w * channels * features), w.dtype)
-        np.matmul(g_w, half.reshape(len(g_h), step_h, taps_w, -1), out=u.swapaxes(1, 2))
-        return u.reshape(len(g_h) * len(g_w), -1, features)
-
-    def kernel_grad(self, du: Array, step: Pair, shape: tuple[int, ...]) -> Array:
-        """dw = Gᵀ dU G: (P·P', K, F) -> (KH, KW, C, F), the transpose of `kernel`."""
-        (step_h, step_w), (kernel_h, kernel_w, channels, features) = step, shape
-        g_h, g_w = self._rows[1], self._columns[1]
-        half = (g_h.T @ du.reshape(len(g_h), -1)).reshape(-1, len(g_w), step_h, step_w * channels * features)
-        dw = np.matmul(g_w.T, half.swapaxes(1, 2))  # (T, s, T', s'·C·F)
-        return dw.reshape(len(dw) * step_h, -1, channels, features)[:kernel_h, :kernel_w]
-
-    def image_points(self, x: Array) -> Array:
-        """V = Bᵀ x B of every tile: (N, inputs, inputs', K) -> (P·P', N·tiles, K). Tiles overlap by taps − 1."""
-        return self._to_points(x, self._rows[2], self._columns[2])
-
-    def map_points(self, y: Array) -> Array:
-        """A y Aᵀ of every tile: (N, outputs, outputs', F) -> (P·P', N·tiles, F), the transpose of `from_points`."""
-        return self._to_points(y, self._rows[0], self._columns[0])
-
-    def _to_points(self, x: Array, by_h: Array, by_w: Array) -> Array:
-        """Every tile's window of x, times a matrix along its rows and another along its columns."""
-        (count_h, count_w), (size_h, size_w) = (self.rows.count, self.columns.count), (self.rows.size, self.columns.size)
-        (points_h, window_h), (points_w, window_w) = by_h.shape, by_w.shape
-        batch, _, breadth, channels = x.shape
-        image, row, pixel, item = x.strides
-        windows = _view(x, (batch, count_h, window_h, breadth * channels), (image, size_h * row, row, item))
-        half = self.empty((batch, count_h, points_h, breadth, channels), x.dtype)
-        np.matmul(by_h, windows, out=half.reshape(batch, count_h, points_h, -1))
-        image, tile, point, pixel, item = half.strides
-        shape = (batch, count_h, points_h, count_w, window_w, channels)
-        windows = _view(half, shape, (image, tile, point, size_w * pixel, pixel, item))
-        points = self.empty((points_h, points_w, batch, count_h, count_w, channels), x.dtype)
-        np.matmul(by_w, windows, out=points.transpose(2, 3, 0, 4, 1, 5))
-        return points.reshape(points_h * points_w, -1, channels)
-
-    def from_points(self, products: Array, batch: int) -> Array:
-        """Aᵀ m A of every tile: (P·P', N·tiles, F) -> (N, outputs, outputs', F)."""
-        a_h, a_w, features = self._rows[0], self._columns[0], products.shape[-1]
-        count_h, count_w = self.rows.count, self.columns.count
-        half = self.empty((self.rows.size, len(a_w), batch, count_h, count_w, features), products.dtype)
-        np.matmul(a_h.T, products.reshape(len(a_h), -1), out=half.reshape(self.rows.size, -1))
-        y = self.empty((batch, count_h, self.rows.size, count_w, self.columns.size, features), products.dtype)
-        np.matmul(a_w.T, half.transpose(0, 2, 3, 4, 1, 5), out=y.transpose(2, 0, 1, 3, 4, 5))
-        return y.reshape(batch, self.rows.outputs, self.columns.outputs, features)
-
-
-class StridedWinograd:
-    """The three convolutions of one geometry as minimal filtering. `saving` says whether that is less work."""
+    """The three convolutions of one geometry in this form. P, P': points of the two axes; K = s·s'·C."""
 
     def __init__(self, g: ConvGeometry, dtype: Any, empty: Allocate) -> None:
-        self.g, self.empty = g, empty
-        # The transposed convolution needs the pixels of s × s that meet the image; those before them hold only padding.
-        skipped = (g.padding[0] // g.stride[0], g.padding[1] // g.stride[1])
-        span_h, span_w = ((g.padding[a] + g.image[a] - 1) // g.stride[a] + 1 - skipped[a] for a in (0, 1))
-        taps_h, taps_w = _taps(g)
-        self._border = (taps_h - 1 - skipped[0], taps_w - 1 - skipped[1])
-        self.down = Winograd(best_tiles(g.map[0], taps_h), best_tiles(g.map[1], taps_w), dtype, empty)
-        self.up = Winograd(best_tiles(span_h, taps_h), best_tiles(span_w, taps_w), dtype, empty)
+        self.g, self.empty, self.axes = g, empty, _tiles(g)
+        pairs = (matrices(tiles.size, tiles.taps, np.dtype(dtype)) for tiles in self.axes)
+        self._a, self._g, self._bt = zip(*pairs, strict=True)
+        self._image = [
+            phases(t.reach(t.points), g.image[axis], g.stride[axis], g.padding[axis]) for axis, t in enumerate(self.axes)
+        ]
+        self._map = [phases(t.reach(t.size), g.map[axis]) for axis, t in enumerate(self.axes)]
 
     @staticmethod
     def saving(g: ConvGeometry, batch: int, channels: int, features: int) -> float:
@@ -177,80 +132,148 @@ class StridedWinograd:
         taps = _taps(g)
         if g.dilation != (1, 1) or not 2 <= min(taps) <= max(taps) <= _MOST_TAPS:
             return 0.0
-        rows, columns = (best_tiles(g.map[a], taps[a]) for a in (0, 1))
+        rows, columns = _tiles(g)
         if batch * rows.count * columns.count < _LEAST_TILES:
             return 0.0
-        pixel = g.stride[0] * g.stride[1]
+        pixel = math.prod(g.stride)
         inside, points = channels * pixel, rows.count * rows.points * columns.count * columns.points
         direct = g.map[0] * g.map[1] * g.kernel[0] * g.kernel[1] / pixel
         return (direct / points - 1) * inside * features / (inside + features)
 
     def images_per_block(self, channels: int, features: int) -> int:
-        """So many that their values at the points stay in cache between the steps."""
-        pixels = max(f.rows.count * f.rows.points * f.columns.count * f.columns.points for f in (self.down, self.up))
-        return max(1, _BLOCK // (pixels * max(channels * self.g.stride[0] * self.g.stride[1], features)))
+        """So many that each point's product is a large one, and what goes in and out of it is still in cache."""
+        return max(1, _BLOCK // (self._cells * max(channels * math.prod(self.g.stride), features)))
 
-    def conv2d_kernel(self, w: Array) -> Array:
-        return self.down.kernel(w, self.g.stride)
+    @property
+    def _cells(self) -> int:
+        """Points of all tiles of one image."""
+        return math.prod(tiles.count * tiles.points for tiles in self.axes)
+
+    def kernel_shape(self, channels: int, features: int) -> tuple[int, ...]:
+        return (*(tiles.points for tiles in self.axes), channels * math.prod(self.g.stride), features)
+
+    def kernel(self, w: Array, rows: slice, out: Array) -> None:
+        """These rows of U = G w Gᵀ: (KH, KW, C, F) -> (P, P', K, F), zeros for taps beyond the kernel."""
+        (step_h, step_w), (taps_h, taps_w) = self.g.stride, _taps(self.g)
+        padded = w
+        if w.shape[:2] != (taps_h * step_h, taps_w * step_w):
+            padded = np.zeros((taps_h * step_h, taps_w * step_w, *w.shape[2:]), w.dtype)
+            padded[: w.shape[0], : w.shape[1]] = w
+        pixels = self.empty((taps_h, taps_w, step_h, step_w, *w.shape[2:]), w.dtype)
+        pixels[...] = padded.reshape(taps_h, step_h, taps_w, step_w, *w.shape[2:]).swapaxes(1, 2)
+        half = self._multiply(self._g[0][rows], pixels.reshape(taps_h, -1)).reshape(-1, taps_w, pixels[0, 0].size)
+        np.matmul(self._g[1], half, out=out[rows].reshape(len(half), len(self._g[1]), -1))
 
     def conv2d(self, x: Array, u: Array, out: Array) -> None:
-        """out = A_w x, with u from conv2d_kernel(w)."""
-        products = self._products(self._image_points(x), u)
-        out[...] = self.down.from_points(products, len(x))[:, : self.g.map[0], : self.g.map[1]]
-
-    def conv2d_transpose_kernel(self, w: Array) -> Array:
-        return self.up.kernel(w, self.g.stride, flip=True).swapaxes(1, 2)
+        """out = A_w x, with u from kernel(w)."""
+        self._leave(self._a, self._multiply(self._enter(self._bt, x, self._image), _flat(u)), out, self._map)
 
     def conv2d_transpose(self, y: Array, u: Array, out: Array) -> None:
-        """out = A_wᵀ y, with u from conv2d_transpose_kernel(w)."""
-        g, form = self.g, self.up
-        padded = self._space_to_depth(y, (form.rows.inputs, form.columns.inputs), (1, 1), self._border)
-        pixels = form.from_points(self._products(form.image_points(padded), u), len(y))
-        pixels = pixels.reshape(*pixels.shape[:3], *g.stride, -1)
-        rest = (g.padding[0] % g.stride[0], g.padding[1] % g.stride[1])
-        for phase, image, pixel in _phases(out.shape[1:3], pixels.shape[1:3], g.stride, rest):
-            out[(slice(None), *image)] = pixels[(slice(None), *pixel, *phase)]
+        """out = A_wᵀ y, with u from kernel(w)."""
+        rows, columns = (max(phase.image.stop for phase in axis) for axis in self._image)
+        out[:, rows:] = out[:, :, columns:] = 0  # pixels that no kernel reaches
+        products = self._multiply(self._enter(self._a, y, self._map), _flat(u).swapaxes(1, 2))
+        self._leave(self._bt, products, out, self._image)
 
-    def weight_grad_points(self, x: Array, y: Array, out: Array) -> None:
-        """out = Σ_tiles V ⊙ (A dy Aᵀ), to be added up over blocks of images and given to weight_grad."""
-        padded = self._space_to_depth(y, (self.down.rows.outputs, self.down.columns.outputs), (1, 1), (0, 0))
-        np.matmul(self._image_points(x).swapaxes(1, 2), self.down.map_points(padded), out=out)
+    def weight_grad(self, x: Array, y: Array, out: Array) -> None:
+        """out = ∂/∂w of Σ y (A_w x), (KH, KW, C, F)."""
+        (step_h, step_w), (taps_h, taps_w) = self.g.stride, _taps(self.g)
+        v, z = self._enter(self._bt, x, self._image), self._enter(self._a, y, self._map)
+        (first, second), inside, features = (m.T for m in self._g), v.shape[2], z.shape[2]
+        pixels = self.empty((taps_h, taps_w, inside, features), x.dtype)
+        block = max(1, _BLOCK // (2 * len(v) * features))
+        for start in range(0, inside, block):  # dU has more values than V and Z, and is never seen as a whole
+            part = slice(start, start + block)
+            du = self._multiply(v[:, :, part].swapaxes(1, 2), z)
+            half = self._multiply(first, du.reshape(first.shape[1], -1)).reshape(taps_h, second.shape[1], -1)
+            pixels[:, :, part] = self._multiply(second, half).reshape(taps_h, taps_w, -1, features)
+        w = pixels.reshape(taps_h, taps_w, step_h, step_w, *out.shape[2:]).swapaxes(1, 2)
+        out[...] = w.reshape(taps_h * step_h, taps_w * step_w, *out.shape[2:])[: out.shape[0], : out.shape[1]]
 
-    def kernel_shape(self, channels: int, features: int) -> tuple[int, int, int]:
-        """The shape of what weight_grad_points makes."""
-        points = self.down.rows.points * self.down.columns.points
-        return points, channels * self.g.stride[0] * self.g.stride[1], features
+    def _enter(self, pair: Pair, x: Array, axes: Axes) -> Array:
+        """A matrix along the rows and another along the columns of every tile: (N, ·, ·, C) -> (P·P', tiles·N, s·s'·C)."""
+        (first, second), (rows, columns) = pair, self.axes
+        channels = x.shape[-1] * math.prod(map(len, axes))
+        points = self.empty((len(first), len(second), rows.count, columns.count, len(x), channels), x.dtype)
+        for images in self._blocks(len(x), channels):
+            grid = self._gather(x[images], axes, (rows.reach(first.shape[1]), columns.reach(second.shape[1])))
+            half = self._multiply(first, _cut(grid.reshape(len(grid), -1), rows.size, first.shape[1]))
+            tiles = _cut(half.reshape(rows.count, len(first), grid.shape[1], -1), columns.size, second.shape[1])
+            np.matmul(second, tiles, out=_by_tile(points[..., images, :]))
+        return points.reshape(len(first) * len(second), -1, channels)
 
-    def weight_grad(self, du: Array, shape: tuple[int, ...]) -> Array:
-        return self.down.kernel_grad(du, self.g.stride, shape)
+    def _leave(self, pair: Pair, values: Array, out: Array, axes: Axes) -> None:
+        """The transpose of _enter with the same matrices: what tiles share is added up."""
+        (first, second), (rows, columns) = (m.T for m in pair), self.axes
+        points = values.reshape(first.shape[1], second.shape[1], rows.count, columns.count, len(out), -1)
+        for images in self._blocks(len(out), points.shape[-1]):
+            half = self._join(self._multiply(second, _by_tile(points[..., images, :])), columns.size)
+            grid = self._join(self._multiply(first, half.reshape(rows.count, first.shape[1], -1)), rows.size)
+            _scatter(grid.reshape(len(grid), half.shape[2], len(out[images]), -1), out[images], axes)
 
-    def _image_points(self, x: Array) -> Array:
-        size = (self.down.rows.inputs, self.down.columns.inputs)
-        return self.down.image_points(self._space_to_depth(x, size, self.g.stride, self.g.padding))
+    def _gather(self, x: Array, axes: Axes, size: tuple[int, int]) -> Array:
+        """(N, H, W, C) -> (*size, N, s·s'·C): s × s' pixels as one, 0 outside of the image."""
+        grid = self.empty((*size, len(x), len(axes[0]), len(axes[1]), x.shape[-1]), x.dtype)
+        for h in axes[0]:
+            grid[: h.grid.start, :, :, h.number] = grid[h.grid.stop :, :, :, h.number] = 0
+        for w in axes[1]:
+            grid[:, : w.grid.start, :, :, w.number] = grid[:, w.grid.stop :, :, :, w.number] = 0
+        for h, w in itertools.product(*axes):
+            grid[h.grid, w.grid, :, h.number, w.number] = x[:, h.image, w.image].transpose(1, 2, 0, 3)
+        return grid.reshape(*size, len(x), -1)
 
-    def _products(self, v: Array, u: Array) -> Array:
-        return np.matmul(v, u, out=self.empty((*v.shape[:2], u.shape[2]), v.dtype))
+    def _join(self, tiles: Array, size: int) -> Array:
+        """(…, count, length, M) -> (…, (count − 1)·size + length, M), a tile every `size`: the transpose of _cut."""
+        *lead, count, length, values = tiles.shape
+        if count == 1 or length == size:
+            return tiles.reshape(*lead, count * length, values)
+        whole = self.empty((*lead, (count - 1) * size + length, values), tiles.dtype)
+        whole[..., : count * size, :].reshape(*lead, count, size, values)[...] = tiles[..., :size, :]
+        whole[..., count * size :, :] = tiles[..., -1, size:, :]
+        shared = whole[..., size : count * size, :].reshape(*lead, count - 1, size, values)
+        shared[..., : length - size, :] += tiles[..., :-1, size:, :]
+        return whole
 
-    def _space_to_depth(self, x: Array, size: Pair, step: Pair, padding: Pair) -> Array:
-        """(N, H, W, C) -> (N, *size, s·s'·C): s × s' pixels as one, behind `padding` zeros and before as many as it takes."""
-        pixels = self.empty((len(x), *size, *step, x.shape[-1]), x.dtype)
-        pixels[...] = 0
-        for phase, image, pixel in _phases(x.shape[1:3], size, step, padding):
-            pixels[(slice(None), *pixel, *phase)] = x[(slice(None), *image)]
-        return pixels.reshape(len(x), *size, -1)
+    def _multiply(self, a: Array, b: Array) -> Array:
+        lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        return np.matmul(a, b, out=self.empty((*lead, a.shape[-2], b.shape[-1]), a.dtype))
 
-
-def _phases(image: Pair, size: Pair, step: Pair, padding: Pair) -> Iterator[tuple[Pair, list[slice], list[slice]]]:
-    """For each phase (r, r') of s·i + r, s'·j + r' in the padded image: (phase, slices of the image, slices of i and j)."""
-    for phase in np.ndindex(*step):
-        images, pixels = [], []
-        for a in (0, 1):
-            first = max(0, -(-(padding[a] - phase[a]) // step[a]))
-            start = first * step[a] + phase[a] - padding[a]
-            count = max(0, min(len(range(start, image[a], step[a])), size[a] - first))
-            images.append(slice(start, start + count * step[a], step[a]))
-            pixels.append(slice(first, first + count))
-        yield (phase[0], phase[1]), images, pixels
+    def _blocks(self, batch: int, channels: int) -> Iterator[slice]:
+        """Blocks of images, for which the way to the points and back stays in cache."""
+        block = max(1, _CACHED // (self._cells * channels))
+        return (slice(start, min(start + block, batch)) for start in range(0, batch, block))
 
 
-_view = np.lib.stride_tricks.as_strided
+def _flat(u: Array) -> Array:
+    """(P, P', K, F) -> (P·P', K, F)."""
+    return u.reshape(-1, *u.shape[2:])
+
+
+def _taps(g: ConvGeometry) -> tuple[int, int]:
+    """How many pixels of s × s a kernel spans."""
+    return -(-g.kernel[0] // g.stride[0]), -(-g.kernel[1] // g.stride[1])
+
+
+def _tiles(g: ConvGeometry) -> tuple[Tiles, Tiles]:
+    taps = _taps(g)
+    return best_tiles(g.map[0], taps[0]), best_tiles(g.map[1], taps[1])
+
+
+def _cut(x: Array, size: int, length: int) -> Array:
+    """(…, L, M) -> (…, count, length, M): a tile every `size`, where tiles overlap by length − size. A view."""
+    *lead, axis, values = x.shape
+    *steps, step, item = x.strides
+    count = (axis - length) // size + 1
+    return np.lib.stride_tricks.as_strided(x, (*lead, count, length, values), (*steps, size * step, step, item))
+
+
+def _by_tile(points: Array) -> Array:
+    """(P, P', rows, columns, N, K) -> (rows, P, columns, P', N·K), a view."""
+    return points.reshape(*points.shape[:4], -1).transpose(2, 0, 3, 1, 4)
+
+
+def _scatter(grid: Array, x: Array, axes: Axes) -> None:
+    """The transpose of _gather."""
+    grid = grid.reshape(*grid.shape[:3], len(axes[0]), len(axes[1]), -1)
+    for h, w in itertools.product(*axes):
+        x[:, h.image, w.image] = grid[h.grid, w.grid, :, h.number, w.number].transpose(2, 0, 1, 3)
