@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.machine import describe
-from benchmarks.report import Result, duration, markdown, timing_table
+from benchmarks.report import Result, cell, duration, markdown, timing_table
 from benchmarks.rounds import OURS, ROOT, Settings, Sides, ratio
 from benchmarks.sides.base import COPIED
 from benchmarks.tasks import CONV_TRIPLE, LAYERS, Task, ceiling_task, game_task, layer_title, layer_work
@@ -76,14 +76,10 @@ def sampling(settings: Settings, games: Sequence[str], batches: Sequence[int]) -
         result = _result("sampling", settings, sides, points)
     names = [name for name in settings.sides if any(name in point["seconds"] for point in points)]
 
-    def cell(point: Result, name: str) -> str:
-        if name not in point["seconds"]:
-            return "–"
-        rate = f"{point['task']['batch'] / point['seconds'][name]:,.0f}"
-        return rate if name == OURS or name not in point["ratios"] else f"{rate} (**{point['ratios'][name]['median']:.2f}**)"
+    def rates(point: Result) -> list[str]:
+        return [cell(point, name, lambda seconds: f"{point['task']['batch'] / seconds:,.0f}") for name in names]
 
-    table = markdown(["images per second", *names], ([p["title"], *(cell(p, name) for name in names)] for p in points))
-    return result, table
+    return result, markdown(["images per second", *names], ([p["title"], *rates(p)] for p in points))
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------
@@ -109,17 +105,11 @@ def layers(settings: Settings, tasks: Sequence[Task] = tuple(LAYERS)) -> tuple[R
         result = _result("layers", settings, sides, points, ceilings=ceilings, most=most, triple=triple)
     names = [name for name in settings.sides if any(name in point["seconds"] for point in points)]
 
-    def cell(point: Result, name: str) -> str:
-        if name not in point["seconds"]:
-            return "–"
-        text = duration(point["seconds"][name])
-        return text if name == OURS or name not in point["ratios"] else f"{text} (**{point['ratios'][name]['median']:.2f}**)"
-
     def achieved(point: Result) -> list[str]:
         return ["" if point[key] is None else f"{point[key]:.0f}" for key in ("gflops", "gbytes")]
 
     head = ["", *names, f"{OURS}: GFLOP/s", "GB/s"]
-    table = markdown(head, ([p["title"], *(cell(p, n) for n in names), *achieved(p)] for p in points))
+    table = markdown(head, ([p["title"], *(cell(p, n, duration) for n in names), *achieved(p)] for p in points))
     lines = [
         table,
         "",
@@ -173,12 +163,13 @@ def scaling(settings: Settings, sweeps: dict[str, list[tuple[int, dict[str, int]
     result = _result("scaling", settings, sides, points)
     names = [name for name in settings.sides if any(name in point["seconds"] for point in points)]
 
-    def cell(point: Result, name: str) -> str:
-        if name not in point["seconds"]:
-            return "–"
-        return f"{duration(point['seconds'][name] / point['task']['batch'])}, {point['peak_mib'][name]:.0f} MiB"
+    def costs(point: Result, name: str) -> str:
+        def text(seconds: float) -> str:
+            return f"{duration(seconds / point['task']['batch'])}, {point['peak_mib'][name]:.0f} MiB"
 
-    return result, markdown(["time per image, peak", *names], ([p["title"], *(cell(p, n) for n in names)] for p in points))
+        return cell(point, name, text, ratio=False)
+
+    return result, markdown(["time per image, peak", *names], ([p["title"], *(costs(p, n) for n in names)] for p in points))
 
 
 def _steps_and_memory(sides: Sides, name: str) -> dict[str, float]:
@@ -211,14 +202,14 @@ def memory(settings: Settings, growth: Sequence[tuple[str, int]]) -> tuple[Resul
     result = _result("memory", settings, sides, points)
     names = [name for name in settings.sides if any(name in point["peak_mib"] for point in points)]
 
-    def cell(point: Result, name: str) -> str:
+    def peaks_of(point: Result, name: str) -> str:
         if name not in point["peak_mib"]:
             return "–"
         grown = f", {point['growth_mib'][name]:+.2f}" if name in point["growth_mib"] else ""
         return f"{point['peak_mib'][name]:.0f}{grown}"
 
     head = f"peak above idle in MiB, growth over {GROWTH_STEPS:,} steps"
-    return result, markdown([head, *names], ([p["title"], *(cell(p, n) for n in names)] for p in points))
+    return result, markdown([head, *names], ([p["title"], *(peaks_of(p, n) for n in names)] for p in points))
 
 
 # -- imports -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +41,24 @@ def duration(seconds: float) -> str:
     raise AssertionError
 
 
-def timing_cell(point: Result, side: str) -> str:
-    """The median time, and for other sides how many times ours it is, with quartiles."""
+def cell(point: Result, side: str, text: Callable[[float], str], *, ratio: bool = True, quartiles: bool = False) -> str:
+    """What `text` makes of the median time, and for other sides how many times ours that is; a dash where there is none."""
     if side not in point["seconds"]:
         return "–"
-    cell = duration(point["seconds"][side])
-    if side in point["ratios"] and side != OURS:
-        r = point["ratios"][side]
-        cell += f" (**{r['median']:.2f}**, {r['low']:.2f}–{r['high']:.2f})"
-    return cell
+    shown = text(point["seconds"][side])
+    if not ratio or side == OURS or side not in point["ratios"]:
+        return shown
+    r = point["ratios"][side]
+    spread = f", {r['low']:.2f}–{r['high']:.2f}" if quartiles else ""
+    return f"{shown} (**{r['median']:.2f}**{spread})"
 
 
 def timing_table(points: Sequence[Result]) -> str:
     """One row a point, one column a side that was measured."""
     sides = [name for name in SIDES if any(name in point["seconds"] for point in points)]
-    return markdown(["", *sides], ([point["title"], *(timing_cell(point, side) for side in sides)] for point in points))
+    return markdown(
+        ["", *sides], ([point["title"], *(cell(point, side, duration, quartiles=True) for side in sides)] for point in points)
+    )
 
 
 def notes(result: Result) -> str:
