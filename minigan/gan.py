@@ -10,7 +10,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import CheckpointError, ModelError, OptionError, ShapeError
 from minigan.layers.activations import sigmoid
-from minigan.losses import discriminator_loss, generator_loss
+from minigan.losses import discriminator_loss, generator_loss, mean
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule
 
@@ -103,7 +103,7 @@ class GAN:
         self._update_average()
 
         xp = self.backend.xp
-        prob_real, prob_fake = sigmoid(xp, s_real).mean(), sigmoid(xp, s_fake).mean()
+        prob_real, prob_fake = mean(sigmoid(xp, s_real)), mean(sigmoid(xp, s_fake))
         return {"loss_d": loss_d, "loss_g": loss_g, "prob_real": xp.asarray(prob_real), "prob_fake": xp.asarray(prob_fake)}
 
     def discriminator_grads(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
@@ -115,8 +115,7 @@ class GAN:
         s_real, cache_real = d.forward(real, train=True)
         s_fake, cache_fake = d.forward(fake, train=True)
         loss, ds_real, ds_fake = discriminator_loss(s_real, s_fake, self.smoothing)
-        d.zero_grads()
-        d.backward(ds_real, cache_real, input_grad=False)
+        d.backward(ds_real, cache_real, input_grad=False, accumulate=False)
         d.backward(ds_fake, cache_fake, input_grad=False)
         return loss, s_real, s_fake
 
@@ -129,8 +128,7 @@ class GAN:
         s_fake, cache_fake = d.forward(fake, train=True)
         loss, ds_fake = generator_loss(s_fake, self.saturating)
         d_fake = d.backward(ds_fake, cache_fake, param_grads=False)
-        g.zero_grads()
-        g.backward(d_fake, cache, input_grad=False)
+        g.backward(d_fake, cache, input_grad=False, accumulate=False)
         return loss
 
     def _update_average(self) -> None:

@@ -121,10 +121,19 @@ class Sequential:
                 self.watch(layer, "output", x)
         return x, caches
 
-    def backward(self, dy: Array, caches: list[Any], *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
+    def backward(
+        self,
+        dy: Array,
+        caches: list[Any],
+        *,
+        param_grads: bool = True,
+        input_grad: bool = True,
+        accumulate: bool = True,
+    ) -> Array | None:
         """dx = ∂L/∂x from dy = ∂L/∂y, for the pass that made `caches`; parameter gradients are added to flat_grads.
 
-        param_grads=False leaves flat_grads alone; input_grad=False returns None and saves the product that makes dx.
+        param_grads=False leaves flat_grads alone; input_grad=False returns None and saves the product that makes dx;
+        accumulate=False puts the parameter gradients in place of what flat_grads held, as zero_grads before would, but quicker.
         Raises ShapeError if dy is not an array (N, *output_shape) of this dtype.
         """
         if dy.shape[1:] != self.output_shape or dy.dtype != self.dtype:
@@ -133,7 +142,12 @@ class Sequential:
         lowest = 0 if input_grad else self._first_learner if param_grads else len(self.layers)
         for index in reversed(range(lowest, len(self.layers))):
             layer, wanted = self.layers[index], input_grad or index > lowest
+            if param_grads and not accumulate:
+                layer.accumulate = False
+                for name in layer.grads.keys() - layer.products:
+                    layer.grads[name][...] = 0
             dy = layer.backward(dy, caches[index], param_grads=param_grads, input_grad=wanted)
+            layer.accumulate = True
             if self.watch:
                 seen = {f"gradient of {name}": grad for name, grad in layer.grads.items()} if param_grads else {}
                 for what, array in {**seen, **({"input gradient": dy} if wanted else {})}.items():
@@ -154,7 +168,7 @@ class Sequential:
     # -- parameters ----------------------------------------------------------------------------------------------------
 
     def zero_grads(self) -> None:
-        """dθ = 0, before the gradients of a step are added up."""
+        """dθ = 0, before the gradients of several passes are added up."""
         self.flat_grads[...] = 0
 
     def state_dict(self) -> dict[str, np.ndarray]:

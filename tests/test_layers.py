@@ -149,7 +149,7 @@ def test_two_live_caches(make, shape, backend):
 
 
 @pytest.mark.parametrize(("make", "shape"), CASES)
-def test_two_backwards_add_up_and_write_nothing_else(make, shape, backend):
+def test_backwards_add_up_or_replace_and_write_nothing_else(make, shape, backend):
     net = network(make, shape, backend)
     y, caches = net.forward(draw(net, (3, *shape)), train=True)
     dy = draw(net, y.shape, 3)
@@ -157,6 +157,12 @@ def test_two_backwards_add_up_and_write_nothing_else(make, shape, backend):
     dx = host(net, net.backward(dy, caches)).copy()
     once = host(net, net.flat_grads).copy()
     np.testing.assert_array_equal(host(net, net.backward(dy, caches)), dx)
+    np.testing.assert_allclose(host(net, net.flat_grads), 2 * once, rtol=1e-12)
+    net.backward(dy, caches, param_grads=False, accumulate=False)
+    np.testing.assert_allclose(host(net, net.flat_grads), 2 * once, rtol=1e-12)
+    net.backward(dy, caches, accumulate=False)
+    np.testing.assert_array_equal(host(net, net.flat_grads), once)
+    net.backward(dy, caches)
     np.testing.assert_allclose(host(net, net.flat_grads), 2 * once, rtol=1e-12)
     np.testing.assert_array_equal(host(net, dy), before)
 

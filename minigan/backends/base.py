@@ -145,9 +145,9 @@ class Backend:
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 
-    def matmul(self, a: Array, b: Array) -> Array:
-        """a b for matrices (M, K) and (K, N)."""
-        return a @ b
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """a b for matrices (M, K) and (K, N). out: where to write it."""
+        return self.xp.matmul(a, b, out=out)
 
     def column_sum(self, x: Array) -> Array:
         """Σ x over all axes but the last: (…, C) -> (C,)."""

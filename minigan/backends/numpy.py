@@ -31,6 +31,7 @@ _COLUMNS = 1 << 20  # elements of a block's im2col rows: 4 MiB in float32
 _SPREAD = 1 << 19  # elements from which an element-wise formula is worth more than one thread
 # Multiplications up to which BLAS itself takes one thread, in products of matrices and with a vector.
 _SMALL_PRODUCT, _SMALL_VECTOR = 1 << 18, 1 << 13
+_SMALL_SUM = 1 << 17  # elements up to which column sums are quickest as a reduction
 _SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth several Python threads
 
 # Savings (winograd.py) from which minimal filtering is faster than im2col and one product, by measurement.
@@ -119,14 +120,18 @@ class NumpyBackend(Backend):
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 
-    def matmul(self, a: Array, b: Array) -> Array:
-        out = self.empty((a.shape[0], b.shape[1]), a.dtype)
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         if a.shape[1] == 1:  # an outer product: nothing to add up, and BLAS is slow at that
             return np.multiply(a, b, out=out)
-        size, is_vector = a.size * b.shape[1], 1 in out.shape
+        size, is_vector = a.size * b.shape[1], len(a) == 1 or b.shape[1] == 1
         if size <= (_SMALL_VECTOR if is_vector else _SMALL_PRODUCT):
             return np.matmul(a, b, out=out)
+        if out is None:
+            out = self.empty((len(a), b.shape[1]), a.dtype)
         if not self._own_threads:
+            # As a rule BLAS has that number already, and if not for a moment, this product is slower and no other harm done.
+            if all(library.get_num_threads() == self.threads for library in self._blas):
+                return np.matmul(a, b, out=out)
             with self._blas_threads(self.threads):
                 return np.matmul(a, b, out=out)
         if is_vector or size < _SPREAD_PRODUCT:
@@ -141,10 +146,10 @@ class NumpyBackend(Backend):
         return out
 
     def column_sum(self, x: Array) -> Array:
-        """A product with ones: BLAS reads memory faster than a reduction over the outer axis."""
+        """A product with ones, where there is much to add: BLAS reads memory faster than a reduction over the outer axis."""
         flat = x.reshape(-1, x.shape[-1])
-        if flat.size <= _SMALL_VECTOR:
-            return np.ones(len(flat), x.dtype) @ flat
+        if flat.size <= _SMALL_SUM:
+            return np.add.reduce(flat, axis=0)
 
         def work(blocks: Sequence[slice]) -> Array:
             return sum(np.ones(len(flat[rows]), x.dtype) @ flat[rows] for rows in blocks)

@@ -42,6 +42,8 @@ class Layer:
     backend: Backend
     rng: Generator  # the layer's own random stream, for layers that set random = True
     random = False
+    accumulate = True  # whether add_product adds; the network sets it for one backward pass
+    products: tuple[str, ...] = ()  # parameters whose gradients come from add_product alone
     work = "element-wise"  # where most of the layer's time goes: this, "product" or "convolution"
 
     def __init__(self, **options: Any) -> None:
@@ -79,6 +81,13 @@ class Layer:
     def add_state(self, name: str, value: np.ndarray) -> None:
         """Declare an array that is saved with the network but not learned, to be called in build."""
         self.initial_state[name] = value
+
+    def add_product(self, name: str, a: Array, b: Array) -> None:
+        """self.grads[name] += a b; in a pass with accumulate=False straight to its place, for the names in `products`."""
+        if self.accumulate:
+            self.grads[name] += self.backend.matmul(a, b)
+        else:
+            self.backend.matmul(a, b, out=self.grads[name])
 
     @property
     def name(self) -> str:

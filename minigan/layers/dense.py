@@ -20,6 +20,7 @@ class Dense(Layer):
     """
 
     work = "product"
+    products = ("weight",)
     weight: Array
     bias: Array
 
@@ -49,7 +50,7 @@ class Dense(Layer):
     def backward(self, dy: Array, cache: Array, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
         x = cache
         if param_grads:
-            self.grads["weight"] += self.backend.matmul(x.T, dy)
+            self.add_product("weight", x.T, dy)
             if self.has_bias:
                 self.grads["bias"] += self.backend.column_sum(dy)
         return self.backend.matmul(dy, self.weight.T) if input_grad else None
