@@ -24,7 +24,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 _LEFT_OUT = {
     "steps": (),
     "layers": ("products", "torch-compile", "torch-defaults"),
-    "scaling": ("products", "torch", "torch-compile", "torch-defaults", "numpy-avx512"),
+    "scaling": ("products", "torch", "torch-compile", "torch-defaults", "numpy-avx2"),
     "memory": ("products", "torch-compile", "torch-defaults"),
     "sampling": ("products", "torch-defaults"),
 }

@@ -18,7 +18,7 @@ def describe(threads: int) -> dict[str, Any]:
     backend = get_backend("textbook")
     memory = backend.memory
     blas = [
-        {key: pool.get(key) for key in ("internal_api", "version", "architecture", "threading_layer")}
+        {key: pool.get(key) for key in ("internal_api", "version", "threading_layer")}  # sides name their kernels
         for pool in threadpool_info()
         if pool["user_api"] == "blas"
     ]
@@ -37,6 +37,6 @@ def describe(threads: int) -> dict[str, Any]:
 
 def one_line(machine: dict[str, Any]) -> str:
     """The description as a caption."""
-    blas = ", ".join(f"{b['internal_api']} {b['version']} ({b['architecture']} kernels)" for b in machine["blas"])
+    blas = ", ".join(f"{b['internal_api']} {b['version']}" for b in machine["blas"])
     threads = f"{machine['threads']} thread{'s' if machine['threads'] != 1 else ''}"
     return f"{machine['date']}, {machine['cpu']}, {threads}; Python {machine['python']}, NumPy {machine['numpy']}, {blas}"

@@ -48,7 +48,8 @@ class Process:
 
     def __init__(self, name: str, threads: int) -> None:
         self.name = name
-        env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"} | SIDES[name].environment
+        # Each library chooses its kernels for this processor by itself, whatever the shell asks of one of them.
+        env = {key: value for key, value in os.environ.items() if not key.startswith("OPENBLAS_")} | SIDES[name].environment
         for variable in ("MINIGAN", "OPENBLAS", "OMP", "MKL"):
             env[f"{variable}_NUM_THREADS"] = str(threads)
         self._cores = sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else None

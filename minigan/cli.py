@@ -375,9 +375,11 @@ def _info(options: argparse.Namespace) -> int:
             kernels = pool.get("architecture", "unknown")
             print(f"BLAS: {pool['internal_api']} {pool['version']}, {pool['num_threads']} threads, {kernels} kernels")
             if kernels in ("Haswell", "Zen") and _has_avx512():
-                print(
-                    "      this processor has AVX-512, which these kernels do not use: OPENBLAS_CORETYPE=SkylakeX may be faster"
+                chosen = os.environ.get("OPENBLAS_CORETYPE")
+                advice = (
+                    f"OPENBLAS_CORETYPE={chosen} chose them: unset it" if chosen else "OPENBLAS_CORETYPE=SkylakeX may be faster"
                 )
+                print(f"      this processor has AVX-512, which these kernels do not use: {advice}")
     for name in BACKENDS:
         try:
             backend = get_backend(name)

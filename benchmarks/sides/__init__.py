@@ -28,11 +28,11 @@ SIDES = {
     "numpy": Entry("minigan_side", "minigan, backend numpy", {"backend": "numpy"}),
     "textbook": Entry("minigan_side", "minigan, backend textbook", {"backend": "textbook"}),
     "cupy": Entry("minigan_side", "minigan, backend cupy", {"backend": "cupy"}),
-    "numpy-avx512": Entry(
+    "numpy-avx2": Entry(
         "minigan_side",
-        "minigan, backend numpy, started with OPENBLAS_CORETYPE=SkylakeX (OpenBLAS then uses AVX-512)",
+        "minigan, backend numpy, started with OPENBLAS_CORETYPE=Haswell: products as on a processor without AVX-512",
         {"backend": "numpy"},
-        {"OPENBLAS_CORETYPE": "SkylakeX"},
+        {"OPENBLAS_CORETYPE": "Haswell"},
     ),
     "products": Entry("products_side", "the step's matrix products alone: np.matmul into arrays made beforehand"),
     "torch": Entry("torch_side", "PyTorch eager, channels first, Adam(fused=True)"),
