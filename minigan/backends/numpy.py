@@ -34,8 +34,11 @@ _SMALL_PRODUCT, _SMALL_VECTOR = 1 << 18, 1 << 13
 _SMALL_SUM = 1 << 17  # elements up to which column sums are quickest as a reduction
 _SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth several Python threads
 
-# Savings (winograd.py) from which minimal filtering is faster than im2col and one product, by measurement.
-_SAVING, _TRANSPOSE_SAVING = 80, 40
+# Whether minimal filtering (winograd.py) is quicker than im2col and one product depends on how fast BLAS multiplies:
+# multiplications in a nanosecond, float32 on two cores, with AVX-512 and without; nanoseconds for a number of im2col, col2im.
+_WIDE_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # as OpenBLAS calls them
+_WIDE_RATE, _RATE = 233, 119
+_IM2COL, _COL2IM = 0.17, 0.25
 
 _BLAS_LOCK = threading.RLock()  # two threads that step two games must not mistake each other's number of threads for BLAS's own
 
@@ -72,6 +75,8 @@ class NumpyBackend(Backend):
         self._blas = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
         self._buffers, self._scratch = BufferPool(), Scratch()
         self._workers = Workers(self.threads - 1)
+        wide = any(library.info().get("architecture") in _WIDE_KERNELS for library in self._blas)
+        self._rate = _WIDE_RATE if wide else _RATE
         self._passes = threading.local()
 
     @property
@@ -251,7 +256,7 @@ class NumpyBackend(Backend):
 
     def conv2d(self, x: Array, w: Array, g: ConvGeometry) -> Array:
         y = self.empty((x.shape[0], *g.map, w.shape[-1]), x.dtype)
-        form = self._minimal_filtering(g, x.shape[0], w.shape, x.dtype, _SAVING)
+        form = self._minimal_filtering(g, x.shape[0], w.shape, x.dtype, _IM2COL)
         if form:
             u = self._kernel(form, w)
             self._each(lambda images: form.conv2d(x[images], u, y[images]), len(x), form.images_per_block(*w.shape[2:]))
@@ -266,7 +271,7 @@ class NumpyBackend(Backend):
 
     def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry) -> Array:
         x = self.empty((len(y), *g.image, w.shape[2]), y.dtype)
-        form = self._minimal_filtering(g, len(y), w.shape, y.dtype, _TRANSPOSE_SAVING)
+        form = self._minimal_filtering(g, len(y), w.shape, y.dtype, _COL2IM)
         if form:
             u = self._kernel(form, w)
             block = form.images_per_block(*w.shape[2:])
@@ -284,7 +289,7 @@ class NumpyBackend(Backend):
 
     def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry) -> Array:
         kernel = (*g.kernel, x.shape[-1], y.shape[-1])
-        form = self._minimal_filtering(g, len(x), kernel, x.dtype, _SAVING)
+        form = self._minimal_filtering(g, len(x), kernel, x.dtype, _IM2COL)
         if form:
             block = form.images_per_block(*kernel[2:])
             return self._sum(lambda images, out: form.weight_grad(x[images], y[images], out), kernel, x.dtype, len(x), block)
@@ -297,10 +302,13 @@ class NumpyBackend(Backend):
         return self._sum(products, matrix, x.dtype, len(x), _images_per_block(g, kernel[2])).reshape(kernel)
 
     def _minimal_filtering(
-        self, g: ConvGeometry, batch: int, kernel: tuple[int, ...], dtype: Any, least: float
+        self, g: ConvGeometry, batch: int, kernel: tuple[int, ...], dtype: Any, column: float
     ) -> Winograd | None:
-        """That form of a convolution, where it saves at least so much."""
-        return Winograd(g, dtype, self.empty) if Winograd.saving(g, batch, *kernel[2:]) > least else None
+        """That form, where it should be quicker than one product and `column` nanoseconds for a number of im2col or col2im."""
+        columns = batch * math.prod(g.map) * math.prod(kernel[:3])
+        multiplications, moved = Winograd.work(g, batch, *kernel[2:])
+        quicker = multiplications / self._rate + moved < columns * (kernel[3] / self._rate + column)
+        return Winograd(g, dtype, self.empty) if quicker else None
 
     def _kernel(self, form: Winograd, w: Array) -> Array:
         """The kernel at the points of minimal filtering."""

@@ -31,7 +31,8 @@ import numpy as np
 
 from minigan.backends.base import Array, ConvGeometry
 
-_LEAST_TILES = 64  # rows of each product, below which it is the kernel's own way to the points that costs too much
+# Nanoseconds for a number of an image, a map or a kernel to get to a point or back, on two cores; see benchmarks/README.md.
+_POINT, _KERNEL_POINT = 0.55, 0.8
 _BLOCK = 1 << 20  # values at the points of the images of one product for each point: 4 MiB in float32
 _CACHED = 1 << 17  # values of the images that go to the points, or come back, together
 
@@ -124,21 +125,19 @@ class Winograd:
         self._map = [phases(t.reach(t.size), g.map[axis]) for axis, t in enumerate(self.axes)]
 
     @staticmethod
-    def saving(g: ConvGeometry, batch: int, channels: int, features: int) -> float:
-        """Multiplications saved for each number taken to the points or back: the higher, the more this form is worth.
+    def work(g: ConvGeometry, batch: int, channels: int, features: int) -> tuple[float, float]:
+        """(multiplications of the products, nanoseconds for the ways to the points and back).
 
-        0 where there is no such form (dilation, a single tap, too many), or too few tiles to pay for the kernel's own way.
+        Both are infinite where there is no such form: for dilation, a single tap or too many.
         """
         taps = _taps(g)
         if g.dilation != (1, 1) or not 2 <= min(taps) <= max(taps) <= _MOST_TAPS:
-            return 0.0
-        rows, columns = _tiles(g)
-        if batch * rows.count * columns.count < _LEAST_TILES:
-            return 0.0
-        pixel = math.prod(g.stride)
-        inside, points = channels * pixel, rows.count * rows.points * columns.count * columns.points
-        direct = g.map[0] * g.map[1] * g.kernel[0] * g.kernel[1] / pixel
-        return (direct / points - 1) * inside * features / (inside + features)
+            return math.inf, math.inf
+        axes = _tiles(g)
+        inside, tiles = channels * math.prod(g.stride), math.prod(t.count for t in axes)
+        points = math.prod(t.points for t in axes)
+        moved = _POINT * batch * tiles * points * (inside + features) + _KERNEL_POINT * points * inside * features
+        return batch * tiles * points * inside * features, moved
 
     def images_per_block(self, channels: int, features: int) -> int:
         """So many that each point's product is a large one, and what goes in and out of it is still in cache."""
