@@ -47,6 +47,7 @@ class Sequential:
         self.watch: Watcher | None = None
         self._work = frozenset(layer.work for layer in self.layers)
         self.output_shape = self._infer_shapes()
+        self._largest = max(math.prod(layer.output_shape or ()) for layer in self.layers)  # values of one sample
         self._allocate(seed)
 
     def _infer_shapes(self) -> tuple[int, ...]:
@@ -110,7 +111,7 @@ class Sequential:
         Raises ShapeError for an array of another backend, another dtype, another shape or no samples.
         """
         self._check_input(x)
-        self.backend.begin_pass(self._work)
+        self.backend.begin_pass(self._work, len(x) * self._largest)
         caches = []
         for layer in self.layers:
             if x.shape[1:] != layer.input_shape:
@@ -138,7 +139,7 @@ class Sequential:
         """
         if dy.shape[1:] != self.output_shape or dy.dtype != self.dtype:
             raise ShapeError(f"dy is {dy.dtype} {dy.shape}: expected {self.dtype} (N, {_list(self.output_shape)})")
-        self.backend.begin_pass(self._work)
+        self.backend.begin_pass(self._work, len(dy) * self._largest)
         lowest = 0 if input_grad else self._first_learner if param_grads else len(self.layers)
         for index in reversed(range(lowest, len(self.layers))):
             layer, wanted = self.layers[index], input_grad or index > lowest

@@ -11,10 +11,14 @@ from hypothesis import settings
 
 from minigan import get_backend
 from minigan.backends import BACKENDS
+from minigan.backends import numpy as numpy_backend
 from minigan.errors import BackendError
 
 settings.register_profile("minigan", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("minigan")
+
+OWN_THREADS = numpy_backend._OWN_THREADS
+numpy_backend._OWN_THREADS = 0  # the tests' small networks go the way of large ones: in blocks, on threads of minigan's own
 
 
 def _backend(name):

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from conftest import OWN_THREADS
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
@@ -27,6 +28,12 @@ from minigan.layers import activations, norm
 
 BOOK, FAST = mg.get_backend("textbook"), mg.get_backend("numpy")
 DTYPES = st.sampled_from(["float32", "float64"])
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_large_convolutional_network():
+    """Whatever pass came last, the backend may use threads of its own here."""
+    FAST.begin_pass(frozenset({"convolution"}), 1 << 30)
 
 
 def relative_error(got, expected):
@@ -422,12 +429,12 @@ def test_memory_does_not_grow(backend):
     assert resident() - before < 2**20, f"after {time.perf_counter() - start:.1f} s"
 
 
-def test_one_backend_for_two_kinds_of_networks_in_two_threads():
+def test_one_backend_for_two_kinds_of_networks_in_two_threads(monkeypatch):
     """A dense game and a convolutional one on one backend, in two threads: each keeps its own way of using threads."""
     seen = {}
 
     def note(kind, work):
-        FAST.begin_pass(frozenset(work))
+        FAST.begin_pass(frozenset(work), 1 << 20)
         barrier.wait()
         seen[kind] = FAST._own_threads
 
@@ -441,6 +448,25 @@ def test_one_backend_for_two_kinds_of_networks_in_two_threads():
     for thread in threads:
         thread.join()
     assert seen == {"dense": False, "convolutional": True}
+    monkeypatch.setattr(numpy_backend, "_OWN_THREADS", OWN_THREADS)
+    FAST.begin_pass(frozenset({"convolution"}), 1 << 10)
+    assert not FAST._own_threads, "too few values for threads of ours"
+    FAST.begin_pass(frozenset({"element-wise"}), 1 << 10)
+    assert FAST._own_threads, "BLAS has nothing to do there"
+
+
+def test_a_network_with_few_values_equals_the_textbook_too(monkeypatch):
+    """Its convolutions are left to BLAS's threads."""
+    monkeypatch.setattr(numpy_backend, "_OWN_THREADS", OWN_THREADS)
+    x, z = np.random.default_rng(0).uniform(-1, 1, (4, 28, 28, 1)), np.random.default_rng(1).standard_normal((4, 100))
+    states = []
+    for be in (BOOK, FAST):
+        gan = mg.GAN(*mg.models.dcgan(width=8, backend=be, dtype="float64"))
+        gan.step(x, z)
+        assert be is BOOK or not FAST._own_threads
+        states.append(gan.state_dict())
+    for name, value in states[0].items():
+        np.testing.assert_allclose(states[1][name], value, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")

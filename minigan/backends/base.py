@@ -123,8 +123,11 @@ class Backend:
         """A random stream whose numbers are born on this backend's device."""
         return Generator(seed)
 
-    def begin_pass(self, work: frozenset[str]) -> None:
-        """Told by a network before each pass what kinds of work its layers are: a backend may use its threads accordingly."""
+    def begin_pass(self, work: frozenset[str], values: int) -> None:
+        """Told by a network before each pass what kinds of work its layers are, and how many values the largest of them makes.
+
+        A backend may use its threads accordingly.
+        """
 
     def synchronize(self) -> None:
         """Wait until all work given to the device is done. On a CPU there is nothing to wait for."""

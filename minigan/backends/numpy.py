@@ -28,6 +28,7 @@ _DIRECT = 1 << 14  # elements up to which a formula is quickest as it stands
 _ELEMENTS = 1 << 18  # elements of a block of an element-wise formula: smaller ones make threads wait for the interpreter
 _FOLDED = 1 << 11  # elements to which a row of channels is widened: NumPy's innermost loop is then long enough
 _COLUMNS = 1 << 20  # elements of a block's im2col rows: 4 MiB in float32
+_OWN_THREADS = 3 << 16  # values of a convolutional network's largest layer from which our threads are better than BLAS's
 _SPREAD = 1 << 19  # elements from which an element-wise formula is worth more than one thread
 # Multiplications up to which BLAS itself takes one thread, in products of matrices and with a vector.
 _SMALL_PRODUCT, _SMALL_VECTOR = 1 << 18, 1 << 13
@@ -84,12 +85,13 @@ class NumpyBackend(Backend):
         """Whether this thread's pass may use threads of ours; see begin_pass."""
         return getattr(self._passes, "own_threads", True)
 
-    def begin_pass(self, work: frozenset[str]) -> None:
-        """A network of products without convolutions is left to the threads of BLAS, which wake more quickly than ours.
+    def begin_pass(self, work: frozenset[str], values: int) -> None:
+        """A network of products without convolutions, or of few values, is left to BLAS's threads, which wake more quickly.
 
         They go on spinning for a while after each product and take the cores away from ours, so it is the one or the other.
         """
-        self._passes.own_threads = "convolution" in work or "product" not in work
+        is_large = "convolution" in work and values >= _OWN_THREADS
+        self._passes.own_threads = is_large or not work & {"product", "convolution"}
 
     @property
     def device(self) -> str:
@@ -255,6 +257,8 @@ class NumpyBackend(Backend):
     # -- the three convolutions, a few images at a time ----------------------------------------------------------------
 
     def conv2d(self, x: Array, w: Array, g: ConvGeometry) -> Array:
+        if not self._own_threads:
+            return super().conv2d(x, w, g)
         y = self.empty((x.shape[0], *g.map, w.shape[-1]), x.dtype)
         form = self._minimal_filtering(g, x.shape[0], w.shape, x.dtype, _IM2COL)
         if form:
@@ -270,6 +274,8 @@ class NumpyBackend(Backend):
         return y
 
     def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry) -> Array:
+        if not self._own_threads:
+            return super().conv2d_transpose(y, w, g)
         x = self.empty((len(y), *g.image, w.shape[2]), y.dtype)
         form = self._minimal_filtering(g, len(y), w.shape, y.dtype, _COL2IM)
         if form:
@@ -288,6 +294,8 @@ class NumpyBackend(Backend):
         return x
 
     def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry) -> Array:
+        if not self._own_threads:
+            return super().conv2d_weight_grad(x, y, g)
         kernel = (*g.kernel, x.shape[-1], y.shape[-1])
         form = self._minimal_filtering(g, len(x), kernel, x.dtype, _IM2COL)
         if form:
