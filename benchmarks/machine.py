@@ -18,7 +18,7 @@ def describe(threads: int) -> dict[str, Any]:
     backend = get_backend("textbook")
     memory = backend.memory
     blas = [
-        {key: pool.get(key) for key in ("internal_api", "version", "threading_layer")}  # sides name their kernels
+        {key: pool.get(key) for key in ("internal_api", "version", "threading_layer")}  # minigan's sides name its kernels
         for pool in threadpool_info()
         if pool["user_api"] == "blas"
     ]

@@ -29,6 +29,9 @@ REFERENCE = "textbook"  # what every side must agree with
 OURS = "numpy"  # what ratios are taken against
 
 
+_KERNEL_VARIABLES = ("OPENBLAS_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "XLA_", "KMP_", "OMP_")
+
+
 class BenchmarkError(Exception):
     """A comparison that must not be made, or cannot."""
 
@@ -49,7 +52,9 @@ class Process:
     def __init__(self, name: str, threads: int) -> None:
         self.name = name
         # Each library chooses its kernels for this processor by itself, whatever the shell asks of one of them.
-        env = {key: value for key, value in os.environ.items() if not key.startswith("OPENBLAS_")} | SIDES[name].environment
+        env = {key: value for key, value in os.environ.items() if not key.startswith(_KERNEL_VARIABLES)} | SIDES[
+            name
+        ].environment
         for variable in ("MINIGAN", "OPENBLAS", "OMP", "MKL"):
             env[f"{variable}_NUM_THREADS"] = str(threads)
         self._cores = sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else None

@@ -10,7 +10,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import CheckpointError, ModelError, OptionError, ShapeError
 from minigan.layers.activations import sigmoid
-from minigan.losses import discriminator_loss, generator_loss, mean
+from minigan.losses import batch_mean, discriminator_loss, generator_loss
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule
 
@@ -103,7 +103,7 @@ class GAN:
         self._update_average()
 
         xp = self.backend.xp
-        prob_real, prob_fake = mean(sigmoid(xp, s_real)), mean(sigmoid(xp, s_fake))
+        prob_real, prob_fake = batch_mean(sigmoid(xp, s_real)), batch_mean(sigmoid(xp, s_fake))
         return {"loss_d": loss_d, "loss_g": loss_g, "prob_real": xp.asarray(prob_real), "prob_fake": xp.asarray(prob_fake)}
 
     def discriminator_grads(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:

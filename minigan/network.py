@@ -47,7 +47,7 @@ class Sequential:
         self.watch: Watcher | None = None
         self._work = frozenset(layer.work for layer in self.layers)
         self.output_shape = self._infer_shapes()
-        self._largest = max(math.prod(layer.output_shape or ()) for layer in self.layers)  # values of one sample
+        self._largest = max(layer.largest_array for layer in self.layers)
         self._allocate(seed)
 
     def _infer_shapes(self) -> tuple[int, ...]:
@@ -144,11 +144,11 @@ class Sequential:
         for index in reversed(range(lowest, len(self.layers))):
             layer, wanted = self.layers[index], input_grad or index > lowest
             if param_grads and not accumulate:
-                layer.accumulate = False
-                for name in layer.grads.keys() - layer.products:
-                    layer.grads[name][...] = 0
-            dy = layer.backward(dy, caches[index], param_grads=param_grads, input_grad=wanted)
-            layer.accumulate = True
+                layer.forget_grads()
+            try:
+                dy = layer.backward(dy, caches[index], param_grads=param_grads, input_grad=wanted)
+            finally:
+                layer.settle_grads()
             if self.watch:
                 seen = {f"gradient of {name}": grad for name, grad in layer.grads.items()} if param_grads else {}
                 for what, array in {**seen, **({"input gradient": dy} if wanted else {})}.items():

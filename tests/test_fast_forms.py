@@ -24,6 +24,7 @@ from minigan.backends.expressions import UntraceableError, compile_formula
 from minigan.backends.memory import Scratch
 from minigan.backends.numpy import NumpyBackend
 from minigan.backends.winograd import Winograd, best_tiles, matrices
+from minigan.gradcheck import layer_table
 from minigan.layers import activations, norm
 
 BOOK, FAST = mg.get_backend("textbook"), mg.get_backend("numpy")
@@ -453,6 +454,31 @@ def test_one_backend_for_two_kinds_of_networks_in_two_threads(monkeypatch):
     assert not FAST._own_threads, "too few values for threads of ours"
     FAST.begin_pass(frozenset({"element-wise"}), 1 << 10)
     assert FAST._own_threads, "BLAS has nothing to do there"
+
+
+CONVOLUTIONS = [row for row in layer_table() if row[0]().work == "convolution"]
+
+
+@pytest.mark.parametrize("own_threads", [True, False])
+@pytest.mark.parametrize(("make", "shape"), CONVOLUTIONS, ids=lambda value: repr(value()) if callable(value) else str(value))
+def test_convolutions_on_our_threads_and_on_blass(make, shape, own_threads, monkeypatch):
+    monkeypatch.setattr(numpy_backend, "_OWN_THREADS", 0 if own_threads else 1 << 60)
+    x, results = np.random.default_rng(0).standard_normal((7, *shape)), []
+    for be in (BOOK, FAST):
+        net = mg.Sequential([make()], shape, be, "float64")
+        y, caches = net.forward(x)
+        results.append((y, net.backward(np.cos(y), caches), net.flat_grads))
+        assert be is BOOK or FAST._own_threads is own_threads
+    for book, fast in zip(*results, strict=True):
+        np.testing.assert_allclose(fast, book, rtol=1e-10, atol=1e-10)
+
+
+def test_a_network_is_large_if_its_columns_are(monkeypatch):
+    """Few values out of a wide image and a large kernel still make an im2col that must not be made as a whole."""
+    monkeypatch.setattr(numpy_backend, "_OWN_THREADS", OWN_THREADS)
+    net = mg.Sequential([mg.Conv2d(1, 7, padding=3)], (16, 16, 64), FAST)
+    net.forward(np.zeros((2, 16, 16, 64), "f4"))
+    assert FAST._own_threads
 
 
 def test_a_network_with_few_values_equals_the_textbook_too(monkeypatch):

@@ -168,3 +168,66 @@ def test_summary():
     # 3·3·2·4 + 4 weights of the convolution, 2·4 of BatchNorm, 36·2 + 2 of Dense
     assert text.splitlines()[-1].split() == ["total", "158"]
     assert text == net().summary()
+
+
+# -- gradients that take the place of the last step's ------------------------------------------------------------------
+
+
+class OwnDense(mg.Dense):
+    """A dense layer whose author adds to grads as the contract says."""
+
+    def backward(self, dy, cache, *, param_grads=True, input_grad=True):
+        if param_grads:
+            self.grads["weight"] += cache.T @ dy
+            self.grads["bias"] += dy.sum(axis=0)
+        return dy @ self.weight.T if input_grad else None
+
+
+class TwoTerms(mg.Dense):
+    """The gradient in two halves, both by add_product."""
+
+    products = ("weight",)
+
+    def backward(self, dy, cache, *, param_grads=True, input_grad=True):
+        if param_grads:
+            self.add_product("weight", cache.T, 0.5 * dy)
+            self.add_product("weight", cache.T, 0.5 * dy)
+            self.grads["bias"] += dy.sum(axis=0)
+        return dy @ self.weight.T if input_grad else None
+
+
+class Forgetful(TwoTerms):
+    """Declares a product and never writes it."""
+
+    products = ("weight",)
+
+    def backward(self, dy, cache, *, param_grads=True, input_grad=True):
+        return dy @ self.weight.T
+
+
+@pytest.mark.parametrize("layer", [mg.Dense, OwnDense, TwoTerms, Forgetful])
+def test_gradients_without_accumulation_are_those_after_zero_grads(layer):
+    net = mg.Sequential([layer(3), mg.Tanh(), layer(2)], (4,), "numpy", "float64", seed=1)
+    y, caches = net.forward(np.random.default_rng(0).standard_normal((5, 4)))
+    net.zero_grads()
+    net.backward(np.ones_like(y), caches)
+    expected = net.flat_grads.copy()
+    net.flat_grads[...] = np.nan
+    net.backward(np.ones_like(y), caches, accumulate=False)
+    np.testing.assert_allclose(net.flat_grads, expected, rtol=1e-14)
+    net.backward(np.ones_like(y), caches)
+    np.testing.assert_allclose(net.flat_grads, 2 * expected, rtol=1e-14)
+
+
+def test_an_interrupted_pass_leaves_the_next_one_as_it_should_be(monkeypatch):
+    net = mg.Sequential([mg.Dense(3), mg.Dense(2)], (4,), "numpy", "float64")
+    y, caches = net.forward(np.ones((5, 4)))
+    dy, layer = np.ones_like(y), net.layers[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(layer, "backward", lambda *args, **options: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            net.backward(dy, caches, accumulate=False)
+    layer.backward(dy, caches[1])
+    once = layer.grads["weight"].copy()
+    layer.backward(dy, caches[1])
+    np.testing.assert_allclose(layer.grads["weight"], 2 * once)

@@ -124,9 +124,9 @@ class Backend:
         return Generator(seed)
 
     def begin_pass(self, work: frozenset[str], values: int) -> None:
-        """Told by a network before each pass what kinds of work its layers are, and how many values the largest of them makes.
+        """Told by a network before each pass what kinds of work its layers are, and the size of the largest array in the pass.
 
-        A backend may use its threads accordingly.
+        A backend may use its threads accordingly, in this Python thread and until its next pass.
         """
 
     def synchronize(self) -> None:

@@ -3,7 +3,7 @@
 BLAS is held to one thread meanwhile, and its settings are put back after every call. In networks of products without
 convolutions it is BLAS that has the threads: they wake more quickly than Python's, but spin for a while after each product.
 Blocks are dealt to threads by position, never by arrival, and partial sums are added in that order: two runs with one thread
-count give the same bytes.
+count give the same bytes, if no other Python thread of the process runs a game beside them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DIRECT = 1 << 14  # elements up to which a formula is quickest as it stands
 _ELEMENTS = 1 << 18  # elements of a block of an element-wise formula: smaller ones make threads wait for the interpreter
 _FOLDED = 1 << 11  # elements to which a row of channels is widened: NumPy's innermost loop is then long enough
 _COLUMNS = 1 << 20  # elements of a block's im2col rows: 4 MiB in float32
-_OWN_THREADS = 3 << 16  # values of a convolutional network's largest layer from which our threads are better than BLAS's
+_OWN_THREADS = 3 << 18  # values of im2col, the largest in a network, from which our threads and blocks are better than BLAS's
 _SPREAD = 1 << 19  # elements from which an element-wise formula is worth more than one thread
 # Multiplications up to which BLAS itself takes one thread, in products of matrices and with a vector.
 _SMALL_PRODUCT, _SMALL_VECTOR = 1 << 18, 1 << 13
@@ -37,6 +37,7 @@ _SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth sever
 
 # Whether minimal filtering (winograd.py) is quicker than im2col and one product depends on how fast BLAS multiplies:
 # multiplications in a nanosecond, float32 on two cores, with AVX-512 and without; nanoseconds for a number of im2col, col2im.
+# Only their ratios count, which other thread counts and float64 change little; an unknown BLAS is taken for the slower.
 _WIDE_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # as OpenBLAS calls them
 _WIDE_RATE, _RATE = 233, 119
 _IM2COL, _COL2IM = 0.17, 0.25
@@ -86,7 +87,7 @@ class NumpyBackend(Backend):
         return getattr(self._passes, "own_threads", True)
 
     def begin_pass(self, work: frozenset[str], values: int) -> None:
-        """A network of products without convolutions, or of few values, is left to BLAS's threads, which wake more quickly.
+        """A network of products without convolutions, or of small ones, is left to BLAS's threads, which wake more quickly.
 
         They go on spinning for a while after each product and take the cores away from ours, so it is the one or the other.
         """
@@ -136,7 +137,8 @@ class NumpyBackend(Backend):
         if out is None:
             out = self.empty((len(a), b.shape[1]), a.dtype)
         if not self._own_threads:
-            # As a rule BLAS has that number already, and if not for a moment, this product is slower and no other harm done.
+            # As a rule BLAS has that number already. If another Python thread's game holds it to one just now, this product is
+            # slower and rounds differently.
             if all(library.get_num_threads() == self.threads for library in self._blas):
                 return np.matmul(a, b, out=out)
             with self._blas_threads(self.threads):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,8 @@ class Layer:
     - forward(x, train=False) -> (y, cache). The cache holds what backward needs and belongs to the caller: a layer keeps no
       trace of a forward pass, so that several passes can be live at once.
     - backward(dy, cache, *, param_grads=True, input_grad=True) -> dx or None. Parameter gradients are added to self.grads.
-      It writes neither to dy nor to the cache, and may be called twice on one cache.
+      It writes neither to dy nor to the cache, and may be called twice on one cache. A gradient that is one product may be
+      added by add_product, which is quicker; a class that does so names it in `products`.
 
     The network fills in backend, index, params, grads and state, and checks x's shape before it calls forward.
     """
@@ -42,8 +44,7 @@ class Layer:
     backend: Backend
     rng: Generator  # the layer's own random stream, for layers that set random = True
     random = False
-    accumulate = True  # whether add_product adds; the network sets it for one backward pass
-    products: tuple[str, ...] = ()  # parameters whose gradients come from add_product alone
+    products: tuple[str, ...] = ()  # parameters whose gradients this class's backward makes by add_product alone
     work = "element-wise"  # where most of the layer's time goes: this, "product" or "convolution"
 
     def __init__(self, **options: Any) -> None:
@@ -56,6 +57,7 @@ class Layer:
         self.params: dict[str, Array] = {}
         self.grads: dict[str, Array] = {}
         self.state: dict[str, Array] = {}
+        self._unwritten: set[str] = set()  # gradients that the pass under way is the first to write
 
     def build(self, input_shape: Shape) -> Shape:
         """Shapes without the batch axis. A layer that changes no shape and learns nothing needs no build of its own."""
@@ -83,11 +85,29 @@ class Layer:
         self.initial_state[name] = value
 
     def add_product(self, name: str, a: Array, b: Array) -> None:
-        """self.grads[name] += a b; in a pass with accumulate=False straight to its place, for the names in `products`."""
-        if self.accumulate:
-            self.grads[name] += self.backend.matmul(a, b)
-        else:
+        """self.grads[name] += a b; straight to its place where it would be added to zeros."""
+        if name in self._unwritten:
+            self._unwritten.discard(name)
             self.backend.matmul(a, b, out=self.grads[name])
+        else:
+            self.grads[name] += self.backend.matmul(a, b)
+
+    def forget_grads(self) -> None:
+        """Begin a backward pass whose gradients take the place of those in grads: zeros, or `products` left to be written."""
+        author = next(kind for kind in type(self).__mro__ if "backward" in vars(kind))
+        self._unwritten = set(vars(author).get("products", ())) & self.grads.keys()
+        for name in self.grads.keys() - self._unwritten:
+            self.grads[name][...] = 0
+
+    def settle_grads(self) -> None:
+        """End that pass: what it did not write after all is zero."""
+        while self._unwritten:
+            self.grads[self._unwritten.pop()][...] = 0
+
+    @property
+    def largest_array(self) -> int:
+        """Values of the largest array that one sample's passes make, as far as the shapes tell."""
+        return max(math.prod(self.input_shape or ()), math.prod(self.output_shape or ()))
 
     @property
     def name(self) -> str:
@@ -108,6 +128,7 @@ class Layer:
         twin = copy.copy(self)
         twin.index = twin.input_shape = twin.output_shape = None
         twin.parameters, twin.initial_state, twin.params, twin.grads, twin.state = {}, {}, {}, {}, {}
+        twin._unwritten = set()
         return twin
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from minigan.backends import Array, ConvGeometry
@@ -59,6 +60,11 @@ class _Convolution(Layer):
         self.add_parameter("weight", weight, self.weight_init, taps * fan_in, taps * fan_out)
         if self.has_bias:
             self.add_parameter("bias", (self.channels,), self.bias_init, taps * fan_in, taps * fan_out)
+
+    @property
+    def largest_array(self) -> int:
+        """The rows of im2col."""
+        return math.prod(self.geometry.map) * math.prod(self.parameters["weight"].shape[:3])
 
 
 class Conv2d(_Convolution):
