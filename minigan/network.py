@@ -143,7 +143,7 @@ class Sequential:
         lowest = 0 if input_grad else self._first_learner if param_grads else len(self.layers)
         for index in reversed(range(lowest, len(self.layers))):
             layer, wanted = self.layers[index], input_grad or index > lowest
-            if param_grads and not accumulate:
+            if param_grads and not accumulate and layer.grads:
                 layer.forget_grads()
             try:
                 dy = layer.backward(dy, caches[index], param_grads=param_grads, input_grad=wanted)

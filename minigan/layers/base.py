@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -94,10 +95,13 @@ class Layer:
 
     def forget_grads(self) -> None:
         """Begin a backward pass whose gradients take the place of those in grads: zeros, or `products` left to be written."""
-        author = next(kind for kind in type(self).__mro__ if "backward" in vars(kind))
-        self._unwritten = set(vars(author).get("products", ())) & self.grads.keys()
-        for name in self.grads.keys() - self._unwritten:
-            self.grads[name][...] = 0
+        kind: type = type(self)
+        written = _products_of(kind)
+        for name, grad in self.grads.items():
+            if name in written:
+                self._unwritten.add(name)
+            else:
+                grad[...] = 0
 
     def settle_grads(self) -> None:
         """End that pass: what it did not write after all is zero."""
@@ -136,6 +140,13 @@ class Layer:
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
         shown = [f"{name}={value!r}" for name, value in self.options.items() if value != defaults.get(name)]
         return f"{self.name}({', '.join(shown)})"
+
+
+@cache
+def _products_of(kind: type) -> tuple[str, ...]:
+    """The `products` of the class that wrote this one's backward; a class that writes its own begins without."""
+    author = next(parent for parent in kind.__mro__ if "backward" in vars(parent))
+    return tuple(vars(author).get("products", ()))
 
 
 def positive_int(value: Any, name: str, least: int = 1) -> int:
