@@ -94,6 +94,7 @@ def _compare(function: Callable[..., Any]) -> Callable[..., None]:
     def compare(x: Array, y: Array, out: Array) -> None:
         out[...] = function(x, y)  # through a block of bools: faster than a ufunc that casts its own result
 
+    compare.__name__ = function.__name__
     return compare
 
 
@@ -178,14 +179,13 @@ class Program:
                 step.function(*[registers[i] for i in operands], out=registers[step.out])
 
 
-@lru_cache(maxsize=256)
-def compile_formula(
+def trace_formula(
     formula: Formula, inputs: int, numbers: tuple[str, ...], settings: tuple[tuple[str, Hashable], ...], in_place: bool = False
-) -> Program:
-    """The program of formula(xp, *inputs, **constants). Raises UntraceableError where there is none.
+) -> tuple[Trace, list[int]]:
+    """What formula(xp, *inputs, **constants) does, and which values it returns.
 
-    numbers: names of constants given when it runs; settings: other constants, part of the program. in_place: the outputs
-    are the first inputs; otherwise they are arrays of their own.
+    numbers: names of constants given when it runs; settings: other constants, part of the trace. in_place: the results are
+    written to the first inputs, so each must be computed. Raises UntraceableError where what it does depends on the inputs.
     """
     trace = Trace(inputs)
     constants = {name: Scalar(operator.itemgetter(name)) for name in numbers}
@@ -196,7 +196,24 @@ def compile_formula(
     results = results if isinstance(results, tuple) else (results,)
     if not all(isinstance(r, Symbol) and (r.index >= inputs or not in_place) for r in results):
         raise UntraceableError("the formula returns something that it did not compute from its arrays")
-    return _allocate(trace, [result.index for result in results], in_place)
+    return trace, [result.index for result in results]
+
+
+def operation_name(function: Callable[..., Any]) -> str:
+    """The name, NumPy's, of an operation of a trace."""
+    return function.__name__.removeprefix("_")
+
+
+@lru_cache(maxsize=256)
+def compile_formula(
+    formula: Formula, inputs: int, numbers: tuple[str, ...], settings: tuple[tuple[str, Hashable], ...], in_place: bool = False
+) -> Program:
+    """The program of formula(xp, *inputs, **constants), with trace_formula's arguments and errors.
+
+    in_place: the outputs are the first inputs; otherwise they are arrays of their own.
+    """
+    trace, results = trace_formula(formula, inputs, numbers, settings, in_place)
+    return _allocate(trace, results, in_place)
 
 
 def _allocate(trace: Trace, results: list[int], in_place: bool) -> Program:

@@ -1,0 +1,110 @@
+"""CUDA kernels on the CPU: the very source that a GPU would get, compiled as C++ and run one thread after another.
+
+That proves index arithmetic and formulas, not races: it suits kernels whose threads share nothing, and all of ours are such.
+RawModule stands in for cupy.RawModule. Where there is no C++ compiler, `missing` says so.
+"""
+
+import ctypes
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+COMPILER = shutil.which("g++") or shutil.which("clang++")
+missing = None if COMPILER else "no C++ compiler (g++ or clang++) to run the CUDA sources on the CPU"
+
+# What CUDA gives every kernel: where a thread is, and its mathematical functions for both types.
+PROLOGUE = """
+#define __global__
+#define __device__
+struct Place { unsigned int x; };
+static thread_local Place blockIdx, blockDim, threadIdx;
+#define FUNCTION(name) \\
+    static inline float name(float x) { return __builtin_##name##f(x); } \\
+    static inline double name(double x) { return __builtin_##name(x); }
+FUNCTION(sqrt) FUNCTION(exp) FUNCTION(log) FUNCTION(log1p) FUNCTION(tanh) FUNCTION(fabs) FUNCTION(sin) FUNCTION(cos)
+static inline float pow(float x, float y) { return __builtin_powf(x, y); }
+static inline double pow(double x, double y) { return __builtin_pow(x, y); }
+"""
+
+# Calls a kernel of any signature for every thread of a grid, with arguments[i] the address of argument i.
+EPILOGUE = """
+template <class... A, unsigned long... I>
+static void run(void (*kernel)(A...), unsigned blocks, unsigned threads, void** arguments, Indices<I...>)
+{
+    blockDim.x = threads;
+    for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)
+        for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++) kernel(*(A*)arguments[I]...);
+}
+"""
+INDICES = """
+template <unsigned long... I> struct Indices {};
+template <unsigned long N, unsigned long... I> struct Make : Make<N - 1, N - 1, I...> {};
+template <unsigned long... I> struct Make<0, I...> { typedef Indices<I...> type; };
+template <class... A> struct Count { typedef typename Make<sizeof...(A)>::type type; };
+template <class... A> static typename Count<A...>::type indices(void (*)(A...)) { return {}; }
+"""
+
+_FOLDER = Path(tempfile.mkdtemp(prefix="minigan-cuda-on-host-"))
+
+
+class RawModule:
+    """cupy.RawModule: compiled at once, and refused if it does not compile."""
+
+    def __init__(self, *, code, options=(), backend="nvrtc"):
+        assert backend == "nvrtc"
+        names = re.findall(r"__global__ void (\w+)\(", code)
+        entries = "".join(
+            f'extern "C" void on_host_{name}(unsigned blocks, unsigned threads, void** arguments)'
+            f"{{ run({name}, blocks, threads, arguments, indices({name})); }}\n"
+            for name in names
+        )
+        # The macros of the source have short names, so ours stand before them and theirs end with it.
+        macros = re.findall(r"^#define (\w+)", code, re.MULTILINE)
+        ends = "".join(f"#undef {name}\n" for name in macros)
+        source = "\n".join([PROLOGUE, code, ends, INDICES, EPILOGUE, entries])
+        library = _FOLDER / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
+        if not library.exists():
+            command = [
+                COMPILER,
+                "-x",
+                "c++",
+                *options,
+                "-O1",
+                "-ffp-contract=off",
+                "-shared",
+                "-fPIC",
+                "-o",
+                str(library),
+                "-",
+                "-lm",
+            ]
+            done = subprocess.run(command, input=source, text=True, capture_output=True)
+            assert done.returncode == 0, done.stderr[:4000]
+        self._library = ctypes.CDLL(str(library))
+
+    def get_function(self, name):
+        entry = getattr(self._library, f"on_host_{name}")
+
+        def launch(grid, block, arguments):
+            assert len(grid) == len(block) == 1
+            assert 0 < block[0] <= 1024
+            assert 0 < grid[0] < 1 << 31
+            held = [_argument(a) for a in arguments]
+            pointers = (ctypes.c_void_p * len(held))(*(a.ctypes.data for a in held))
+            entry(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), pointers)
+
+        return launch
+
+
+def _argument(value):
+    """The argument in memory: a device array as its address, a NumPy scalar as itself; anything else CuPy would guess about."""
+    if hasattr(value, "_host"):
+        assert value._host.flags.c_contiguous
+        return np.array([value._host.ctypes.data], np.uint64)
+    assert isinstance(value, np.generic), f"a kernel got {type(value)}"
+    return np.array([value])
