@@ -2,7 +2,8 @@
 
 DeviceArray wraps a NumPy array; `cupy` is the module that makes them and works on them, for sys.modules["cupy"]. Where CuPy
 would raise for a host array or lacks a name, so does this; where it would wait for the device or copy to it, `traffic` counts
-that. Values are NumPy's, so a result can be compared with the textbook's. What is allowed here was read in CuPy 14.2.
+that. Values are NumPy's, or those of minigan's own kernels run on the CPU, so a result can be compared with the textbook's.
+What is allowed here was read in CuPy 14.2.
 
 It is an object of its own and no subclass of numpy.ndarray: np.asarray hands a subclass out without asking it.
 """
@@ -13,6 +14,7 @@ from collections import Counter
 from functools import partial
 from types import ModuleType, SimpleNamespace
 
+import cuda_on_host
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
@@ -161,23 +163,12 @@ def _call(name, *args, **kwargs):
     return _guarded(function, *args, **kwargs)
 
 
-class _Generator:
-    def __init__(self, bit_generator):
-        self._host = np.random.Generator(bit_generator)
-
-    def standard_normal(self, size=None, dtype=np.float64):
-        return _wrap(self._host.standard_normal(size, dtype))
-
-    def random(self, size=None, dtype=np.float64):
-        return _wrap(self._host.random(size, dtype))
-
-
 class _Cupy(ModuleType):
     """The module: its attributes are what CuPy has, and nothing else."""
 
     ndarray = DeviceArray
     lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=partial(_guarded, np.lib.stride_tricks.as_strided)))
-    random = SimpleNamespace(Generator=_Generator, Philox4x3210=np.random.Philox)
+    RawModule = cuda_on_host.RawModule
     cuda = SimpleNamespace(
         runtime=SimpleNamespace(
             CUDARuntimeError=RuntimeError,
