@@ -21,7 +21,7 @@ from minigan import optim
 from minigan.backends import ConvGeometry, winograd
 from minigan.backends import numpy as numpy_backend
 from minigan.backends.expressions import UntraceableError, compile_formula
-from minigan.backends.memory import Scratch
+from minigan.backends.memory import BufferPool, Scratch
 from minigan.backends.numpy import NumpyBackend
 from minigan.backends.winograd import Winograd, best_tiles, matrices
 from minigan.gradcheck import layer_table
@@ -408,6 +408,20 @@ def test_steps_from_several_threads_at_once():
     for index in (0, 1):
         assert relative_error(together[index], alone[index]) < 1e-5
     assert threadpool_info() == before
+
+
+def test_blocks_come_back_without_python_code():
+    """A Ctrl-C that falls into a finaliser written in Python is raised there and lost."""
+    pool, calls = BufferPool(), []
+    array = pool.array((1 << 20,), np.float32)
+    place, view = array.ctypes.data, array[5:]
+    del array
+    assert pool.array((1 << 20,), np.float32).ctypes.data != place, "a view keeps the block"
+    sys.setprofile(lambda frame, event, argument: calls.append(frame.f_code.co_name) if event == "call" else None)
+    del view
+    sys.setprofile(None)
+    assert calls == []
+    assert pool.array((1 << 20,), np.float32).ctypes.data == place
 
 
 def test_memory_does_not_grow(backend):

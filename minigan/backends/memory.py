@@ -16,6 +16,13 @@ _POOLED = 1 << 20  # bytes from which a buffer is worth keeping: malloc maps lar
 _FILLED_KEPT = 32  # blocks of one number that a thread keeps
 
 
+class _Loan(weakref.ref):
+    """A block that is lent out: a reference to the array behind which it lies."""
+
+    __slots__ = ("block",)
+    block: memoryview
+
+
 class BufferPool(threading.local):
     """Keeps the memory of dropped arrays for the next array of that size.
 
@@ -24,19 +31,28 @@ class BufferPool(threading.local):
     """
 
     def __init__(self) -> None:
-        self._free: dict[int, list[memoryview]] = {}
+        self._free: dict[int, list[_Loan]] = {}  # loans that have come back
+        self._loans: dict[int, _Loan] = {}  # all, by id: a reference must live as long as its array
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Array:
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
         if size < _POOLED:
             return np.empty(shape, dtype)
-        blocks = self._free.setdefault(size, [])
+        free = self._free.setdefault(size, [])
         # NumPy asks the system for large pages, which save many page-table look-ups. Behind a memoryview, `flat` is the base
         # that all views keep alive; NumPy would pass over it to an array that owns the memory.
-        block = blocks.pop() if blocks else memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]
+        if free:
+            returned = free.pop()
+            block = returned.block
+            del self._loans[id(returned)]
+        else:
+            block = memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]
         flat = np.frombuffer(block, dtype)
-        weakref.finalize(flat, blocks.append, block).atexit = False
+        # The array's end calls list.append, which is no Python code: in that, a Ctrl-C would be raised and lost.
+        loan = _Loan(flat, free.append)
+        loan.block = block
+        self._loans[id(loan)] = loan
         return flat.reshape(shape)
 
 
