@@ -377,7 +377,7 @@ def _info(options: argparse.Namespace) -> int:
             if kernels in ("Haswell", "Zen") and _has_avx512():
                 chosen = os.environ.get("OPENBLAS_CORETYPE")
                 advice = (
-                    f"OPENBLAS_CORETYPE={chosen} chose them: unset it" if chosen else "OPENBLAS_CORETYPE=SkylakeX may be faster"
+                    f"OPENBLAS_CORETYPE={chosen} chose them; unset it" if chosen else "OPENBLAS_CORETYPE=SkylakeX may be faster"
                 )
                 print(f"      this processor has AVX-512, which these kernels do not use: {advice}")
     for name in BACKENDS:

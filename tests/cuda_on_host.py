@@ -49,7 +49,8 @@ template <class... A> struct Count { typedef typename Make<sizeof...(A)>::type t
 template <class... A> static typename Count<A...>::type indices(void (*)(A...)) { return {}; }
 """
 
-_FOLDER = Path(tempfile.mkdtemp(prefix="minigan-cuda-on-host-"))
+_TEMPORARY = tempfile.TemporaryDirectory(prefix="minigan-cuda-on-host-")  # removed when Python ends
+_FOLDER = Path(_TEMPORARY.name)
 
 
 class RawModule:

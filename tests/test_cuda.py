@@ -12,7 +12,7 @@ from test_fast_forms import FORMULAS
 
 import minigan as mg
 from minigan.backends import ConvGeometry
-from minigan.backends.expressions import UntraceableError
+from minigan.backends.expressions import UntraceableError, split_constants
 from minigan.backends.kernels import THREADS, convolution_source, formula_kernels, place_of, random_source, row_parts
 
 BOOK = mg.get_backend("textbook")
@@ -109,8 +109,7 @@ def test_planted_faults_in_the_gathers_are_seen(sound, fault):
 def kernels_of(formula, arrays, constants, in_place=False):
     """(kernels, their numbers) for operands of these shapes."""
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
-    numbers = {name: value for name, value in constants.items() if isinstance(value, float)}
-    settings = tuple((name, value) for name, value in constants.items() if name not in numbers)
+    numbers, settings = split_constants(constants)
     places = tuple(place_of(a.shape, shape) for a in arrays)
     kernels = formula_kernels(formula, places, tuple(numbers), settings, arrays[0].dtype, in_place)
     return kernels, [arrays[0].dtype.type(evaluate(numbers)) for evaluate in kernels.scalars]
@@ -172,11 +171,10 @@ def test_column_sums_equal_numpy(rows, channels, dtype):
     partials = np.full((parts, 2, channels), np.nan, dtype)
     sizes = (np.uint32(rows), np.uint32(channels), np.uint32(parts))
     launch(kernels.source, "column_sums", parts * channels, x, mean, partials, *numbers, *sizes)
-    expected = [v.sum(axis=0, dtype="f8") for v in formula(np, x, mean)]
-    np.testing.assert_allclose(
-        partials.sum(axis=0, dtype="f8"), expected, rtol=1e-4 if dtype == "float32" else 1e-10, atol=1e-3
-    )
-    np.testing.assert_allclose(partials[0, 0], (x[::parts] - mean).sum(axis=0), rtol=1e-4, atol=1e-4)
+    terms = formula(np, x.astype("f8"), mean.astype("f8"))
+    rounding = 32 * np.finfo(dtype).eps * max(np.abs(v).sum(axis=0).max() for v in terms)  # 32 terms in each partial sum
+    np.testing.assert_allclose(partials.sum(axis=0, dtype="f8"), [v.sum(axis=0) for v in terms], rtol=0, atol=rounding)
+    np.testing.assert_allclose(partials[0, 0], terms[0][::parts].sum(axis=0), rtol=0, atol=rounding)
 
 
 @on_host

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generator, Seed, unavailable
-from minigan.backends.expressions import UntraceableError
+from minigan.backends.expressions import UntraceableError, split_constants
 from minigan.backends.kernels import (
     THREADS,
     FormulaKernels,
@@ -181,8 +181,7 @@ class CupyBackend(Backend):
             return None
         if in_place and not all(a.flags.c_contiguous for a in arrays):
             return None
-        values = {name: float(value) for name, value in constants.items() if isinstance(value, (float, np.floating))}
-        settings = tuple((name, value) for name, value in constants.items() if name not in values)
+        values, settings = split_constants(constants)
         try:
             kernels = formula_kernels(formula, places, tuple(values), settings, np.dtype(dtype), in_place)
         except (UntraceableError, TypeError):  # TypeError: a constant that cannot be part of a cache's key
@@ -194,18 +193,20 @@ class CupyBackend(Backend):
 
     def im2col(self, x: Array, g: ConvGeometry) -> Array:
         channels = x.shape[-1]
-        columns = self.empty((len(x) * math.prod(g.map), math.prod(g.kernel) * channels), x.dtype)
-        if max(columns.size, x.size) >= _MOST_ELEMENTS:
+        shape = (len(x) * math.prod(g.map), math.prod(g.kernel) * channels)
+        if max(math.prod(shape), x.size) >= _MOST_ELEMENTS:
             return super().im2col(x, g)
+        columns = self.empty(shape, x.dtype)
         source = convolution_source(g, channels, np.dtype(x.dtype))
         self.launch(source, "im2col", columns.size, self.xp.ascontiguousarray(x), columns, np.uint32(columns.size))
         return columns
 
     def col2im(self, columns: Array, g: ConvGeometry, batch: int) -> Array:
         channels = columns.shape[1] // math.prod(g.kernel)
-        x = self.empty((batch, *g.image, channels), columns.dtype)
-        if max(columns.size, x.size) >= _MOST_ELEMENTS:
+        shape = (batch, *g.image, channels)
+        if max(columns.size, math.prod(shape)) >= _MOST_ELEMENTS:
             return super().col2im(columns, g, batch)
+        x = self.empty(shape, columns.dtype)
         source = convolution_source(g, channels, np.dtype(columns.dtype))
         self.launch(source, "col2im", x.size, self.xp.ascontiguousarray(columns), x, np.uint32(x.size))
         return x

@@ -199,6 +199,12 @@ def trace_formula(
     return trace, [result.index for result in results]
 
 
+def split_constants(constants: dict[str, Any]) -> tuple[dict[str, float], tuple[tuple[str, Any], ...]]:
+    """A formula's constants as (numbers, settings): those given anew whenever it runs, and those that are part of it."""
+    numbers = {name: float(value) for name, value in constants.items() if isinstance(value, (float, np.floating))}
+    return numbers, tuple((name, value) for name, value in constants.items() if name not in numbers)
+
+
 def operation_name(function: Callable[..., Any]) -> str:
     """The name, NumPy's, of an operation of a trace."""
     return function.__name__.removeprefix("_")

@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from minigan.backends.base import Array, Backend, ConvGeometry, Formula
-from minigan.backends.expressions import Program, UntraceableError, compile_formula
+from minigan.backends.expressions import Program, UntraceableError, compile_formula, split_constants
 from minigan.backends.memory import BufferPool, Scratch
 from minigan.backends.winograd import Winograd
 from minigan.backends.workers import Workers
@@ -237,8 +237,7 @@ class NumpyBackend(Backend):
         dtype = arrays[0].dtype
         if any(a.dtype != dtype for a in arrays):
             return None, []
-        numbers = {name: float(value) for name, value in constants.items() if isinstance(value, (float, np.floating))}
-        settings = tuple((name, value) for name, value in constants.items() if name not in numbers)
+        numbers, settings = split_constants(constants)
         try:
             program = compile_formula(formula, len(arrays), tuple(numbers), settings, in_place)
         except (UntraceableError, TypeError):  # TypeError: a constant that cannot be part of a cache's key
