@@ -337,20 +337,25 @@ class Batches:
         self.per_epoch = len(dataset) // batch_size
         self.epoch, self.batch = 0, 0
         self._resident = backend.asarray(dataset.values)  # the whole dataset lies on the device, pixels as single bytes
-        self._order = self._shuffle()
+        self._order, self._start = backend.zeros((len(dataset),), np.int64), backend.number()
+        self._shuffle()
 
-    def _shuffle(self) -> Array:
-        return self.backend.asarray(np.random.default_rng([self.seed, 3, self.epoch]).permutation(len(self.dataset)))
+    def _shuffle(self) -> None:
+        order = np.random.default_rng([self.seed, 3, self.epoch]).permutation(len(self.dataset))
+        self._order[...] = self.backend.asarray(order, np.int64)
 
     def next(self) -> Array:
         """The next batch (batch_size, *shape)."""
+        self.backend.on_host(self._advance)
+        values = self.backend.take_rows(self._resident, self._order, self._start, self.batch_size, self.dtype)
+        return self.backend.elementwise(pixels_to_floats, values) if self.dataset.is_images else values
+
+    def _advance(self) -> None:
         if self.batch == self.per_epoch:
             self.epoch, self.batch = self.epoch + 1, 0
-            self._order = self._shuffle()
-        start = self.batch * self.batch_size
+            self._shuffle()
+        self._start.set(self.batch * self.batch_size)
         self.batch += 1
-        values = self._resident[self._order[start : start + self.batch_size]].astype(self.dtype)
-        return self.backend.elementwise(pixels_to_floats, values) if self.dataset.is_images else values
 
     @property
     def state(self) -> dict[str, int]:
@@ -359,7 +364,7 @@ class Batches:
     @state.setter
     def state(self, state: dict[str, int]) -> None:
         self.epoch, self.batch = state["epoch"], state["batch"]
-        self._order = self._shuffle()
+        self._shuffle()
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.errors import CheckpointError, ModelError, OptionError, ShapeError
 from minigan.layers.activations import sigmoid
-from minigan.losses import batch_mean, discriminator_loss, generator_loss
+from minigan.losses import discriminator_loss, generator_loss
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule
 
@@ -20,6 +20,11 @@ SAMPLE_BATCH = 256  # images that `sample` makes at a time, so that its memory d
 def moving_average(xp: Any, average: Array, value: Array, rate: float) -> tuple[Array]:
     """a ← a + rate (w − a)"""
     return (average + rate * (value - average),)
+
+
+def both_sigmoids(xp: Any, s_real: Array, s_fake: Array) -> tuple[Array, Array]:
+    """D(x) = σ(s) of real and of generated images"""
+    return sigmoid(xp, s_real), sigmoid(xp, s_fake)
 
 
 class GAN:
@@ -63,6 +68,7 @@ class GAN:
         self.optimizer_g.attach(generator)
         self.optimizer_d.attach(discriminator)
         self.average = generator.clone() if ema is not None else None
+        self._average_rate = self.backend.number()
         self._noise = self.backend.generator([seed, 2])  # G and D are seeded with (seed, 0) and (seed, 1)
 
     def _check_networks(self) -> None:
@@ -102,9 +108,8 @@ class GAN:
         self.optimizer_g.step(self.generator)
         self._update_average()
 
-        xp = self.backend.xp
-        prob_real, prob_fake = batch_mean(sigmoid(xp, s_real)), batch_mean(sigmoid(xp, s_fake))
-        return {"loss_d": loss_d, "loss_g": loss_g, "prob_real": xp.asarray(prob_real), "prob_fake": xp.asarray(prob_fake)}
+        prob_real, prob_fake = self.backend.means(both_sigmoids, s_real, s_fake)
+        return {"loss_d": loss_d, "loss_g": loss_g, "prob_real": prob_real, "prob_fake": prob_fake}
 
     def discriminator_grads(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
         """∂L_D/∂θ_D into the discriminator's flat_grads; returns L_D and the logits of both passes.
@@ -134,12 +139,16 @@ class GAN:
     def _update_average(self) -> None:
         if self.average is None or self.ema is None:
             return
-        steps = self.optimizer_g.steps
-        rate = 1 - min(self.ema, (1 + steps) / (10 + steps))
-        update = self.backend.elementwise_update
+        self.backend.on_host(self._set_average_rate)
+        rate, update = self._average_rate.operand, self.backend.elementwise_update
         update(moving_average, (self.average.flat_params,), self.generator.flat_params, rate=rate)
         for name, value in self.generator.state.items():
             update(moving_average, (self.average.state[name],), value, rate=rate)
+
+    def _set_average_rate(self) -> None:
+        assert self.ema is not None
+        steps = self.optimizer_g.steps
+        self._average_rate.set(1 - min(self.ema, (1 + steps) / (10 + steps)))
 
     # -- noise and samples ---------------------------------------------------------------------------------------------
 

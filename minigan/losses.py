@@ -6,9 +6,66 @@ Every function returns (loss, gradient, …) with loss a 0-d array and each grad
 
 from __future__ import annotations
 
-from minigan.backends import Array, array_module
+from typing import Any
+
+from minigan.backends import Array, array_module, backend_of
 from minigan.errors import OptionError, ShapeError
 from minigan.layers.activations import sigmoid, softplus
+
+# -- the terms of the means, and their derivatives ---------------------------------------------------------------------
+
+
+def real_term(xp: Any, s: Array, smoothing: float) -> Array:
+    """ζ(−s) + α s"""
+    return softplus(xp, -s) + smoothing * s
+
+
+def real_grad(xp: Any, s: Array, smoothing: float, count: float) -> Array:
+    """(σ(s) − 1 + α) / N"""
+    return (sigmoid(xp, s) - 1 + smoothing) / count
+
+
+def fake_grad(xp: Any, s: Array, count: float) -> Array:
+    """σ(s) / N"""
+    return sigmoid(xp, s) / count
+
+
+def generator_term(xp: Any, s: Array) -> Array:
+    """ζ(−s)"""
+    return softplus(xp, -s)
+
+
+def generator_grad(xp: Any, s: Array, count: float) -> Array:
+    """(σ(s) − 1) / N"""
+    return (sigmoid(xp, s) - 1) / count
+
+
+def saturating_term(xp: Any, s: Array) -> Array:
+    """−ζ(s)"""
+    return -softplus(xp, s)
+
+
+def bce_term(xp: Any, s: Array, t: Array) -> Array:
+    """ζ(s) − t s"""
+    return softplus(xp, s) - t * s
+
+
+def bce_grad(xp: Any, s: Array, t: Array, count: float) -> Array:
+    """(σ(s) − t) / N"""
+    return (sigmoid(xp, s) - t) / count
+
+
+def squared_error(xp: Any, y: Array, t: Array) -> Array:
+    """(y − t)²"""
+    return (y - t) ** 2
+
+
+def squared_error_grad(xp: Any, y: Array, t: Array, count: float) -> Array:
+    """2 (y − t) / N"""
+    return 2 * (y - t) / count
+
+
+# -- the losses --------------------------------------------------------------------------------------------------------
 
 
 def discriminator_loss(s_real: Array, s_fake: Array, smoothing: float = 0.0) -> tuple[Array, Array, Array]:
@@ -25,11 +82,10 @@ def discriminator_loss(s_real: Array, s_fake: Array, smoothing: float = 0.0) -> 
     """
     if not 0 <= smoothing < 1:
         raise OptionError(f"smoothing is {smoothing!r}: expected a number in [0, 1)")
-    xp = array_module(s_real)
-    loss = batch_mean(softplus(xp, -s_real) + smoothing * s_real) + batch_mean(softplus(xp, s_fake))
-    ds_real = (sigmoid(xp, s_real) - 1 + smoothing) / s_real.size
-    ds_fake = sigmoid(xp, s_fake) / s_fake.size
-    return xp.asarray(loss), ds_real, ds_fake
+    be = backend_of(s_real)
+    (real,), (fake,) = be.means(real_term, s_real, smoothing=smoothing), be.means(softplus, s_fake)
+    ds_real = be.elementwise(real_grad, s_real, smoothing=smoothing, count=float(s_real.size))
+    return be.xp.asarray(real + fake), ds_real, be.elementwise(fake_grad, s_fake, count=float(s_fake.size))
 
 
 def generator_loss(s_fake: Array, saturating: bool = False) -> tuple[Array, Array]:
@@ -41,10 +97,12 @@ def generator_loss(s_fake: Array, saturating: bool = False) -> tuple[Array, Arra
     Where D is sure that the image is fake, s → −∞: the first gradient goes to −1/N, the second vanishes.
     Source: Goodfellow et al. 2014 (arXiv:1406.2661), section 3.
     """
-    xp = array_module(s_fake)
+    be, count = backend_of(s_fake), float(s_fake.size)
     if saturating:
-        return xp.asarray(-batch_mean(softplus(xp, s_fake))), -sigmoid(xp, s_fake) / s_fake.size
-    return xp.asarray(batch_mean(softplus(xp, -s_fake))), (sigmoid(xp, s_fake) - 1) / s_fake.size
+        (loss,) = be.means(saturating_term, s_fake)
+        return loss, be.elementwise(fake_grad, s_fake, count=-count)
+    (loss,) = be.means(generator_term, s_fake)
+    return loss, be.elementwise(generator_grad, s_fake, count=count)
 
 
 def bce_with_logits(s: Array, targets: Array) -> tuple[Array, Array]:
@@ -54,8 +112,9 @@ def bce_with_logits(s: Array, targets: Array) -> tuple[Array, Array]:
     Raises ShapeError if the shapes differ.
     """
     _check_shapes(s, targets)
-    xp = array_module(s)
-    return xp.asarray(batch_mean(softplus(xp, s) - targets * s)), (sigmoid(xp, s) - targets) / s.size
+    be = backend_of(s)
+    (loss,) = be.means(bce_term, s, targets)
+    return loss, be.elementwise(bce_grad, s, targets, count=float(s.size))
 
 
 def mse(y: Array, targets: Array) -> tuple[Array, Array]:
@@ -65,8 +124,9 @@ def mse(y: Array, targets: Array) -> tuple[Array, Array]:
     Raises ShapeError if the shapes differ.
     """
     _check_shapes(y, targets)
-    difference = y - targets
-    return array_module(y).asarray(batch_mean(difference * difference)), 2 * difference / y.size
+    be = backend_of(y)
+    (loss,) = be.means(squared_error, y, targets)
+    return loss, be.elementwise(squared_error_grad, y, targets, count=float(y.size))
 
 
 def softmax_cross_entropy(s: Array, labels: Array) -> tuple[Array, Array]:
@@ -84,11 +144,6 @@ def softmax_cross_entropy(s: Array, labels: Array) -> tuple[Array, Array]:
     one_hot = (labels[:, None] == xp.arange(s.shape[1])).astype(s.dtype)  # (N, K)
     loss = -(log_p * one_hot).sum() / s.shape[0]
     return xp.asarray(loss), (xp.exp(log_p) - one_hot) / s.shape[0]
-
-
-def batch_mean(x: Array) -> Array:
-    """Σ x / N over all N values: on a batch of logits a third of the time of NumPy's own mean."""
-    return x.sum() / x.size
 
 
 def _check_shapes(a: Array, b: Array) -> None:

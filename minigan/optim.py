@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigan.backends import Array
+from minigan.backends import Array, Number
 from minigan.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Optimizer:
         self.schedule: Schedule = lr if callable(lr) else constant(lr)
         self.steps = 0
         self.state: dict[str, Array] = {}
+        self._numbers: dict[str, Number] = {}
         self._net: Sequential | None = None
 
     def attach(self, net: Sequential) -> None:
@@ -66,12 +67,24 @@ class Optimizer:
     def step(self, net: Sequential) -> None:
         """Move net.flat_params by one update from net.flat_grads."""
         self.attach(net)
+        net.backend.on_host(self._begin_step)
+        self.update(net, **{name: number.operand for name, number in self._numbers.items()})
+
+    def _begin_step(self) -> None:
+        assert self._net is not None
         lr = self.schedule(self.steps)
         self.steps += 1
-        self.update(net, lr)
+        for name, value in self.numbers(lr).items():
+            if name not in self._numbers:
+                self._numbers[name] = self._net.backend.number()
+            self._numbers[name].set(value)
 
-    def update(self, net: Sequential, lr: float) -> None:
-        """The update's formula, with the learning rate of this step: what an optimiser of one's own writes."""
+    def numbers(self, lr: float) -> dict[str, float]:
+        """The numbers by name that the update of step number self.steps needs, from its learning rate."""
+        return {"lr": lr}
+
+    def update(self, net: Sequential, **numbers: Any) -> None:
+        """The update's formula, with the numbers of this step (on a GPU: 0-d arrays): what an optimiser of one's own writes."""
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -119,7 +132,7 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = momentum, nesterov
         self.slots = ("momentum",) if momentum else ()
 
-    def update(self, net: Sequential, lr: float) -> None:
+    def update(self, net: Sequential, lr: Any) -> None:  # type: ignore[override]
         be, w, dw = net.backend, net.flat_params, net.flat_grads
         if self.momentum:
             targets = (w, self.state["momentum"])
@@ -170,12 +183,14 @@ class Adam(Optimizer):
             raise OptionError(f"Adam needs eps > 0 and weight_decay >= 0, got eps={eps!r}, weight_decay={weight_decay!r}")
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
-    def update(self, net: Sequential, lr: float) -> None:
+    def numbers(self, lr: float) -> dict[str, float]:
         b1, b2 = self.betas
         a, c = (1 - b1**self.steps) / (1 - b1), math.sqrt((1 - b2**self.steps) / (1 - b2))
-        constants = {"rate": lr * c / a, "b1": b1, "b2": b2, "eps": self.eps * c}
+        shrink = {"shrink": 1 - lr * self.weight_decay} if self.weight_decay else {}
+        return {"rate": lr * c / a, "eps": self.eps * c, **shrink}
+
+    def update(self, net: Sequential, **numbers: Any) -> None:
+        b1, b2 = self.betas
         targets = (net.flat_params, self.state["m_sum"], self.state["v_sum"])
-        if self.weight_decay:
-            net.backend.elementwise_update(adamw, targets, net.flat_grads, shrink=1 - lr * self.weight_decay, **constants)
-        else:
-            net.backend.elementwise_update(adam, targets, net.flat_grads, **constants)
+        formula = adamw if self.weight_decay else adam
+        net.backend.elementwise_update(formula, targets, net.flat_grads, b1=b1, b2=b2, **numbers)

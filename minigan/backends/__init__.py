@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from functools import cache
 
-from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generator, array_module
+from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generator, Number, array_module
 from minigan.errors import BackendError, nearest_name
 
 BACKENDS = ("textbook", "numpy", "cupy")
 
-__all__ = ["BACKENDS", "Array", "Backend", "ConvGeometry", "Formula", "Generator", "array_module", "get_backend"]
+__all__ = [
+    "BACKENDS",
+    "Array",
+    "Backend",
+    "ConvGeometry",
+    "Formula",
+    "Generator",
+    "Number",
+    "array_module",
+    "backend_of",
+    "get_backend",
+]
 
 
 @cache
@@ -24,6 +35,11 @@ def _make(name: str) -> Backend:
 
         return NumpyBackend()
     return Backend()
+
+
+def backend_of(x: Array) -> Backend:
+    """The backend that works on x whoever made it: textbook for host arrays, cupy for device arrays."""
+    return get_backend("cupy" if array_module(x).__name__ == "cupy" else "textbook")
 
 
 def get_backend(name: str | Backend = "auto") -> Backend:

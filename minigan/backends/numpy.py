@@ -128,7 +128,9 @@ class NumpyBackend(Backend):
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 
-    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+    def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
+        if add:
+            return super().matmul(a, b, out, add)
         if a.shape[1] == 1:  # an outer product: nothing to add up, and BLAS is slow at that
             return np.multiply(a, b, out=out)
         size, is_vector = a.size * b.shape[1], len(a) == 1 or b.shape[1] == 1

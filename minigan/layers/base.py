@@ -87,11 +87,9 @@ class Layer:
 
     def add_product(self, name: str, a: Array, b: Array) -> None:
         """self.grads[name] += a b; straight to its place where it would be added to zeros."""
-        if name in self._unwritten:
-            self._unwritten.discard(name)
-            self.backend.matmul(a, b, out=self.grads[name])
-        else:
-            self.grads[name] += self.backend.matmul(a, b)
+        first = name in self._unwritten
+        self._unwritten.discard(name)
+        self.backend.matmul(a, b, out=self.grads[name], add=not first)
 
     def forget_grads(self) -> None:
         """Begin a backward pass whose gradients take the place of those in grads: zeros, or `products` left to be written."""

@@ -38,6 +38,18 @@ def product(xp: Any, x: Array, y: Array) -> Array:
     return x * y
 
 
+def inverse_std(xp: Any, var: Array, eps: float) -> Array:
+    """1/σ = 1 / √(v + ε)"""
+    return 1 / xp.sqrt(var + eps)
+
+
+def move_running(
+    xp: Any, mean: Array, var: Array, batch_mean: Array, batch_var: Array, momentum: float, unbias: float
+) -> tuple[Array, Array]:
+    """r ← (1 − momentum) r + momentum · (μ, or v·M/(M − 1)), where unbias = M/(M − 1)"""
+    return mean + momentum * (batch_mean - mean), var + momentum * (unbias * batch_var - var)
+
+
 def batch_norm(xp: Any, x: Array, mean: Array, inv_std: Array, gamma: Array, beta: Array) -> Array:
     """y = γ x̂ + β, x̂ = (x − μ) / σ"""
     return gamma * normalize(xp, x, mean, inv_std) + beta
@@ -94,13 +106,13 @@ class BatchNorm(Layer):
         if train:
             count = x.size // x.shape[-1]
             self.require(count > 1, "more than one value per channel to train on", f"a batch of shape {x.shape}")
-            mean = be.column_sum(x) / count
-            var = be.column_sums(squared_deviation, x, mean)[0] / count
-            self.running_mean += self.momentum * (mean - self.running_mean)
-            self.running_var += self.momentum * (var * (count / (count - 1)) - self.running_var)
+            mean = be.column_mean(x)
+            (var,) = be.column_means(squared_deviation, x, mean)
+            running = (self.running_mean, self.running_var)
+            be.elementwise_update(move_running, running, mean, var, momentum=self.momentum, unbias=count / (count - 1))
         else:
             mean, var = self.running_mean.copy(), self.running_var  # the next training pass moves both in place
-        inv_std = 1 / be.xp.sqrt(var + self.eps)
+        inv_std = be.elementwise(inverse_std, var, eps=self.eps)
         y = be.elementwise(batch_norm, x, mean, inv_std, self.gamma, self.beta)
         return y, (x, mean, inv_std, train)  # x̂ is quicker computed again than kept
 
@@ -156,7 +168,7 @@ class LayerNorm(Layer):
         rows = x.reshape(-1, self.size)  # (M, K)
         mean = rows.mean(axis=1, keepdims=True)
         var = be.elementwise(squared_deviation, rows, mean).mean(axis=1, keepdims=True)
-        inv_std = 1 / be.xp.sqrt(var + self.eps)
+        inv_std = be.elementwise(inverse_std, var, eps=self.eps)
         x_hat = be.elementwise(normalize, rows, mean, inv_std)
         y = be.elementwise(scale_shift, x_hat, self.gamma.reshape(-1), self.beta.reshape(-1))
         return y.reshape(x.shape), (x_hat, inv_std)
