@@ -22,6 +22,10 @@ class BackendError(MiniganError):
     """A backend is unknown, or cannot run on this machine."""
 
 
+class DeviceMemoryError(BackendError):
+    """The device has no room for an array."""
+
+
 class ModelError(MiniganError):
     """A model is unknown, or cannot make images of the wanted shape."""
 

@@ -6,12 +6,18 @@ os.environ.setdefault(
     "OPENBLAS_NUM_THREADS", "1"
 )  # before NumPy loads: its idle threads spin, and tests run many small products
 
+import sys
+
+import cublas_on_host
+import cuda_on_host
+import guarded
 import pytest
 from hypothesis import settings
 
-from minigan import get_backend
-from minigan.backends import BACKENDS
+from minigan import backends, get_backend
+from minigan.backends import BACKENDS, cublas
 from minigan.backends import numpy as numpy_backend
+from minigan.backends.cupy import CupyBackend
 from minigan.errors import BackendError
 
 settings.register_profile("minigan", deadline=None, max_examples=25, derandomize=True)
@@ -27,6 +33,20 @@ def _backend(name):
     except BackendError as error:
         return pytest.param(name, marks=[pytest.mark.gpu, pytest.mark.skip(reason=str(error))])
     return pytest.param(name, marks=[pytest.mark.gpu] if name == "cupy" else [])
+
+
+@pytest.fixture(scope="module")
+def device():
+    """The cupy backend over guarded arrays, which get_backend then gives too."""
+    if cuda_on_host.missing:
+        pytest.skip(cuda_on_host.missing)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", guarded.cupy)
+        library = cublas_on_host.Library()
+        patch.setattr(cublas, "load_library", lambda cupy: library)
+        own, make = CupyBackend(), backends._make
+        patch.setattr(backends, "_make", lambda name, precision: own if name == "cupy" else make(name, precision))
+        yield own
 
 
 def pytest_generate_tests(metafunc):

@@ -53,6 +53,27 @@ _TEMPORARY = tempfile.TemporaryDirectory(prefix="minigan-cuda-on-host-")  # remo
 _FOLDER = Path(_TEMPORARY.name)
 
 
+recording = None  # the launches of the capture that is under way, each to be done when the graph is launched
+
+
+def enqueue(work):
+    """Do work, or, in a capture, put it down for later."""
+    if recording is None:
+        work()
+    else:
+        recording.append(work)
+
+
+def compiled(source, options=()):
+    """A C++ source as a library, compiled once."""
+    library = _FOLDER / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
+    if not library.exists():
+        command = [COMPILER, "-x", "c++", "-std=c++17", "-ffp-contract=off", "-shared", "-fPIC", *options]
+        done = subprocess.run([*command, "-o", str(library), "-", "-lm"], input=source, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr[:4000]
+    return ctypes.CDLL(str(library))
+
+
 class RawModule:
     """cupy.RawModule: compiled at once, and refused if it does not compile."""
 
@@ -68,25 +89,7 @@ class RawModule:
         macros = re.findall(r"^#define (\w+)", code, re.MULTILINE)
         ends = "".join(f"#undef {name}\n" for name in macros)
         source = "\n".join([PROLOGUE, code, ends, INDICES, EPILOGUE, entries])
-        library = _FOLDER / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
-        if not library.exists():
-            command = [
-                COMPILER,
-                "-x",
-                "c++",
-                *options,
-                "-O1",
-                "-ffp-contract=off",
-                "-shared",
-                "-fPIC",
-                "-o",
-                str(library),
-                "-",
-                "-lm",
-            ]
-            done = subprocess.run(command, input=source, text=True, capture_output=True)
-            assert done.returncode == 0, done.stderr[:4000]
-        self._library = ctypes.CDLL(str(library))
+        self._library = compiled(source, (*options, "-O1"))
 
     def get_function(self, name):
         entry = getattr(self._library, f"on_host_{name}")
@@ -97,15 +100,20 @@ class RawModule:
             assert 0 < grid[0] < 1 << 31
             held = [_argument(a) for a in arguments]
             pointers = (ctypes.c_void_p * len(held))(*(a.ctypes.data for a in held))
-            entry(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), pointers)
+            # The arguments are fixed here, whatever becomes of the host's variables until a graph runs.
+            enqueue(lambda: (entry(ctypes.c_uint(grid[0]), ctypes.c_uint(block[0]), pointers), held))
 
         return launch
 
 
 def _argument(value):
-    """The argument in memory: a device array as its address, a NumPy scalar as itself; anything else CuPy would guess about."""
+    """The argument in memory: a device array as its address, a NumPy scalar or a struct as itself; others CuPy would guess."""
     if hasattr(value, "_host"):
         assert value._host.flags.c_contiguous
         return np.array([value._host.ctypes.data], np.uint64)
+    if isinstance(value, np.ndarray):
+        assert value.size == 1
+        assert value.dtype.names
+        return value.copy()
     assert isinstance(value, np.generic), f"a kernel got {type(value)}"
     return np.array([value])

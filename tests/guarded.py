@@ -11,14 +11,24 @@ It is an object of its own and no subclass of numpy.ndarray: np.asarray hands a 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from functools import partial
 from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import cuda_on_host
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 traffic: Counter[str] = Counter()  # "synchronise": the host waited for the device; "upload": a host array went to it
+
+
+def count_traffic(kind):
+    """Count it; in a capture CuPy refuses both."""
+    if cuda_on_host.recording is not None:
+        raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {kind}")
+    traffic[kind] += 1
+
 
 # Names that CuPy shares with NumPy. One that is not listed is refused: look it up in CuPy, then add it.
 NAMES = set(
@@ -75,22 +85,27 @@ class DeviceArray(NDArrayOperatorsMixin):
             return partial(_guarded, getattr(self._host, name))
         raise AttributeError(f"cupy.ndarray has no attribute {name!r}, or tests/guarded.py does not list it")
 
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self._host.ctypes.data)
+
     def __len__(self):
         return len(self._host)
 
     def __getitem__(self, key):
         parts = _check_index(key)
         if any(isinstance(part, DeviceArray) and part.dtype == bool for part in parts):
-            traffic["synchronise"] += 1  # the mask is counted to know the result's size
+            count_traffic("synchronise")  # the mask is counted to know the result's size
         # With an ellipsis NumPy too hands out a single entry as a 0-d view and not as a scalar.
         return _wrap(self._host[_unwrap(parts if any(part is ... for part in parts) else (*parts, ...))])
 
     def __setitem__(self, key, value):
         _check_operands(value)
-        self._host[_unwrap(_check_index(key))] = _unwrap(value)
+        place, new = _unwrap(_check_index(key)), _unwrap(value)
+        cuda_on_host.enqueue(lambda: self._host.__setitem__(place, new))
 
     def get(self):
-        traffic["synchronise"] += 1
+        count_traffic("synchronise")
         return self._host.copy()
 
     def item(self):
@@ -145,9 +160,21 @@ def _guarded(function, *args, **kwargs):
     lacking = {"where", "initial"} | ({"out"} if function is np.einsum else set())
     if lacking & kwargs.keys():
         raise TypeError(f"Wrong arguments {sorted(lacking & kwargs.keys())}")
-    out = kwargs.get("out")
-    result = function(*_unwrap(args), **{name: _unwrap(value) for name, value in kwargs.items()})
-    return _wrap(result) if out is None else out[0] if isinstance(out, tuple) else out
+    args, options, out = _unwrap(args), {name: _unwrap(value) for name, value in kwargs.items()}, kwargs.get("out")
+    if out is not None:
+        cuda_on_host.enqueue(lambda: function(*args, **options))
+        return out[0] if isinstance(out, tuple) else out
+    if getattr(function, "__name__", "") in ("fill", "sort") and isinstance(getattr(function, "__self__", None), np.ndarray):
+        return cuda_on_host.enqueue(lambda: function(*args, **options))
+    with np.errstate(all="ignore") if cuda_on_host.recording is not None else nullcontext():
+        result = function(*args, **options)
+    if cuda_on_host.recording is not None and isinstance(result, (np.ndarray, np.generic)):
+        result, read = np.asarray(result), [getattr(function, "__self__", None), *args, *options.values()]
+        if not any(isinstance(x, np.ndarray) and np.may_share_memory(result, x) for x in read):
+            # No view: a kernel makes it when the graph runs, and till then it holds anything.
+            cuda_on_host.enqueue(lambda: np.copyto(result, function(*args, **options)))
+            result.fill(-77)
+    return _wrap(result)
 
 
 def _call(name, *args, **kwargs):
@@ -159,8 +186,45 @@ def _call(name, *args, **kwargs):
         given = [x for a in (*args, *kwargs.values()) for x in (a if isinstance(a, (list, tuple)) else [a])]
         if not any(isinstance(x, DeviceArray) for x in given):
             raise TypeError(f"cupy.{name} takes a cupy.ndarray, got {[type(x) for x in given]}")
-    traffic["synchronise"] += name in WAITING
+    if name in WAITING:
+        count_traffic("synchronise")
     return _guarded(function, *args, **kwargs)
+
+
+class Stream:
+    """A stream, and the capture of what is given to it: nothing of that is done until the graph is launched."""
+
+    current: ClassVar[list] = []
+
+    def __init__(self, *, non_blocking):
+        assert non_blocking, "the legacy stream would wait for it in the midst of a capture"
+        self.ptr = id(self)
+
+    def __enter__(self):
+        Stream.current.append(self)
+
+    def __exit__(self, *exception):
+        assert Stream.current.pop() is self
+
+    def synchronize(self):
+        count_traffic("synchronise")
+
+    def begin_capture(self):
+        assert Stream.current[-1] is self
+        assert cuda_on_host.recording is None
+        cuda_on_host.recording = []
+
+    def end_capture(self):
+        launches, cuda_on_host.recording = cuda_on_host.recording, None
+        return SimpleNamespace(launch=lambda: [launch() for launch in launches], nodes=len(launches))
+
+
+Stream.current.append(Stream(non_blocking=True))
+Stream.current[0].ptr = 0  # the legacy stream
+
+
+class OutOfMemoryError(MemoryError):
+    pass
 
 
 class _Cupy(ModuleType):
@@ -169,22 +233,38 @@ class _Cupy(ModuleType):
     ndarray = DeviceArray
     lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=partial(_guarded, np.lib.stride_tricks.as_strided)))
     RawModule = cuda_on_host.RawModule
+    __version__ = "14.2.0"
     cuda = SimpleNamespace(
         runtime=SimpleNamespace(
             CUDARuntimeError=RuntimeError,
             getDeviceCount=lambda: 1,
             getDevice=lambda: 0,
-            getDeviceProperties=lambda device: {"name": b"host memory in disguise", "totalGlobalMem": 16 * 2**30},
+            getDeviceProperties=lambda device: {
+                **{"name": b"host memory in disguise", "totalGlobalMem": 16 * 2**30},
+                **{"major": 9, "minor": 0},
+            },
             memGetInfo=lambda: (8 * 2**30, 16 * 2**30),
+            runtimeGetVersion=lambda: 13000,
+            driverGetVersion=lambda: 13010,
         ),
-        get_current_stream=lambda: SimpleNamespace(synchronize=lambda: traffic.update(synchronise=1)),
+        Stream=Stream,
+        MemoryPool=lambda: SimpleNamespace(malloc=None),
+        using_allocator=lambda allocator: nullcontext(),
+        alloc=lambda size: SimpleNamespace(ptr=64, size=size),
+        get_current_stream=lambda: Stream.current[-1],
     )
+
+    @staticmethod
+    def empty(shape, dtype):
+        if np.prod(shape, dtype=np.int64) * np.dtype(dtype).itemsize > 8 * 2**30:
+            raise OutOfMemoryError("Out of memory allocating")
+        return _call("empty", shape, dtype=dtype)
 
     @staticmethod
     def array(a, dtype=None):
         if isinstance(a, DeviceArray):
             return a.astype(a.dtype if dtype is None else dtype)
-        traffic["upload"] += 1
+        count_traffic("upload")
         return DeviceArray(np.array(a, dtype))  # a copy: what the host does to its array later, the device does not see
 
     @classmethod

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 import minigan as mg
-from minigan import backends, losses, optim
-from minigan.backends.cupy import CupyBackend
+from minigan import losses, optim
 from minigan.data import Batches, Dataset
 from minigan.errors import DivergenceError
 from minigan.gradcheck import check_loss, layer_table
@@ -22,18 +21,6 @@ from minigan.training import CHECKPOINT, Config, Run, load_game
 
 BOOK, IMAGE = mg.get_backend("textbook"), (8, 8, 1)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, *IMAGE), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def device():
-    """The cupy backend over guarded arrays, which get_backend then gives too."""
-    if guarded.cuda_on_host.missing:
-        pytest.skip(guarded.cuda_on_host.missing)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "cupy", guarded.cupy)
-        own, make = CupyBackend(), backends._make
-        patch.setattr(backends, "_make", lambda name: own if name == "cupy" else make(name))
-        yield own
 
 
 def equal(ours, book):

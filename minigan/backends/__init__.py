@@ -8,9 +8,11 @@ from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generat
 from minigan.errors import BackendError, nearest_name
 
 BACKENDS = ("textbook", "numpy", "cupy")
+PRECISIONS = ("float32", "tf32")
 
 __all__ = [
     "BACKENDS",
+    "PRECISIONS",
     "Array",
     "Backend",
     "ConvGeometry",
@@ -24,12 +26,12 @@ __all__ = [
 
 
 @cache
-def _make(name: str) -> Backend:
+def _make(name: str, precision: str) -> Backend:
     # Imported where used: CuPy is an extra, and `import minigan` stays light.
     if name == "cupy":
         from minigan.backends.cupy import CupyBackend
 
-        return CupyBackend()
+        return CupyBackend(precision)
     if name == "numpy":
         from minigan.backends.numpy import NumpyBackend
 
@@ -42,20 +44,25 @@ def backend_of(x: Array) -> Backend:
     return get_backend("cupy" if array_module(x).__name__ == "cupy" else "textbook")
 
 
-def get_backend(name: str | Backend = "auto") -> Backend:
-    """The backend of that name, one instance each.
+def get_backend(name: str | Backend = "auto", precision: str = "float32") -> Backend:
+    """The backend of that name, one instance each (and of that precision, on cupy).
 
     "textbook": the shortest form of every operation on NumPy; "numpy": the fast CPU backend; "cupy": CUDA through CuPy;
-    "auto": cupy if a GPU answers, else numpy. Raises BackendError for an unknown name, and for one that cannot run
-    here: it says what is missing and what to install, and never falls back by itself.
+    "auto": cupy if a GPU answers, else numpy. precision: of float32 products on cupy, "float32" or "tf32", which takes a GPU's
+    tensor cores and keeps 10 bits of each operand's mantissa. Raises BackendError for an unknown name or precision, and for a
+    backend that cannot run here: it says what is missing and what to install, and never falls back by itself.
     """
     if isinstance(name, Backend):
         return name
+    if precision not in PRECISIONS:
+        raise BackendError(f"unknown precision {precision!r}: {nearest_name(str(precision), PRECISIONS)}")
     if name == "auto":
         try:
-            return _make("cupy")
+            return _make("cupy", precision)
         except BackendError:
-            return _make("numpy")
+            name = "numpy"
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}: {nearest_name(str(name), (*BACKENDS, 'auto'))}")
-    return _make(name)
+    if precision != "float32" and name != "cupy":
+        raise BackendError(f"precision {precision!r} is of the backend cupy, this is {name}: leave it out, or run on a GPU")
+    return _make(name, precision)

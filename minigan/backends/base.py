@@ -177,6 +177,11 @@ class Backend:
         except (AttributeError, ValueError, OSError):
             return None
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions of what this backend computes with, by name."""
+        return {"NumPy": self.xp.__version__}
+
     # -- products and sums ---------------------------------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:

@@ -7,12 +7,28 @@ element of a result is made by one thread in a fixed order, so the same input gi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
+from weakref import WeakSet, ref
 
 import numpy as np
 
-from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generator, Seed, unavailable
+from minigan.backends.base import (
+    Array,
+    Backend,
+    ConvGeometry,
+    Formula,
+    Generator,
+    Number,
+    Result,
+    Seed,
+    unavailable,
+)
+from minigan.backends.cublas import Cublas
 from minigan.backends.expressions import UntraceableError, split_constants
+from minigan.backends.graph import Board, CapturedStep
 from minigan.backends.kernels import (
     THREADS,
     FormulaKernels,
@@ -21,7 +37,9 @@ from minigan.backends.kernels import (
     place_of,
     random_source,
     row_parts,
+    step_source,
 )
+from minigan.errors import BackendError, DeviceMemoryError
 
 _ELSE = "Or use --backend numpy."
 _MOST_ELEMENTS = 1 << 32  # that the kernels' 32-bit indices reach
@@ -76,19 +94,65 @@ class CupyGenerator(Generator):
         self._draw[...] = self._backend.asarray([state["draws"]], np.uint64)
 
 
+def _version(number: int) -> str:
+    """13.0 from CUDA's 13000"""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
 def _identity(xp: Any, x: Array) -> Array:
     """x"""
     return x
 
 
+class HeldNumber(Number):
+    """A number with a place on the device."""
+
+    def __init__(self, board: Board, index: int) -> None:
+        self._board, self._index = board, index
+
+    @property
+    def operand(self) -> Array:
+        """Its place, an array without axes."""
+        return self._board.place(self._index)
+
+    def set(self, value: float) -> None:
+        self._board.set(self._index, value)
+
+
 class CupyBackend(Backend):
-    """The textbook over CuPy, with kernels. Raises BackendError that says whether package, driver or device is missing."""
+    """The textbook over CuPy, with kernels. Raises BackendError that says whether package, driver or device is missing.
+
+    precision: of float32 products, "float32" or "tf32" (tensor cores; operands keep 10 bits of mantissa, sums are in float32).
+    """
 
     name = "cupy"
 
-    def __init__(self) -> None:
+    def __init__(self, precision: str = "float32") -> None:
         super().__init__(_import_cupy())
+        self.precision = precision
         self._kernels: dict[tuple[str, str], Any] = {}
+        self._blas = Cublas(self.xp, tf32=precision == "tf32")
+        self._boards: WeakSet[Board] = WeakSet()
+        self._newest: Callable[[], Board | None] = lambda: None
+        self._recorded: list[Callable[[], None]] | None = None  # the host's part of the step that is being captured
+
+    # -- arrays in and out ---------------------------------------------------------------------------------------------
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._allocate(self.xp.empty, shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._allocate(self.xp.zeros, shape, dtype)
+
+    def _allocate(self, make: Callable[..., Array], shape: tuple[int, ...], dtype: Any) -> Array:
+        try:
+            return make(shape, dtype=dtype)
+        except MemoryError:
+            size, (free, total) = math.prod(shape) * np.dtype(dtype).itemsize / 2**20, self.memory
+            raise DeviceMemoryError(
+                f"the GPU has no room for an array {tuple(shape)} of {size:,.0f} MiB ({free:,.0f} of {total:,.0f} MiB free): "
+                "choose a smaller batch size (--batch-size), width (--width) or image size (--image-size)"
+            ) from None
 
     def to_numpy(self, device: Array) -> np.ndarray:
         return self.xp.asnumpy(device)
@@ -110,6 +174,18 @@ class CupyBackend(Backend):
         free, total = self.xp.cuda.runtime.memGetInfo()
         return free / 2**20, total / 2**20
 
+    @property
+    def versions(self) -> dict[str, str]:
+        runtime = self.xp.cuda.runtime
+        capability = runtime.getDeviceProperties(runtime.getDevice())
+        return {
+            "CuPy": self.xp.__version__,
+            "CUDA": _version(runtime.runtimeGetVersion()),
+            "driver's CUDA": _version(runtime.driverGetVersion()),
+            "cuBLAS": self._blas.version,
+            "compute capability": f"{capability['major']}.{capability['minor']}",
+        }
+
     def launch(self, source: str, kernel: str, threads: int, *arguments: Any) -> None:
         """Run a kernel of a source with at least so many threads. It is compiled at its first use."""
         if threads == 0:
@@ -120,30 +196,122 @@ class CupyBackend(Backend):
             self._kernels[source, kernel] = function
         function((-(-threads // THREADS),), (THREADS,), arguments)
 
+    # -- a step as one graph -------------------------------------------------------------------------------------------
+
+    def capture(self, step: Callable[[], Result], say: Callable[[str], None] = print) -> Callable[[], Result]:
+        return CapturedStep(self, step, say)
+
+    def on_host(self, work: Callable[[], None]) -> None:
+        if self._recorded is None:
+            work()
+        else:
+            self._recorded.append(work)
+
+    @contextmanager
+    def recording(self, host: list[Callable[[], None]]) -> Iterator[None]:
+        """While a step is captured: what it gives to on_host goes to `host` instead."""
+        self._recorded = host
+        try:
+            yield
+        finally:
+            self._recorded = None
+
+    @cached_property
+    def capture_stream(self) -> Any:
+        """A stream for captures alone. It waits for no other, so the rest of the process goes on beside it."""
+        return self.xp.cuda.Stream(non_blocking=True)
+
+    def number(self) -> Number:
+        board = self._newest()
+        if board is None or board.taken == Board.SIZE:
+            board = Board(self)
+            self._boards.add(board)
+            self._newest = ref(board)
+        board.taken += 1
+        return HeldNumber(board, board.taken - 1)
+
+    def flush_numbers(self) -> None:
+        """Put all numbers that were set on the device."""
+        for board in self._boards:
+            board.flush()
+
+    def set_numbers(self, device: Array, host: np.ndarray) -> None:
+        """device[i] = host[i], for a struct of Board.SIZE numbers that is taken by value."""
+        if self._recorded is not None:
+            raise BackendError("a number was set in the midst of a step: what a step does on the host belongs in on_host")
+        self.launch(step_source(np.dtype(np.float64), Board.SIZE), "set_numbers", Board.SIZE, device, host)
+
+    def can_gather(self, scalars: list[Array]) -> bool:
+        """Whether gather_numbers takes these."""
+        return 0 < len(scalars) <= Board.SIZE and len({a.dtype for a in scalars}) == 1 and scalars[0].dtype.kind == "f"
+
+    def gather_numbers(self, scalars: list[Array]) -> Array:
+        """Arrays without axes as one vector."""
+        places = np.zeros((), [("places", np.uint64, Board.SIZE)])
+        places["places"][: len(scalars)] = [a.data.ptr for a in scalars]
+        out, source = self.empty((len(scalars),), scalars[0].dtype), step_source(np.dtype(scalars[0].dtype), Board.SIZE)
+        self.launch(source, "gather_numbers", len(scalars), out, places, np.uint32(len(scalars)))
+        return out
+
+    def take_rows(self, values: Array, order: Array, start: Number, count: int, dtype: Any) -> Array:
+        out = self.empty((count, *values.shape[1:]), dtype)
+        source = step_source(np.dtype(dtype), Board.SIZE, np.dtype(values.dtype))
+        sizes = (np.uint64(out.size), np.uint64(math.prod(values.shape[1:])))
+        self.launch(source, "take_rows", out.size, out, values, order, start.operand, *sizes)
+        return out
+
+    # -- products ------------------------------------------------------------------------------------------------------
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
+        if a.dtype != b.dtype or a.dtype.kind != "f":
+            return super().matmul(a, b, out, add)
+        out = self.empty((len(a), b.shape[1]), a.dtype) if out is None else out
+        self._blas.matmul(a, b, out, add)
+        return out
+
     # -- sums over channels --------------------------------------------------------------------------------------------
 
     def column_sum(self, x: Array) -> Array:
         return self.column_sums(_identity, x)[0]
 
+    def column_mean(self, x: Array) -> Array:
+        return self.column_means(_identity, x)[0]
+
+    def means(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
+        means = self.column_means(formula, *(a.reshape(-1, 1) for a in arrays), **constants)
+        return tuple(mean.reshape(()) for mean in means)
+
     def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
+        return self._column_sums(formula, arrays, constants, mean=False)
+
+    def column_means(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
+        return self._column_sums(formula, arrays, constants, mean=True)
+
+    def _column_sums(
+        self, formula: Formula, arrays: tuple[Array, ...], constants: dict[str, Any], mean: bool
+    ) -> tuple[Array, ...]:
         """Sums of some rows each, then sums of these, until one is left: a few launches, in a fixed order."""
         compiled = self._compile(formula, arrays, constants)
         if compiled is None:
             values = formula(self.xp, *arrays, **constants)
-            return tuple(x.reshape(-1, x.shape[-1]).sum(axis=0) for x in (values if isinstance(values, tuple) else (values,)))
+            rows = [x.reshape(-1, x.shape[-1]) for x in (values if isinstance(values, tuple) else (values,))]
+            return tuple(x.mean(axis=0) if mean else x.sum(axis=0) for x in rows)
         kernels, shape, operands, numbers = compiled
-        rows, channels = math.prod(shape[:-1]), shape[-1]
-        sums = self._partial_sums(kernels, rows, channels, operands, numbers)
+        count, channels = math.prod(shape[:-1]), shape[-1]
+        scale = 1 / count if mean else 1.0
+        sums = self._partial_sums(kernels, count, channels, operands, numbers, scale)
         while len(sums) > 1:
             adding = formula_kernels(_identity, ("full",), (), (), sums.dtype)
-            sums = self._partial_sums(adding, len(sums), sums.shape[1], [sums], [])
+            sums = self._partial_sums(adding, len(sums), sums.shape[1], [sums], [], scale)
         return tuple(sums.reshape(kernels.outputs, channels))
 
-    def _partial_sums(self, kernels: FormulaKernels, rows: int, channels: int, operands: Any, numbers: Any) -> Array:
-        """(parts, outputs · channels), each the sum over some of the rows."""
-        parts = row_parts(rows)
-        out = self.empty((parts, kernels.outputs * channels), operands[0].dtype)
-        sizes = (np.uint32(rows), np.uint32(channels), np.uint32(parts))
+    def _partial_sums(
+        self, kernels: FormulaKernels, rows: int, channels: int, operands: Any, numbers: Any, scale: float
+    ) -> Array:
+        """(parts, outputs · channels), each the sum over some of the rows; the last one, of all, times scale."""
+        parts, kind = row_parts(rows), np.dtype(operands[0].dtype).type
+        out = self.empty((parts, kernels.outputs * channels), kind)
+        sizes = (kind(scale if parts == 1 else 1), np.uint32(rows), np.uint32(channels), np.uint32(parts))
         self.launch(kernels.source, "column_sums", parts * channels, *operands, out, *numbers, *sizes)
         return out
 
@@ -174,7 +342,12 @@ class CupyBackend(Backend):
     def _compile(
         self, formula: Formula, arrays: tuple[Array, ...], constants: dict[str, Any], in_place: bool = False
     ) -> tuple[FormulaKernels, tuple[int, ...], list[Array], list[Any]] | None:
-        """(kernels, broadcast shape, contiguous operands, numbers); None where the formula or its operands have no kernel."""
+        """(kernels, broadcast shape, contiguous operands, numbers); None where the formula or its operands have no kernel.
+
+        Constants that lie on the device (a Number's operand) are operands behind the others.
+        """
+        held = {name: value for name, value in constants.items() if self.owns(value)}
+        constants = {name: value for name, value in constants.items() if name not in held}
         shape, dtype = np.broadcast_shapes(*(a.shape for a in arrays)), arrays[0].dtype
         places = tuple(place_of(a.shape, shape) for a in arrays)
         if None in places or any(a.dtype != dtype for a in arrays) or math.prod(shape) >= _MOST_ELEMENTS:
@@ -183,11 +356,11 @@ class CupyBackend(Backend):
             return None
         values, settings = split_constants(constants)
         try:
-            kernels = formula_kernels(formula, places, tuple(values), settings, np.dtype(dtype), in_place)
+            kernels = formula_kernels(formula, places, tuple(values), settings, np.dtype(dtype), in_place, tuple(held))
         except (UntraceableError, TypeError):  # TypeError: a constant that cannot be part of a cache's key
             return None
         numbers = [np.dtype(dtype).type(evaluate(values)) for evaluate in kernels.scalars]
-        return kernels, shape, [self.xp.ascontiguousarray(a) for a in arrays], numbers
+        return kernels, shape, [*(self.xp.ascontiguousarray(a) for a in arrays), *held.values()], numbers
 
     # -- the two gathers of the convolutions ---------------------------------------------------------------------------
 

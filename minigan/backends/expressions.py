@@ -180,17 +180,25 @@ class Program:
 
 
 def trace_formula(
-    formula: Formula, inputs: int, numbers: tuple[str, ...], settings: tuple[tuple[str, Hashable], ...], in_place: bool = False
+    formula: Formula,
+    inputs: int,
+    numbers: tuple[str, ...],
+    settings: tuple[tuple[str, Hashable], ...],
+    in_place: bool = False,
+    held: tuple[str, ...] = (),
 ) -> tuple[Trace, list[int]]:
     """What formula(xp, *inputs, **constants) does, and which values it returns.
 
-    numbers: names of constants given when it runs; settings: other constants, part of the trace. in_place: the results are
-    written to the first inputs, so each must be computed. Raises UntraceableError where what it does depends on the inputs.
+    numbers: names of constants given when it runs; settings: other constants, part of the trace; held: constants that lie in
+    memory, which are inputs behind all others. in_place: the results are written to the first inputs, so each must be
+    computed. Raises UntraceableError where what it does depends on the inputs.
     """
-    trace = Trace(inputs)
-    constants = {name: Scalar(operator.itemgetter(name)) for name in numbers}
+    trace = Trace(inputs + len(held))
+    constants: dict[str, Any] = {name: Scalar(operator.itemgetter(name)) for name in numbers}
+    constants |= {name: Symbol(trace, inputs + i) for i, name in enumerate(held)}
+    inputs_given, inputs = inputs, trace.inputs
     try:
-        results = formula(Functions(trace), *(Symbol(trace, i) for i in range(inputs)), **constants, **dict(settings))
+        results = formula(Functions(trace), *(Symbol(trace, i) for i in range(inputs_given)), **constants, **dict(settings))
     except (TypeError, AttributeError) as error:
         raise UntraceableError(str(error)) from None
     results = results if isinstance(results, tuple) else (results,)

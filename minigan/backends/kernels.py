@@ -19,7 +19,7 @@ from minigan.backends.expressions import Evaluate, Scalar, UntraceableError, ope
 
 THREADS = 256  # of a block
 _SOURCES = Path(__file__).parent / "cuda"
-_TYPES = {np.dtype("float32"): "float", np.dtype("float64"): "double"}
+_TYPES = {np.dtype("float32"): "float", np.dtype("float64"): "double", np.dtype("uint8"): "unsigned char"}
 
 # An operation on values, by the name that expressions.py gives it. Functions are overloaded for float and double.
 _OPERATIONS = {
@@ -63,6 +63,12 @@ def random_source(dtype: np.dtype) -> str:
 
 
 @cache
+def step_source(dtype: np.dtype, count: int, data: np.dtype | None = None) -> str:
+    """set_numbers and gather_numbers of `count` at the most, and take_rows from rows of `data`'s type."""
+    return _source("step", {"T": _TYPES[dtype], "S": _TYPES[data or dtype], "COUNT": count})
+
+
+@cache
 def convolution_source(g: ConvGeometry, channels: int, dtype: np.dtype) -> str:
     numbers: dict[str, Any] = {"T": _TYPES[dtype], "C": channels}
     for letter, pair in (("K", g.kernel), ("S", g.stride), ("P", g.padding), ("D", g.dilation), ("", g.image), ("O", g.map)):
@@ -78,13 +84,15 @@ def formula_kernels(
     settings: tuple[tuple[str, Any], ...],
     dtype: np.dtype,
     in_place: bool = False,
+    held: tuple[str, ...] = (),
 ) -> FormulaKernels:
     """The kernels of formula(xp, *inputs, **constants), each input at a place: "full", "channel", "row" or "single".
 
-    numbers: names of constants given at every launch; settings: other constants, part of the kernel. in_place: the results
-    are the first inputs. Raises UntraceableError where a formula is not a list of known operations.
+    numbers: names of constants given at every launch; settings: other constants, part of the kernel; held: constants that lie
+    on the device as doubles, behind the inputs. in_place: the results are the first inputs.
+    Raises UntraceableError where a formula is not a list of known operations.
     """
-    trace, results = trace_formula(formula, len(places), numbers, settings, in_place)
+    trace, results = trace_formula(formula, len(places), numbers, settings, in_place, held)
     scalars: list[Evaluate] = []
 
     def operand(place: int | Scalar) -> str:
@@ -94,7 +102,7 @@ def formula_kernels(
         return f"s{len(scalars) - 1}"
 
     lines = []
-    for index, (function, operands) in enumerate(trace.operations, len(places)):
+    for index, (function, operands) in enumerate(trace.operations, trace.inputs):
         name = operation_name(function)
         if name not in _OPERATIONS:
             raise UntraceableError(f"there is no kernel for the operation {name}")
@@ -103,10 +111,13 @@ def formula_kernels(
     outputs = range(len(results))
     targets = [f"a{k}" if in_place else f"o{k}" for k in outputs]
     loads = [f"const T v{k} = a{k}[{_PLACES[place]}];" for k, place in enumerate(places)]
+    loads += [f"const T v{k} = T(*a{k});" for k in range(len(places), trace.inputs)]
+    inputs = [f"{'' if in_place and k in outputs else 'const '}T* a{k}, " for k in range(len(places))]
+    inputs += [f"const double* a{k}, " for k in range(len(places), trace.inputs)]
     macros = {
         "T": _TYPES[dtype],
         "COUNT": len(results),
-        "INPUTS": "".join(f"{'' if in_place and k in outputs else 'const '}T* a{k}, " for k in range(len(places))),
+        "INPUTS": "".join(inputs),
         "RESULTS": "" if in_place else "".join(f"T* o{k}, " for k in outputs),
         "NUMBERS": "".join(f"T s{k}, " for k in range(len(scalars))),
         "LOAD(i, channels)": " ".join(loads),

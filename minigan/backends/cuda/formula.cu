@@ -1,5 +1,6 @@
 // An element-wise formula as one kernel, and its sums over channels. The formula is put in where the macros stand:
-//   INPUTS RESULTS NUMBERS    parameters: const T* of each input, T* of each result, T of each number
+//   INPUTS RESULTS NUMBERS    parameters: const T* of each input (const double* of a number that lies on the device), T* of each
+//                             result, T of each number that is given
 //   LOAD(i, channels)         the inputs' values for element i of (rows, channels)
 //   FORMULA                   the operations in their order, each a value of its own
 //   STORE(i)                  results, written at element i
@@ -23,9 +24,9 @@ extern "C" __global__ void elementwise(INPUTS RESULTS NUMBERS index_t count, ind
     STORE(i)
 }
 
-// partials[p, k, c] = Σ formula_k(inputs[r, c]) over the rows r = p, p + parts, p + 2·parts, …: one thread for each p and c, so the
-// order of the terms is always the same
-extern "C" __global__ void column_sums(INPUTS T* partials, NUMBERS index_t rows, index_t channels, index_t parts)
+// partials[p, k, c] = scale · Σ formula_k(inputs[r, c]) over the rows r = p, p + parts, p + 2·parts, …: one thread for each p and c,
+// so the order of the terms is always the same
+extern "C" __global__ void column_sums(INPUTS T* partials, NUMBERS T scale, index_t rows, index_t channels, index_t parts)
 {
     index_t at = blockIdx.x * blockDim.x + threadIdx.x;
     if (at >= parts * channels) return;
@@ -38,5 +39,5 @@ extern "C" __global__ void column_sums(INPUTS T* partials, NUMBERS index_t rows,
         const T values[COUNT] = {VALUES};
         for (int k = 0; k < COUNT; k++) sums[k] += values[k];
     }
-    for (int k = 0; k < COUNT; k++) partials[(part * COUNT + k) * channels + channel] = sums[k];
+    for (int k = 0; k < COUNT; k++) partials[(part * COUNT + k) * channels + channel] = scale * sums[k];
 }

@@ -1,0 +1,32 @@
+// What surrounds the formulas of a step: its numbers come in, its batch is gathered, its results go out.
+//   T S      types of a batch and of the data it is taken from
+//   COUNT    numbers in a board, and the most results that are gathered at once
+
+typedef unsigned int index_t;
+typedef unsigned long long long_t;
+
+struct Numbers { double values[COUNT]; };
+struct Places { const T* places[COUNT]; };
+
+// board_i = numbers_i: the numbers come by value, so the host may change its own at once
+extern "C" __global__ void set_numbers(double* board, Numbers numbers)
+{
+    index_t i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < COUNT) board[i] = numbers.values[i];
+}
+
+// out_i = the number that lies at place i
+extern "C" __global__ void gather_numbers(T* out, Places from, index_t count)
+{
+    index_t i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < count) out[i] = *from.places[i];
+}
+
+// out[r, k] = values[order[start + r], k], rows of `size` values each
+extern "C" __global__ void take_rows(T* out, const S* values, const long long* order, const double* start, long_t count, long_t size)
+{
+    long_t i = (long_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= count) return;
+    long_t row = i / size;
+    out[i] = T(values[order[(long_t)*start + row] * size + i % size]);
+}

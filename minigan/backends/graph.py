@@ -1,0 +1,135 @@
+"""A step of many kernels as one CUDA graph: recorded once, then replayed by a single launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigan.backends.base import Array
+
+if TYPE_CHECKING:
+    from minigan.backends.cupy import CupyBackend
+
+
+class CapturedStep:
+    """Calls of a step: the first runs it as it is, which compiles its kernels; the second records it; each later one replays.
+
+    A replay does the host's part (what the step gave to on_host), puts the numbers that it set on the device, and launches the
+    graph. The arrays that the step returned are copied each time, for the next replay writes to the same places. What lies
+    between is memory of the graph's own. Where recording fails, `say` is told why, and every call runs the step as it is.
+    """
+
+    def __init__(self, backend: CupyBackend, step: Callable[[], Any], say: Callable[[str], None]) -> None:
+        self._backend, self._step, self._say = backend, step, say
+        self._call: Callable[[], Any] = self._run_first
+        self._host: list[Callable[[], None]] = []
+
+    def __call__(self) -> Any:
+        return self._call()
+
+    def _run_first(self) -> Any:
+        result = self._step()
+        self._call = self._record
+        return result
+
+    def _record(self) -> Any:
+        try:
+            self._capture()
+        except Exception as error:  # whatever CUDA, CuPy or the step itself refuse to do in a capture
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self._say(f"no CUDA graph, each step is launched kernel by kernel: {reason}")
+            self._call = self._step
+        else:
+            self._call = self._replay
+        return self._call()
+
+    def _capture(self) -> None:
+        """Record the step on a stream of its own. Nothing runs, neither on the device nor of the host's part."""
+        be, cuda = self._backend, self._backend.xp.cuda
+        self._pool = cuda.MemoryPool()  # kept as long as the graph, which writes to its memory
+        stream = be.capture_stream
+        with cuda.using_allocator(self._pool.malloc), stream, be.recording(self._host):
+            stream.begin_capture()
+            try:
+                result = self._step()
+                self._results = _Results(be, result)
+            except BaseException:
+                with suppress(Exception):  # that it was cut short
+                    stream.end_capture()
+                raise
+            self._graph = stream.end_capture()
+
+    def _replay(self) -> Any:
+        for work in self._host:
+            work()
+        self._backend.flush_numbers()
+        self._graph.launch()
+        return self._results.copy()
+
+
+class _Results:
+    """The arrays within what a step returned (an array, or dicts, lists and tuples of them), to be copied after each replay.
+
+    Those without axes are gathered by the graph itself, so that a handful of statistics is one copy.
+    """
+
+    def __init__(self, backend: CupyBackend, result: Any) -> None:
+        self._result, self._arrays = result, list(_arrays(backend, result))
+        scalars = [a for a in self._arrays if a.ndim == 0]
+        self._gathered = {id(a): i for i, a in enumerate(scalars)} if backend.can_gather(scalars) else {}
+        self._scalars = backend.gather_numbers(scalars) if self._gathered else None
+
+    def copy(self) -> Any:
+        scalars = None if self._scalars is None else self._scalars.copy()
+
+        def fresh(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: fresh(v) for name, v in value.items()}
+            if isinstance(value, (list, tuple)):
+                return type(value)(map(fresh, value))
+            if id(value) in self._gathered:
+                return scalars[self._gathered[id(value)]]  # type: ignore[index]
+            return value.copy() if any(value is a for a in self._arrays) else value
+
+        return fresh(self._result)
+
+
+def _arrays(backend: CupyBackend, value: Any) -> Any:
+    """Every array of this backend within value."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _arrays(backend, part)
+    elif backend.owns(value):
+        yield value
+
+
+class Board:
+    """Numbers side by side in the device's memory, so that those set between two steps go over in one launch."""
+
+    SIZE = 16
+
+    def __init__(self, backend: CupyBackend) -> None:
+        self._backend, self._dirty, self.taken = backend, False, 0
+        self._host = np.zeros((), [("values", np.float64, self.SIZE)])  # a struct, which a launch takes by value
+        self._device = backend.zeros((self.SIZE,), np.float64)
+        self._places = [self._device[index] for index in range(self.SIZE)]
+
+    def place(self, index: int) -> Array:
+        """The number's place on the device, without axes, up to date."""
+        self.flush()
+        return self._places[index]
+
+    def set(self, index: int, value: float) -> None:
+        self._host["values"][index] = value
+        self._dirty = True
+
+    def flush(self) -> None:
+        """Bring the device up to date, if anything was set."""
+        if self._dirty:
+            self._backend.set_numbers(self._device, self._host)
+            self._dirty = False

@@ -1,0 +1,193 @@
+"""A captured step does what the step does, to the bit: here on guarded arrays, whose capture does nothing until it is launched.
+
+With a GPU, tests/test_gpu.py asks the same of CUDA itself.
+"""
+
+import cuda_on_host
+import guarded
+import numpy as np
+import pytest
+
+import minigan as mg
+from minigan.backends import Number
+from minigan.backends.graph import Board
+from minigan.data import Batches, Dataset
+from minigan.errors import BackendError, DeviceMemoryError
+
+IMAGE = (8, 8, 1)
+DATA = Dataset("own", np.random.default_rng(0).integers(0, 256, (20, *IMAGE), dtype=np.uint8))
+DROPOUT = lambda: [mg.Flatten(), mg.Dense(6), mg.LayerNorm(), mg.Dropout(0.3), mg.Tanh(), mg.Dense(1)]  # noqa: E731
+GAMES = {
+    "mlp": lambda be, **options: mg.GAN(*mg.models.mlp(IMAGE, 5, (6, 7), backend=be), **options),
+    "dcgan": lambda be, **options: mg.GAN(*mg.models.dcgan(IMAGE, 5, 3, backend=be), **options),
+    "average and schedule": lambda be: GAMES["dcgan"](be, ema=0.9, smoothing=0.1, lr=mg.optim.cosine(1e-3, 9), lr_d=1e-3),
+    "other optimisers": lambda be: GAMES["mlp"](
+        be, optimizer_g=mg.SGD(mg.optim.linear(0.1, 9), momentum=0.9), optimizer_d=mg.Adam(1e-3, weight_decay=0.1)
+    ),
+    "dropout": lambda be: mg.GAN(mg.models.mlp(IMAGE, 5, backend=be)[0], mg.Sequential(DROPOUT(), IMAGE, be)),
+}
+
+
+def no_complaint(message):
+    raise AssertionError(message)
+
+
+def play(be, make, steps, captured, say=no_complaint):
+    """(statistics of every step, state, random state) of a game; a batch of 6 of 20 makes epochs of three steps."""
+    game, batches = make(be), Batches(DATA, 6, be)
+
+    def step():
+        return game.step(batches.next())
+
+    step = be.capture(step, say) if captured else step
+    stats = [step() for _ in range(steps)]
+    values = [{name: be.to_numpy(value).item() for name, value in each.items()} for each in stats]
+    return values, game.state_dict(), game.random_state, batches.state
+
+
+def same(ours, other):
+    return (
+        ours[0] == other[0] and all(np.array_equal(a, other[1][name]) for name, a in ours[1].items()) and ours[2:] == other[2:]
+    )
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_a_captured_game_is_the_game(device, name):
+    """Over three epochs: schedules, moments, averages, noise, masks and the order of the data all move on as they should."""
+    plain, captured = (play(device, GAMES[name], 8, captured) for captured in (False, True))
+    assert len({stats["loss_d"] for stats in plain[0]}) == 8, "the steps differ"
+    assert same(captured, plain)
+    assert captured[1]["optimizer_g.steps"] == 8
+
+
+@pytest.mark.parametrize("name", ["mlp", "dcgan"])
+def test_a_replay_neither_waits_nor_copies(device, name):
+    """But for the order of the data, which goes over once an epoch."""
+    game, batches = GAMES[name](device), Batches(DATA, 6, device)
+    step = device.capture(lambda: game.step(batches.next()), no_complaint)
+    for call in range(1, 10):
+        before = guarded.traffic.copy()
+        step()
+        assert guarded.traffic - before == ({"upload": 1} if call in (4, 7) else {})
+
+
+def test_what_a_replay_returns_stays(device):
+    x, count = device.zeros((3,), "float32"), device.number()
+
+    def step():
+        device.on_host(lambda: count.set(1.0))
+        device.elementwise_update(lambda xp, x, one: (x + one,), (x,), one=count.operand)
+        return {"sum": device.column_sum(x.reshape(3, 1)), "scalars": [x[0, ...], (x[1, ...], "text")], "none": None}
+
+    captured = device.capture(step, no_complaint)
+    results = [captured() for _ in range(4)]
+    device.synchronize()
+    for number, result in enumerate(results, 1):
+        assert result["none"] is None
+        assert result["scalars"][1][1] == "text"
+        if number > 1:  # the first ran as it is, and returned views
+            got = [result["sum"][0, ...], result["scalars"][0], result["scalars"][1][0]]
+            assert [float(v) for v in got] == [3.0 * number, number, number]
+
+
+def test_numpy_returns_the_step_itself():
+    def step():
+        pass
+
+    for name in ("numpy", "textbook"):
+        assert mg.get_backend(name).capture(step) is step
+
+
+# -- what cannot be captured ---------------------------------------------------------------------------------------------
+
+
+class ReadsBack(mg.Tanh):
+    """A layer that waits for the device."""
+
+    def forward(self, x, train=False):
+        return super().forward(x * float(x.max() < 9), train)
+
+
+class SetsANumber(mg.Tanh):
+    """A layer that sets a number and tells nobody."""
+
+    number: Number | None = None
+
+    def forward(self, x, train=False):
+        self.number = self.number or self.backend.number()
+        self.number.set(2.0)
+        return super().forward(self.number.operand.astype(x.dtype) * x, train)
+
+
+@pytest.mark.parametrize(("layer", "reason"), [(ReadsBack, "StreamCaptureUnsupported"), (SetsANumber, "belongs in on_host")])
+def test_a_step_that_cannot_be_captured_says_so_once_and_goes_on(device, layer, reason):
+    def make(be):
+        generator = mg.Sequential([mg.Dense(64), layer(), mg.Reshape(IMAGE)], (5,), be)
+        return mg.GAN(generator, mg.models.mlp(IMAGE, 5, backend=be)[1])
+
+    said = []
+    assert same(play(device, make, 5, captured=True, say=said.append), play(device, make, 5, captured=False))
+    assert len(said) == 1
+    assert said[0].startswith("no CUDA graph")
+    assert reason in said[0]
+    assert cuda_on_host.recording is None
+
+
+def test_an_error_of_the_step_itself_is_raised(device):
+    calls = []
+
+    def step():
+        calls.append(1)
+        if len(calls) > 1:
+            raise ValueError("of its own")
+
+    captured = device.capture(step, lambda message: None)
+    captured()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="of its own"):
+            captured()
+
+
+def test_a_frozen_number_is_seen(device):
+    """The oracle above can fail: an optimiser that keeps a plain float repeats the learning rate that it was captured with."""
+
+    class Frozen(mg.SGD):
+        def numbers(self, lr):
+            self.lr = lr
+            return {}
+
+        def update(self, net):
+            net.backend.elementwise_update(mg.optim.sgd_plain, (net.flat_params,), net.flat_grads, lr=self.lr)
+
+    def make(be):
+        return GAMES["mlp"](be, optimizer_g=Frozen(mg.optim.linear(0.1, 9)))
+
+    plain, captured = (play(device, make, 5, captured) for captured in (False, True))
+    assert not same(captured, plain)
+
+
+def test_more_numbers_than_a_board_has(device):
+    numbers = [device.number() for _ in range(2 * Board.SIZE + 3)]
+    for value, number in enumerate(numbers):
+        number.set(value)
+    assert [float(number.operand) for number in numbers] == list(range(len(numbers)))
+
+
+# -- memory --------------------------------------------------------------------------------------------------------------
+
+
+def test_no_room_is_a_message(device):
+    net = mg.Sequential([mg.Dense(100_000)], (10,), device)
+    x = device.zeros((1, 10), "float32")
+    with pytest.raises(DeviceMemoryError, match=r"array \(40000, 100000\) of 15,259 MiB \(8,192 of 16,384 MiB free\).*batch"):
+        net.forward(guarded.cupy.broadcast_to(x, (40_000, 10)))
+
+
+# -- precision -----------------------------------------------------------------------------------------------------------
+
+
+def test_precision_is_of_cupy_alone():
+    with pytest.raises(BackendError, match="precision 'tf32' is of the backend cupy, this is numpy"):
+        mg.get_backend("numpy", "tf32")
+    with pytest.raises(BackendError, match=r"unknown precision 'tf23': did you mean 'tf32'\?"):
+        mg.get_backend("auto", "tf23")
