@@ -152,7 +152,9 @@ def test_the_products_are_those_of_a_step(monkeypatch):
     backend = mg.backends.base.Backend()
     seen = []
     matmul = backend.matmul
-    monkeypatch.setattr(backend, "matmul", lambda a, b, out=None: seen.append((*a.shape, b.shape[1])) or matmul(a, b, out))
+    monkeypatch.setattr(
+        backend, "matmul", lambda a, b, *where, **how: seen.append((*a.shape, b.shape[1])) or matmul(a, b, *where, **how)
+    )
     gan = mg.GAN(*mlp(backend=backend))
     gan.step(inputs["real"][0], inputs["z"][0])
     assert listed == sorted(seen)

@@ -169,7 +169,7 @@ def test_column_sums_equal_numpy(rows, channels, dtype):
     kernels, numbers = kernels_of(formula, [x, mean], {})
     parts = row_parts(rows)
     partials = np.full((parts, 2, channels), np.nan, dtype)
-    sizes = (np.dtype(dtype).type(0.5), np.uint32(rows), np.uint32(channels), np.uint32(parts))
+    sizes = (np.dtype(dtype).type(0.5), *map(np.uint32, (rows, channels, parts, 0)))
     launch(kernels.source, "column_sums", parts * channels, x, mean, partials, *numbers, *sizes)
     terms = [0.5 * v for v in formula(np, x.astype("f8"), mean.astype("f8"))]
     rounding = 32 * np.finfo(dtype).eps * max(np.abs(v).sum(axis=0).max() for v in terms)  # 32 terms in each partial sum
@@ -195,7 +195,7 @@ def test_planted_faults_in_formulas_and_sums_are_seen(sound, fault):
     def sums(source):
         parts = row_parts(100)
         partials = np.zeros((parts, 1, 5))
-        launch(source, "column_sums", parts * 5, x, partials, *numbers, np.float64(1), *map(np.uint32, (100, 5, parts)))
+        launch(source, "column_sums", parts * 5, x, partials, *numbers, np.float64(1), *map(np.uint32, (100, 5, parts, 0)))
         return partials.sum(axis=(0, 1))
 
     assert np.allclose(sums(kernels.source), (x * x).sum(axis=0))

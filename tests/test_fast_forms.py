@@ -363,6 +363,10 @@ def test_products(m, k, n, transposed, dtype):
     b = rng.standard_normal((n, k) if transposed == "second" else (k, n)).astype(dtype)
     a, b = a.T if transposed == "first" else a, b.T if transposed == "second" else b
     np.testing.assert_allclose(FAST.matmul(a, b), a @ b, atol=rounding(dtype, 8 * k))
+    out = np.ones((len(a), b.shape[1]), dtype)
+    for times, add in ((1, False), (2, True)):
+        assert FAST.matmul(a, b, out=out, add=add) is out
+        np.testing.assert_allclose(out, times * (a @ b), atol=rounding(dtype, 16 * k))
 
 
 # -- threads and memory ------------------------------------------------------------------------------------------------

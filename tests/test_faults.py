@@ -40,8 +40,10 @@ def _replacements(node):
         yield "right operand only", lambda tree, n: _swap(tree, n, n.right)
         other = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}[type(node.op)]
         yield f"{other.__name__} for {type(node.op).__name__}", lambda tree, n: setattr(n, "op", other())
-    if isinstance(node, ast.AugAssign):
+    if isinstance(node, ast.AugAssign) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
         yield "statement removed", lambda tree, n: _swap(tree, n, ast.Pass())
+    if isinstance(node, ast.Attribute) and node.attr == "T":
+        yield "not transposed", lambda tree, n: _swap(tree, n, n.value)
     if isinstance(node, ast.Compare):
         yield "comparison negated", lambda tree, n: _swap(tree, n, ast.UnaryOp(ast.Invert(), copy.deepcopy(n)))
 

@@ -184,22 +184,22 @@ class OwnDense(mg.Dense):
 
 
 class TwoTerms(mg.Dense):
-    """The gradient in two halves, both by add_product."""
+    """The gradient in two halves, both by add_grad."""
 
-    products = ("weight",)
+    direct = ("weight",)
 
     def backward(self, dy, cache, *, param_grads=True, input_grad=True):
         if param_grads:
-            self.add_product("weight", cache.T, 0.5 * dy)
-            self.add_product("weight", cache.T, 0.5 * dy)
+            self.add_grad("weight", self.backend.matmul, cache.T, 0.5 * dy)
+            self.add_grad("weight", self.backend.matmul, cache.T, 0.5 * dy)
             self.grads["bias"] += dy.sum(axis=0)
         return dy @ self.weight.T if input_grad else None
 
 
 class Forgetful(TwoTerms):
-    """Declares a product and never writes it."""
+    """Declares that it writes a gradient, and never does."""
 
-    products = ("weight",)
+    direct = ("weight",)
 
     def backward(self, dy, cache, *, param_grads=True, input_grad=True):
         return dy @ self.weight.T
@@ -217,6 +217,21 @@ def test_gradients_without_accumulation_are_those_after_zero_grads(layer):
     np.testing.assert_allclose(net.flat_grads, expected, rtol=1e-14)
     net.backward(np.ones_like(y), caches)
     np.testing.assert_allclose(net.flat_grads, 2 * expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["generator", "discriminator"])
+def test_convolutions_without_accumulation(backend, which):
+    net = mg.models.dcgan((8, 8, 1), 5, 3, backend=backend, dtype="float64", refine=True)[which]
+    be, rng = net.backend, np.random.default_rng(0)
+    y, caches = net.forward(be.asarray(rng.standard_normal((4, *net.input_shape))), train=True)
+    dy = be.asarray(rng.standard_normal(y.shape))
+    net.zero_grads()
+    net.backward(dy, caches)
+    expected = be.to_numpy(net.flat_grads).copy()
+    net.flat_grads[...] = np.nan
+    for times, accumulate in ((1, False), (2, True)):
+        net.backward(dy, caches, accumulate=accumulate)
+        np.testing.assert_allclose(be.to_numpy(net.flat_grads), times * expected, rtol=1e-12, atol=1e-12)
 
 
 def test_an_interrupted_pass_leaves_the_next_one_as_it_should_be(monkeypatch):

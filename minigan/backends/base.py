@@ -186,14 +186,11 @@ class Backend:
 
     def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
         """a b for matrices (M, K) and (K, N). out: where to write it; add: what lies there is added to."""
-        if add and out is not None:
-            out += self.matmul(a, b)
-            return out
-        return self.xp.matmul(a, b, out=out)
+        return put(self.xp.matmul(a, b), out, add) if add else self.xp.matmul(a, b, out=out)
 
-    def column_sum(self, x: Array) -> Array:
-        """Σ x over all axes but the last: (…, C) -> (C,)."""
-        return x.reshape(-1, x.shape[-1]).sum(axis=0)
+    def column_sum(self, x: Array, out: Array | None = None, add: bool = False) -> Array:
+        """Σ x over all axes but the last: (…, C) -> (C,). out: where to write it; add: what lies there is added to."""
+        return put(x.reshape(-1, x.shape[-1]).sum(axis=0), out, add)
 
     def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
         """Σ over all axes but the last of each array that an element-wise formula returns (one or a tuple): a tuple of (C,)."""
@@ -258,10 +255,12 @@ class Backend:
         columns = self.matmul(y.reshape(-1, w.shape[-1]), w.reshape(-1, w.shape[-1]).T)  # (N·OH·OW, KH·KW·C)
         return self.col2im(columns, g, y.shape[0])
 
-    def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry) -> Array:
-        """∂<A_w x, y>/∂w = im2col(x)ᵀ y: (N, H, W, C), (N, OH, OW, F) -> (KH, KW, C, F)."""
+    def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry, out: Array | None = None, add: bool = False) -> Array:
+        """∂<A_w x, y>/∂w = im2col(x)ᵀ y: (N, H, W, C), (N, OH, OW, F) -> (KH, KW, C, F); out and add as for matmul."""
         channels, features = x.shape[-1], y.shape[-1]
-        return self.matmul(self.im2col(x, g).T, y.reshape(-1, features)).reshape(*g.kernel, channels, features)
+        matrix = None if out is None else out.reshape(-1, features)
+        dw = self.matmul(self.im2col(x, g).T, y.reshape(-1, features), matrix, add)
+        return dw.reshape(*g.kernel, channels, features)
 
     def im2col(self, x: Array, g: ConvGeometry) -> Array:
         """The window under every map position as a row: (N, H, W, C) -> (N·OH·OW, KH·KW·C)."""
@@ -290,6 +289,17 @@ class Backend:
                 columns_hit = _every(kw * g.dilation[1], g.stride[1], g.map[1])
                 padded[:, rows, columns_hit] += windows[:, :, :, kh, kw]
         return padded[:, pad_h : pad_h + height, pad_w : pad_w + width]
+
+
+def put(value: Array, out: Array | None, add: bool) -> Array:
+    """value, written or added to `out` if there is one."""
+    if out is None:
+        return value
+    if add:
+        out += value
+    else:
+        out[...] = value
+    return out
 
 
 def _product(xp: Any, x: Array, y: Array) -> Array:

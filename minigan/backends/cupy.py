@@ -24,6 +24,7 @@ from minigan.backends.base import (
     Number,
     Result,
     Seed,
+    put,
     unavailable,
 )
 from minigan.backends.cublas import Cublas
@@ -271,8 +272,8 @@ class CupyBackend(Backend):
 
     # -- sums over channels --------------------------------------------------------------------------------------------
 
-    def column_sum(self, x: Array) -> Array:
-        return self.column_sums(_identity, x)[0]
+    def column_sum(self, x: Array, out: Array | None = None, add: bool = False) -> Array:
+        return self._column_sums(_identity, (x,), {}, out=out, add=add)[0]
 
     def column_mean(self, x: Array) -> Array:
         return self.column_means(_identity, x)[0]
@@ -282,38 +283,45 @@ class CupyBackend(Backend):
         return tuple(mean.reshape(()) for mean in means)
 
     def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
-        return self._column_sums(formula, arrays, constants, mean=False)
+        return self._column_sums(formula, arrays, constants)
 
     def column_means(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
         return self._column_sums(formula, arrays, constants, mean=True)
 
     def _column_sums(
-        self, formula: Formula, arrays: tuple[Array, ...], constants: dict[str, Any], mean: bool
+        self,
+        formula: Formula,
+        arrays: tuple[Array, ...],
+        constants: dict[str, Any],
+        mean: bool = False,
+        out: Array | None = None,
+        add: bool = False,
     ) -> tuple[Array, ...]:
-        """Sums of some rows each, then sums of these, until one is left: a few launches, in a fixed order."""
+        """Sums of some rows each, then sums of these, until one is left: a few launches, in a fixed order.
+
+        out: where to write a formula's only sum; add: what lies there is added to.
+        """
         compiled = self._compile(formula, arrays, constants)
         if compiled is None:
             values = formula(self.xp, *arrays, **constants)
-            rows = [x.reshape(-1, x.shape[-1]) for x in (values if isinstance(values, tuple) else (values,))]
-            return tuple(x.mean(axis=0) if mean else x.sum(axis=0) for x in rows)
+            flat = [x.reshape(-1, x.shape[-1]) for x in (values if isinstance(values, tuple) else (values,))]
+            return tuple(put(x.mean(axis=0) if mean else x.sum(axis=0), out, add) for x in flat)
         kernels, shape, operands, numbers = compiled
         count, channels = math.prod(shape[:-1]), shape[-1]
-        scale = 1 / count if mean else 1.0
-        sums = self._partial_sums(kernels, count, channels, operands, numbers, scale)
-        while len(sums) > 1:
-            adding = formula_kernels(_identity, ("full",), (), (), sums.dtype)
-            sums = self._partial_sums(adding, len(sums), sums.shape[1], [sums], [], scale)
-        return tuple(sums.reshape(kernels.outputs, channels))
-
-    def _partial_sums(
-        self, kernels: FormulaKernels, rows: int, channels: int, operands: Any, numbers: Any, scale: float
-    ) -> Array:
-        """(parts, outputs · channels), each the sum over some of the rows; the last one, of all, times scale."""
-        parts, kind = row_parts(rows), np.dtype(operands[0].dtype).type
-        out = self.empty((parts, kernels.outputs * channels), kind)
-        sizes = (kind(scale if parts == 1 else 1), np.uint32(rows), np.uint32(channels), np.uint32(parts))
-        self.launch(kernels.source, "column_sums", parts * channels, *operands, out, *numbers, *sizes)
-        return out
+        dtype = np.dtype(operands[0].dtype)
+        rows, width, outputs = count, channels, kernels.outputs
+        while True:
+            # (parts, outputs · channels), each the sum over some of the rows
+            parts = row_parts(rows)
+            last = parts == 1
+            sums = out if last and out is not None else self.empty((parts, outputs * width), dtype)
+            sizes = [np.uint32(size) for size in (rows, width, parts, last and add)]
+            scale = dtype.type(1 / count if last and mean else 1)
+            self.launch(kernels.source, "column_sums", parts * width, *operands, sums, *numbers, scale, *sizes)
+            if last:
+                return tuple(sums.reshape(-1, channels))
+            kernels, operands, numbers = formula_kernels(_identity, ("full",), (), (), dtype), [sums], []
+            rows, width, outputs = parts, outputs * width, 1
 
     # -- element-wise formulas -----------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from minigan.backends.base import Array, Backend, ConvGeometry, Formula
+from minigan.backends.base import Array, Backend, ConvGeometry, Formula, put
 from minigan.backends.expressions import Program, UntraceableError, compile_formula, split_constants
 from minigan.backends.memory import BufferPool, Scratch
 from minigan.backends.winograd import Winograd
@@ -130,7 +130,7 @@ class NumpyBackend(Backend):
 
     def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
         if add:
-            return super().matmul(a, b, out, add)
+            return put(self.matmul(a, b), out, add)
         if a.shape[1] == 1:  # an outer product: nothing to add up, and BLAS is slow at that
             return np.multiply(a, b, out=out)
         size, is_vector = a.size * b.shape[1], len(a) == 1 or b.shape[1] == 1
@@ -156,17 +156,17 @@ class NumpyBackend(Backend):
         self._spread(work, len(a), len(a))
         return out
 
-    def column_sum(self, x: Array) -> Array:
+    def column_sum(self, x: Array, out: Array | None = None, add: bool = False) -> Array:
         """A product with ones, where there is much to add: BLAS reads memory faster than a reduction over the outer axis."""
         flat = x.reshape(-1, x.shape[-1])
         if flat.size <= _SMALL_SUM:
-            return np.add.reduce(flat, axis=0)
+            return np.add.reduce(flat, axis=0, out=out) if not add else put(np.add.reduce(flat, axis=0), out, add)
 
         def work(blocks: Sequence[slice]) -> Array:
             return sum(np.ones(len(flat[rows]), x.dtype) @ flat[rows] for rows in blocks)
 
         parts = self._spread(work, len(flat), max(1, 4 * _ELEMENTS // flat.shape[1]), self._threads_for(flat.size))
-        return sum(parts[1:], start=parts[0])
+        return put(sum(parts[1:], start=parts[0]), out, add)
 
     def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
         """Every block of values is added up while it is in cache, and none is written to memory."""
@@ -296,21 +296,23 @@ class NumpyBackend(Backend):
         self._each(scatter, len(y), _images_per_block(g, w.shape[2]))
         return x
 
-    def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry) -> Array:
+    def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry, out: Array | None = None, add: bool = False) -> Array:
         if not self._own_threads:
-            return super().conv2d_weight_grad(x, y, g)
+            return super().conv2d_weight_grad(x, y, g, out, add)
         kernel = (*g.kernel, x.shape[-1], y.shape[-1])
         form = self._minimal_filtering(g, len(x), kernel, x.dtype, _IM2COL)
         if form:
             block = form.images_per_block(*kernel[2:])
-            return self._sum(lambda images, out: form.weight_grad(x[images], y[images], out), kernel, x.dtype, len(x), block)
+            dw = self._sum(lambda images, dw: form.weight_grad(x[images], y[images], dw), kernel, x.dtype, len(x), block)
+            return put(dw, out, add)
 
-        def products(images: slice, out: Array) -> None:
+        def products(images: slice, dw: Array) -> None:
             columns = self.im2col(x[images], g)
-            np.matmul(columns.T, y[images].reshape(len(columns), -1), out=out)
+            np.matmul(columns.T, y[images].reshape(len(columns), -1), out=dw)
 
         matrix = (math.prod(kernel[:3]), kernel[3])
-        return self._sum(products, matrix, x.dtype, len(x), _images_per_block(g, kernel[2])).reshape(kernel)
+        dw = self._sum(products, matrix, x.dtype, len(x), _images_per_block(g, kernel[2])).reshape(kernel)
+        return put(dw, out, add)
 
     def _minimal_filtering(
         self, g: ConvGeometry, batch: int, kernel: tuple[int, ...], dtype: Any, column: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -36,8 +37,8 @@ class Layer:
     - forward(x, train=False) -> (y, cache). The cache holds what backward needs and belongs to the caller: a layer keeps no
       trace of a forward pass, so that several passes can be live at once.
     - backward(dy, cache, *, param_grads=True, input_grad=True) -> dx or None. Parameter gradients are added to self.grads.
-      It writes neither to dy nor to the cache, and may be called twice on one cache. A gradient that is one product may be
-      added by add_product, which is quicker; a class that does so names it in `products`.
+      It writes neither to dy nor to the cache, and may be called twice on one cache. A gradient that is one operation of the
+      backend may be added by add_grad, which is quicker; a class that does so names it in `direct`.
 
     The network fills in backend, index, params, grads and state, and checks x's shape before it calls forward.
     """
@@ -45,7 +46,7 @@ class Layer:
     backend: Backend
     rng: Generator  # the layer's own random stream, for layers that set random = True
     random = False
-    products: tuple[str, ...] = ()  # parameters whose gradients this class's backward makes by add_product alone
+    direct: tuple[str, ...] = ()  # parameters whose gradients this class's backward makes by add_grad alone
     work = "element-wise"  # where most of the layer's time goes: this, "product" or "convolution"
 
     def __init__(self, **options: Any) -> None:
@@ -85,16 +86,19 @@ class Layer:
         """Declare an array that is saved with the network but not learned, to be called in build."""
         self.initial_state[name] = value
 
-    def add_product(self, name: str, a: Array, b: Array) -> None:
-        """self.grads[name] += a b; straight to its place where it would be added to zeros."""
+    def add_grad(self, name: str, operation: Callable[..., Any], *operands: Any) -> None:
+        """self.grads[name] += operation(*operands); straight to its place where it would be added to zeros.
+
+        operation: one of the backend's that takes out and add.
+        """
         first = name in self._unwritten
         self._unwritten.discard(name)
-        self.backend.matmul(a, b, out=self.grads[name], add=not first)
+        operation(*operands, out=self.grads[name], add=not first)
 
     def forget_grads(self) -> None:
-        """Begin a backward pass whose gradients take the place of those in grads: zeros, or `products` left to be written."""
+        """Begin a backward pass whose gradients take the place of those in grads: zeros, or `direct` left to be written."""
         kind: type = type(self)
-        written = _products_of(kind)
+        written = _direct_of(kind)
         for name, grad in self.grads.items():
             if name in written:
                 self._unwritten.add(name)
@@ -141,10 +145,10 @@ class Layer:
 
 
 @cache
-def _products_of(kind: type) -> tuple[str, ...]:
-    """The `products` of the class that wrote this one's backward; a class that writes its own begins without."""
+def _direct_of(kind: type) -> tuple[str, ...]:
+    """The `direct` of the class that wrote this one's backward; a class that writes its own begins without."""
     author = next(parent for parent in kind.__mro__ if "backward" in vars(parent))
-    return tuple(vars(author).get("products", ()))
+    return tuple(vars(author).get("direct", ()))
 
 
 def positive_int(value: Any, name: str, least: int = 1) -> int:

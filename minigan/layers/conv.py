@@ -82,6 +82,8 @@ class Conv2d(_Convolution):
     Source: Dumoulin and Visin 2016 (arXiv:1603.07285), sections 2 and 5.1.
     """
 
+    direct = ("weight", "bias")
+
     def __init__(
         self,
         channels: int,
@@ -115,9 +117,9 @@ class Conv2d(_Convolution):
     def backward(self, dy: Array, cache: Array, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
         x = cache
         if param_grads:
-            self.grads["weight"] += self.backend.conv2d_weight_grad(x, dy, self.geometry)
+            self.add_grad("weight", self.backend.conv2d_weight_grad, x, dy, self.geometry)
             if self.has_bias:
-                self.grads["bias"] += self.backend.column_sum(dy)
+                self.add_grad("bias", self.backend.column_sum, dy)
         return self.backend.conv2d_transpose(dy, self.weight, self.geometry) if input_grad else None
 
 
@@ -136,6 +138,8 @@ class ConvTranspose2d(_Convolution):
     Raises ShapeError if the input is not (H, W, C) or no pixel would be left.
     Source: Dumoulin and Visin 2016 (arXiv:1603.07285), section 4; in GANs, Radford et al. 2015 (arXiv:1511.06434), section 3.
     """
+
+    direct = ("weight", "bias")
 
     def __init__(
         self,
@@ -177,7 +181,7 @@ class ConvTranspose2d(_Convolution):
     def backward(self, dy: Array, cache: Array, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
         x = cache
         if param_grads:
-            self.grads["weight"] += self.backend.conv2d_weight_grad(dy, x, self.geometry)
+            self.add_grad("weight", self.backend.conv2d_weight_grad, dy, x, self.geometry)
             if self.has_bias:
-                self.grads["bias"] += self.backend.column_sum(dy)
+                self.add_grad("bias", self.backend.column_sum, dy)
         return self.backend.conv2d(dy, self.weight, self.geometry) if input_grad else None

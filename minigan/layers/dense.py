@@ -20,7 +20,7 @@ class Dense(Layer):
     """
 
     work = "product"
-    products = ("weight",)
+    direct = ("weight", "bias")
     weight: Array
     bias: Array
 
@@ -50,7 +50,7 @@ class Dense(Layer):
     def backward(self, dy: Array, cache: Array, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
         x = cache
         if param_grads:
-            self.add_product("weight", x.T, dy)
+            self.add_grad("weight", self.backend.matmul, x.T, dy)
             if self.has_bias:
-                self.grads["bias"] += self.backend.column_sum(dy)
+                self.add_grad("bias", self.backend.column_sum, dy)
         return self.backend.matmul(dy, self.weight.T) if input_grad else None
