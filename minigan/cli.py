@@ -17,7 +17,7 @@ import numpy as np
 
 import minigan
 from minigan import gradcheck, plots, training
-from minigan.backends import BACKENDS, get_backend
+from minigan.backends import BACKENDS, PRECISIONS, get_backend
 from minigan.data import DATASETS, floats_to_pixels, load, parse_size
 from minigan.errors import MiniganError, nearest_name
 from minigan.files import write_atomically
@@ -186,6 +186,8 @@ def _add_train(commands: Any) -> None:
 
     running = parser.add_argument_group("running")
     _add_backend(running, default=unset)
+    precise = "of products: float32 (default), or tf32 on a GPU, for speed: 10 bits of mantissa on tensor cores"
+    running.add_argument("--precision", default=unset, type=_one_of(PRECISIONS), metavar="NAME", help=precise)
     running.add_argument("--out", default=None, metavar="DIR", help="run folder (runs/DATA, numbered where taken)")
     running.add_argument(
         "--resume", action="store_true", help="go on with the run in --out, to the same bytes; --steps extends it"
@@ -362,7 +364,18 @@ def _info(options: argparse.Namespace) -> int:
     from threadpoolctl import threadpool_info
 
     print(f"minigan {minigan.__version__}, Python {platform.python_version()}, {platform.platform()}")
-    names = ("numpy", "matplotlib", "pillow", "safetensors", "threadpoolctl", "tqdm", "cupy-cuda12x", "cupy-cuda13x", "torch")
+    names = (
+        "numpy",
+        "matplotlib",
+        "pillow",
+        "safetensors",
+        "threadpoolctl",
+        "tqdm",
+        "cupy-cuda12x",
+        "cupy-cuda13x",
+        "torch",
+        "jax",
+    )
     found = {}
     for name in names:
         try:
@@ -384,7 +397,8 @@ def _info(options: argparse.Namespace) -> int:
         try:
             backend = get_backend(name)
             memory = "{:,.0f} of {:,.0f} MiB free".format(*backend.memory) if backend.memory else "memory unknown"
-            print(f"backend {name}: {backend.device}, {memory}")
+            versions = "".join(f", {what} {version}" for what, version in backend.versions.items())
+            print(f"backend {name}: {backend.device}, {memory}{versions}")
         except MiniganError as error:
             print(f"backend {name}: not available, {str(error).partition(': ')[2]}")
     print(f"auto is {get_backend('auto').name}")

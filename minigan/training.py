@@ -75,6 +75,7 @@ class Config:
     model: str | None = None
     backend: str = "auto"
     dtype: str = "float32"
+    precision: str = "float32"
     seed: int = 0
     epochs: int | None = None
     steps: int | None = None
@@ -102,6 +103,8 @@ class Config:
             raise MiniganError(f"unknown model {self.model!r}: {nearest_name(self.model, models.MODELS)}")
         if self.dtype not in DTYPES:
             raise MiniganError(f"unknown dtype {self.dtype!r}: {nearest_name(self.dtype, DTYPES)}")
+        if self.precision != "float32" and self.dtype != "float32":
+            raise MiniganError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
         if self.schedule not in SCHEDULES:
             raise MiniganError(f"unknown schedule {self.schedule!r}: {nearest_name(self.schedule, SCHEDULES)}")
         if self.epochs is not None and self.steps is not None:
@@ -133,10 +136,10 @@ class Config:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Config:
-        """The configuration that to_json gave."""
-        known = {field.name for field in fields(cls)}
-        if values.keys() != known:
-            raise CheckpointError(f"the configuration has other entries than this version's: {sorted(values.keys() ^ known)}")
+        """The configuration that to_json gave; what an earlier version had no entry for is as it was then, the default."""
+        unknown = sorted(values.keys() - {field.name for field in fields(cls)})
+        if unknown:
+            raise CheckpointError(f"the configuration has entries that this version does not know: {unknown}")
         pairs: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         return cls(**pairs)
 
@@ -147,7 +150,8 @@ class Config:
 def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
     """The game that a resolved configuration describes, for samples of this shape and a run of so many steps."""
     size = {"width": config.width, "refine": config.refine} if config.model == "dcgan" else {"hidden": config.hidden}
-    common = {"latent_dim": config.latent_dim, "backend": config.backend, "dtype": config.dtype, "seed": config.seed}
+    backend = get_backend(config.backend, config.precision)
+    common = {"latent_dim": config.latent_dim, "backend": backend, "dtype": config.dtype, "seed": config.seed}
     generator, discriminator = models.build(config.model or "", image_shape=shape, **common, **size)
     assert config.lr is not None
     assert config.beta1 is not None
@@ -170,7 +174,7 @@ def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
     """The trained game of a run folder, to sample from, on any backend. Raises CheckpointError if there is none."""
     arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
     config = Config.from_json(info["config"])
-    config.backend = backend
+    config.backend, config.precision = backend, "float32"
     game = build_game(config, tuple(info["shape"]), steps=1)  # its optimisers will take no step
     game.load_state_dict(arrays)
     return game, config
@@ -194,7 +198,7 @@ class Run:
         self.folder, self.say = Path(folder), say
         if self.folder.exists() and not self.folder.is_dir():
             raise MiniganError(f"{folder} is a file: name a folder for the run")
-        backend = get_backend(config.backend)  # first, so that a missing GPU is said before data are read
+        backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
         self.dataset = load(config.data, config.data_dir, config.image_size)
         paths = _with_absolute_paths({"data": config.data, "data_dir": config.data_dir})
         self.config = config = replace(config, backend=backend.name, **paths)
@@ -278,12 +282,13 @@ class Run:
         self._good = self._state()
         if self.step == 0:
             self._save_samples()
+        step = self.gan.backend.capture(self._step, partial(self._say_beside, bar))
         self._since = time.perf_counter()
         try:
             # Overflows are looked for where it is decided what to do about them; NumPy's warnings would only add noise.
             with np.errstate(all="ignore"):
                 while self.step < total and not self._stop:
-                    self._pending.append(self.gan.step(self.batches.next()))
+                    self._pending.append(step())
                     self.step += 1
                     bar.update()
                     self._write_what_is_due(bar)
@@ -294,6 +299,13 @@ class Run:
                 self._save_pictures()
             raise
         self._save_pictures()
+
+    def _step(self) -> dict[str, Array]:
+        return self.gan.step(self.batches.next())
+
+    def _say_beside(self, bar: Any, text: str) -> None:
+        bar.clear()
+        self.say(text)
 
     def _rehearse(self) -> None:
         """One forward pass of a batch on copies of both networks: what they refuse is refused before anything is written."""
@@ -307,8 +319,9 @@ class Run:
         size = "x".join(map(str, self.dataset.shape))
         kind = "images" if self.dataset.is_images else "points"
         counts = f"G {gan.generator.num_params:,} + D {gan.discriminator.num_params:,} parameters"
+        precision = "" if config.precision == "float32" else f" with {config.precision} products"
         return (
-            f"{gan.backend.device} | backend {gan.backend.name} | {config.model} {config.dtype}, {counts} | "
+            f"{gan.backend.device} | backend {gan.backend.name} | {config.model} {config.dtype}{precision}, {counts} | "
             f"{config.data}: {len(self.dataset):,} {kind} {size} | batch {config.batch_size}, {self.total_steps:,} steps"
         )
 
@@ -463,7 +476,7 @@ class Run:
             net.watch = partial(look, name)
         while step < last:
             step += 1
-            gan.step(self.batches.next())
+            self._step()
             for name, (net, optimizer) in nets.items():
                 for layer in net.layers:
                     for key, array in {**layer.params, **layer.state}.items():
@@ -510,10 +523,10 @@ def _same_as_config_file(folder: Path, config: Config) -> None:
         return  # the checkpoint has all that is needed
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): remove it, the checkpoint has its content") from None
-    own = config.to_json()
-    other = [name for name in own if name not in ("steps", "epochs") and written.get(name) != own[name]]
+    own, written = config.to_json(), {**Config().to_json(), **written}
+    other = [name for name in own if name not in ("steps", "epochs") and written[name] != own[name]]
     if other:
-        pairs = ", ".join(f"{name} {written.get(name)!r} against {own[name]!r}" for name in other)
+        pairs = ", ".join(f"{name} {written[name]!r} against {own[name]!r}" for name in other)
         raise CheckpointError(f"{path} and {CHECKPOINT} are of different runs ({pairs}): put back the one that belongs here")
 
 

@@ -7,6 +7,7 @@ os.environ.setdefault(
 )  # before NumPy loads: its idle threads spin, and tests run many small products
 
 import sys
+from functools import cache, partial
 
 import cublas_on_host
 import cuda_on_host
@@ -44,9 +45,9 @@ def device():
         patch.setitem(sys.modules, "cupy", guarded.cupy)
         library = cublas_on_host.Library()
         patch.setattr(cublas, "load_library", lambda cupy: library)
-        own, make = CupyBackend(), backends._make
-        patch.setattr(backends, "_make", lambda name, precision: own if name == "cupy" else make(name, precision))
-        yield own
+        make, made = backends._make, cache(CupyBackend)
+        patch.setattr(backends, "_make", lambda name, precision: (made if name == "cupy" else partial(make, name))(precision))
+        yield get_backend("cupy")
 
 
 def pytest_generate_tests(metafunc):

@@ -10,6 +10,7 @@ import cuda_on_host
 
 SOURCE = r"""
 #include <cstddef>
+#include <cstring>
 static int handle_;
 static const void* stream_ = (const void*)-1;
 static bool has_workspace = false;
@@ -30,9 +31,19 @@ extern "C" int cublasSetWorkspace_v2(void* handle, void* workspace, size_t bytes
     return 0;
 }
 
+static double rounded(double x) { return x; }
+static float rounded(float x)  // to TF32's 10 bits of mantissa
+{
+    unsigned bits;
+    std::memcpy(&bits, &x, 4);
+    bits = (bits + 0x1000u) & ~0x1fffu;
+    std::memcpy(&x, &bits, 4);
+    return x;
+}
+
 template <class T>
 static void gemm(int ta, int tb, int m, int n, int k, const void* alpha, const void* a_, int lda, const void* b_, int ldb,
-    const void* beta, void* c_, int ldc)
+    const void* beta, void* c_, int ldc, bool tf32)
 {
     const T *a = (const T*)a_, *b = (const T*)b_, scale = *(const T*)alpha, keep = *(const T*)beta;
     T* c = (T*)c_;
@@ -41,7 +52,8 @@ static void gemm(int ta, int tb, int m, int n, int k, const void* alpha, const v
             T sum = 0;
             for (int l = 0; l < k; l++) {
                 T left = ta ? a[(size_t)i * lda + l] : a[(size_t)l * lda + i];
-                sum += left * (tb ? b[(size_t)l * ldb + j] : b[(size_t)j * ldb + l]);
+                T right = tb ? b[(size_t)l * ldb + j] : b[(size_t)j * ldb + l];
+                sum += tf32 ? rounded(left) * rounded(right) : left * right;
             }
             T& out = c[(size_t)j * ldc + i];
             out = scale * sum + (keep == 0 ? T(0) : keep * out);  // with a factor of 0 cuBLAS does not read it
@@ -57,7 +69,7 @@ extern "C" int cublasGemmEx(void* handle, int ta, int tb, int m, int n, int k, c
     if (lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m || m < 1 || n < 1 || k < 1) return 7;
     bool is_float = type_a == 0 && (compute == 68 || compute == 77);
     if (!is_float && !(type_a == 1 && compute == 70)) return 15;
-    (is_float ? gemm<float> : gemm<double>)(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    (is_float ? gemm<float> : gemm<double>)(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, compute == 77);
     return 0;
 }
 """

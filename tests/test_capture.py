@@ -7,9 +7,11 @@ import cuda_on_host
 import guarded
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import minigan as mg
-from minigan.backends import Number
+from minigan.backends import Number, cublas
 from minigan.backends.graph import Board
 from minigan.data import Batches, Dataset
 from minigan.errors import BackendError, DeviceMemoryError
@@ -173,6 +175,49 @@ def test_more_numbers_than_a_board_has(device):
     assert [float(number.operand) for number in numbers] == list(range(len(numbers)))
 
 
+# -- products ------------------------------------------------------------------------------------------------------------
+
+
+VIEWS = {
+    "rows": lambda x: x,
+    "columns": lambda x: x.swapaxes(0, 1).copy().swapaxes(0, 1),
+    "every other row": lambda x: x.repeat(2, 0)[::2],
+    "part of wider rows": lambda x: np.hstack([x, x])[:, : x.shape[1]],
+    "part of wider columns": lambda x: np.hstack([x.T, x.T])[:, : x.shape[0]].T,
+    "every other value": lambda x: x.repeat(2, 1)[:, ::2],
+}
+
+
+@given(
+    st.lists(st.integers(1, 5), min_size=3, max_size=3),
+    *[st.sampled_from(list(VIEWS))] * 2,
+    st.sampled_from(["float32", "float64"]),
+)
+def test_products_of_any_views(device, sizes, first, second, dtype):
+    """The operations and leading dimensions that cuBLAS is told, against NumPy."""
+    compare_products(device, sizes, first, second, dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [("_TRANSPOSE", 0), ("_layout", lambda cupy, x: (x, 0, x.shape[1])), ("_DEFAULT_ALGORITHM", 0)]
+)
+def test_planted_faults_in_products_are_seen(device, monkeypatch, name, fault):
+    monkeypatch.setattr(cublas, name, fault)
+    with pytest.raises((AssertionError, BackendError)):
+        compare_products(device, [3, 4, 5], "columns", "part of wider rows", "float32")
+
+
+def compare_products(device, sizes, first, second, dtype):
+    (m, k, n), rng = sizes, np.random.default_rng(0)
+    a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    ours = VIEWS[first](device.asarray(a)), VIEWS[second](device.asarray(b))
+    out = device.zeros((m, n), dtype)
+    out[...] = np.nan
+    for times, add in ((1, False), (2, True)):
+        assert device.matmul(*ours, out=out, add=add) is out
+        np.testing.assert_allclose(device.to_numpy(out), times * (a @ b), rtol=1e-5, atol=1e-5)
+
+
 # -- memory --------------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +229,19 @@ def test_no_room_is_a_message(device):
 
 
 # -- precision -----------------------------------------------------------------------------------------------------------
+
+
+def test_tf32_is_less_exact_in_products_of_floats_alone(device):
+    a, b = np.random.default_rng(0).standard_normal((2, 50, 50))
+    errors = {}
+    for precision in ("float32", "tf32"):
+        for dtype in ("float32", "float64"):
+            be = mg.get_backend("cupy", precision)
+            product = be.to_numpy(be.matmul(be.asarray(a, dtype), be.asarray(b, dtype)))
+            errors[precision, dtype] = np.abs(product - a @ b).max() / np.abs(a @ b).max()
+    assert errors["float32", "float32"] < 1e-6
+    assert 1e-5 < errors["tf32", "float32"] < 1e-3
+    assert errors["tf32", "float64"] < 1e-15
 
 
 def test_precision_is_of_cupy_alone():

@@ -11,9 +11,19 @@ from hypothesis import strategies as st
 from test_fast_forms import FORMULAS
 
 import minigan as mg
+from minigan import optim
 from minigan.backends import ConvGeometry
 from minigan.backends.expressions import UntraceableError, split_constants
-from minigan.backends.kernels import THREADS, convolution_source, formula_kernels, place_of, random_source, row_parts
+from minigan.backends.graph import Board
+from minigan.backends.kernels import (
+    THREADS,
+    convolution_source,
+    formula_kernels,
+    place_of,
+    random_source,
+    row_parts,
+    step_source,
+)
 
 BOOK = mg.get_backend("textbook")
 DTYPES = ["float32", "float64"]
@@ -29,8 +39,8 @@ class OnHost:
 
 
 def launch(source, kernel, threads, *arguments):
-    """The kernel on host arrays."""
-    wrapped = [OnHost(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    """The kernel on host arrays; structs go by value."""
+    wrapped = [OnHost(a) if isinstance(a, np.ndarray) and not a.dtype.names else a for a in arguments]
     cuda_on_host.RawModule(code=source).get_function(kernel)((-(-threads // THREADS),), (THREADS,), wrapped)
 
 
@@ -269,6 +279,52 @@ def test_normal_numbers_are_normal(dtype):
     assert abs((z[:-1] * z[1:]).mean()) < 0.01
 
 
+# -- around a step -----------------------------------------------------------------------------------------------------
+
+
+def step_on_host(source, dtype):
+    """(numbers set, numbers gathered, rows taken) by the kernels."""
+    board, host = np.full(8, np.nan), np.zeros((), [("values", np.float64, 8)])
+    host["values"] = np.arange(8) / 7
+    launch(source, "set_numbers", 8, board, host)
+    data = np.arange(60, dtype=np.uint8).reshape(10, 2, 3)
+    places, scattered = np.zeros((), [("places", np.uint64, 8)]), np.arange(5, dtype=dtype)
+    places["places"][:3] = [scattered[i:].ctypes.data for i in (4, 0, 2)]
+    gathered, rows, order = (
+        np.full(4, np.nan, dtype),
+        np.full((4, 2, 3), np.nan, dtype),
+        np.random.default_rng(0).permutation(10),
+    )
+    launch(source, "gather_numbers", 3, gathered, places, np.uint32(3))
+    launch(source, "take_rows", rows.size, rows, data, order, np.array([5.0]), np.uint64(rows.size), np.uint64(6))
+    expected = host["values"], np.array([4, 0, 2, np.nan]), data[order[5:9]]
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in zip((board, gathered, rows), expected, strict=True))
+
+
+@on_host
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_numbers_and_rows_go_where_they_should(dtype):
+    assert step_on_host(step_source(np.dtype(dtype), 8, np.dtype("uint8")), dtype)
+
+
+@on_host
+@pytest.mark.parametrize(
+    ("sound", "fault"),
+    [
+        ("if (i < COUNT)", "if (i < COUNT - 1)"),
+        ("if (i < count) out", "if (i <= count) out"),
+        ("+ row]", "+ row - 1]"),
+        ("i % size", "i / size"),
+        ("* size +", "* (size - 1) +"),
+    ],
+)
+def test_planted_faults_around_a_step_are_seen(sound, fault):
+    source = step_source(np.dtype("float32"), 8, np.dtype("uint8"))
+    assert source.count(sound) == 1
+    source = source.replace("= *from.places[i]", "= from.places[i] ? *from.places[i] : 0")  # a fault must not end the tests
+    assert not step_on_host(source.replace(sound, fault), "float32")
+
+
 # -- machine code ------------------------------------------------------------------------------------------------------
 
 
@@ -277,11 +333,15 @@ def all_sources():
     inner = ConvGeometry((4, 4), (2, 2), (1, 1), (1, 1), (14, 14), (7, 7))
     for dtype in map(np.dtype, DTYPES):
         yield f"random, {dtype}", random_source(dtype)
+        for data in (dtype, np.dtype("uint8")):
+            yield f"step, {dtype} from {data}", step_source(dtype, Board.SIZE, data)
         for g in (inner, ODD):
             yield f"convolution, kernel {g.kernel}, {dtype}", convolution_source(g, 64, dtype)
         for name, (formula, count, constants) in FORMULAS.items():
             arrays = [np.ones((4, 3), dtype) if i < 2 else np.ones(3, dtype) for i in range(count)]
             yield f"{name}, {dtype}", kernels_of(formula, arrays, constants)[0].source
+        held = formula_kernels(optim.adam, ("full",) * 4, ("b1", "b2"), (), dtype, True, ("rate", "eps"))
+        yield f"adam with numbers on the device, {dtype}", held.source
 
 
 @pytest.mark.skipif(nvrtc.missing is not None, reason=str(nvrtc.missing))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import minigan as mg
-from minigan import losses, optim
+from minigan import cli, losses, optim
 from minigan.data import Batches, Dataset
-from minigan.errors import DivergenceError
+from minigan.errors import DivergenceError, MiniganError
 from minigan.gradcheck import check_loss, layer_table
 from minigan.training import CHECKPOINT, Config, Run, load_game
 
@@ -158,21 +158,36 @@ def test_batches(device, values):
 
 
 def test_run_and_resume(device, tmp_path):
+    said = []
+
     def run(name, **options):
         sizes = {"model": "dcgan", "width": 3, "latent_dim": 5, "batch_size": 16, "log_every": 2, "sample_every": 3}
         config = Config(data=f"{tmp_path}/own.npy", backend="cupy", **sizes, **options)
-        Run(config, tmp_path / name, say=str).train(progress=False)
+        Run(config, tmp_path / name, say=said.append).train(progress=False)
 
     np.save(tmp_path / "own.npy", PIXELS)
     run("whole", steps=5, ema=0.9)
     run("parts", steps=3, ema=0.9)
     resumed = Run.resume(tmp_path / "parts", changes={"steps": 5}, say=str)
     resumed.train(progress=False)
-    assert "GPU (host memory in disguise, 16 GiB) | backend cupy" in resumed.headline()
+    assert len(said) == 4, "a headline and an end for each: no step went without its graph"
+    assert "GPU (host memory in disguise, 16 GiB) | backend cupy | dcgan float32, G" in resumed.headline()
+    run("tf32", steps=1, precision="tf32")
+    assert "| dcgan float32 with tf32 products, G" in said[-2]
+    with pytest.raises(MiniganError, match="precision tf32 is for float32 networks, and dtype is float64"):
+        run("both", steps=1, precision="tf32", dtype="float64")
     assert (tmp_path / "parts" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
     equal(*({"images": load_game(tmp_path / "whole", name)[0].sample(3)} for name in ("cupy", "textbook")))
     with pytest.raises(DivergenceError, match=r"step \d: .*is not finite"):
         run("diverging", steps=9, lr=1e38)
+
+
+def test_info(device, capsys):
+    assert cli.main(["info"]) == 0
+    told = (
+        "backend cupy: GPU (host memory in disguise, 16 GiB), 8,192 of 16,384 MiB free, CuPy 14.2.0, CUDA 13.0, driver's CUDA "
+    )
+    assert told + "13.1, cuBLAS 13.1.0, compute capability 9.0\nauto is cupy" in capsys.readouterr().out
 
 
 # -- the guard: what it must catch -------------------------------------------------------------------------------------

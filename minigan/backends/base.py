@@ -179,8 +179,8 @@ class Backend:
 
     @property
     def versions(self) -> dict[str, str]:
-        """The versions of what this backend computes with, by name."""
-        return {"NumPy": self.xp.__version__}
+        """What else there is to know of the device and its libraries, by name."""
+        return {}
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 
