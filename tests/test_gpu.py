@@ -1,0 +1,143 @@
+"""What only a GPU can show: CUDA's own graphs and cuBLAS against the CPU, runs that repeat, memory that does not grow.
+
+The layer table, the gradient checks and all else with a `backend` parameter run on the GPU too, where there is one.
+"""
+
+import numpy as np
+import pytest
+
+import minigan as mg
+from minigan import gradcheck
+from minigan.data import Batches, load
+from minigan.errors import BackendError, DeviceMemoryError
+from minigan.training import CHECKPOINT, Config, Run
+
+pytestmark = pytest.mark.gpu
+
+DIGITS = load("digits")
+GAMES = {"mlp": {}, "dcgan": {"width": 16}}
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    try:
+        return mg.get_backend("cupy")
+    except BackendError as error:
+        pytest.skip(str(error))
+
+
+def game(name, backend, dtype="float32", **options):
+    return mg.GAN(*getattr(mg.models, name)(backend=backend, dtype=dtype, **GAMES[name]), **options)
+
+
+def no_complaint(message):
+    raise AssertionError(message)
+
+
+def played(name, be, steps, captured, **options):
+    """(the games's state after so many steps, the last statistics)"""
+    own, batches = game(name, be, **options), Batches(DIGITS, 64, be)
+
+    def step():
+        return own.step(batches.next())
+
+    step = be.capture(step, no_complaint) if captured else step
+    for _ in range(steps):
+        stats = step()
+    return own.state_dict(), {key: float(value) for key, value in stats.items()}
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_a_hundred_steps_are_the_cpus(gpu, name):
+    """In float64, where rounding does not grow to what one sees: captured steps, on batches and noise from the host."""
+    own, cpu = game(name, gpu, "float64"), game(name, "numpy", "float64")
+    real, z = gpu.zeros((32, 28, 28, 1), "float64"), gpu.zeros((32, 100), "float64")
+    rng, host = np.random.default_rng(0), {}
+
+    def draw():
+        host["real"] = DIGITS.values[rng.integers(0, len(DIGITS), 32)] / 127.5 - 1
+        host["z"] = rng.standard_normal((32, 100))
+        real[...], z[...] = gpu.asarray(host["real"]), gpu.asarray(host["z"])
+
+    def step():
+        gpu.on_host(draw)
+        return own.step(real, z)
+
+    captured = gpu.capture(step, no_complaint)
+    for _ in range(100):
+        ours = captured()
+        theirs = cpu.step(host["real"], host["z"])
+    for key, value in theirs.items():
+        assert float(ours[key]) == pytest.approx(float(value), rel=1e-8)
+    state = own.state_dict()
+    for key, value in cpu.state_dict().items():
+        np.testing.assert_allclose(state[key], value, rtol=0, atol=1e-7 * max(1e-30, np.abs(value).max()), err_msg=key)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_a_graph_gives_the_bytes_that_single_launches_give(gpu, name):
+    options = {"ema": 0.99, "lr": mg.optim.cosine(1e-3, 30)}
+    (plain, plain_stats), (captured, captured_stats) = (played(name, gpu, 100, on, **options) for on in (False, True))
+    assert plain_stats == captured_stats
+    for key, value in plain.items():
+        np.testing.assert_array_equal(captured[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_two_runs_with_one_seed_are_identical(gpu, name):
+    (first, _), (second, _) = (played(name, gpu, 200, True) for _ in range(2))
+    for key, value in first.items():
+        np.testing.assert_array_equal(second[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_ten_thousand_steps_take_no_more_memory(gpu, name):
+    own, batches = game(name, gpu), Batches(DIGITS, 16, gpu)
+    step, pool = gpu.capture(lambda: own.step(batches.next()), no_complaint), gpu.xp.get_default_memory_pool()
+    held = []
+    for count in (100, 10_000):
+        for _ in range(count):
+            stats = step()
+        gpu.synchronize()
+        held.append((pool.total_bytes(), gpu.memory[0]))
+    assert held[1] == held[0]
+    assert all(np.isfinite(float(value)) for value in stats.values())
+
+
+def test_no_room_is_a_message_and_the_game_goes_on(gpu):
+    own = game("mlp", gpu)
+    rows = int(gpu.memory[1] * 2**20) // (784 * 4)  # images that fill the whole device
+    with pytest.raises(DeviceMemoryError, match=r"no room for an array .* MiB \(.* of .* MiB free\): choose a smaller batch"):
+        own.discriminator.forward(gpu.empty((rows, 28, 28, 1), "float32"))
+    stats = own.step(Batches(DIGITS, 64, gpu).next())
+    assert np.isfinite(float(stats["loss_d"]))
+
+
+def test_every_gradient_agrees(gpu):
+    for report in gradcheck.check_all(gpu):
+        assert report.ok, report
+
+
+def test_tf32_rounds_operands_and_nothing_else(gpu):
+    a, b = np.random.default_rng(0).standard_normal((2, 512, 512)).astype(np.float32)
+    exact, errors = a.astype(np.float64) @ b, {}
+    for precision in ("float32", "tf32"):
+        be = mg.get_backend("cupy", precision)
+        errors[precision] = np.abs(be.to_numpy(be.matmul(be.asarray(a), be.asarray(b))) - exact).max() / np.abs(exact).max()
+    assert errors["float32"] < 2e-6
+    assert 2e-5 < errors["tf32"] < 2e-3, "before Ampere there is no TF32, and both are the same"
+
+
+def test_a_run_on_the_gpu(gpu, tmp_path):
+    """It captures its steps, and two runs of one seed leave the same checkpoint; a resumed one as well."""
+    said = []
+
+    def run(folder, steps):
+        settings = {"width": 8, "latent_dim": 16, "log_every": 20, "sample_every": 50, "checkpoint_every": 50}
+        Run(Config(backend="cupy", steps=steps, **settings), tmp_path / folder, say=said.append).train(progress=False)
+
+    run("first", 100)
+    run("second", 60)
+    Run.resume(tmp_path / "second", changes={"steps": 100}, say=said.append).train(progress=False)
+    assert not [text for text in said if "CUDA graph" in text]
+    assert (tmp_path / "first" / CHECKPOINT).read_bytes() == (tmp_path / "second" / CHECKPOINT).read_bytes()
