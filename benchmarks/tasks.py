@@ -18,14 +18,16 @@ RING = 5  # batches of data and noise that every side is handed, and goes throug
 BATCHES = (1, 16, 64, 128, 512)
 
 
-def game_task(kind: str, game: str, batch: int, image: int = 28, width: int = 0, train: int = 0) -> Task:
+def game_task(
+    kind: str, game: str, batch: int, image: int = 28, width: int = 0, train: int = 0, precision: str = "float32"
+) -> Task:
     """A step of a reference game, or samples from its G. width: dcgan's width or mlp's hidden units, 0 for the reference's.
 
-    train: steps that G has been trained for beforehand.
+    train: steps that G has been trained for beforehand. precision: of products on a GPU, "float32" or "tf32".
     """
     size = {"width": width or 64} if game == "dcgan" else {"hidden": width or 128}
     model = {"image_shape": [image, image, 1], "latent_dim": 100, **size}
-    return {"kind": kind, "game": game, "batch": batch, "model": model, "train": train}
+    return {"kind": kind, "game": game, "batch": batch, "model": model, "train": train, "precision": precision}
 
 
 def game_inputs(task: Task) -> Inputs:

@@ -66,7 +66,7 @@ def twin(net):
         inner = module.inner if isinstance(module, Nhwc) else module
         for name, value in layer.params.items():
             target = getattr(inner, NAMES[name])
-            target.data = to_torch(name, layer, value)
+            target.data = to_torch(name, layer, net.backend.to_numpy(value))
             names[f"{layer.index}.{name}"] = (layer, name, target)
         layers.append(module)
     return nn.Sequential(*layers).double(), names

@@ -27,7 +27,8 @@ class Entry:
 SIDES = {
     "numpy": Entry("minigan_side", "minigan, backend numpy", {"backend": "numpy"}),
     "textbook": Entry("minigan_side", "minigan, backend textbook", {"backend": "textbook"}),
-    "cupy": Entry("minigan_side", "minigan, backend cupy", {"backend": "cupy"}),
+    "cupy": Entry("minigan_side", "minigan, backend cupy, the step as one CUDA graph", {"backend": "cupy", "captured": True}),
+    "cupy-launches": Entry("minigan_side", "minigan, backend cupy, kernel by kernel", {"backend": "cupy"}),
     "numpy-avx2": Entry(
         "minigan_side",
         "minigan, backend numpy, started with OPENBLAS_CORETYPE=Haswell: products as on a processor without AVX-512",
@@ -40,11 +41,29 @@ SIDES = {
     "torch-last": Entry("torch_side", "PyTorch eager, channels last, Adam(fused=True)", {"channels_last": True}),
     "torch-compile": Entry(
         "torch_side",
-        "torch.compile of both networks, channels last, Adam(fused=True)",
-        {"channels_last": True, "compiled": True},
+        "torch.compile of G and both losses, channels last, Adam(fused=True)",
+        {"channels_last": True, "compiled": "default"},
     ),
     "jax": Entry("jax_side", "JAX, the whole step under jit"),
+    "torch-gpu": Entry("torch_side", "PyTorch eager on the GPU, channels first, Adam(fused=True)", {"device": "cuda"}),
+    "torch-gpu-last": Entry(
+        "torch_side",
+        "PyTorch eager on the GPU, channels last, Adam(fused=True)",
+        {"device": "cuda", "channels_last": True},
+    ),
+    "torch-gpu-compile": Entry(
+        "torch_side",
+        'torch.compile(mode="reduce-overhead") of G and both losses on the GPU, channels last, Adam(fused=True)',
+        {"device": "cuda", "channels_last": True, "compiled": "reduce-overhead"},
+    ),
+    "jax-gpu": Entry(
+        "jax_side",
+        "JAX on the GPU, the whole step under jit",
+        {"device": "gpu"},
+        {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},  # or it would take most of the GPU's memory from the others
+    ),
 }
+ON_GPU = ("cupy", "cupy-launches", "torch-gpu", "torch-gpu-last", "torch-gpu-compile", "jax-gpu")
 
 
 def make_side(name: str, threads: int) -> Side:

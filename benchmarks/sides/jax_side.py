@@ -107,12 +107,13 @@ def join(learned: dict[str, Weights], running: dict[str, Weights]) -> dict[str, 
 
 
 class JaxSide(Side):
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
         jnp.zeros(1).block_until_ready()
+        self._device = device
         self._last: Any = None
 
     def versions(self) -> dict[str, str]:
-        return {"jax": jax.__version__}
+        return {"jax": jax.__version__, "device": jax.devices()[0].device_kind}
 
     def synchronize(self) -> None:
         jax.block_until_ready(self._last)
@@ -132,6 +133,8 @@ class JaxSide(Side):
         return weights
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        if self._device == "gpu":  # where the default is TF32
+            jax.config.update("jax_default_matmul_precision", "tensorfloat32" if task["precision"] == "tf32" else "highest")
         generator, discriminator = GAMES[task["game"]]
         shape = tuple(task["model"]["image_shape"])
 
@@ -225,8 +228,8 @@ class JaxSide(Side):
         return Prepared({"product": lambda: self._keep(product(a, b))}, {"product": np.asarray(product(a, b))})
 
 
-def make(threads: int) -> Side:
+def make(threads: int, device: str = "cpu") -> Side:
     """JAX takes as many threads as the process may use cores, which the runner has limited."""
-    if jax.default_backend() != "cpu":
-        raise UnsupportedError(f"JAX would run on {jax.default_backend()}, not on the CPU")
-    return JaxSide()
+    if jax.default_backend() != device:
+        raise UnsupportedError(f"JAX {jax.__version__} runs on its {jax.default_backend()} backend here, not on {device}")
+    return JaxSide(device)

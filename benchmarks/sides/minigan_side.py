@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
@@ -14,14 +15,14 @@ from minigan.optim import Adam
 
 
 class MiniganSide(Side):
-    def __init__(self, backend: str) -> None:
-        self.backend = mg.get_backend(backend)
+    def __init__(self, backend: str, captured: bool) -> None:
+        self.backend, self.captured = mg.get_backend(backend), captured
 
     def versions(self) -> dict[str, str]:
         module = self.backend.xp
         kernels = ", ".join(p.get("architecture") or "" for p in threadpool_info() if p["user_api"] == "blas")
         versions = {"minigan": mg.__version__, module.__name__: module.__version__, "BLAS kernels": kernels}
-        return {**versions, "device": self.backend.device}
+        return {**versions, **self.backend.versions, "device": self.backend.device}
 
     def synchronize(self) -> None:
         self.backend.synchronize()
@@ -33,12 +34,30 @@ class MiniganSide(Side):
         return g, d
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        self.backend = mg.get_backend(self.backend.name, task["precision"])
         gan = mg.GAN(*self._networks(task, inputs))
+        step = self._captured(gan, inputs) if self.captured else self._plain(gan, inputs)
+        losses = [step() for _ in range(PROOF_STEPS)]
+        evidence = first_losses([(float(stats["loss_d"]), float(stats["loss_g"])) for stats in losses])
+        return Prepared({"step": step}, evidence)
+
+    def _plain(self, gan: mg.GAN, inputs: Inputs) -> Callable[[], dict[str, Any]]:
+        """The step on the batches in their turn."""
         real, z = ([self.backend.asarray(a) for a in inputs[name]] for name in ("real", "z"))
         batches = cycle(zip(real, z, strict=True))
-        losses = [gan.step(*next(batches)) for _ in range(PROOF_STEPS)]
-        evidence = first_losses([(float(stats["loss_d"]), float(stats["loss_g"])) for stats in losses])
-        return Prepared({"step": lambda: gan.step(*next(batches))}, evidence)
+        return lambda: gan.step(*next(batches))
+
+    def _captured(self, gan: mg.GAN, inputs: Inputs) -> Callable[[], dict[str, Any]]:
+        """The same, recorded once: the graph itself takes the next batch from the device's memory."""
+        be, (count, batch) = self.backend, inputs["real"].shape[:2]
+        real, z = (be.asarray(inputs[name].reshape(-1, *inputs[name].shape[2:])) for name in ("real", "z"))
+        order, start, turns = be.asarray(np.arange(count * batch)), be.number(), cycle(range(count))
+
+        def step() -> dict[str, Any]:
+            be.on_host(lambda: start.set(batch * next(turns)))
+            return gan.step(*(be.take_rows(rows, order, start, batch, gan.generator.dtype) for rows in (real, z)))
+
+        return be.capture(step, _refuse)
 
     def layer(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         be = self.backend
@@ -81,6 +100,11 @@ class MiniganSide(Side):
         return Prepared(calls, {"product": self.backend.to_numpy(xp.matmul(a, b))})
 
 
-def make(threads: int, backend: str) -> Side:
+def _refuse(reason: str) -> None:
+    """A side that is named after its graph does not go on without it."""
+    raise RuntimeError(reason)
+
+
+def make(threads: int, backend: str, captured: bool = False) -> Side:
     """The threads come from the environment: MINIGAN_NUM_THREADS and the BLAS's own variable."""
-    return MiniganSide(backend)
+    return MiniganSide(backend, captured)

@@ -1,4 +1,4 @@
-"""PyTorch: eager with either memory layout, and torch.compile.
+"""PyTorch: eager with either memory layout, and torch.compile; on the CPU or a GPU.
 
 Written as one would for speed: fused Adam, no gradients that nobody asks for, and weights turned once, beforehand, so that
 neither layout turns an image inside a step.
@@ -6,6 +6,7 @@ neither layout turns an image inside a step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
@@ -43,25 +44,35 @@ class ToImage(nn.Module):
 
 
 class TorchSide(Side):
-    def __init__(self, threads: int, channels_last: bool, compiled: bool, fused: bool) -> None:
+    """compiled: torch.compile's mode; empty for eager execution."""
+
+    def __init__(self, threads: int, channels_last: bool, compiled: str, fused: bool, device: str) -> None:
         torch.set_num_threads(threads)
-        self.channels_last, self.compiled, self.fused = channels_last, compiled, fused
-        torch.ones(1) + 1
+        self.channels_last, self.compiled, self.fused, self.device = channels_last, compiled, fused, device
+        torch.ones(1, device=device) + 1
 
     def versions(self) -> dict[str, str]:
-        return {"torch": torch.__version__, "torch CPU capability": torch.backends.cpu.get_cpu_capability()}
+        if self.device == "cpu":
+            return {"torch": torch.__version__, "torch CPU capability": torch.backends.cpu.get_cpu_capability()}
+        cudnn = str(torch.backends.cudnn.version())
+        return {"torch": torch.__version__, "cuDNN": cudnn, "device": torch.cuda.get_device_name()}
+
+    def synchronize(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     # -- arrays in and out ---------------------------------------------------------------------------------------------
 
     def _image(self, x: np.ndarray) -> torch.Tensor:
         """An array (N, H, W, C) as a tensor (N, C, H, W) in this side's memory order; others as they are."""
+        tensor = torch.from_numpy(x).to(self.device)
         if x.ndim != 4:
-            return torch.from_numpy(x)
-        tensor = torch.from_numpy(x).permute(0, 3, 1, 2)
+            return tensor
+        tensor = tensor.permute(0, 3, 1, 2)
         return tensor if self.channels_last else tensor.contiguous()
 
     def _host(self, x: torch.Tensor) -> np.ndarray:
-        x = x.detach()
+        x = x.detach().cpu()
         return (x.permute(0, 2, 3, 1) if x.ndim == 4 else x).numpy()
 
     def _kernel(self, w: np.ndarray) -> torch.Tensor:
@@ -85,9 +96,10 @@ class TorchSide(Side):
             self._load(module, prefix, inputs, image)
         if self.channels_last:
             generator, discriminator = (m.to(memory_format=torch.channels_last) for m in (generator, discriminator))
-        if self.compiled:
-            generator, discriminator = (torch.compile(m, dynamic=False) for m in (generator, discriminator))
-        return generator, discriminator
+        return generator.to(self.device), discriminator.to(self.device)
+
+    def _compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return torch.compile(function, dynamic=False, mode=self.compiled) if self.compiled else function
 
     def _mlp(self, model: dict[str, Any]) -> tuple[nn.Sequential, nn.Sequential]:
         shape, latent, hidden = tuple(model["image_shape"]), model["latent_dim"], model["hidden"]
@@ -152,35 +164,53 @@ class TorchSide(Side):
                     module.bias.copy_(torch.from_numpy(bias))
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        if self.device == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = task["precision"] == "tf32"
         generator, discriminator = self._networks(task, inputs)
         theta_g, theta_d = list(generator.parameters()), list(discriminator.parameters())
         adam = {"lr": 2e-4, "betas": (0.5, 0.999), "eps": 1e-8, "fused": self.fused}
         adam_g, adam_d = torch.optim.Adam(theta_g, **adam), torch.optim.Adam(theta_d, **adam)
 
+        def losses_d(real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            s_real, s_fake = discriminator(real), discriminator(fake)
+            with torch.no_grad():
+                beliefs = torch.sigmoid(s_real).mean(), torch.sigmoid(s_fake).mean()
+            return F.softplus(-s_real).mean() + F.softplus(s_fake).mean(), *beliefs
+
+        def losses_g(fake: torch.Tensor) -> torch.Tensor:
+            return F.softplus(-discriminator(fake)).mean()
+
+        make_fake, losses_d, losses_g = map(self._compile, (generator, losses_d, losses_g))
+
         def step(real: torch.Tensor, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            fake = generator(z)
-            s_real, s_fake = discriminator(real), discriminator(fake.detach())
-            loss_d = F.softplus(-s_real).mean() + F.softplus(s_fake).mean()
+            if self.compiled == "reduce-overhead":
+                torch.compiler.cudagraph_mark_step_begin()
+            fake = make_fake(z)
+            loss_d, *beliefs = losses_d(real, fake.detach())
             adam_d.zero_grad()
             loss_d.backward()
             adam_d.step()
-            loss_g = F.softplus(-discriminator(fake)).mean()
+            discriminator.requires_grad_(False)  # no gradients for D's parameters
+            loss_g = losses_g(fake)
             adam_g.zero_grad()
-            loss_g.backward(inputs=theta_g)  # none for D's parameters
+            loss_g.backward()
             adam_g.step()
-            with torch.no_grad():
-                return loss_d.detach(), loss_g.detach(), torch.sigmoid(s_real).mean(), torch.sigmoid(s_fake).mean()
+            discriminator.requires_grad_(True)
+            return loss_d.detach(), loss_g.detach(), *beliefs
 
-        real, z = [self._image(x) for x in inputs["real"]], [torch.from_numpy(a) for a in inputs["z"]]
+        real, z = [self._image(x) for x in inputs["real"]], [self._image(a) for a in inputs["z"]]
         batches = cycle(zip(real, z, strict=True))
-        losses = [step(*next(batches)) for _ in range(PROOF_STEPS)]
-        evidence = first_losses([(float(stats[0]), float(stats[1])) for stats in losses])
+        losses = []
+        for _ in range(PROOF_STEPS):
+            stats = step(*next(batches))
+            losses.append((float(stats[0]), float(stats[1])))  # before the next step may write to the same place
+        evidence = first_losses(losses)
         return Prepared({"step": lambda: step(*next(batches))}, evidence)
 
     def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         generator, _ = self._networks(task, inputs)
-        generator.eval()
-        z = torch.from_numpy(inputs["z"][0])
+        generator = self._compile(generator.eval())
+        z = self._image(inputs["z"][0])
 
         def sample() -> np.ndarray:
             with torch.inference_mode():
@@ -192,8 +222,8 @@ class TorchSide(Side):
 
     def layer(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         name, options = task["layer"], dict(task["options"])
-        if self.compiled:
-            raise UnsupportedError("compiles networks, not single layers")
+        if self.compiled or self.device != "cpu":
+            raise UnsupportedError("has single layers on the CPU alone, not compiled")
         if name == "Adam":
             return self._adam(inputs)
         if self.channels_last and inputs["x"].ndim != 4:
@@ -243,13 +273,15 @@ class TorchSide(Side):
         return Prepared({"update": adam.step}, {"update": w.detach().numpy().copy()})
 
     def ceiling(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
-        if self.channels_last or self.compiled:
-            raise UnsupportedError("has the same ceiling as torch")
+        if self.channels_last or self.compiled or self.device != "cpu":
+            raise UnsupportedError("has the same ceiling as torch, or runs on a GPU")
         a, b = torch.from_numpy(inputs["a"]), torch.from_numpy(inputs["b"])
         source, target = torch.ones(COPIED), torch.zeros(COPIED)
         calls = {"product": lambda: a @ b, "copy": lambda: target.copy_(source)}
         return Prepared(calls, {"product": (a @ b).numpy()})
 
 
-def make(threads: int, channels_last: bool = False, compiled: bool = False, fused: bool = True) -> Side:
-    return TorchSide(threads, channels_last, compiled, fused)
+def make(threads: int, channels_last: bool = False, compiled: str = "", fused: bool = True, device: str = "cpu") -> Side:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UnsupportedError(f"PyTorch {torch.__version__} sees no GPU")
+    return TorchSide(threads, channels_last, compiled, fused, device)

@@ -66,18 +66,18 @@ def _import_cupy() -> Any:
 class CupyGenerator(Generator):
     """Random numbers born on the device: draw number i of a stream is Philox's with the counter i and the stream's key.
 
-    So the state is one number, which lies on the device and moves on there.
+    So the state is these two numbers, which lie on the device; the first moves on there.
     """
 
     def __init__(self, backend: CupyBackend, seed: Seed) -> None:
         self._backend = backend
-        self._key = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
-        self._draw = backend.zeros((1,), np.uint64)
+        key = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+        self._stream = backend.asarray(np.array([0, key], np.uint64))
 
     def _fill(self, kernel: str, shape: tuple[int, ...], dtype: Any) -> Array:
         out, source = self._backend.empty(shape, dtype), random_source(np.dtype(dtype))
-        self._backend.launch(source, kernel, -(-out.size // 2), out, np.uint64(out.size), self._draw, self._key)
-        self._backend.launch(source, "next_draw", 1, self._draw)
+        self._backend.launch(source, kernel, -(-out.size // 2), out, np.uint64(out.size), self._stream)
+        self._backend.launch(source, "next_draw", 1, self._stream)
         return out
 
     def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -88,11 +88,12 @@ class CupyGenerator(Generator):
 
     @property
     def state(self) -> Any:
-        return {"draws": int(self._backend.to_numpy(self._draw)[0])}
+        draws, key = self._backend.to_numpy(self._stream).tolist()
+        return {"draws": draws, "key": key}
 
     @state.setter
     def state(self, state: Any) -> None:
-        self._draw[...] = self._backend.asarray([state["draws"]], np.uint64)
+        self._stream[...] = self._backend.asarray(np.array([state["draws"], state["key"]], np.uint64))
 
 
 def _version(number: int) -> str:

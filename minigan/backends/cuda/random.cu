@@ -1,5 +1,6 @@
 // Random numbers from Philox4x32-10 (Salmon et al. 2011, section 3.3): ten rounds make 128 random bits of a counter and a key. The
 // counter is (number of the draw, number of the thread), so every draw of a stream has numbers of its own, in any order.
+// stream: the number of its next draw and its key, in the device's memory, where a captured step finds them each time.
 
 typedef unsigned int word_t;
 typedef unsigned long long long_t;
@@ -27,21 +28,21 @@ __device__ inline double uniform_of(word_t a, word_t b, double)
 }
 
 // Two numbers from U[0, 1) each
-extern "C" __global__ void uniform(T* out, long_t count, const long_t* draw, long_t key)
+extern "C" __global__ void uniform(T* out, long_t count, const long_t* stream)
 {
     long_t thread = (long_t)blockIdx.x * blockDim.x + threadIdx.x, i = 2 * thread;
     if (i >= count) return;
-    Words x = philox(*draw, thread, key);
+    Words x = philox(stream[0], thread, stream[1]);
     out[i] = uniform_of(x.w[0], x.w[1], T(0));
     if (i + 1 < count) out[i + 1] = uniform_of(x.w[2], x.w[3], T(0));
 }
 
 // Two numbers from N(0, 1) each: r cos φ and r sin φ with r = √(−2 log(1 − u)), φ = 2πv (Box and Muller 1958)
-extern "C" __global__ void normal(T* out, long_t count, const long_t* draw, long_t key)
+extern "C" __global__ void normal(T* out, long_t count, const long_t* stream)
 {
     long_t thread = (long_t)blockIdx.x * blockDim.x + threadIdx.x, i = 2 * thread;
     if (i >= count) return;
-    Words x = philox(*draw, thread, key);
+    Words x = philox(stream[0], thread, stream[1]);
     T radius = sqrt(T(-2) * log(T(1) - uniform_of(x.w[0], x.w[1], T(0))));
     T angle = T(6.283185307179586476925286766559) * uniform_of(x.w[2], x.w[3], T(0));
     out[i] = radius * cos(angle);
@@ -49,7 +50,7 @@ extern "C" __global__ void normal(T* out, long_t count, const long_t* draw, long
 }
 
 // The stream goes on by one draw. A kernel of its own, for all threads of the draw read the number.
-extern "C" __global__ void next_draw(long_t* draw)
+extern "C" __global__ void next_draw(long_t* stream)
 {
-    if (blockIdx.x == 0 && threadIdx.x == 0) *draw += 1;
+    if (blockIdx.x == 0 && threadIdx.x == 0) stream[0] += 1;
 }
