@@ -12,15 +12,16 @@ from pathlib import Path
 from benchmarks import commands
 from benchmarks.report import Result, notes, write
 from benchmarks.rounds import OURS, BenchmarkError, Settings
-from benchmarks.sides import SIDES
+from benchmarks.sides import ON_GPU, SIDES
 from benchmarks.summary import summary
 from benchmarks.tasks import BATCHES
-from minigan.errors import nearest_name
+from minigan.errors import BackendError, nearest_name
 from minigan.models import MODELS
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
 # Sides that a command leaves out unless they are asked for by name: they have no such work, or would add minutes for nothing.
+_ELSEWHERE = tuple(name for name in ON_GPU if name != "cupy")
 _LEFT_OUT = {
     "steps": (),
     "layers": ("products", "torch-compile", "torch-defaults"),
@@ -82,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
         "scaling": "time per image and peak memory by batch size, image size and width",
         "memory": "peak resident memory of a step, and its growth over 1,000 steps",
         "sampling": "images per second out of a trained G",
+        "gpu": "the tests that need a GPU, then a training step there beside PyTorch and JAX",
         "imports": "whole processes that import minigan, against numpy alone",
         "summary": "the headline figures of the results that are there",
     }
@@ -90,13 +92,13 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--out", type=Path, default=RESULTS, help="the folder for JSON and charts")
         if name == "summary":
             continue
-        rounds, seconds = (3, 0.3) if name == "scaling" else (7, 0.15) if name == "layers" else (9, 0.4)
+        rounds, seconds = {"scaling": (3, 0.3), "layers": (7, 0.15), "gpu": (9, 0.2)}.get(name, (9, 0.4))
         command.add_argument("--rounds", type=_positive(int), default=rounds, help="alternating rounds for each point")
         if name == "imports":
             continue
         command.add_argument("--seconds", type=_positive(float), default=seconds, help="time for each side in each round")
         command.add_argument("--threads", type=_positive(int), default=_cores(), help="threads, and cores, of every side")
-        default = [side for side in SIDES if side not in _LEFT_OUT[name]]
+        default = [*ON_GPU, "numpy"] if name == "gpu" else [s for s in SIDES if s not in (*_LEFT_OUT[name], *_ELSEWHERE)]
         command.add_argument("--sides", type=_sides, default=",".join(default), help=f"of: {', '.join(SIDES)}")
         if name in ("steps", "sampling"):
             command.add_argument("--games", type=_games, default="mlp,dcgan", help="mlp, dcgan or both")
@@ -116,6 +118,8 @@ def run(options: argparse.Namespace) -> tuple[Result, str]:
     )
     if options.command in ("steps", "sampling"):
         return getattr(commands, options.command)(settings, options.games, options.batches)
+    if options.command == "gpu":
+        return commands.gpu(settings, options.out)
     if options.command == "memory":
         return commands.memory(settings, [("mlp", 128), ("dcgan", options.growth_batch)])
     return getattr(commands, options.command)(settings)
@@ -128,17 +132,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(summary(options.out))
             return 0
         result, table = run(options)
-    except BenchmarkError as error:
+    except (BenchmarkError, BackendError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)
         return 130
     print(f"{table}\n\n{notes(result)}")
-    if OURS not in getattr(options, "sides", (OURS,)):
-        print(f"\nWithout the side {OURS} there are no ratios.")
+    ours = result.get("ours", OURS)
+    if ours not in getattr(options, "sides", (ours,)):
+        print(f"\nWithout the side {ours} there are no ratios.")
     write(result, options.out)
-    return 0
+    return 0 if result.get("tests", {"passed": True})["passed"] else 1
 
 
 if __name__ == "__main__":

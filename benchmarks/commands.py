@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -16,6 +17,7 @@ from benchmarks.report import Result, cell, duration, markdown, timing_table
 from benchmarks.rounds import OURS, ROOT, Settings, Sides, ratio
 from benchmarks.sides.base import COPIED
 from benchmarks.tasks import CONV_TRIPLE, LAYERS, Task, ceiling_task, game_task, layer_title, layer_work
+from minigan.backends import get_backend
 
 GROWTH_STEPS = 1000
 SETTLED_STEPS = 100  # before growth is counted: pools are full, caches warm
@@ -33,17 +35,20 @@ def _result(command: str, settings: Settings, sides: Sides | None, points: list[
     }
 
 
-def _timed_points(sides: Sides, task: Task, settings: Settings, title: Callable[[str], str]) -> list[Result]:
+def _timed_points(sides: Sides, task: Task, settings: Settings, title: Callable[[str], str], ours: str = OURS) -> list[Result]:
     """One point for each call of the task: medians in seconds, and ratios to ours round by round."""
     figures = sides.time(sides.prepare(task), settings)
     calls = dict.fromkeys(call for side in figures.values() for call in side)
     points = []
     for call in calls:
         rounds = {name: side[call] for name, side in figures.items() if call in side}
-        ratios = {name: vars(ratio(times, rounds[OURS])) for name, times in rounds.items()} if OURS in rounds else {}
+        ratios = {name: vars(ratio(times, rounds[ours])) for name, times in rounds.items()} if ours in rounds else {}
         seconds = {name: statistics.median(times) for name, times in rounds.items()}
         points.append(
-            {"task": task, "call": call, "title": title(call), "seconds": seconds, "ratios": ratios, "rounds": rounds}
+            {
+                **{"task": task, "call": call, "title": title(call), "ours": ours},
+                **{"seconds": seconds, "ratios": ratios, "rounds": rounds},
+            }
         )
     return points
 
@@ -80,6 +85,58 @@ def sampling(settings: Settings, games: Sequence[str], batches: Sequence[int]) -
         return [cell(point, name, lambda seconds: f"{point['task']['batch'] / seconds:,.0f}") for name in names]
 
     return result, markdown(["images per second", *names], ([p["title"], *rates(p)] for p in points))
+
+
+# -- on a GPU ----------------------------------------------------------------------------------------------------------
+
+GPU_TEST_SECONDS = 240
+GPU_POINTS = [  # game, batch, width (0: the reference's), precision, sides that would take too long or are of no interest
+    ("mlp", 128, 0, "float32", ()),
+    ("dcgan", 128, 0, "float32", ()),
+    ("dcgan", 128, 0, "tf32", ("numpy",)),
+    ("dcgan", 1024, 256, "float32", ("numpy", "torch-gpu-compile", "cupy-launches")),
+    ("dcgan", 1024, 256, "tf32", ("numpy", "torch-gpu-compile", "cupy-launches")),
+]
+
+
+def gpu(settings: Settings, folder: Path) -> tuple[Result, str]:
+    """The proof on a GPU, then one training step of the reference games there, and of a large one, beside PyTorch and JAX.
+
+    The tests that need a GPU run first, their output in gpu-tests.txt. Raises BackendError where there is no GPU.
+    """
+    backend = get_backend("cupy")
+    tests = _gpu_tests(folder)
+    points, missing, versions = [], {}, {}
+    for game, batch, width, precision, without in _progress(GPU_POINTS, "gpu"):
+        # New processes for every point, so that no side's memory is in the way of another's.
+        names = [name for name in settings.sides if name not in without]
+        with Sides(names, settings.threads) as sides:
+            task = game_task("step", game, batch, width=width, precision=precision)
+            wide = f", width {width}" if width else ""
+            title = f"{game}, batch {batch}{wide}, {precision}"
+            points += _timed_points(sides, task, settings, lambda call, title=title: title, ours="cupy")
+            missing.update({name: f"{title}: {why}" for name, why in sides.missing.items()})
+            versions.update(sides.versions)
+    result = _result("gpu", settings, None, points, ours="cupy", tests=tests)
+    result["machine"]["gpu"] = {"device": backend.device, **backend.versions}
+    result.update(missing=missing, versions=versions)
+    verdict = f"Tests on the GPU: {tests['summary']}"
+    return result, f"{timing_table(points)}\n\n{verdict}."
+
+
+def _gpu_tests(folder: Path) -> dict[str, Any]:
+    """Run the tests that are marked gpu, and tell how they ended."""
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-rfE", "--tb=short", "tests"]
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "gpu-tests.txt"
+    print(f"tests on the GPU, up to {GPU_TEST_SECONDS} s: {log}", file=sys.stderr)
+    with log.open("w", encoding="utf-8") as file:
+        try:
+            status = subprocess.run(command, cwd=ROOT, stdout=file, stderr=file, timeout=GPU_TEST_SECONDS).returncode
+        except subprocess.TimeoutExpired:
+            return {"passed": False, "summary": f"not done after {GPU_TEST_SECONDS} s, see {log.name}"}
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return {"passed": status == 0, "summary": lines[-1].strip("= ") if lines else f"ended with status {status}"}
 
 
 # -- layers ------------------------------------------------------------------------------------------------------------

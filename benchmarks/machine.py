@@ -38,5 +38,6 @@ def describe(threads: int) -> dict[str, Any]:
 def one_line(machine: dict[str, Any]) -> str:
     """The description as a caption."""
     blas = ", ".join(f"{b['internal_api']} {b['version']}" for b in machine["blas"])
+    gpu = "; " + ", ".join(f"{k} {v}" if k != "device" else v for k, v in machine["gpu"].items()) if "gpu" in machine else ""
     threads = f"{machine['threads']} thread{'s' if machine['threads'] != 1 else ''}"
-    return f"{machine['date']}, {machine['cpu']}, {threads}; Python {machine['python']}, NumPy {machine['numpy']}, {blas}"
+    return f"{machine['date']}, {machine['cpu']}, {threads}; Python {machine['python']}, NumPy {machine['numpy']}, {blas}{gpu}"

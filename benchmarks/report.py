@@ -24,6 +24,11 @@ _COLOURS = {
     "torch-last": "#1f4e9e",
     "torch-compile": "#2ca02c",
     "jax": "#ff7f0e",
+    "cupy-launches": "#c5b0d5",
+    "torch-gpu": "#1f77b4",
+    "torch-gpu-last": "#1f4e9e",
+    "torch-gpu-compile": "#2ca02c",
+    "jax-gpu": "#ff7f0e",
 }
 
 
@@ -46,7 +51,7 @@ def cell(point: Result, side: str, text: Callable[[float], str], *, ratio: bool 
     if side not in point["seconds"]:
         return "–"
     shown = text(point["seconds"][side])
-    if not ratio or side == OURS or side not in point["ratios"]:
+    if not ratio or side == point.get("ours", OURS) or side not in point["ratios"]:
         return shown
     r = point["ratios"][side]
     spread = f", {r['low']:.2f}–{r['high']:.2f}" if quartiles else ""
@@ -66,7 +71,8 @@ def notes(result: Result) -> str:
     lines = [one_line(result["machine"]) + "."]
     if any("ratios" in point for point in result["points"]):
         lines.append(
-            f"Medians of {result['settings']['rounds']} alternating rounds; in brackets the time relative to {OURS}'s in the "
+            f"Medians of {result['settings']['rounds']} alternating rounds; in brackets the time relative to "
+            f"{result.get('ours', OURS)}'s in the "
             "same round: median, quartiles. Above 1, minigan is faster."
         )
     lines += [f"- `{name}`: {SIDES[name].words} ({_versions(result['versions'][name])})" for name in result["versions"]]
@@ -210,4 +216,24 @@ def _memory(result: Result, path: Path) -> None:
     _save(figure, result, path)
 
 
-CHARTS = {"steps": _steps, "layers": _layers, "scaling": _scaling, "memory": _memory, "sampling": _sampling}
+def _gpu(result: Result, path: Path) -> None:
+    points = result["points"]
+    figure, axes = _figure(1, len(points), (3.4 * len(points), 3.2))
+    for axis, point in zip(axes.flat, points, strict=True):
+        sides = [side for side in SIDES if side in point["seconds"]]
+        milliseconds = [1e3 * point["seconds"][s] for s in sides]
+        axis.scatter(milliseconds, range(len(sides)), s=40, color=[_COLOURS[s] for s in sides], zorder=3)
+        for row, (side, at) in enumerate(zip(sides, milliseconds, strict=True)):
+            offset = {"xytext": (7, -3), "textcoords": "offset points"}
+            axis.annotate(duration(point["seconds"][side]), (at, row), fontsize=7, **offset)
+        axis.set_yticks(range(len(sides)), sides, fontsize=7)
+        axis.invert_yaxis()
+        axis.set_xscale("log")
+        axis.margins(x=0.35, y=0.2)
+        axis.tick_params(axis="x", which="both", labelsize=7)
+        axis.set_title(point["title"], fontsize=9)
+        axis.set_xlabel("ms for one training step", fontsize=8)
+    _save(figure, result, path)
+
+
+CHARTS = {"steps": _steps, "layers": _layers, "scaling": _scaling, "memory": _memory, "sampling": _sampling, "gpu": _gpu}

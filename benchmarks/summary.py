@@ -12,8 +12,9 @@ from benchmarks.rounds import OURS, BenchmarkError
 
 def summary(folder: Path) -> str:
     """A table of ratios with the machine they were measured on. Raises BenchmarkError if there are no results."""
-    results = {name: read(folder, name) for name in ("steps", "layers", "memory", "imports")}
-    rows = [*_steps(results["steps"]), *_layers(results["layers"]), *_memory(results["memory"]), *_imports(results["imports"])]
+    results = {name: read(folder, name) for name in ("steps", "layers", "memory", "imports", "gpu")}
+    told = (_steps, _layers, _memory, _imports, _gpu)
+    rows = [row for result, rows_of in zip(results.values(), told, strict=True) for row in rows_of(result)]
     if not rows:
         raise BenchmarkError(f"no results in {folder}: run python -m benchmarks steps, layers, memory or imports first")
     captions = {one_line(result["machine"]) for result in results.values() if result}
@@ -79,3 +80,13 @@ def _imports(result: Result | None) -> list[list[str]]:
         return []
     told = result["points"][0]["ratio"]
     return [["import minigan / import numpy, whole process", f"{told['median']:.2f} ({told['low']:.2f}–{told['high']:.2f})"]]
+
+
+def _gpu(result: Result | None) -> list[list[str]]:
+    """Every side of every point: this is the table that says how the GPU does."""
+    rows = []
+    for point in result["points"] if result else ():
+        for side in point["ratios"]:
+            if side != point["ours"]:
+                rows.append([f"GPU, {point['title']}: {side} / minigan", _ratio(point, side) or ""])
+    return rows

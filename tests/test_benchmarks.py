@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import cuda_on_host
 import numpy as np
 import pytest
 
@@ -138,6 +139,64 @@ def test_a_side_that_dies_is_named():
         sides._processes["numpy"]._process.wait()
         with pytest.raises(BenchmarkError, match="numpy: its process ended with status -9"):
             sides.ask("numpy", "memory")
+
+
+def test_gpu_without_a_device_says_so_and_writes_nothing(tmp_path):
+    (tmp_path / "cupy.py").write_text("raise ImportError('not here')")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()])}
+    command = [sys.executable, "-m", "benchmarks", "gpu", "--out", str(tmp_path / "results")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: backend 'cupy' cannot run here: the package CuPy does not import (not here)")
+    assert not (tmp_path / "results").exists()
+
+
+STAND_IN = """
+import sys
+import cublas_on_host, guarded
+from minigan.backends import cublas
+cublas.load_library = lambda cupy: cublas_on_host.Library()
+sys.modules["cupy"] = guarded.cupy
+"""
+
+
+@pytest.mark.skipif(cuda_on_host.missing is not None, reason=str(cuda_on_host.missing))
+def test_gpu_on_device_arrays_of_the_tests(device, tmp_path, capsys, monkeypatch):
+    """The whole command on stand-ins for device arrays, in its workers too: graph, launches and numpy do the same work."""
+    (tmp_path / "cupy.py").write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parent), os.getcwd()]))
+    monkeypatch.setattr(commands, "GPU_POINTS", [("mlp", 2, 4, "float32", ()), ("mlp", 2, 4, "tf32", ("numpy",))])
+    monkeypatch.setattr(commands, "_gpu_tests", lambda folder: {"passed": True, "summary": "3 passed"})
+    options = f"gpu --out {tmp_path} --rounds 1 --seconds 0.01 --threads 1 --sides cupy,cupy-launches,numpy,torch-gpu"
+    assert main(options.split()) == 0
+    printed = capsys.readouterr().out
+    assert "| mlp, batch 2, width 4, float32 |" in printed
+    assert "Tests on the GPU: 3 passed." in printed
+    result = json.loads((tmp_path / "gpu.json").read_text())
+    assert [list(point["seconds"]) for point in result["points"]] == [
+        ["cupy", "cupy-launches", "numpy"],
+        ["cupy", "cupy-launches"],
+    ]
+    assert result["points"][0]["ratios"]["cupy"]["median"] == 1
+    assert result["machine"]["gpu"]["compute capability"] == "9.0"
+    assert "torch-gpu" in result["missing"]
+    assert (tmp_path / "gpu.png").read_bytes()[:4] == b"\x89PNG"
+    assert "GPU, mlp, batch 2, width 4, float32: numpy / minigan" in summary.summary(tmp_path)
+
+
+def test_gpu_tests_that_fail_or_take_too_long_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "ROOT", tmp_path)
+    (tmp_path / "tests").mkdir()
+    test = tmp_path / "tests" / "test_it.py"
+    for body, seconds, passed, told in (
+        ("pass", 60, True, "1 passed"),
+        ("assert 0", 60, False, "1 failed"),
+        ("import time; time.sleep(9)", 2, False, "not done after 2 s"),
+    ):
+        test.write_text(f"import pytest\n@pytest.mark.gpu\ndef test_it():\n    {body}\n")
+        monkeypatch.setattr(commands, "GPU_TEST_SECONDS", seconds)
+        assert commands._gpu_tests(tmp_path)["passed"] is passed
+        assert told in commands._gpu_tests(tmp_path)["summary"]
 
 
 def test_the_products_are_those_of_a_step(monkeypatch):
