@@ -24,43 +24,44 @@ class CapturedStep:
 
     def __init__(self, backend: CupyBackend, step: Callable[[], Any], say: Callable[[str], None]) -> None:
         self._backend, self._step, self._say = backend, step, say
-        self._call: Callable[[], Any] = self._run_first
         self._host: list[Callable[[], None]] = []
+        self._phase = "first"
 
     def __call__(self) -> Any:
-        return self._call()
-
-    def _run_first(self) -> Any:
+        if self._phase == "record":
+            self._record()
+        if self._phase == "replay":
+            return self._replay()
         result = self._step()
-        self._call = self._record
+        if self._phase == "first":
+            self._phase = "record"
         return result
 
-    def _record(self) -> Any:
+    def _record(self) -> None:
         try:
             self._capture()
+            self._phase = "replay"
         except Exception as error:  # whatever CUDA, CuPy or the step itself refuse to do in a capture
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             self._say(f"no CUDA graph, each step is launched kernel by kernel: {reason}")
-            self._call = self._step
-        else:
-            self._call = self._replay
-        return self._call()
+            self._phase = "plain"
 
     def _capture(self) -> None:
         """Record the step on a stream of its own. Nothing runs, neither on the device nor of the host's part."""
         be, cuda = self._backend, self._backend.xp.cuda
-        self._pool = cuda.MemoryPool()  # kept as long as the graph, which writes to its memory
-        stream = be.capture_stream
-        with cuda.using_allocator(self._pool.malloc), stream, be.recording(self._host):
+        be.xp.get_default_memory_pool().free_all_blocks()  # what the first call took, for the graph needs as much again
+        pool, stream = cuda.MemoryPool(), be.capture_stream
+        with cuda.using_allocator(pool.malloc), stream, be.recording(self._host):
             stream.begin_capture()
             try:
-                result = self._step()
-                self._results = _Results(be, result)
+                results = _Results(be, self._step())
             except BaseException:
                 with suppress(Exception):  # that it was cut short
                     stream.end_capture()
                 raise
-            self._graph = stream.end_capture()
+            graph = stream.end_capture()
+        # The pool is kept as long as the graph, which writes to its memory.
+        self._graph, self._pool, self._results = graph, pool, results
 
     def _replay(self) -> Any:
         for work in self._host:
