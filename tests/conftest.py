@@ -7,6 +7,7 @@ os.environ.setdefault(
 )  # before NumPy loads: its idle threads spin, and tests run many small products
 
 import sys
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 
 import cublas_on_host
@@ -28,30 +29,54 @@ OWN_THREADS = numpy_backend._OWN_THREADS
 numpy_backend._OWN_THREADS = 0  # the tests' small networks go the way of large ones: in blocks, on threads of minigan's own
 
 
-def _backend(name):
+STAND_IN = "cupy-stand-in"
+
+
+def _backend(name, test):
+    """A parameter for the backend of that name. Where there is no GPU, cupy runs on the tests' stand-in for device arrays."""
     try:
         get_backend(name)
     except BackendError as error:
-        return pytest.param(name, marks=[pytest.mark.gpu, pytest.mark.skip(reason=str(error))])
+        slow = next(test.iter_markers("slow_on_stand_in"), None)
+        reason = cuda_on_host.missing or (slow and "takes minutes on the stand-in for device arrays")
+        return pytest.param(name, id=STAND_IN, marks=[pytest.mark.skip(reason=f"{reason}; {error}")] if reason else [])
     return pytest.param(name, marks=[pytest.mark.gpu] if name == "cupy" else [])
+
+
+def pytest_generate_tests(metafunc):
+    for fixture, names in (("backend", BACKENDS), ("fast", [name for name in BACKENDS if name != "textbook"])):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, [_backend(name, metafunc.definition) for name in names], scope="session")
+
+
+@cache
+def _on_guarded_arrays(precision):
+    return CupyBackend(precision)
+
+
+@contextmanager
+def stand_in():
+    """get_backend("cupy") gives the cupy backend over guarded arrays."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", guarded.cupy)
+        patch.setattr(cublas, "load_library", cache(lambda cupy: cublas_on_host.Library()))
+        made = {"cupy": _on_guarded_arrays}
+        make = backends._make
+        patch.setattr(backends, "_make", lambda name, precision: made.get(name, partial(make, name))(precision))
+        yield get_backend("cupy")
 
 
 @pytest.fixture(scope="module")
 def device():
-    """The cupy backend over guarded arrays, which get_backend then gives too."""
+    """The cupy backend over guarded arrays."""
     if cuda_on_host.missing:
         pytest.skip(cuda_on_host.missing)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "cupy", guarded.cupy)
-        library = cublas_on_host.Library()
-        patch.setattr(cublas, "load_library", lambda cupy: library)
-        make, made = backends._make, cache(CupyBackend)
-        patch.setattr(backends, "_make", lambda name, precision: (made if name == "cupy" else partial(make, name))(precision))
-        yield get_backend("cupy")
+    with stand_in() as backend:
+        yield backend
 
 
-def pytest_generate_tests(metafunc):
-    if "backend" in metafunc.fixturenames:
-        metafunc.parametrize("backend", [_backend(name) for name in BACKENDS], scope="session")
-    if "fast" in metafunc.fixturenames:
-        metafunc.parametrize("fast", [_backend(name) for name in BACKENDS if name != "textbook"], scope="session")
+@pytest.fixture(autouse=True)
+def _stand_in_for_cupy(request):
+    callspec = getattr(request.node, "callspec", None)
+    with stand_in() if callspec and STAND_IN in callspec.id else nullcontext():
+        yield

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import minigan as mg
-from minigan import gradcheck
 from minigan.data import Batches, load
 from minigan.errors import BackendError, DeviceMemoryError
 from minigan.training import CHECKPOINT, Config, Run
@@ -111,11 +110,6 @@ def test_no_room_is_a_message_and_the_game_goes_on(gpu):
         own.discriminator.forward(gpu.empty((rows, 28, 28, 1), "float32"))
     stats = own.step(Batches(DIGITS, 64, gpu).next())
     assert np.isfinite(float(stats["loss_d"]))
-
-
-def test_every_gradient_agrees(gpu):
-    for report in gradcheck.check_all(gpu):
-        assert report.ok, report
 
 
 def test_tf32_rounds_operands_and_nothing_else(gpu):

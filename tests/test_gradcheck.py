@@ -169,6 +169,7 @@ def test_unknown_mode():
         mg.check_gradients(net, np.ones((2, 3)), mode="fast")
 
 
+@pytest.mark.slow_on_stand_in
 def test_the_whole_table(fast):
     """What `minigan gradcheck` runs: every layer, every loss and both reference games at full size, below 1e-6."""
     reports = list(check_all(fast))

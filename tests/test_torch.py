@@ -172,6 +172,7 @@ def torch_step(g, d, opt_g, opt_d, real, z):
     return loss_d.item(), loss_g.item()
 
 
+@pytest.mark.slow_on_stand_in
 @pytest.mark.parametrize("name", mg.models.MODELS)
 def test_twenty_steps_of_the_reference_games(name, backend):
     """From the same weights, data and noise, all parameters and running statistics within 1e-9 of PyTorch's."""
