@@ -10,7 +10,7 @@ It is an object of its own and no subclass of numpy.ndarray: np.asarray hands a 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from contextlib import nullcontext
 from functools import partial
 from types import ModuleType, SimpleNamespace
@@ -195,6 +195,8 @@ class Stream:
     """A stream, and the capture of what is given to it: nothing of that is done until the graph is launched."""
 
     current: ClassVar[list] = []
+    captured: ClassVar[int] = 0  # launches of the last graph
+    pool: ClassVar = deque(maxlen=0)  # arrays that a capture made: their memory must outlive them, outside it nothing is kept
 
     def __init__(self, *, non_blocking):
         assert non_blocking, "the legacy stream would wait for it in the midst of a capture"
@@ -212,11 +214,13 @@ class Stream:
     def begin_capture(self):
         assert Stream.current[-1] is self
         assert cuda_on_host.recording is None
-        cuda_on_host.recording = []
+        cuda_on_host.recording, Stream.pool = [], []
 
     def end_capture(self):
         launches, cuda_on_host.recording = cuda_on_host.recording, None
-        return SimpleNamespace(launch=lambda: [launch() for launch in launches], nodes=len(launches))
+        Stream.captured = len(launches)
+        pool, Stream.pool = Stream.pool, deque(maxlen=0)
+        return SimpleNamespace(launch=lambda: [launch() for launch in launches], pool=pool)
 
 
 Stream.current.append(Stream(non_blocking=True))
@@ -258,7 +262,9 @@ class _Cupy(ModuleType):
     def empty(shape, dtype):
         if np.prod(shape, dtype=np.int64) * np.dtype(dtype).itemsize > 8 * 2**30:
             raise OutOfMemoryError("Out of memory allocating")
-        return _call("empty", shape, dtype=dtype)
+        array = DeviceArray(np.full(shape, -77, dtype))  # anything
+        Stream.pool.append(array)
+        return array
 
     @staticmethod
     def get_default_memory_pool():
