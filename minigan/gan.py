@@ -68,7 +68,7 @@ class GAN:
         self.optimizer_g.attach(generator)
         self.optimizer_d.attach(discriminator)
         self.average = generator.clone() if ema is not None else None
-        self._average_rate = self.backend.number()
+        self._average_rate = self.backend.number(generator.dtype)
         self._noise = self.backend.generator([seed, 2])  # G and D are seeded with (seed, 0) and (seed, 1)
 
     def _check_networks(self) -> None:

@@ -76,7 +76,7 @@ class Optimizer:
         self.steps += 1
         for name, value in self.numbers(lr).items():
             if name not in self._numbers:
-                self._numbers[name] = self._net.backend.number()
+                self._numbers[name] = self._net.backend.number(self._net.dtype)
             self._numbers[name].set(value)
 
     def numbers(self, lr: float) -> dict[str, float]:

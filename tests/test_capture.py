@@ -3,6 +3,8 @@
 With a GPU, tests/test_gpu.py asks the same of CUDA itself.
 """
 
+from collections import namedtuple
+
 import cuda_on_host
 import guarded
 import numpy as np
@@ -85,12 +87,18 @@ def test_launches_of_a_reference_step(device, name, most):
 
 
 def test_what_a_replay_returns_stays(device):
-    x, count = device.zeros((3,), "float32"), device.number()
+    x, count = device.zeros((3,), "float32"), device.number("float32")
+    pair = namedtuple("pair", ["first", "second"])
 
     def step():
         device.on_host(lambda: count.set(1.0))
         device.elementwise_update(lambda xp, x, one: (x + one,), (x,), one=count.operand)
-        return {"sum": device.column_sum(x.reshape(3, 1)), "scalars": [x[0, ...], (x[1, ...], "text")], "none": None}
+        return {
+            "sum": device.column_sum(x.reshape(3, 1)),
+            "scalars": [x[0, ...], (x[1, ...], "text")],
+            "named": pair(x[2, ...], 1),
+            "none": None,
+        }
 
     captured = device.capture(step, no_complaint)
     results = [captured() for _ in range(4)]
@@ -98,9 +106,10 @@ def test_what_a_replay_returns_stays(device):
     for number, result in enumerate(results, 1):
         assert result["none"] is None
         assert result["scalars"][1][1] == "text"
+        assert result["named"].second == 1
         if number > 1:  # the first ran as it is, and returned views
-            got = [result["sum"][0, ...], result["scalars"][0], result["scalars"][1][0]]
-            assert [float(v) for v in got] == [3.0 * number, number, number]
+            got = [result["sum"][0, ...], result["scalars"][0], result["scalars"][1][0], result["named"].first]
+            assert [float(v) for v in got] == [3.0 * number, number, number, number]
 
 
 def test_numpy_returns_the_step_itself():
@@ -177,6 +186,36 @@ def test_a_frozen_number_is_seen(device):
 
     plain, captured = (play(device, make, 5, captured) for captured in (False, True))
     assert not same(captured, plain)
+
+
+def test_a_number_may_be_set_between_the_calls(device):
+    x, number = device.zeros((2,), "float32") + 1, device.number("float32")
+    step = device.capture(lambda: device.elementwise(lambda xp, x, k: x * k, x, k=number.operand), no_complaint)
+    for value in (1.0, 3.0, 5.0, 7.0):
+        number.set(value)
+        assert device.to_numpy(step()).tolist() == [value, value]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_meet_arrays_in_their_dtype(device, dtype):
+    """Also where a formula has no kernel, and in an optimiser of one's own that computes on arrays."""
+
+    class Own(mg.optim.Optimizer):
+        def update(self, net, lr):
+            change = lr * net.flat_grads
+            assert change.dtype == net.dtype
+            net.flat_params -= change
+
+    x, number = device.zeros((2,), dtype) + 2, device.number(dtype)
+    number.set(3.0)
+    for formula in (lambda xp, x, k: x * k, lambda xp, x, k: xp.clip(x * k, 0, 9)):
+        product = device.elementwise(formula, x, k=number.operand)
+        assert (product.dtype, device.to_numpy(product).tolist()) == (dtype, [6.0, 6.0])
+    net = mg.Sequential([mg.Dense(2)], (3,), device, dtype)
+    net.flat_grads[...] = 1.0
+    before, own = device.to_numpy(net.flat_params), Own(0.5)
+    own.step(net)
+    np.testing.assert_allclose(device.to_numpy(net.flat_params), before - 0.5, rtol=1e-6)
 
 
 def test_more_numbers_than_a_board_has(device):
@@ -260,3 +299,5 @@ def test_precision_is_of_cupy_alone():
         mg.get_backend("numpy", "tf32")
     with pytest.raises(BackendError, match=r"unknown precision 'tf23': did you mean 'tf32'\?"):
         mg.get_backend("auto", "tf23")
+    with pytest.raises(BackendError, match="made with precision float32, not tf32"):
+        mg.get_backend(mg.get_backend("numpy"), "tf32")

@@ -284,7 +284,7 @@ def test_normal_numbers_are_normal(dtype):
 
 def step_on_host(source, dtype):
     """(numbers set, numbers gathered, rows taken) by the kernels."""
-    board, host = np.full(8, np.nan), np.zeros((), [("values", np.float64, 8)])
+    board, host = np.full(8, np.nan, dtype), np.zeros((), [("values", np.float64, 8)])
     host["values"] = np.arange(8) / 7
     launch(source, "set_numbers", 8, board, host)
     data = np.arange(60, dtype=np.uint8).reshape(10, 2, 3)
@@ -297,7 +297,7 @@ def step_on_host(source, dtype):
     )
     launch(source, "gather_numbers", 3, gathered, places, np.uint32(3))
     launch(source, "take_rows", rows.size, rows, data, order, np.array([5.0]), np.uint64(rows.size), np.uint64(6))
-    expected = host["values"], np.array([4, 0, 2, np.nan]), data[order[5:9]]
+    expected = host["values"].astype(dtype), np.array([4, 0, 2, np.nan]), data[order[5:9]]
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip((board, gathered, rows), expected, strict=True))
 
 

@@ -52,8 +52,10 @@ def get_backend(name: str | Backend = "auto", precision: str = "float32") -> Bac
     tensor cores and keeps 10 bits of each operand's mantissa. Raises BackendError for an unknown name or precision, and for a
     backend that cannot run here: it says what is missing and what to install, and never falls back by itself.
     """
-    if isinstance(name, Backend):
+    if isinstance(name, Backend) and precision in ("float32", name.precision):
         return name
+    if isinstance(name, Backend):
+        raise BackendError(f"this backend was made with precision {name.precision}, not {precision}: ask for it by name")
     if precision not in PRECISIONS:
         raise BackendError(f"unknown precision {precision!r}: {nearest_name(str(precision), PRECISIONS)}")
     if name == "auto":

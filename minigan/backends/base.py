@@ -108,6 +108,7 @@ class Backend:
     """
 
     name = "textbook"
+    precision = "float32"  # of products of float32
 
     def __init__(self, xp: ModuleType = np) -> None:
         self.xp = xp
@@ -138,8 +139,8 @@ class Backend:
         """A random stream whose numbers are born on this backend's device."""
         return Generator(seed)
 
-    def number(self) -> Number:
-        """A number that may change between steps."""
+    def number(self, dtype: Any = np.float64) -> Number:
+        """A number that may change between steps. dtype: that of the arrays it will meet, where it lies on a device."""
         return Number()
 
     def on_host(self, work: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.errors import BackendError
 
+DTYPES = ("float32", "float64")  # of the products that are done here
 WORKSPACE = 32 << 20  # bytes: what NVIDIA advises for Hopper; earlier GPUs want less
 
 # From cublas_api.h and library_types.h

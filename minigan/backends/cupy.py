@@ -27,7 +27,7 @@ from minigan.backends.base import (
     put,
     unavailable,
 )
-from minigan.backends.cublas import Cublas
+from minigan.backends.cublas import DTYPES, Cublas
 from minigan.backends.expressions import UntraceableError, split_constants
 from minigan.backends.graph import Board, CapturedStep
 from minigan.backends.kernels import (
@@ -135,7 +135,7 @@ class CupyBackend(Backend):
         self._kernels: dict[tuple[str, str], Any] = {}
         self._blas = Cublas(self.xp, tf32=precision == "tf32")
         self._boards: WeakSet[Board] = WeakSet()
-        self._newest: Callable[[], Board | None] = lambda: None
+        self._newest: dict[np.dtype, Callable[[], Board | None]] = {}
         self._recorded: list[Callable[[], None]] | None = None  # the host's part of the step that is being captured
 
     # -- arrays in and out ---------------------------------------------------------------------------------------------
@@ -223,12 +223,13 @@ class CupyBackend(Backend):
         """A stream for captures alone. It waits for no other, so the rest of the process goes on beside it."""
         return self.xp.cuda.Stream(non_blocking=True)
 
-    def number(self) -> Number:
-        board = self._newest()
+    def number(self, dtype: Any = np.float64) -> Number:
+        dtype = np.dtype(dtype)
+        board = self._newest.get(dtype, lambda: None)()
         if board is None or board.taken == Board.SIZE:
-            board = Board(self)
+            board = Board(self, dtype)
             self._boards.add(board)
-            self._newest = ref(board)
+            self._newest[dtype] = ref(board)
         board.taken += 1
         return HeldNumber(board, board.taken - 1)
 
@@ -241,7 +242,7 @@ class CupyBackend(Backend):
         """device[i] = host[i], for a struct of Board.SIZE numbers that is taken by value."""
         if self._recorded is not None:
             raise BackendError("a number was set in the midst of a step: what a step does on the host belongs in on_host")
-        self.launch(step_source(np.dtype(np.float64), Board.SIZE), "set_numbers", Board.SIZE, device, host)
+        self.launch(step_source(np.dtype(device.dtype), Board.SIZE), "set_numbers", Board.SIZE, device, host)
 
     def can_gather(self, scalars: list[Array]) -> bool:
         """Whether gather_numbers takes these."""
@@ -265,7 +266,7 @@ class CupyBackend(Backend):
     # -- products ------------------------------------------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
-        if a.dtype != b.dtype or a.dtype.kind != "f":
+        if a.dtype != b.dtype or a.dtype.name not in DTYPES or not (out is None or out.flags.c_contiguous):
             return super().matmul(a, b, out, add)
         out = self.empty((len(a), b.shape[1]), a.dtype) if out is None else out
         self._blas.matmul(a, b, out, add)
@@ -357,6 +358,8 @@ class CupyBackend(Backend):
         """
         held = {name: value for name, value in constants.items() if self.owns(value)}
         constants = {name: value for name, value in constants.items() if name not in held}
+        if any(value.dtype != arrays[0].dtype or value.ndim for value in held.values()):
+            return None
         shape, dtype = np.broadcast_shapes(*(a.shape for a in arrays)), arrays[0].dtype
         places = tuple(place_of(a.shape, shape) for a in arrays)
         if None in places or any(a.dtype != dtype for a in arrays) or math.prod(shape) >= _MOST_ELEMENTS:

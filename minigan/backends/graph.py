@@ -49,6 +49,7 @@ class CapturedStep:
     def _capture(self) -> None:
         """Record the step on a stream of its own. Nothing runs, neither on the device nor of the host's part."""
         be, cuda = self._backend, self._backend.xp.cuda
+        be.flush_numbers()  # of what was set between the calls; within the recording nothing may be
         be.xp.get_default_memory_pool().free_all_blocks()  # what the first call took, for the graph needs as much again
         pool, stream = cuda.MemoryPool(), be.capture_stream
         with cuda.using_allocator(pool.malloc), stream, be.recording(self._host):
@@ -90,7 +91,8 @@ class _Results:
             if isinstance(value, dict):
                 return {name: fresh(v) for name, v in value.items()}
             if isinstance(value, (list, tuple)):
-                return type(value)(map(fresh, value))
+                parts = [fresh(v) for v in value]
+                return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)  # the first: a namedtuple
             if id(value) in self._gathered:
                 return scalars[self._gathered[id(value)]]  # type: ignore[index]
             return value.copy() if any(value is a for a in self._arrays) else value
@@ -114,10 +116,10 @@ class Board:
 
     SIZE = 16
 
-    def __init__(self, backend: CupyBackend) -> None:
+    def __init__(self, backend: CupyBackend, dtype: np.dtype) -> None:
         self._backend, self._dirty, self.taken = backend, False, 0
         self._host = np.zeros((), [("values", np.float64, self.SIZE)])  # a struct, which a launch takes by value
-        self._device = backend.zeros((self.SIZE,), np.float64)
+        self._device = backend.zeros((self.SIZE,), dtype)
         self._places = [self._device[index] for index in range(self.SIZE)]
 
     def place(self, index: int) -> Array:

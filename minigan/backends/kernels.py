@@ -89,10 +89,11 @@ def formula_kernels(
     """The kernels of formula(xp, *inputs, **constants), each input at a place: "full", "channel", "row" or "single".
 
     numbers: names of constants given at every launch; settings: other constants, part of the kernel; held: constants that lie
-    on the device as doubles, behind the inputs. in_place: the results are the first inputs.
+    on the device, which are inputs behind the others. in_place: the results are the first inputs.
     Raises UntraceableError where a formula is not a list of known operations.
     """
     trace, results = trace_formula(formula, len(places), numbers, settings, in_place, held)
+    places += ("single",) * len(held)
     scalars: list[Evaluate] = []
 
     def operand(place: int | Scalar) -> str:
@@ -111,9 +112,7 @@ def formula_kernels(
     outputs = range(len(results))
     targets = [f"a{k}" if in_place else f"o{k}" for k in outputs]
     loads = [f"const T v{k} = a{k}[{_PLACES[place]}];" for k, place in enumerate(places)]
-    loads += [f"const T v{k} = T(*a{k});" for k in range(len(places), trace.inputs)]
     inputs = [f"{'' if in_place and k in outputs else 'const '}T* a{k}, " for k in range(len(places))]
-    inputs += [f"const double* a{k}, " for k in range(len(places), trace.inputs)]
     macros = {
         "T": _TYPES[dtype],
         "COUNT": len(results),

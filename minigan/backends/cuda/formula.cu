@@ -1,6 +1,5 @@
 // An element-wise formula as one kernel, and its sums over channels. The formula is put in where the macros stand:
-//   INPUTS RESULTS NUMBERS    parameters: const T* of each input (const double* of a number that lies on the device), T* of each
-//                             result, T of each number that is given
+//   INPUTS RESULTS NUMBERS    parameters: const T* of each input, T* of each result, T of each number
 //   LOAD(i, channels)         the inputs' values for element i of (rows, channels)
 //   FORMULA                   the operations in their order, each a value of its own
 //   STORE(i)                  results, written at element i

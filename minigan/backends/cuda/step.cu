@@ -1,5 +1,5 @@
 // What surrounds the formulas of a step: its numbers come in, its batch is gathered, its results go out.
-//   T S      types of a batch and of the data it is taken from
+//   T S      types of a board or a batch, and of the data that the batch is taken from
 //   COUNT    numbers in a board, and the most results that are gathered at once
 
 typedef unsigned int index_t;
@@ -9,10 +9,10 @@ struct Numbers { double values[COUNT]; };
 struct Places { const T* places[COUNT]; };
 
 // board_i = numbers_i: the numbers come by value, so the host may change its own at once
-extern "C" __global__ void set_numbers(double* board, Numbers numbers)
+extern "C" __global__ void set_numbers(T* board, Numbers numbers)
 {
     index_t i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < COUNT) board[i] = numbers.values[i];
+    if (i < COUNT) board[i] = T(numbers.values[i]);
 }
 
 // out_i = the number that lies at place i
