@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if ours not in getattr(options, "sides", (ours,)):
         print(f"\nWithout the side {ours} there are no ratios.")
     write(result, options.out)
-    return 0 if result.get("tests", {"passed": True})["passed"] else 1
+    return 0 if result["points"] and result.get("tests", {"passed": True})["passed"] else 1
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.machine import describe
-from benchmarks.report import Result, cell, duration, markdown, timing_table
-from benchmarks.rounds import OURS, ROOT, Settings, Sides, ratio
+from benchmarks.report import Result, cell, duration, markdown, timing_table, write
+from benchmarks.rounds import OURS, ROOT, BenchmarkError, Settings, Sides, ratio
 from benchmarks.sides.base import COPIED
 from benchmarks.tasks import CONV_TRIPLE, LAYERS, Task, ceiling_task, game_task, layer_title, layer_work
 from minigan.backends import get_backend
@@ -90,6 +90,7 @@ def sampling(settings: Settings, games: Sequence[str], batches: Sequence[int]) -
 # -- on a GPU ----------------------------------------------------------------------------------------------------------
 
 GPU_TEST_SECONDS, GPU_SECONDS = 210, 400  # for the tests, and for all that is begun
+GPU_PATIENCE = 90.0  # for one answer of a side, compilation included
 GPU_POINTS = [  # game, batch, width (0: the reference's), precision, sides that would take too long or are of no interest
     ("mlp", 128, 0, "float32", ()),
     ("dcgan", 128, 0, "float32", ()),
@@ -106,25 +107,32 @@ def gpu(settings: Settings, folder: Path) -> tuple[Result, str]:
     """
     backend, since = get_backend("cupy"), time.perf_counter()
     tests = _gpu_tests(folder)
-    points, missing, versions = [], {}, {}
+    points: list[Result] = []
+    missing: dict[str, str] = {}
+    versions: dict[str, dict[str, str]] = {}
+
+    def result() -> Result:
+        told = _result("gpu", settings, None, points, ours="cupy", tests=tests)
+        told["machine"]["gpu"] = {"device": backend.device, **backend.versions}
+        return {**told, "missing": missing, "versions": versions}
+
     for game, batch, width, precision, without in _progress(GPU_POINTS, "gpu"):
-        wide = f", width {width}" if width else ""
-        title = f"{game}, batch {batch}{wide}, {precision}"
+        title = f"{game}, batch {batch}{f', width {width}' if width else ''}, {precision}"
         if time.perf_counter() - since > GPU_SECONDS:
             missing[title] = f"left out, {GPU_SECONDS} s had gone by"
             continue
-        # New processes for every point, so that no side's memory is in the way of another's.
-        names = [name for name in settings.sides if name not in without]
-        with Sides(names, settings.threads) as sides:
-            task = game_task("step", game, batch, width=width, precision=precision)
-            points += _timed_points(sides, task, settings, lambda call, title=title: title, ours="cupy")
-            missing.update({name: f"{title}: {why}" for name, why in sides.missing.items()})
-            versions.update(sides.versions)
-    result = _result("gpu", settings, None, points, ours="cupy", tests=tests)
-    result["machine"]["gpu"] = {"device": backend.device, **backend.versions}
-    result.update(missing=missing, versions=versions)
-    verdict = f"Tests on the GPU: {tests['summary']}"
-    return result, f"{timing_table(points)}\n\n{verdict}."
+        try:
+            # New processes for every point, so that no side's memory is in the way of another's.
+            names = [name for name in settings.sides if name not in without]
+            with Sides(names, settings.threads, GPU_PATIENCE) as sides:
+                task = game_task("step", game, batch, width=width, precision=precision)
+                points += _timed_points(sides, task, settings, lambda call, title=title: title, ours="cupy")
+                missing.update({f"{name}, {title}": why for name, why in sides.missing.items()})
+                versions.update(sides.versions)
+        except BenchmarkError as error:  # the other points are worth having all the same
+            missing[title] = str(error).splitlines()[0]
+        write(result(), folder)  # what is there by now, whatever becomes of the rest
+    return result(), f"{timing_table(points)}\n\nTests on the GPU: {tests['summary']}."
 
 
 def _gpu_tests(folder: Path) -> dict[str, Any]:

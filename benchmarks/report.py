@@ -90,7 +90,7 @@ def write(result: Result, folder: Path) -> None:
     path = folder / f"{result['command']}.json"
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     chart = CHARTS.get(result["command"])
-    if chart:
+    if chart and result["points"]:
         chart(result, folder / f"{result['command']}.png")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import statistics
 import subprocess
@@ -38,19 +39,23 @@ class BenchmarkError(Exception):
 
 @dataclass
 class Settings:
-    """How long and how often: `rounds` per point, each side for about `seconds` in each."""
+    """How long and how often: `rounds` per point, each side for about `seconds` in each.
+
+    patience: seconds after which a side that does not answer has failed; None to wait for ever.
+    """
 
     rounds: int = 9
     seconds: float = 0.4
     threads: int = 0
     sides: Sequence[str] = tuple(SIDES)
+    patience: float | None = None
 
 
 class Process:
     """A worker, and what it said about itself."""
 
-    def __init__(self, name: str, threads: int) -> None:
-        self.name = name
+    def __init__(self, name: str, threads: int, patience: float | None = None) -> None:
+        self.name, self._patience = name, patience
         # Each library chooses its kernels for this processor by itself, whatever the shell asks of one of them.
         env = {key: value for key, value in os.environ.items() if not key.startswith(_KERNEL_VARIABLES)} | SIDES[
             name
@@ -85,6 +90,10 @@ class Process:
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
+        # An answer is one line, so nothing waits in Python's own buffer.
+        if self._patience and not select.select([self._process.stdout], [], [], self._patience)[0]:
+            self.close()
+            raise BenchmarkError(f"{self.name}: no answer within {self._patience:.0f} s")
         line = self._process.stdout.readline()
         if not line:
             raise BenchmarkError(f"{self.name}: its process ended with status {self._process.wait()} before it answered")
@@ -116,7 +125,7 @@ class Process:
 class Sides:
     """The processes of all sides that can run here; `missing` says why the others cannot. Use as a context manager."""
 
-    def __init__(self, names: Sequence[str], threads: int) -> None:
+    def __init__(self, names: Sequence[str], threads: int, patience: float | None = None) -> None:
         self.missing: dict[str, str] = {}
         self.versions: dict[str, dict[str, str]] = {}
         self._processes: dict[str, Process] = {}
@@ -125,7 +134,7 @@ class Sides:
         try:
             for name in names:
                 try:
-                    process = Process(name, threads)
+                    process = Process(name, threads, patience)
                 except BenchmarkError as error:
                     if SIDES[name].peer or SIDES[name].environment:  # kernels that this processor cannot run end the process
                         self.missing[name] = str(error)

@@ -84,7 +84,10 @@ class Optimizer:
         return {"lr": lr}
 
     def update(self, net: Sequential, **numbers: Any) -> None:
-        """The update's formula, with the numbers of this step (on a GPU: 0-d arrays): what an optimiser of one's own writes."""
+        """The update's formula, which an optimiser of one's own writes: update(self, net, lr), or with what numbers names.
+
+        On a GPU the numbers are 0-d arrays of the network's dtype.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     def state_dict(self) -> dict[str, np.ndarray]:

@@ -41,6 +41,7 @@ CONFIG, LOG, CHECKPOINT, CURVES, FILM, SAMPLES = (
 )
 STATS = ("loss_d", "loss_g", "prob_real", "prob_fake")
 LOG_COLUMNS = ("step", "epoch", *STATS, "images_per_s", "seconds")
+LATER_OPTIONS = {"precision"}  # that earlier versions did not have
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
 
@@ -137,9 +138,10 @@ class Config:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Config:
         """The configuration that to_json gave; what an earlier version had no entry for is as it was then, the default."""
-        unknown = sorted(values.keys() - {field.name for field in fields(cls)})
-        if unknown:
-            raise CheckpointError(f"the configuration has entries that this version does not know: {unknown}")
+        known = {field.name for field in fields(cls)}
+        differing = sorted((values.keys() ^ known) - (LATER_OPTIONS - values.keys()))
+        if differing:
+            raise CheckpointError(f"the configuration has other entries than this version's: {differing}")
         pairs: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         return cls(**pairs)
 

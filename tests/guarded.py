@@ -43,6 +43,7 @@ NAMES = set(
     take_along_axis tan tanh tensordot tile trace transpose true_divide uint8 var vdot vstack where zeros_like""")
 )
 WAITING = {"argwhere", "bincount", "flatnonzero", "nonzero", "unique"}  # the result's size depends on values on the device
+NOT_CAPTURED = {"argsort", "dot", "einsum", "inner", "matmul", "outer", "sort", "tensordot", "vdot"}  # CuPy's cuBLAS, Thrust
 WITHOUT_ARRAYS = {"arange", "broadcast_shapes", "empty", "eye", "full", "linspace", "ones", "result_type", "zeros"}
 ATTRIBUTES = {"T", "dtype", "flags", "imag", "itemsize", "nbytes", "ndim", "real", "shape", "size", "strides"}
 METHODS = set(
@@ -160,6 +161,8 @@ def _guarded(function, *args, **kwargs):
     lacking = {"where", "initial"} | ({"out"} if function is np.einsum else set())
     if lacking & kwargs.keys():
         raise TypeError(f"Wrong arguments {sorted(lacking & kwargs.keys())}")
+    if cuda_on_host.recording is not None and getattr(function, "__name__", "") in NOT_CAPTURED:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
     args, options, out = _unwrap(args), {name: _unwrap(value) for name, value in kwargs.items()}, kwargs.get("out")
     if out is not None:
         cuda_on_host.enqueue(lambda: function(*args, **options))
@@ -252,7 +255,7 @@ class _Cupy(ModuleType):
             driverGetVersion=lambda: 13010,
         ),
         Stream=Stream,
-        MemoryPool=lambda: SimpleNamespace(malloc=None),
+        MemoryPool=lambda allocator: SimpleNamespace(malloc=None, total_bytes=lambda: 0),
         using_allocator=lambda allocator: nullcontext(),
         alloc=lambda size: SimpleNamespace(ptr=64, size=size),
         get_current_stream=lambda: Stream.current[-1],
@@ -268,7 +271,7 @@ class _Cupy(ModuleType):
 
     @staticmethod
     def get_default_memory_pool():
-        return SimpleNamespace(free_all_blocks=lambda: None, total_bytes=lambda: 0)
+        return SimpleNamespace(free_all_blocks=lambda: None, total_bytes=lambda: 0, used_bytes=lambda: 0)
 
     @staticmethod
     def array(a, dtype=None):

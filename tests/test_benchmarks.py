@@ -165,12 +165,14 @@ def test_gpu_on_device_arrays_of_the_tests(device, tmp_path, capsys, monkeypatch
     """The whole command on stand-ins for device arrays, in its workers too: graph, launches and numpy do the same work."""
     (tmp_path / "cupy.py").write_text(STAND_IN)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parent), os.getcwd()]))
-    monkeypatch.setattr(commands, "GPU_POINTS", [("mlp", 2, 4, "float32", ()), ("mlp", 2, 4, "tf32", ("numpy",))])
+    points = [("mlp", 2, 4, "float32", ()), ("mlp", 2, 4, "tf32", ("numpy",)), ("mlp", 2, 4, "tf33", ())]
+    monkeypatch.setattr(commands, "GPU_POINTS", points)
     monkeypatch.setattr(commands, "_gpu_tests", lambda folder: {"passed": True, "summary": "3 passed"})
     options = f"gpu --out {tmp_path} --rounds 1 --seconds 0.01 --threads 1 --sides cupy,cupy-launches,numpy,torch-gpu"
     assert main(options.split()) == 0
     printed = capsys.readouterr().out
     assert "| mlp, batch 2, width 4, float32 |" in printed
+    assert "- `mlp, batch 2, width 4, tf33`: missing: cupy: BackendError: unknown precision 'tf33'" in printed
     assert "Tests on the GPU: 3 passed." in printed
     result = json.loads((tmp_path / "gpu.json").read_text())
     assert [list(point["seconds"]) for point in result["points"]] == [
@@ -179,9 +181,18 @@ def test_gpu_on_device_arrays_of_the_tests(device, tmp_path, capsys, monkeypatch
     ]
     assert result["points"][0]["ratios"]["cupy"]["median"] == 1
     assert result["machine"]["gpu"]["compute capability"] == "9.0"
-    assert "torch-gpu" in result["missing"]
+    assert "torch-gpu, mlp, batch 2, width 4, float32" in result["missing"]
     assert (tmp_path / "gpu.png").read_bytes()[:4] == b"\x89PNG"
     assert "GPU, mlp, batch 2, width 4, float32: numpy / minigan" in summary.summary(tmp_path)
+
+
+def test_a_side_that_does_not_answer_has_failed():
+    process = Process("numpy", 1, patience=60)
+    process._patience = 0.3
+    process._signal("SIGSTOP")
+    with pytest.raises(BenchmarkError, match="numpy: no answer within 0 s"):
+        process._read()
+    assert process._process.returncode is not None
 
 
 def test_gpu_tests_that_fail_or_take_too_long_are_told(tmp_path, monkeypatch):

@@ -3,7 +3,9 @@
 With a GPU, tests/test_gpu.py asks the same of CUDA itself.
 """
 
+import gc
 from collections import namedtuple
+from types import SimpleNamespace
 
 import cuda_on_host
 import guarded
@@ -141,7 +143,30 @@ class SetsANumber(mg.Tanh):
         return super().forward(self.number.operand.astype(x.dtype) * x, train)
 
 
-@pytest.mark.parametrize(("layer", "reason"), [(ReadsBack, "StreamCaptureUnsupported"), (SetsANumber, "belongs in on_host")])
+class MakesANumber(SetsANumber):
+    """A layer that makes a number whenever it runs."""
+
+    def forward(self, x, train=False):
+        self.number = None
+        return super().forward(x, train)
+
+
+class MultipliesByCupy(mg.Dense):
+    """A layer whose product is CuPy's own."""
+
+    def forward(self, x, train=False):
+        return x @ self.weight + self.bias, x
+
+
+UNFIT = [
+    (ReadsBack, "StreamCaptureUnsupported"),
+    (SetsANumber, "belongs in on_host"),
+    (MakesANumber, "make it beforehand"),
+    (lambda: MultipliesByCupy(64), "calling cuBLAS API during stream capture"),
+]
+
+
+@pytest.mark.parametrize(("layer", "reason"), UNFIT)
 def test_a_step_that_cannot_be_captured_says_so_once_and_goes_on(device, layer, reason):
     def make(be):
         generator = mg.Sequential([mg.Dense(64), layer(), mg.Reshape(IMAGE)], (5,), be)
@@ -153,6 +178,38 @@ def test_a_step_that_cannot_be_captured_says_so_once_and_goes_on(device, layer, 
     assert said[0].startswith("no CUDA graph")
     assert reason in said[0]
     assert cuda_on_host.recording is None
+
+
+def test_a_graph_whose_memory_ran_short_is_refused(device, monkeypatch):
+    """CuPy's pool then gives back free blocks, which launches recorded before still write to."""
+    pool = SimpleNamespace(malloc=None, total_bytes=lambda: 512)
+    monkeypatch.setattr(guarded.cupy.cuda, "MemoryPool", lambda allocate: pool)
+    said = []
+    assert same(play(device, GAMES["mlp"], 4, True, said.append), play(device, GAMES["mlp"], 4, False))
+    assert said == [
+        "no CUDA graph, each step is launched kernel by kernel: "
+        "the GPU has too little room for the memory of its own that a graph needs"
+    ]
+
+
+def test_replays_leave_nothing_to_the_garbage_collector(device):
+    """What waits for it would hold on to the device's memory meanwhile."""
+    game, batches = GAMES["mlp"](device), Batches(DATA, 20, device)
+    step = device.capture(lambda: game.step(batches.next()), no_complaint)
+    for _ in range(3):
+        step()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            step()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert not [waiting for waiting in gc.garbage if isinstance(waiting, guarded.DeviceArray)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
 
 
 def test_an_error_of_the_step_itself_is_raised(device):

@@ -182,6 +182,12 @@ def test_run_and_resume(device, tmp_path):
         run("diverging", steps=9, lr=1e38)
 
 
+def test_sums_and_means_of_nothing_end(device):
+    nothing = device.zeros((0, 3), "float32")
+    equal(device.column_sum(nothing), np.zeros(3, np.float32))
+    assert np.isnan(device.to_numpy(device.column_mean(nothing))).all()
+
+
 def test_info(device, capsys):
     assert cli.main(["info"]) == 0
     told = (

@@ -94,12 +94,15 @@ def test_ten_thousand_steps_take_no_more_memory(gpu, name):
     own, batches = game(name, gpu), Batches(DIGITS, 16, gpu)
     step, pool = gpu.capture(lambda: own.step(batches.next()), no_complaint), gpu.xp.get_default_memory_pool()
     held = []
-    for count in (100, 10_000):
+    for count in (3 * batches.per_epoch, 10_000):  # first, with two new orders of the data, all that a step ever needs
         for _ in range(count):
             stats = step()
         gpu.synchronize()
-        held.append((pool.total_bytes(), gpu.memory[0]))
-    assert held[1] == held[0]
+        held.append((pool.used_bytes(), pool.total_bytes(), gpu.memory[0]))
+    (used, total, free), (used_later, total_later, free_later) = held
+    assert used_later <= used
+    assert total_later <= total
+    assert free_later >= free - 64, "MiB; another program may have begun meanwhile"
     assert all(np.isfinite(float(value)) for value in stats.values())
 
 
@@ -113,13 +116,15 @@ def test_no_room_is_a_message_and_the_game_goes_on(gpu):
 
 
 def test_tf32_rounds_operands_and_nothing_else(gpu):
+    if int(gpu.versions["compute capability"].partition(".")[0]) < 8:
+        pytest.skip("GPUs before Ampere have no TF32")
     a, b = np.random.default_rng(0).standard_normal((2, 512, 512)).astype(np.float32)
     exact, errors = a.astype(np.float64) @ b, {}
     for precision in ("float32", "tf32"):
         be = mg.get_backend("cupy", precision)
         errors[precision] = np.abs(be.to_numpy(be.matmul(be.asarray(a), be.asarray(b))) - exact).max() / np.abs(exact).max()
     assert errors["float32"] < 2e-6
-    assert 2e-5 < errors["tf32"] < 2e-3, "before Ampere there is no TF32, and both are the same"
+    assert 2e-5 < errors["tf32"] < 2e-3
 
 
 def test_a_run_on_the_gpu(gpu, tmp_path):

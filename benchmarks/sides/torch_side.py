@@ -165,6 +165,7 @@ class TorchSide(Side):
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         if self.device == "cuda":
+            torch.backends.cudnn.benchmark = True  # shapes stay, so that cuDNN may try its algorithms
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = task["precision"] == "tf32"
         generator, discriminator = self._networks(task, inputs)
         theta_g, theta_d = list(generator.parameters()), list(discriminator.parameters())

@@ -150,8 +150,10 @@ class Backend:
     def capture(self, step: Callable[[], Result], say: Callable[[str], None] = print) -> Callable[[], Result]:
         """step, to be called again and again; on a GPU as one piece of work, recorded once and replayed.
 
-        What a step does on the host must go through on_host, and what changes from step to step through number. Where it cannot
-        be recorded, `say` is told once why, and every call runs it anew. On a CPU: step itself.
+        A replay repeats the device's part as it was recorded. So what a step does on the host must go through on_host, and what
+        changes from step to step through number; a Python variable that a layer changes, or another array handed in each time,
+        would stay as it was. Arrays that the step reads must be kept, and filled anew. Where it cannot be recorded, `say` is
+        told once why, and every call runs it anew. On a CPU: step itself.
         """
         return step
 

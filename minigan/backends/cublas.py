@@ -55,7 +55,7 @@ class Cublas:
         self._library = load_library(cupy)
         for name, types in _SIGNATURES.items():
             getattr(self._library, name).argtypes = types
-        self._handle, self._stream = ctypes.c_void_p(), -1
+        self._handle, self._stream = ctypes.c_void_p(), -1  # made when first used: losses may hold a backend without products
         self._workspaces: dict[int, Any] = {}
         self._compute = {
             np.dtype("float32"): _COMPUTE_32F_FAST_TF32 if tf32 else _COMPUTE_32F,
@@ -65,10 +65,14 @@ class Cublas:
             np.dtype(name): tuple(ctypes.pointer(kind(value)) for value in (0, 1))
             for name, kind in (("float32", ctypes.c_float), ("float64", ctypes.c_double))
         }
-        self._check(self._library.cublasCreate_v2(ctypes.byref(self._handle)))
+
+    def _create(self) -> None:
+        if not self._handle:
+            self._check(self._library.cublasCreate_v2(ctypes.byref(self._handle)))
 
     @property
     def version(self) -> str:
+        self._create()
         number = ctypes.c_int()
         self._check(self._library.cublasGetVersion_v2(self._handle, ctypes.byref(number)))
         return f"{number.value // 10000}.{number.value // 100 % 100}.{number.value % 100}"
@@ -81,6 +85,7 @@ class Cublas:
         stream = self._cupy.cuda.get_current_stream().ptr
         if stream == self._stream:
             return
+        self._create()
         if stream not in self._workspaces:
             self._workspaces[stream] = self._cupy.cuda.alloc(WORKSPACE)
         self._check(self._library.cublasSetStream_v2(self._handle, stream))

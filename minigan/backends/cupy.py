@@ -43,7 +43,7 @@ from minigan.backends.kernels import (
 from minigan.errors import BackendError, DeviceMemoryError
 
 _ELSE = "Or use --backend numpy."
-_MOST_ELEMENTS = 1 << 32  # that the kernels' 32-bit indices reach
+_MOST_ELEMENTS = 1 << 31  # that the kernels' 32-bit indices reach, also one stride behind the last
 
 
 def _import_cupy() -> Any:
@@ -150,11 +150,20 @@ class CupyBackend(Backend):
         try:
             return make(shape, dtype=dtype)
         except MemoryError:
-            size, (free, total) = math.prod(shape) * np.dtype(dtype).itemsize / 2**20, self.memory
-            raise DeviceMemoryError(
-                f"the GPU has no room for an array {tuple(shape)} of {size:,.0f} MiB ({free:,.0f} of {total:,.0f} MiB free): "
-                "choose a smaller batch size (--batch-size), width (--width) or image size (--image-size)"
-            ) from None
+            raise self._no_room(shape, dtype) from None
+
+    def asarray(self, host: Any, dtype: Any = None) -> Array:
+        try:
+            return super().asarray(host, dtype)
+        except MemoryError:
+            raise self._no_room(np.shape(host), dtype or getattr(host, "dtype", np.float64)) from None
+
+    def _no_room(self, shape: tuple[int, ...], dtype: Any) -> DeviceMemoryError:
+        size, (free, total) = math.prod(shape) * np.dtype(dtype).itemsize / 2**20, self.memory
+        return DeviceMemoryError(
+            f"the GPU has no room for an array {tuple(shape)} of {size:,.0f} MiB ({free:,.0f} of {total:,.0f} MiB free): "
+            "choose a smaller batch size (--batch-size), width (--width), image size (--image-size) or dataset"
+        )
 
     def to_numpy(self, device: Array) -> np.ndarray:
         return self.xp.asnumpy(device)
@@ -224,6 +233,8 @@ class CupyBackend(Backend):
         return self.xp.cuda.Stream(non_blocking=True)
 
     def number(self, dtype: Any = np.float64) -> Number:
+        if self._recorded is not None:
+            raise BackendError("a step that is captured makes a number: make it beforehand, and in the step set it")
         dtype = np.dtype(dtype)
         board = self._newest.get(dtype, lambda: None)()
         if board is None or board.taken == Board.SIZE:
@@ -318,7 +329,7 @@ class CupyBackend(Backend):
             last = parts == 1
             sums = out if last and out is not None else self.empty((parts, outputs * width), dtype)
             sizes = [np.uint32(size) for size in (rows, width, parts, last and add)]
-            scale = dtype.type(1 / count if last and mean else 1)
+            scale = dtype.type((1 / count if count else math.nan) if last and mean else 1)
             self.launch(kernels.source, "column_sums", parts * width, *operands, sums, *numbers, scale, *sizes)
             if last:
                 return tuple(sums.reshape(-1, channels))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigan.backends.base import Array
+from minigan.errors import DeviceMemoryError
 
 if TYPE_CHECKING:
     from minigan.backends.cupy import CupyBackend
@@ -51,7 +52,14 @@ class CapturedStep:
         be, cuda = self._backend, self._backend.xp.cuda
         be.flush_numbers()  # of what was set between the calls; within the recording nothing may be
         be.xp.get_default_memory_pool().free_all_blocks()  # what the first call took, for the graph needs as much again
-        pool, stream = cuda.MemoryPool(), be.capture_stream
+        taken: list[int] = []  # bytes of each block that the pool got from the device
+
+        def allocate(size: int) -> Any:
+            block = cuda.MemoryPointer(cuda.Memory(size), 0)
+            taken.append(size)
+            return block
+
+        pool, stream = cuda.MemoryPool(allocate), be.capture_stream
         with cuda.using_allocator(pool.malloc), stream, be.recording(self._host):
             stream.begin_capture()
             try:
@@ -61,6 +69,10 @@ class CapturedStep:
                     stream.end_capture()
                 raise
             graph = stream.end_capture()
+        if pool.total_bytes() != sum(taken):
+            # Short of memory, a pool gives back what lies free in it and tries again. What lies free here is scratch memory
+            # that launches recorded before will write to.
+            raise DeviceMemoryError("the GPU has too little room for the memory of its own that a graph needs")
         # The pool is kept as long as the graph, which writes to its memory.
         self._graph, self._pool, self._results = graph, pool, results
 
@@ -85,19 +97,17 @@ class _Results:
         self._scalars = backend.gather_numbers(scalars) if self._gathered else None
 
     def copy(self) -> Any:
-        scalars = None if self._scalars is None else self._scalars.copy()
+        return self._fresh(self._result, None if self._scalars is None else self._scalars.copy())
 
-        def fresh(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {name: fresh(v) for name, v in value.items()}
-            if isinstance(value, (list, tuple)):
-                parts = [fresh(v) for v in value]
-                return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)  # the first: a namedtuple
-            if id(value) in self._gathered:
-                return scalars[self._gathered[id(value)]]  # type: ignore[index]
-            return value.copy() if any(value is a for a in self._arrays) else value
-
-        return fresh(self._result)
+    def _fresh(self, value: Any, scalars: Array | None) -> Any:
+        if isinstance(value, dict):
+            return {name: self._fresh(v, scalars) for name, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            parts = [self._fresh(v, scalars) for v in value]
+            return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)  # the first: a namedtuple
+        if scalars is not None and id(value) in self._gathered:
+            return scalars[self._gathered[id(value)]]
+        return value.copy() if any(value is a for a in self._arrays) else value
 
 
 def _arrays(backend: CupyBackend, value: Any) -> Any:

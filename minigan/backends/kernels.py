@@ -129,7 +129,7 @@ def formula_kernels(
 
 def row_parts(rows: int) -> int:
     """Into how many sums a sum over so many rows is cut first: 32 terms each, so that there are threads for a whole device."""
-    return -(-rows // 32)
+    return max(1, -(-rows // 32))
 
 
 def place_of(shape: Sequence[int], whole: Sequence[int]) -> str | None:

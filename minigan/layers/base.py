@@ -40,6 +40,9 @@ class Layer:
       It writes neither to dy nor to the cache, and may be called twice on one cache. A gradient that is one operation of the
       backend may be added by add_grad, which is quicker; a class that does so names it in `direct`.
 
+    On a GPU a training step is recorded once and replayed (Backend.capture). So what changes from pass to pass and is no array
+    must not be a plain attribute: draw it from self.rng, keep it in an array, or set a self.backend.number() in on_host.
+
     The network fills in backend, index, params, grads and state, and checks x's shape before it calls forward.
     """
 
