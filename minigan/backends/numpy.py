@@ -24,7 +24,8 @@ from minigan.backends.winograd import Winograd
 from minigan.backends.workers import Workers
 from minigan.errors import BackendError
 
-_DIRECT = 1 << 14  # elements up to which a formula is quickest as it stands
+# Elements up to which a formula is quickest as it stands: alone, and in place or summed up, where a program saves more arrays.
+_DIRECT, _DIRECT_IN_PLACE = 1 << 17, 1 << 14
 _ELEMENTS = 1 << 18  # elements of a block of an element-wise formula: smaller ones make threads wait for the interpreter
 _FOLDED = 1 << 11  # elements to which a row of channels is widened: NumPy's innermost loop is then long enough
 _COLUMNS = 1 << 20  # elements of a block's im2col rows: 4 MiB in float32
@@ -136,8 +137,6 @@ class NumpyBackend(Backend):
         size, is_vector = a.size * b.shape[1], len(a) == 1 or b.shape[1] == 1
         if size <= (_SMALL_VECTOR if is_vector else _SMALL_PRODUCT):
             return np.matmul(a, b, out=out)
-        if out is None:
-            out = self.empty((len(a), b.shape[1]), a.dtype)
         if not self._own_threads:
             # As a rule BLAS has that number already. If another Python thread's game holds it to one just now, this product is
             # slower and rounds differently.
@@ -145,6 +144,8 @@ class NumpyBackend(Backend):
                 return np.matmul(a, b, out=out)
             with self._blas_threads(self.threads):
                 return np.matmul(a, b, out=out)
+        if out is None:
+            out = self.empty((len(a), b.shape[1]), a.dtype)
         if is_vector or size < _SPREAD_PRODUCT:
             with self._blas_threads(1):
                 return np.matmul(a, b, out=out)
@@ -172,7 +173,7 @@ class NumpyBackend(Backend):
         """Every block of values is added up while it is in cache, and none is written to memory."""
         shape, dtype = _broadcast(arrays), arrays[0].dtype
         program, scalars = self._compile(formula, arrays, constants)
-        if program is None or math.prod(shape) <= _DIRECT:
+        if program is None or math.prod(shape) <= _DIRECT_IN_PLACE:
             return super().column_sums(formula, *arrays, **constants)
         operands, folded = _fold(arrays, shape, flat=False)
         width = math.prod(folded[1:])
@@ -202,7 +203,7 @@ class NumpyBackend(Backend):
         return out
 
     def elementwise_update(self, formula: Formula, targets: tuple[Array, ...], *arrays: Array, **constants: Any) -> None:
-        if targets[0].size <= _DIRECT:
+        if targets[0].size <= _DIRECT_IN_PLACE:
             super().elementwise_update(formula, targets, *arrays, **constants)
         else:
             self._elementwise(formula, (*targets, *arrays), targets, constants, in_place=True)
