@@ -45,6 +45,11 @@ def saturating_term(xp: Any, s: Array) -> Array:
     return -softplus(xp, s)
 
 
+def saturating_grad(xp: Any, s: Array, count: float) -> Array:
+    """−σ(s) / N"""
+    return -sigmoid(xp, s) / count
+
+
 def bce_term(xp: Any, s: Array, t: Array) -> Array:
     """ζ(s) − t s"""
     return softplus(xp, s) - t * s
@@ -100,7 +105,7 @@ def generator_loss(s_fake: Array, saturating: bool = False) -> tuple[Array, Arra
     be, count = backend_of(s_fake), float(s_fake.size)
     if saturating:
         (loss,) = be.means(saturating_term, s_fake)
-        return loss, be.elementwise(fake_grad, s_fake, count=-count)
+        return loss, be.elementwise(saturating_grad, s_fake, count=count)
     (loss,) = be.means(generator_term, s_fake)
     return loss, be.elementwise(generator_grad, s_fake, count=count)
 

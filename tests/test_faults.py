@@ -150,7 +150,17 @@ def loss_is_caught():
     return any(is_caught(lambda c=c: check_loss(*c, backend="textbook", name="loss")) for c in checks)
 
 
-TERMS = ["real_term", "real_grad", "fake_grad", "generator_grad", "bce_term", "bce_grad", "squared_error", "squared_error_grad"]
+TERMS = [
+    "real_term",
+    "real_grad",
+    "fake_grad",
+    "generator_grad",
+    "saturating_grad",
+    "bce_term",
+    "bce_grad",
+    "squared_error",
+    "squared_error_grad",
+]
 
 
 @pytest.mark.parametrize("name", [*TERMS, "softmax_cross_entropy"])

@@ -196,13 +196,12 @@ def trace_formula(
     trace = Trace(inputs + len(held))
     constants: dict[str, Any] = {name: Scalar(operator.itemgetter(name)) for name in numbers}
     constants |= {name: Symbol(trace, inputs + i) for i, name in enumerate(held)}
-    inputs_given, inputs = inputs, trace.inputs
     try:
-        results = formula(Functions(trace), *(Symbol(trace, i) for i in range(inputs_given)), **constants, **dict(settings))
+        results = formula(Functions(trace), *(Symbol(trace, i) for i in range(inputs)), **constants, **dict(settings))
     except (TypeError, AttributeError) as error:
         raise UntraceableError(str(error)) from None
     results = results if isinstance(results, tuple) else (results,)
-    if not all(isinstance(r, Symbol) and (r.index >= inputs or not in_place) for r in results):
+    if not all(isinstance(r, Symbol) and (r.index >= trace.inputs or not in_place) for r in results):
         raise UntraceableError("the formula returns something that it did not compute from its arrays")
     return trace, [result.index for result in results]
 
