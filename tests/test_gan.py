@@ -65,11 +65,12 @@ def test_step_is_the_papers_round(backend):
     g.backward(d.backward(ds, cache_again), cache)
     mg.Adam(2e-4, (0.5, 0.999)).step(g)
 
-    # A product that is added to zeros may round otherwise than one that is written.
-    np.testing.assert_allclose(values(gan, gan.generator), values(twin, g), rtol=1e-10)
-    np.testing.assert_allclose(values(gan, gan.discriminator), values(twin, d), rtol=1e-10)
-    assert float(stats["loss_d"]) == pytest.approx(float(loss_d), rel=1e-12)
-    assert float(stats["loss_g"]) == pytest.approx(float(loss_g), rel=1e-12)
+    # cuBLAS may take another kernel for a product that is added to zeros; on a CPU it is the same product.
+    rounding = 1e-10 if gan.backend.name == "cupy" else 0
+    np.testing.assert_allclose(values(gan, gan.generator), values(twin, g), rtol=rounding)
+    np.testing.assert_allclose(values(gan, gan.discriminator), values(twin, d), rtol=rounding)
+    assert float(stats["loss_d"]) == pytest.approx(float(loss_d), rel=rounding, abs=0)
+    assert float(stats["loss_g"]) == pytest.approx(float(loss_g), rel=rounding, abs=0)
     sigma = lambda s: 1 / (1 + np.exp(-gan.backend.to_numpy(s)))  # noqa: E731
     assert float(stats["prob_real"]) == pytest.approx(sigma(s_real).mean())
     assert float(stats["prob_fake"]) == pytest.approx(sigma(s_fake).mean())

@@ -161,7 +161,8 @@ def test_backwards_add_up_or_replace_and_write_nothing_else(make, shape, backend
     net.backward(dy, caches, param_grads=False, accumulate=False)
     np.testing.assert_allclose(host(net, net.flat_grads), 2 * once, rtol=1e-12)
     net.backward(dy, caches, accumulate=False)
-    np.testing.assert_allclose(host(net, net.flat_grads), once, rtol=1e-12)
+    # cuBLAS may take another kernel for a product that is added to zeros; on a CPU it is the same product.
+    np.testing.assert_allclose(host(net, net.flat_grads), once, rtol=1e-12 if net.backend.name == "cupy" else 0)
     net.backward(dy, caches)
     np.testing.assert_allclose(host(net, net.flat_grads), 2 * once, rtol=1e-12)
     np.testing.assert_array_equal(host(net, dy), before)
