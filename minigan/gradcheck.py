@@ -238,6 +238,35 @@ def check_game(
     return Report(name, tolerance, [*report_g.rows, *report_d.rows, wiring])
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """One derivative, found in both ways; numeric is None where no difference could be taken that crosses no kink."""
+
+    where: tuple[int, ...]
+    analytic: float
+    numeric: float | None
+
+    @property
+    def error(self) -> float | None:
+        """|a − n| / max(|a|, |n|)"""
+        if self.numeric is None:
+            return None
+        largest = max(abs(self.analytic), abs(self.numeric))
+        return abs(self.analytic - self.numeric) / largest if largest else 0.0
+
+
+def compare_entries(
+    backend: Backend, evaluate: Evaluate, array: Array, gradient: np.ndarray, places: Sequence[tuple[int, ...]]
+) -> list[Comparison]:
+    """∂L/∂array at single places beside central differences of evaluate() -> (L, kink sides), which reads `array`.
+
+    array: float64, C-contiguous, varied in place and put back; gradient: the analytic one, of its shape, on the host.
+    """
+    target = _Target("", array, gradient)
+    probes = _chosen_entries(target, [int(np.ravel_multi_index(place, gradient.shape)) for place in places])
+    return [Comparison(*found) for found in _differences(backend, evaluate, 1.0, target, probes)]
+
+
 # -- the comparison --------------------------------------------------------------------------------------------------------
 
 
@@ -277,11 +306,16 @@ Probe = tuple[Any, Callable[[float], None], float]  # where, a move by t along t
 
 def _entries(be: Backend, target: _Target, max_entries: int | None, rng: np.random.Generator) -> Iterator[Probe]:
     """Single entries: all of them, or max_entries drawn without replacement."""
+    indices = np.arange(target.gradient.size)
+    if max_entries is not None and max_entries < target.gradient.size:
+        indices = np.sort(rng.choice(target.gradient.size, max_entries, replace=False))
+    return _chosen_entries(target, indices.tolist())
+
+
+def _chosen_entries(target: _Target, indices: Sequence[int]) -> Iterator[Probe]:
+    """The single entries at these places of the flattened array."""
     flat, gradient = target.array.reshape(-1), target.gradient.reshape(-1)
-    indices = np.arange(gradient.size)
-    if max_entries is not None and max_entries < gradient.size:
-        indices = np.sort(rng.choice(gradient.size, max_entries, replace=False))
-    for i in indices.tolist():
+    for i in indices:
         start = float(flat[i])
 
         def move(t: float, i: int = i, start: float = start) -> None:
