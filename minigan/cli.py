@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import io
 import math
 import os
 import platform
@@ -269,6 +268,8 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _write_samples(out: Path, suffix: str, samples: np.ndarray, columns: int, real: np.ndarray | None) -> None:
+    import io
+
     is_images = samples.ndim == 4
     values = floats_to_pixels(samples) if is_images else samples
     (out if suffix == "" else out.parent).mkdir(parents=True, exist_ok=True)
@@ -334,9 +335,7 @@ def _explain(options: argparse.Namespace) -> int:
         hint = nearest_name(options.target, worked.EXAMPLES)
         raise MiniganError(f"{options.target!r} is neither a run folder nor a name: {hint}")
     text, agrees = worked.explain(name)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a Greek letter shows a question mark
-    print(text, flush=True)
+    print(worked.printable(text, sys.stdout.encoding or "ascii"), flush=True)
     return 0 if agrees else 1
 
 

@@ -57,7 +57,7 @@ class Working:
         self.values: dict[str, Any] = {}  # what formulas speak of, by name
         self.sources: dict[str, tuple[np.ndarray, Callable[[], float]]] = {}  # gradient by name -> (its input, L)
         self.gradients: list[str] = []  # entries to nudge
-        self.checks: list[Callable[[], Report]] = []
+        self.checks: list[tuple[str, Callable[[], Report]]] = []
         self.ok = True
 
     def say(self, text: str = "") -> None:
@@ -148,10 +148,11 @@ class Working:
 
     def conclude(self) -> None:
         """The check of every entry."""
-        for check in self.checks:
+        for on, check in self.checks:
             report = check()
             self.ok &= report.ok
             self.say()
+            self.say(f"Checked by differences at every entry, on {on} numbers:")
             for line in str(report).replace("; worst", ";\n      worst").split("\n"):
                 self.lines += textwrap.wrap(line, WIDTH, subsequent_indent="  ")
 
@@ -197,13 +198,7 @@ def run_layer(page: Working, layer: Layer, x: Any, dy: Any, parameters: dict[str
     page.values |= {"x": x[shown], "y": y[shown], "dy": dy[shown], "dx": dx[shown]}
     for name in ("x", *(parameters or {})):
         page.sources[f"d{name}"] = (page.values[name], lambda: float((dy * forward()[0]).sum()))
-
-    def check() -> Report:
-        report = check_layer(layer.fresh(), x.shape[1:], backend="textbook")
-        report.name = f"Checked: every entry, on random numbers, {report.name}"
-        return report
-
-    page.checks.append(check)
+    page.checks.append(("random", lambda: check_layer(layer.fresh(), x.shape[1:], backend="textbook")))
     return caches[0]
 
 
@@ -219,12 +214,12 @@ def run_loss(page: Working, loss: Callable[..., Any], title: str, inputs: dict[s
         page.sources[f"d{key}{mark}"] = (array, lambda: float(loss(*arrays)[0]))
 
     def check() -> Report:
-        report = check_loss(loss, *arrays, backend="textbook", name=f"Checked: every entry, {title}")
+        report = check_loss(loss, *arrays, backend="textbook", name=title)
         for row, key in zip(report.rows, inputs, strict=True):
             row.name = key
         return report
 
-    page.checks.append(check)
+    page.checks.append(("these", check))
 
 
 def at(index: Index) -> str:
@@ -367,7 +362,7 @@ def batch_norm(page: Working) -> None:
 @example(LayerNorm)
 def layer_norm(page: Working) -> None:
     page.say("Two samples, the rows of x, of four numbers; each row is normalised by itself.")
-    x, dy = [[1, 7, 9, 15], [30, 2, 18, 14]], [[1, 0, -1, 2], [0, 2, 1, 3]]
+    x, dy = [[1, 7, 9, 15], [30, 2, 18, 14]], [[1, 0, -1, 2], [0, 2, 3, 1]]
     normalisation(page, LayerNorm(), 1, x, dy, [2, 3, 1, 2], [1, -1, 0, 2], (0, 0))
 
 
@@ -485,7 +480,7 @@ def generator_loss(page: Working) -> None:
     page.write_out("L", f"({plus(f'log(1 + exp(-s[{n}]))' for n in range(3))}) / 3")
     page.write_out("L_minimax", f"-({plus(f'log(1 + exp(s[{n}]))' for n in range(3))}) / 3")
     page.say()
-    page.say("The gradients, ds = ∂L/∂s. From the image that most needs it, the first loss learns most and minimax least:")
+    page.say("The gradients ds = ∂L/∂s: for the worst image the first is largest, and minimax's is smallest.")
     page.show("ds", "ds_minimax")
     page.gradient("ds[0]", "(D[0] - 1) / 3")
     page.gradient("ds_minimax[0]", "-D[0] / 3")
@@ -616,6 +611,15 @@ def adam(page: Working) -> None:
 def find(name: str) -> str | None:
     """The name of the layer, loss or optimiser that is meant, whatever its case; None if there is none."""
     return {known.lower(): known for known in EXAMPLES}.get(name.lower())
+
+
+def printable(text: str, encoding: str) -> str:
+    """The text for a terminal of this encoding: where it lacks a letter, signs of arithmetic are plain and others are "?"."""
+    try:
+        text.encode(encoding)
+        return text
+    except UnicodeEncodeError:
+        return text.replace("·", "*").replace("−", "-").encode(encoding, "replace").decode(encoding)
 
 
 def explain(name: str) -> tuple[str, bool]:

@@ -137,8 +137,8 @@ class ConvTranspose2d(_Convolution):
         ȳ_n(h·s+i·d)(v·s+j·d)f += Σ_c x_nhvc w_ijfc for all h, v, i, j
         y = ȳ without its border of `padding`, plus b
         OH = (H − 1)·stride − 2·padding + dilation·(KH − 1) + output_padding + 1, and so for OW
-    Backward: x_nhvc stands in ȳ_n(h·s+i·d)(v·s+j·d)f with factor w_ijfc, for each i, j and f. With
-    dȳ = dy with a border of `padding` zeros:
+    Backward: for each i, j and f, ∂ȳ_n(h·s+i·d)(v·s+j·d)f/∂x_nhvc = w_ijfc. With dȳ = dy in a border
+    of `padding` zeros, the chain rule adds up:
         dx_nhvc = Σ_ijf dȳ_n(h·s+i·d)(v·s+j·d)f w_ijfc, which is Conv2d's forward: dx = A_w dy
         dw_ijfc = Σ_nhv dȳ_n(h·s+i·d)(v·s+j·d)f x_nhvc, which is Conv2d's dw, the two ends exchanged
         db_f = Σ_nop dy_nopf
