@@ -1,4 +1,4 @@
-"""The command `minigan` (also `python -m minigan`): train, sample, gradcheck, info."""
+"""The command `minigan` (also `python -m minigan`): train, sample, explain, gradcheck, info."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from minigan import gradcheck, plots, training
 from minigan.backends import BACKENDS, PRECISIONS, get_backend
 from minigan.data import DATASETS, floats_to_pixels, load, parse_size
 from minigan.errors import MiniganError, nearest_name
+from minigan.explain import worked
 from minigan.files import write_atomically
 from minigan.models import MODELS
 from minigan.network import DTYPES
@@ -28,7 +29,7 @@ from minigan.optim import SCHEDULES
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 WALK_STEPS = 8  # images from one latent point to the next in an interpolation
-COMMANDS = ("train", "sample", "gradcheck", "info")
+COMMANDS = ("train", "sample", "explain", "gradcheck", "info")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_train(commands)
     _add_sample(commands)
+    _add_explain(commands)
     _add_gradcheck(commands)
     _add_info(commands)
     return parser
@@ -311,6 +313,30 @@ def _slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
     if math.sin(omega) < 1e-6:
         return ((1 - t) * a + t * b).astype(a.dtype)
     return ((math.sin((1 - t) * omega) * a + math.sin(t * omega) * b) / math.sin(omega)).astype(a.dtype)
+
+
+# -- explain ---------------------------------------------------------------------------------------------------------------
+
+
+def _add_explain(commands: Any) -> None:
+    about = (
+        "Derive the gradients of a layer or loss, work them through on a few numbers, and check them; or an optimiser's steps."
+    )
+    parser = commands.add_parser("explain", help="derive and work through a layer", description=about, allow_abbrev=False)
+    parser.add_argument("target", metavar="TARGET", nargs="?", help=", ".join(worked.EXAMPLES))
+    parser.set_defaults(run=_explain, parser=parser)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    if options.target is None:
+        raise MiniganError(f"explain what? choose from {', '.join(worked.EXAMPLES)}")
+    name = worked.find(options.target)
+    if name is None:
+        hint = nearest_name(options.target, worked.EXAMPLES)
+        raise MiniganError(f"{options.target!r} is neither a run folder nor a name: {hint}")
+    text, agrees = worked.explain(name)
+    print(worked.printable(text, sys.stdout.encoding or "ascii"), flush=True)
+    return 0 if agrees else 1
 
 
 # -- gradcheck -------------------------------------------------------------------------------------------------------------

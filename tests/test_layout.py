@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "minigan"
 FLOORS = [
     ["__main__", "__init__"],
     ["cli"],
+    ["explain"],
     ["training"],
     ["plots", "checkpoint", "gradcheck"],
     ["models", "data", "files"],

@@ -1,1 +1,1 @@
-"""See it work: one training step opened up as a page, and each layer worked out with a pencil's numbers."""
+"""See it work: layers, losses and optimisers explained, and a training step opened up."""
