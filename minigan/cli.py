@@ -20,7 +20,7 @@ from minigan import gradcheck, plots, training
 from minigan.backends import BACKENDS, PRECISIONS, get_backend
 from minigan.data import DATASETS, floats_to_pixels, load, parse_size
 from minigan.errors import MiniganError, nearest_name
-from minigan.explain import worked
+from minigan.explain import game, worked
 from minigan.files import write_atomically
 from minigan.models import MODELS
 from minigan.network import DTYPES
@@ -320,23 +320,86 @@ def _slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
 
 def _add_explain(commands: Any) -> None:
     about = (
-        "Derive the gradients of a layer or loss, work them through on a few numbers, and check them; or an optimiser's steps."
+        "Without TARGET, or for a run folder: one training step opened up, as a page for the browser that walks through it. "
+        "With a name: a layer's or loss's gradients derived, worked through on a few numbers and checked; or an optimiser."
     )
-    parser = commands.add_parser("explain", help="derive and work through a layer", description=about, allow_abbrev=False)
-    parser.add_argument("target", metavar="TARGET", nargs="?", help=", ".join(worked.EXAMPLES))
+    parser = commands.add_parser("explain", help="open up a step, or derive a layer", description=about, allow_abbrev=False)
+    names = f"a run folder, or one of {', '.join(worked.EXAMPLES)}"
+    parser.add_argument("target", metavar="TARGET", nargs="?", help=names)
+    unset, whole = argparse.SUPPRESS, _number(int, 1)
+    page = parser.add_argument_group("the page")
+    page.add_argument("--out", default=None, metavar="FILE", help="where to write it (explain.html)")
+    page.add_argument("--batch-size", default=unset, type=whole, metavar="N", help=f"samples of the step ({game.BATCH})")
+    page.add_argument("--seed", default=unset, type=_number(int, 0), metavar="N", help="decides everything random (0)")
+    _add_backend(page, default=unset)
+    page.add_argument("--quiet", action="store_true", help="no progress bar")
+    small = parser.add_argument_group("the small game, where no run is named")
+    data = f"{', '.join(DATASETS)}, or a .npy, .npz or IDX file, or a folder of images"
+    small.add_argument("--data", default=unset, help=data)
+    small.add_argument("--image-size", default=unset, type=_image_size, metavar="N|HxW", help="scale images to this size")
+    small.add_argument("--model", default=unset, type=_one_of(MODELS), metavar="NAME", help=f"{' or '.join(MODELS)} (dcgan)")
+    small.add_argument("--width", default=unset, type=whole, metavar="N", help="dcgan: channels of its widest images (8)")
+    small.add_argument(
+        "--hidden", default=unset, type=whole, nargs="+", metavar="N", help="mlp: width of each hidden layer (32)"
+    )
+    small.add_argument("--latent-dim", default=unset, type=whole, metavar="N", help="length of z (16)")
+    small.add_argument("--saturating", default=unset, action="store_true", help="the minimax generator loss")
+    after = f"steps of training before the one that is opened ({game.TRAINED})"
+    small.add_argument("--after", default=unset, type=_number(int, 0), metavar="STEPS", help=after)
     parser.set_defaults(run=_explain, parser=parser)
 
 
 def _explain(options: argparse.Namespace) -> int:
-    if options.target is None:
-        raise MiniganError(f"explain what? choose from {', '.join(worked.EXAMPLES)}")
-    name = worked.find(options.target)
+    target = options.target
+    given = {name: v for name, v in vars(options).items() if name not in ("command", "run", "parser", "target", "out", "quiet")}
+    if target is not None and not Path(target).exists():
+        return _explain_name(target, [*given, *(["out"] if options.out else [])])
+    out = Path(options.out or "explain.html")
+    if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
+        raise MiniganError(f"--out is {out}: expected a file name in .html")
+    if target is not None:
+        stray = sorted(given.keys() - {"batch_size", "seed", "backend"})
+        if stray:
+            raise MiniganError(f"--{stray[0].replace('_', '-')} is for the small game, and {target} is opened: leave it out")
+    return _explain_step(target, given, out, options.quiet)
+
+
+def _explain_name(target: str, options: Sequence[str]) -> int:
+    """Print a derivation and its worked example; status 1 if the check in it fails."""
+    name = worked.find(target)
     if name is None:
-        hint = nearest_name(options.target, worked.EXAMPLES)
-        raise MiniganError(f"{options.target!r} is neither a run folder nor a name: {hint}")
+        hint = nearest_name(target, worked.EXAMPLES)
+        raise MiniganError(f"{target!r} is neither a run folder nor a name: {hint}")
+    if options:
+        raise MiniganError(f"--{options[0].replace('_', '-')} is for the page, and {name} is printed: leave it out")
     text, agrees = worked.explain(name)
     print(worked.printable(text, sys.stdout.encoding or "ascii"), flush=True)
     return 0 if agrees else 1
+
+
+def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: bool) -> int:
+    """Write the page of one step of a run, or of a small game."""
+    from tqdm import tqdm
+
+    from minigan.explain.page import SAMPLES, make_page
+    from minigan.explain.step import count_ticks, open_step
+
+    since = time.perf_counter()
+    if folder is not None:
+        opened = game.game_of_run(folder, given.get("backend", "auto"), given.get("batch_size"), given.get("seed", 0))
+    else:
+        steps = given.pop("after", game.TRAINED)
+        hidden = {"hidden": tuple(given["hidden"])} if "hidden" in given else {}
+        with tqdm(total=steps, unit="step", desc="training", disable=quiet, leave=False) as bar:
+            opened = game.small_game(training.Config(**{**given, **hidden}), steps, bar.update)
+    with tqdm(total=count_ticks(opened.gan), unit="array", desc="checking", disable=quiet, leave=False) as bar:
+        step = open_step(opened.gan, opened.real, opened.z, shown=SAMPLES, tick=bar.update)
+    text = make_page(step, opened.about)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, text.encode())
+    size, seconds = len(text.encode()) / 1e6, time.perf_counter() - since
+    print(f"{opened.about}: {out}, {size:.1f} MB, in {seconds:.0f} s; open it in a browser")
+    return 0
 
 
 # -- gradcheck -------------------------------------------------------------------------------------------------------------

@@ -23,9 +23,10 @@ from minigan.layers import Conv2d, ConvTranspose2d, Layer
 from minigan.optim import Adam
 
 LIMIT = 5 * 10**6  # bytes of a page
+SAMPLES = 4  # of the batch that a page shows, where there is room
 # Samples shown, values of a weight array, and values of one sample's array: the first that makes a page within the limit.
 BUDGETS = (
-    (4, 65_536, 65_536),
+    (SAMPLES, 65_536, 65_536),
     (2, 65_536, 65_536),
     (1, 65_536, 65_536),
     (1, 16_384, 16_384),
