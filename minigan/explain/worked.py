@@ -67,7 +67,7 @@ class Working:
         """The named arrays as tables side by side."""
         row: list[list[str]] = []
         for block in [*map(self._table, names), None]:
-            if block is None or sum(len(b[0]) + 4 for b in [*row, block]) > WIDTH:
+            if row and (block is None or sum(len(b[0]) + 4 for b in [*row, block]) > WIDTH):
                 height = max(map(len, row))
                 padded = [b + [" " * len(b[0])] * (height - len(b)) for b in row]
                 self.lines += ["", *("".join("    " + b[k] for b in padded).rstrip() for k in range(height))]
@@ -128,7 +128,7 @@ class Working:
         self.say(f"Nudged: h = {NUDGE:g} added to the entry and taken from it, (L(+h) - L(-h)) / 2h, and the gradient:")
         width = max(map(len, self.gradients))
         for entry in self.gradients:
-            name, index, _ = re.split(r"[\[\]]", entry + ("" if "[" in entry else "[]"))
+            name, _, index = entry.rstrip("]").partition("[")
             place = tuple(int(k) for k in index.split(",") if k)
             array, objective = self.sources[name]
             start = float(array[place])
@@ -318,13 +318,12 @@ def conv_transpose2d(page: Working) -> None:
 
 def normalisation(page: Working, layer: Any, axis: int, x: Any, dy: Any, gamma: Any, beta: Any, entry: Index) -> None:
     """What is normalised together runs along `axis`: 0, the batch, for BatchNorm; 1, the sample, for LayerNorm."""
-    run_layer(page, layer, x, dy, {"gamma": gamma, "beta": beta})
-    v = page.values
-    count, eps = v["x"].shape[axis], layer.eps
-    variance = v["x"].var(axis)
-    v |= {"eps": eps, "mu": v["x"].mean(axis), "v": variance, "sigma": np.sqrt(variance + eps), "g": v["dy"] * v["gamma"]}
-    sigma = np.expand_dims(v["sigma"], axis)
-    v["x_hat"] = x_hat = (v["x"] - v["x"].mean(axis, keepdims=True)) / sigma
+    cache = run_layer(page, layer, x, dy, {"gamma": gamma, "beta": beta})
+    v, eps = page.values, layer.eps
+    count, sigma = v["x"].shape[axis], 1 / np.expand_dims(cache[1 if axis else 2].ravel(), axis)  # from minigan's 1/σ
+    mean = v["x"].mean(axis, keepdims=True)
+    v |= {"eps": eps, "mu": mean.ravel(), "v": sigma.ravel() ** 2 - eps, "sigma": sigma.ravel(), "g": v["gamma"] * v["dy"]}
+    v["x_hat"] = x_hat = (v["x"] - mean) / sigma
     v["direct"] = v["g"] / sigma
     v["by_mu"] = -v["g"].sum(axis, keepdims=True) / (count * sigma) + 0 * x_hat
     v["by_v"] = -x_hat * (v["g"] * x_hat).sum(axis, keepdims=True) / (count * sigma)
@@ -366,8 +365,8 @@ def layer_norm(page: Working) -> None:
     normalisation(page, LayerNorm(), 1, x, dy, [2, 3, 1, 2], [1, -1, 0, 2], (0, 0))
 
 
-def elementwise(page: Working, layer: Layer, forward: str, backward: str, note: str = "") -> None:
-    """An activation: formulas in which @ stands for an entry's index, written out for an entry above 0 and one below."""
+def elementwise(page: Working, layer: Layer, forward: str, backward: str, below: str = "", note: str = "") -> None:
+    """An activation: formulas in which @ stands for an entry's index, for an x above 0 and for one below."""
     run_layer(page, layer, [[2, -1, 0.5], [-3, 1, -0.5]], [[3, 2, 4], [-2, -1, 1]])
     page.values |= layer.options
     page.say("Two samples of three numbers.")
@@ -377,19 +376,18 @@ def elementwise(page: Working, layer: Layer, forward: str, backward: str, note: 
     show_backward(page, "dx")
     if note:
         page.say(note)
-    for index in ("[0,0]", "[0,1]"):
-        page.gradient(f"dx{index}", backward.replace("@", index))
+    page.gradient("dx[0,0]", backward.replace("@", "[0,0]"))
+    page.gradient("dx[0,1]", (below or backward).replace("@", "[0,1]"))
 
 
 @example(ReLU)
 def relu(page: Working) -> None:
-    elementwise(page, ReLU(), "max(x@, 0)", "dy@·(x@ > 0)", "(x > 0) counts 1 where it is true, else 0:")
+    elementwise(page, ReLU(), "max(x@, 0)", "dy@·(x@ > 0)", note="(x > 0) counts 1 where it is true, else 0:")
 
 
 @example(LeakyReLU)
 def leaky_relu(page: Working) -> None:
-    note = "(x > 0) counts 1 where it is true, else 0:"
-    elementwise(page, LeakyReLU(0.2), "max(x@, slope·x@)", "dy@·max((x@ > 0), slope)", note)
+    elementwise(page, LeakyReLU(0.2), "max(x@, slope·x@)", "dy@", "slope·dy@", "x[0,0] is above 0, x[0,1] below:")
 
 
 @example(Tanh)
@@ -638,7 +636,7 @@ def explain(name: str) -> tuple[str, bool]:
         *inspect.cleandoc(subject.__doc__).split("\n"),
         "",
     ]
-    page.lines += ["Worked by hand", "--------------", ""]
+    page.lines += ["Worked by hand", "--------------", "Computed in float64, shown to five digits.", ""]
     write(page)
     page.nudge()
     page.conclude()

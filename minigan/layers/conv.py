@@ -74,9 +74,9 @@ class Conv2d(_Convolution):
     stride s, dilation d, and x̄ = x with a border of `padding` zeros:
         y_nopf = b_f + Σ_ijc x̄_n(o·s+i·d)(p·s+j·d)c w_ijcf
         OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1, and so for OW
-    Backward: pixel x̄_nhvc stands in y_nopf with factor w_ijcf, once for each (i, j) for which
-    h = o·s + i·d and v = p·s + j·d, so ∂y_nopf/∂x̄_nhvc is that weight. The chain rule adds up:
-        dx̄_nhvc = Σ_ijf Σ_op dy_nopf w_ijcf   over the o, p with o·s + i·d = h and p·s + j·d = v
+    Backward: pixel x̄_nhvc stands in y_nopf where h = o·s + i·d and v = p·s + j·d for some i and j,
+    and there ∂y_nopf/∂x̄_nhvc = w_ijcf. The chain rule adds up:
+        dx̄_nhvc = Σ_opf dy_nopf ∂y_nopf/∂x̄_nhvc = Σ_opf dy_nopf w_ijcf, with that i and j
         dw_ijcf = Σ_nop dy_nopf ∂y_nopf/∂w_ijcf = Σ_nop dy_nopf x̄_n(o·s+i·d)(p·s+j·d)c
         db_f = Σ_nop dy_nopf
     dx is dx̄ without its border: each dy goes back to the pixels that it was made from, by the same
