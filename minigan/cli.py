@@ -111,8 +111,9 @@ def _parser() -> argparse.ArgumentParser:
 # -- train ---------------------------------------------------------------------------------------------------------------
 
 
-def _add_backend(parser: Any, default: str) -> None:
-    about = f"auto (default): cupy if a GPU answers, else numpy; {', '.join(BACKENDS)}"
+def _add_backend(parser: Any, default: str, said: str = "auto") -> None:
+    """default: what stands where the option is not given; said: what the help calls the default."""
+    about = f"{', '.join(BACKENDS)}, or auto: cupy if a GPU answers, else numpy ({said})"
     parser.add_argument("--backend", type=_one_of((*BACKENDS, "auto")), default=default, metavar="NAME", help=about)
 
 
@@ -331,7 +332,7 @@ def _add_explain(commands: Any) -> None:
     page.add_argument("--out", default=None, metavar="FILE", help="where to write it (explain.html)")
     page.add_argument("--batch-size", default=unset, type=whole, metavar="N", help=f"samples of the step ({game.BATCH})")
     page.add_argument("--seed", default=unset, type=_number(int, 0), metavar="N", help="decides everything random (0)")
-    _add_backend(page, default=unset)
+    _add_backend(page, default=unset, said="textbook")
     page.add_argument("--quiet", action="store_true", help="no progress bar")
     small = parser.add_argument_group("the small game, where no run is named")
     data = f"{', '.join(DATASETS)}, or a .npy, .npz or IDX file, or a folder of images"
@@ -379,21 +380,25 @@ def _explain_name(target: str, options: Sequence[str]) -> int:
 
 def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: bool) -> int:
     """Write the page of one step of a run, or of a small game."""
+    from threadpoolctl import threadpool_limits
     from tqdm import tqdm
 
     from minigan.explain.page import SAMPLES, make_page
     from minigan.explain.step import count_ticks, open_step
 
     since = time.perf_counter()
-    if folder is not None:
-        opened = game.game_of_run(folder, given.get("backend", "auto"), given.get("batch_size"), given.get("seed", 0))
-    else:
-        steps = given.pop("after", game.TRAINED)
-        hidden = {"hidden": tuple(given["hidden"])} if "hidden" in given else {}
-        with tqdm(total=steps, unit="step", desc="training", disable=quiet, leave=False) as bar:
-            opened = game.small_game(training.Config(**{**given, **hidden}), steps, bar.update)
-    with tqdm(total=count_ticks(opened.gan), unit="array", desc="checking", disable=quiet, leave=False) as bar:
-        step = open_step(opened.gan, opened.real, opened.z, shown=SAMPLES, tick=bar.update)
+    given = {"backend": "textbook", **given}
+    # Thousands of passes of small arrays: BLAS's threads would spend more time waiting for each other than working.
+    with threadpool_limits(1, user_api="blas"):
+        if folder is not None:
+            opened = game.game_of_run(folder, given["backend"], given.get("batch_size"), given.get("seed", 0))
+        else:
+            steps = given.pop("after", game.TRAINED)
+            hidden = {"hidden": tuple(given["hidden"])} if "hidden" in given else {}
+            with tqdm(total=steps, unit="step", desc="training", disable=quiet, leave=False) as bar:
+                opened = game.small_game(training.Config(**{**given, **hidden}), steps, bar.update)
+        with tqdm(total=count_ticks(opened.gan), unit="array", desc="checking", disable=quiet, leave=False) as bar:
+            step = open_step(opened.gan, opened.real, opened.z, shown=SAMPLES, tick=bar.update)
     text = make_page(step, opened.about)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, text.encode())
