@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -395,8 +396,8 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
         else:
             steps = given.pop("after", game.TRAINED)
             hidden = {"hidden": tuple(given["hidden"])} if "hidden" in given else {}
-            with tqdm(total=steps, unit="step", desc="training", disable=quiet, leave=False) as bar:
-                opened = game.small_game(training.Config(**{**given, **hidden}), steps, bar.update)
+            progress = partial(tqdm, unit="step", desc="training", disable=quiet, leave=False)
+            opened = game.small_game(training.Config(**{**given, **hidden}), steps, progress)
         with tqdm(total=count_ticks(opened.gan), unit="array", desc="checking", disable=quiet, leave=False) as bar:
             step = open_step(opened.gan, opened.real, opened.z, shown=SAMPLES, tick=bar.update)
     text = make_page(step, opened.about)

@@ -260,11 +260,14 @@ def compare_entries(
 ) -> list[Comparison]:
     """∂L/∂array at single places beside central differences of evaluate() -> (L, kink sides), which reads `array`.
 
-    array: float64, C-contiguous, varied in place and put back; gradient: the analytic one, of its shape, on the host.
+    array: float64, C-contiguous, varied in place and put back; gradient: the analytic one, of its shape, on the host. It is
+    varied in units of its typical value, for where all values are small a step of fixed size would be a leap.
     """
     target = _Target("", array, gradient)
-    probes = _chosen_entries(target, [int(np.ravel_multi_index(place, gradient.shape)) for place in places])
-    return [Comparison(*found) for found in _differences(backend, evaluate, 1.0, target, probes)]
+    unit = min(1.0, float(np.sqrt(np.mean(backend.to_numpy(array) ** 2)))) or 1.0
+    probes = _chosen_entries(target, [int(np.ravel_multi_index(place, gradient.shape)) for place in places], unit)
+    found = _differences(backend, evaluate, 1.0, target, probes)
+    return [Comparison(where, a / unit, None if n is None else n / unit) for where, a, n in found]
 
 
 # -- the comparison --------------------------------------------------------------------------------------------------------
@@ -312,16 +315,16 @@ def _entries(be: Backend, target: _Target, max_entries: int | None, rng: np.rand
     return _chosen_entries(target, indices.tolist())
 
 
-def _chosen_entries(target: _Target, indices: Sequence[int]) -> Iterator[Probe]:
-    """The single entries at these places of the flattened array."""
+def _chosen_entries(target: _Target, indices: Sequence[int], unit: float = 1.0) -> Iterator[Probe]:
+    """The single entries at these places of the flattened array, moved in this unit."""
     flat, gradient = target.array.reshape(-1), target.gradient.reshape(-1)
     for i in indices:
         start = float(flat[i])
 
         def move(t: float, i: int = i, start: float = start) -> None:
-            flat[i] = start + t
+            flat[i] = start + t * unit
 
-        yield tuple(int(k) for k in np.unravel_index(i, target.gradient.shape)), move, float(gradient[i])
+        yield tuple(int(k) for k in np.unravel_index(i, target.gradient.shape)), move, float(gradient[i]) * unit
 
 
 def _directions(be: Backend, target: _Target, max_entries: int | None, rng: np.random.Generator) -> Iterator[Probe]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ class Opened:
     about: str
 
 
-def small_game(config: Config, steps: int, tick: Callable[[], None] = lambda: None) -> Opened:
-    """A game of the configuration's kind, SMALL where that leaves it open, after so many steps. tick is called after each.
+def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[int]] = iter) -> Opened:
+    """A game of the configuration's kind, SMALL where that leaves it open, after so many steps, which run through `progress`.
 
     Raises what Config.resolve and load raise, and DivergenceError if the steps lead to numbers that are not finite.
     """
@@ -47,13 +47,12 @@ def small_game(config: Config, steps: int, tick: Callable[[], None] = lambda: No
     gan = training.build_game(config, dataset.shape, max(steps, 1))
     assert config.batch_size is not None
     batches = Batches(dataset, config.batch_size, backend, "float64", config.seed)
-    for _ in range(steps):
+    for _ in progress(range(steps)):
         gan.step(batches.next())
-        tick()
     if not bool(
         backend.xp.isfinite(gan.generator.flat_params).all() & backend.xp.isfinite(gan.discriminator.flat_params).all()
     ):
-        raise DivergenceError(f"after {steps} steps the parameters are not finite: try a smaller learning rate (--lr)")
+        raise DivergenceError(f"after {steps} steps the parameters are not finite: try a smaller learning rate")
     about = f"{config.model} on {config.data} after {steps:,} steps, batch {config.batch_size}, seed {config.seed}"
     return _about_to_step(gan, batches, about)
 

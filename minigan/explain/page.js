@@ -456,8 +456,11 @@ function drawChecks(station) {
   const rows = (station.checks ?? []).filter((c) => !c.branch || c.branch === state.branch);
   box.hidden = !rows.length;
   if (!rows.length) return;
-  const verdict = (c) => (c.numeric === null ? el("td", {}, "at a kink")
-    : el("td", { class: c.error < 1e-5 ? "good" : "bad" }, `${c.error.toExponential(1).replace("-", "−")} ${c.error < 1e-5 ? "✓" : "✗"}`));
+  const verdict = (c) => {
+    if (!["agrees", "differs"].includes(c.verdict)) return el("td", {}, c.verdict);
+    const agrees = c.verdict === "agrees";
+    return el("td", { class: agrees ? "good" : "bad" }, `${c.error.toExponential(1).replace("-", "−")} ${agrees ? "✓" : "✗"}`);
+  };
   box.replaceChildren(el("h3", {}, "Proved by finite differences"),
     el("p", {}, "The analytic value, from the formula above, beside the numeric one: the loss of the whole step run again with this one "
       + "number moved a little up and down, (8 (L(h) − L(−h)) − (L(2h) − L(−2h))) / 12h."),

@@ -33,6 +33,7 @@ BUDGETS = (
     (1, 4_096, 4_096),
     (1, 1_024, 1_024),
 )
+TOLERANCE = 1e-5  # relative, of derivatives beside their differences
 SAMPLE_AXES = {2: ["n", "k"], 3: ["n", "h", "c"], 4: ["n", "h", "w", "c"]}
 
 
@@ -98,7 +99,7 @@ class _Place:
 
     def checks(self, index: int) -> dict[str, list[Comparison]]:
         """Of the gradient at the output of the layer at index."""
-        return {b: p.checks[index] for b, p in self.passes.items()} if index >= 0 else {}
+        return {b: p.checks[index] for b, p in self.passes.items()}
 
 
 class _Builder:
@@ -241,7 +242,8 @@ class _Builder:
         if dx:
             figures += [self._weight_figure(layer, n, n, v) for n, v in self._weights(act, place).items() if v.ndim > 1]
             figures.append(self._figure("dx", f"dx = ∂{loss}/∂x, going on below", dx))
-            checks += _checks(f"∂{loss}/∂x", place.checks(place.index - 1))
+            below = place.checks(place.index - 1) if place.index else {"": self.step.generator.checks[-1]}
+            checks += _checks(f"∂{loss}/∂x", below)
         facts = [_size_fact("dy", dy), *([_size_fact("dx", dx)] if dx else [])]
         nudges: list[Nudge] = []
         if update is not None:
@@ -541,10 +543,20 @@ def _checks(of: str, by_branch: Mapping[str, Sequence[Comparison]]) -> list[dict
             "analytic": c.analytic,
             "numeric": c.numeric,
             "error": c.error,
+            "verdict": _verdict(c),
         }
         for branch, found in by_branch.items()
         for c in found
     ]
+
+
+def _verdict(c: Comparison) -> str:
+    if c.numeric is None or c.error is None:
+        return "at a kink"
+    if c.error < TOLERANCE:
+        return "agrees"
+    # A difference of two losses of about 1, over a step as short as 1e-7, is uncertain by so much.
+    return "too small to tell" if abs(c.analytic - c.numeric) < 1e-9 else "differs"
 
 
 def _worked_adam(update: Update) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import OptionError
+from minigan.errors import DivergenceError, OptionError
 from minigan.gan import GAN
 from minigan.gradcheck import Comparison, compare_entries
 from minigan.layers import Layer
@@ -104,7 +104,8 @@ def open_step(
     """Take one step of the game on real and z, both networks as GAN.step moves them, and record it.
 
     shown: derivatives are checked at entries of the first so many samples. tick is called after every array checked.
-    Raises OptionError unless the game computes in float64, without which differences prove nothing.
+    Raises OptionError unless the game computes in float64, without which differences prove nothing; DivergenceError for a loss
+    that is not finite.
     """
     if gan.generator.dtype != np.float64:
         raise OptionError(f"the game computes in {gan.generator.dtype}: build it with dtype='float64' to open a step")
@@ -141,6 +142,9 @@ def open_step(
     look.check_outputs(judged, lambda s, sides: (generator_loss(s, gan.saturating)[0], sides))
     look.check_outputs(made, judge)
     update_g = look.update(g, gan.optimizer_g, lambda: judge(*made.continue_from(-1, z)))
+    for name, update in (("L_D", update_d), ("L_G", update_g)):
+        if not np.isfinite([update.loss_before, update.loss_after, *(v for n in update.nudges for v in n.losses)]).all():
+            raise DivergenceError(f"{name} is not finite in this step: the game has diverged; try a smaller learning rate")
     return OpenedStep(gan, made, of_real, of_fake, judged, float(loss_d), float(loss_g), update_d, update_g)
 
 
