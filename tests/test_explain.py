@@ -251,6 +251,16 @@ def test_the_pages_weight_gradients_and_sizes_are_the_steps(opened):
             assert f"‖·‖ = {np.linalg.norm(gradient):.4g}," in size
 
 
+def test_the_three_paths_through_batch_norm_add_up_to_dx(opened):
+    text, _, other = opened
+    arrays = decoded(text)
+    index = next(layer.index for layer in other.generator.layers if isinstance(layer, mg.BatchNorm))
+    found, _ = figures(text, "G", "backward", "G", index)
+    direct, mean, variance, dx = (arrays[found[r]["arrays"][""]] for r in ("path_direct", "path_mean", "path_variance", "dx"))
+    np.testing.assert_allclose(direct + mean + variance, dx, rtol=1e-4, atol=1e-6 * np.abs(dx).max())
+    assert min(np.abs(part).max() for part in (direct, mean, variance)) > 1e-3 * np.abs(dx).max(), "no path is idle"
+
+
 def test_updates_are_worked_out_number_by_number(opened):
     text, _, other = opened
     for letter, net in (("D", other.discriminator), ("G", other.generator)):

@@ -282,13 +282,10 @@ def test_the_name_in_any_case(capsys):
         worked.explain("Conv")
 
 
-@pytest.mark.parametrize(
-    ("words", "part"), [(["Conv3d"], "'Conv3d' is neither a run folder nor a name: did you mean 'Conv2d'?"), ([], "Dense, ")]
-)
-def test_what_cannot_be_explained(words, part, capsys):
-    assert cli.main(["explain", *words]) == cli.USER_ERROR
+def test_what_cannot_be_explained(capsys):
+    assert cli.main(["explain", "Conv3d"]) == cli.USER_ERROR
     error = capsys.readouterr().err
-    assert part in error
+    assert "'Conv3d' is neither a run folder nor a name: did you mean 'Conv2d'?" in error
     assert "softmax_cross_entropy" in error
     assert error.count("\n") == 1
 

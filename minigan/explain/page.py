@@ -19,7 +19,7 @@ from minigan.explain import formulas
 from minigan.explain.formulas import formulas_of, mathml
 from minigan.explain.step import Nudge, OpenedStep, Pass, Update
 from minigan.gradcheck import Comparison
-from minigan.layers import Conv2d, ConvTranspose2d, Layer
+from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Layer
 from minigan.optim import Adam
 
 LIMIT = 5 * 10**6  # bytes of a page
@@ -242,6 +242,8 @@ class _Builder:
         if dx:
             figures += [self._weight_figure(layer, n, n, v) for n, v in self._weights(act, place).items() if v.ndim > 1]
             figures.append(self._figure("dx", f"dx = ∂{loss}/∂x, going on below", dx))
+            if isinstance(layer, BatchNorm):
+                figures += self._three_paths(layer, place, self._weights(act, place)["gamma"])
             below = place.checks(place.index - 1) if place.index else {"": self.step.generator.checks[-1]}
             checks += _checks(f"∂{loss}/∂x", below)
         facts = [_size_fact("dy", dy), *([_size_fact("dx", dx)] if dx else [])]
@@ -450,6 +452,21 @@ class _Builder:
             "arrays": {"": self.arrays.add(part)},
             "marks": [list(mark.where) for mark in marks],
         }
+
+    def _three_paths(self, layer: BatchNorm, place: _Place, gamma: np.ndarray) -> list[dict[str, Any]]:
+        """The three terms of dx: of x by itself, of x through the mean, and of x through the variance."""
+        x, dy, parts = place.inputs(), place.output_grads(), ("direct", "mean", "variance")
+        terms: dict[str, dict[str, np.ndarray]] = {name: {} for name in parts}
+        for branch in dy:
+            axes = tuple(range(x[branch].ndim - 1))
+            deviation = x[branch] - x[branch].mean(axis=axes)
+            inv_std = 1 / np.sqrt((deviation**2).mean(axis=axes) + layer.eps)
+            x_hat, g = deviation * inv_std, gamma * inv_std * dy[branch]
+            by_mean, by_variance = -g.mean(axis=axes), -x_hat * (g * x_hat).mean(axis=axes)
+            for name, term in zip(parts, (g, np.broadcast_to(by_mean, g.shape), by_variance), strict=True):
+                terms[name][branch] = term
+        words = {"direct": "by itself: γ/√(v + ε) · dy", "mean": "through the mean", "variance": "through the variance"}
+        return [self._figure(f"path_{name}", f"the part of dx {words[name]}", terms[name]) for name in parts]
 
     def _explorer(self, place: _Place, direction: str) -> dict[str, Any] | None:
         """What the page needs to find out which values made another: a convolution's geometry, and which side is which."""
