@@ -10,6 +10,7 @@ from minigan.backends import BACKENDS, get_backend
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
 
+FORWARD, BACKWARD = "tab:blue", "tab:red"  # what flows forward and what comes back, in every figure
 STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -57,6 +58,31 @@ def figure(rows=1, columns=1, width=9.0, height=3.5, **options):
     matplotlib.rcParams.update(STYLE)
     fig = Figure(figsize=(width, height), layout="constrained")
     return fig, fig.subplots(rows, columns, **options)
+
+
+def diagram(axes, nodes, edges):
+    """A computation graph: nodes {name: (x, y)}, edges [(from, to, value, gradient)], both as text along the edge.
+
+    What flows forward is blue and stands above, what comes back is red and stands below. A name that ends in · is an operation.
+    """
+    places = list(nodes.values())
+    for start, end, *texts in edges:
+        value, gradient = (text.replace("-", "−") for text in texts)
+        (x0, y0), (x1, y1) = nodes[start], nodes[end]
+        axes.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "-|>", "color": "0.6", "shrinkA": 13, "shrinkB": 13})
+        middle = {
+            "xy": (0.55 * x0 + 0.45 * x1, 0.55 * y0 + 0.45 * y1),
+            "ha": "center",
+            "bbox": {"fc": "white", "ec": "none", "pad": 0.6},
+        }
+        axes.annotate(value, **middle, xytext=(0, 1), textcoords="offset points", va="bottom", color=FORWARD)
+        axes.annotate(gradient, **middle, xytext=(0, -2), textcoords="offset points", va="top", color=BACKWARD)
+    for name, place in nodes.items():
+        box = {"boxstyle": "circle,pad=0.3", "fc": "#eef2f7", "ec": "0.4"} if name.endswith("·") else None
+        axes.annotate(name.rstrip("·"), place, ha="center", va="center", fontsize=10, bbox=box)
+    x, y = zip(*places, strict=True)
+    axes.set(xlim=(min(x) - 0.3, max(x) + 0.3), ylim=(min(y) - 0.4, max(y) + 0.4))
+    axes.axis("off")
 
 
 def save(fig, options):
