@@ -98,7 +98,7 @@ left.set(
 left.legend(ncols=2, loc="upper right")
 for name, marker, colour in zip(weights, "os", ("tab:gray", "tab:red"), strict=True):
     right.semilogx([found[kind, name] for kind in kinds], range(3), marker, color=colour, label=name, markersize=7)
-right.axvline(1e-6, color="0.5", linestyle=":")
+right.axvline(1e-6, ymax=0.84, color="0.5", linestyle=":")
 right.annotate("passes", (5e-7, -0.4), ha="right")
 right.annotate("is caught", (2e-6, -0.4))
 right.set(yticks=range(3), yticklabels=kinds, ylim=(2.5, -1.2), xlabel="largest error of a slope")

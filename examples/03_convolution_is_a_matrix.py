@@ -100,11 +100,12 @@ for (name, curve), colour, *pair in zip(curves.items(), ("tab:red", "tab:orange"
     lines.plot(spreads, curve, color=colour, label=name)
     for panel, spread, title in zip(pair, (0, 0.5), (f"{name}\nall weights 1", "weights 1 ± 0.5"), strict=True):
         image = middle(name, spread)[..., 0]
-        panel.imshow(image, cmap="Greys", vmin=0, vmax=2 * image.mean())  # brightness relative to the mean
+        panel.imshow(image, cmap="Greys", vmin=0, vmax=3 * image.mean())  # brightness relative to the mean
         for row, column in np.ndindex(6, 6):
             text = f"{image[row, column]:{'.0f' if spread == 0 else '.1f'}}"
             panel.annotate(text, (column, row), ha="center", va="center", fontsize=7)
-        panel.set(title=title, xticks=[], yticks=[])
+        panel.set(xticks=[], yticks=[])
+        panel.set_title(title, color=colour)
 lines.set(
     xlabel="spread of the weights about 1", ylabel="unevenness", title="An image of ones, enlarged twofold", ylim=(-0.02, 0.8)
 )
