@@ -31,26 +31,25 @@ conv = network([mg.Conv2d(1, 3, bias=False)], (5, 5, 1), weight)
 units = np.eye(25).reshape(25, 5, 5, 1)
 A = be.to_numpy(conv.forward(be.asarray(units))[0]).reshape(25, 9).T  # (9 output pixels, 25 input pixels)
 
-x, dy = rng.standard_normal((1, 5, 5, 1)), rng.standard_normal((1, 3, 3, 1))
-y, caches = conv.forward(be.asarray(x))
-dx = conv.backward(be.asarray(dy), caches)
-upwards = network([mg.ConvTranspose2d(1, 3, bias=False)], (3, 3, 1), weight)  # (3, 3) -> (5, 5)
-transposed, caches = upwards.forward(be.asarray(dy))
-d_transposed = upwards.backward(be.asarray(x), caches)
+x, y = rng.standard_normal((1, 5, 5, 1)), rng.standard_normal((1, 3, 3, 1))
+down, caches_down = conv.forward(be.asarray(x))
+transposed = network([mg.ConvTranspose2d(1, 3, bias=False)], (3, 3, 1), weight)  # the same weights, from 3 × 3 to 5 × 5
+up, caches_up = transposed.forward(be.asarray(y))
 claims = {
-    "Conv2d forward            = A x": (y, A @ x.ravel()),
-    "Conv2d backward           = Aᵀ dy": (dx, A.T @ dy.ravel()),
-    "ConvTranspose2d forward   = Aᵀ y": (transposed, A.T @ dy.ravel()),
-    "ConvTranspose2d backward  = A dx": (d_transposed, A @ x.ravel()),
+    "Conv2d forward, of x            = A x": (down, A @ x.ravel()),
+    "Conv2d backward, of dy          = Aᵀ dy": (conv.backward(be.asarray(y), caches_down), A.T @ y.ravel()),
+    "ConvTranspose2d forward, of y   = Aᵀ y": (up, A.T @ y.ravel()),
+    "ConvTranspose2d backward, of dy = A dy": (transposed.backward(be.asarray(x), caches_up), A @ x.ravel()),
 }
 print(f"\nA is {A.shape[0]} × {A.shape[1]}, {np.count_nonzero(A)} of {A.size} entries are not 0, made of {weight.size} weights")
 for claim, (by_layer, by_matrix) in claims.items():
     error = abs(be.to_numpy(by_layer).ravel() - by_matrix).max()
-    print(f"  {claim:<35} largest difference {error:.0e}")
+    print(f"  {claim:<41} largest difference {error:.0e}")
     assert error < 1e-12
 
 # 2. The checkerboard. With stride 2, Aᵀ lays a kernel down at every second pixel. Kernels overlap, and where the kernel's size
-# is no multiple of the stride, some pixels get more of them than their neighbours: the paint is thicker there.
+# is no multiple of the stride, some pixels get more of them than their neighbours: the paint is thicker there. What a strided
+# Conv2d in D hands back to G's images is such an Aᵀ dy too.
 makers = {
     "transposed, k = 3": (3, lambda n: [mg.ConvTranspose2d(n, 3, stride=2, bias=False)]),
     "transposed, k = 4": (4, lambda n: [mg.ConvTranspose2d(n, 4, stride=2, bias=False)]),
@@ -93,21 +92,16 @@ for row, column in zip(*np.nonzero(A), strict=True):
 matrix.set_xticks(np.arange(0, 25, 5) - 0.5, [])
 matrix.set_yticks(np.arange(0, 9, 3) - 0.5, [])
 matrix.grid(color="0.8", linewidth=0.6)
-matrix.set(
-    xlabel="input pixels, 5 rows of 5", ylabel="output pixels, 3 rows of 3", title="$A$ for a 3 × 3 kernel of weights 1 … 9"
-)
+matrix.set(xlabel="input pixels, 5 rows of 5", ylabel="output pixels, 3 rows of 3", title="$A$ for kernel weights 1 … 9")
 for (name, curve), colour, *pair in zip(curves.items(), ("tab:red", "tab:orange", "tab:green"), *axes[:, 1:], strict=True):
     lines.plot(spreads, curve, color=colour, label=name)
     for panel, spread, title in zip(pair, (0, 0.5), (f"{name}\nall weights 1", "weights 1 ± 0.5"), strict=True):
         image = middle(name, spread)[..., 0]
         panel.imshow(image, cmap="Greys", vmin=0, vmax=3 * image.mean())  # brightness relative to the mean
         for row, column in np.ndindex(6, 6):
-            text = f"{image[row, column]:{'.0f' if spread == 0 else '.1f'}}"
-            panel.annotate(text, (column, row), ha="center", va="center", fontsize=7)
+            panel.annotate(f"{image[row, column]:.2g}", (column, row), ha="center", va="center", fontsize=7)
         panel.set(xticks=[], yticks=[])
         panel.set_title(title, color=colour)
-lines.set(
-    xlabel="spread of the weights about 1", ylabel="unevenness", title="An image of ones, enlarged twofold", ylim=(-0.02, 0.8)
-)
+lines.set(xlabel="spread of the weights about 1", ylabel="unevenness", title="An image of ones, enlarged", ylim=(-0.02, 0.8))
 lines.legend()
 save(fig, options)

@@ -31,9 +31,8 @@ def by_the_chain(s, t, clip=0.0):
 
 
 def from_logits(s, t):
-    """The same from minigan: L = ζ(s) − t s with ζ(s) = log(1 + e^s), whose derivative is σ(s) − t. Nothing can overflow."""
-    values = [mg.losses.bce_with_logits(s[i : i + 1], xp.full_like(s[:1], t)) for i in range(len(s))]
-    return xp.stack([loss for loss, _ in values]), xp.concatenate([ds for _, ds in values])
+    """The same by minigan's formulas: L = ζ(s) − t s, ζ(s) = log(1 + e^s), and ∂L/∂s = σ(s) − t. Nothing can overflow."""
+    return mg.losses.bce_term(xp, s, t), mg.losses.bce_grad(xp, s, t, count=1.0)
 
 
 def breaking_point(t, dtype):
@@ -60,55 +59,48 @@ for row in zip(*columns, strict=True):
 assert np.isnan(columns[2][-1])
 assert all(np.isfinite(column).all() for column in columns[3:])
 
-print("\nthe chain's gradient is NaN beyond            found    predicted")
+print("\nthe chain's gradient is NaN beyond         found   predicted")
 for dtype in ("float32", "float64"):
     info = np.finfo(dtype)
     # t = 0: 1 + e^−s rounds to 1 from e^−s = ε/2 on, so 1 − D = 0.  t = 1: e^−s overflows, so D = 0.
     for t, predicted in ((0, -math.log(info.eps / 2)), (1, math.log(info.max))):
         found = breaking_point(t, dtype)
-        print(
-            f"  {dtype}, {'real images (t = 1)  s = −' if t else 'fake images (t = 0)  s = +'}  {found:12.4f} {predicted:12.4f}"
-        )
+        print(f"  {dtype}, {('fake', 'real')[t]} image (t = {t}), s = {'+-'[t]} {found:12.4f}{predicted:12.4f}")
         assert abs(found - predicted) < 0.05 * predicted
 
 # Long before, 1 − D keeps only the digits that are left of 1, and the loss is off by up to (ε/2) e^s, more than 1 % at s = 16.
 # Clipping D makes all numbers finite, and the gradient 0 where D is most wrong.
-CLIP = 1e-6
+CLIP, COLOURS = 1e-6, ("black", "tab:green", "tab:red", "tab:purple", "tab:orange")
 s = be.asarray(np.arange(0, 42, 0.5 if options.quick else 0.0625))  # all of them float32 numbers too
 s32 = s.astype("float32")
 runs = {"exact": from_logits(s, 0), "from logits, float32": from_logits(s32, 0), "by the chain, float32": by_the_chain(s32, 0)}
 runs |= {"by the chain, float64": by_the_chain(s, 0), f"clipped at {CLIP:g}, float32": by_the_chain(s32, 0, CLIP)}
 runs = {name: [np.where(np.isfinite(a), a, np.nan) for a in map(be.to_numpy, pair)] for name, pair in runs.items()}
-(exact, exact_ds), (logits, logits_ds), (chain, _), _, (_, clipped_ds) = runs.values()
-s = be.to_numpy(s)
+(exact, exact_ds), (logits, logits_ds), (chain, chain_ds), (chain64, _), (_, clipped_ds) = runs.values()
+s, dead = be.to_numpy(s), clipped_ds == 0
+error = max(abs(logits - exact).max(), abs(logits_ds - exact_ds).max())
 print(f"\nfake images in float32: the chain's loss is off by up to {np.nanmax(abs(chain - exact)[s <= 16]):.2f} up to s = 16;")
-dead = clipped_ds == 0
 print(f"with D clipped, the gradient is 0 from s = {s[dead].min():.1f} on, where it should be {exact_ds[dead].min():.4f};")
-print(f"from logits, loss and gradient are right to {max(abs(logits - exact).max(), abs(logits_ds - exact_ds).max()):.0e}")
-assert max(abs(logits - exact).max(), abs(logits_ds - exact_ds).max()) < 1e-5
-assert (clipped_ds[s > 15] == 0).all()
+print(f"from logits, loss and gradient are right to {error:.0e}")
+assert error < 1e-5
+assert dead[s > 15].all()
 
 fig, (left, middle, right) = figure(1, 3, width=11.5, height=3.6)
-colours = ["black", "tab:green", "tab:red", "tab:purple", "tab:orange"]
-for (name, (loss, ds)), colour in zip(runs.items(), colours, strict=True):
-    width = 4 if name.startswith("from") else 1.4
-    if name.endswith("32") and not name.startswith("clipped"):
-        left.plot(s, loss, color=colour, label=name, linewidth=width)
-    if name.endswith("32"):
-        middle.plot(s, ds, color=colour, label=name, linewidth=width)
-    error = abs(loss - exact)
-    if name != "exact" and not name.startswith("clipped"):
-        right.semilogy(s, np.where(error > 0, error, np.nan), color=colour, label=name)
-for axes, place in ((left, (18.2, 13)), (middle, (29, 0.75))):
+_, good, bad, bad64, clipped = ({"label": name, "color": c} for name, c in zip(runs, COLOURS, strict=True))
+left.plot(s, logits, **good, linewidth=4)
+left.plot(s, chain, **bad)
+middle.plot(s, logits_ds, **good, linewidth=4)
+middle.plot(s, chain_ds, **bad)
+middle.plot(s, clipped_ds, **clipped)
+for values, style in ((logits, good), (chain, bad), (chain64, bad64)):
+    right.semilogy(s, np.where(values == exact, np.nan, abs(values - exact)), **style)
+for axes, place, text in ((left, (18.2, 13), "infinite by\nthe chain"), (middle, (29, 0.75), "NaN by the chain")):
     axes.axvspan(math.log(2**24), s[-1], color="tab:red", alpha=0.12, linewidth=0)
-    axes.annotate("infinite by\nthe chain" if axes is left else "NaN by the chain", place, ha="center", color="tab:red")
-    axes.set(xlabel="logit $s$ of a fake image")
+    axes.annotate(text, place, ha="center", color="tab:red")
 left.set(xlim=(12, 20), ylim=(12, 20), ylabel="loss", title="Loss: steps of 1 − σ(s), then infinity")
 middle.set(ylabel=r"$\partial L/\partial s$", title="Gradient: NaN, or 0 if D is clipped", ylim=(-0.05, 1.1))
-right.set(
-    xlabel="logit $s$ of a fake image", ylabel="error of the loss", ylim=(1e-17, 1e4), title="Error of the loss grows as $e^s$"
-)
-left.legend(loc="upper left")
-middle.legend(loc="center right", fontsize=8)
-right.legend(loc="upper left", fontsize=8)
+right.set(ylabel="error of the loss", ylim=(1e-17, 1e4), title="Error of the loss grows as $e^s$")
+for axes, place in ((left, "upper left"), (middle, "center right"), (right, "upper left")):
+    axes.set_xlabel("logit $s$ of a fake image")
+    axes.legend(loc=place, fontsize=8)
 save(fig, options)
