@@ -42,6 +42,7 @@ claims = {
     "ConvTranspose2d backward, of dy = A dy": (transposed.backward(be.asarray(x), caches_up), A @ x.ravel()),
 }
 print(f"\nA is {A.shape[0]} × {A.shape[1]}, {np.count_nonzero(A)} of {A.size} entries are not 0, made of {weight.size} weights")
+assert np.count_nonzero(A) == 9 * weight.size  # each of the 9 rows holds every weight once
 for claim, (by_layer, by_matrix) in claims.items():
     error = abs(be.to_numpy(by_layer).ravel() - by_matrix).max()
     print(f"  {claim:<41} largest difference {error:.0e}")

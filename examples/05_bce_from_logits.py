@@ -70,14 +70,15 @@ for dtype in ("float32", "float64"):
 
 # Long before, 1 − D keeps only the digits that are left of 1, and the loss is off by up to (ε/2) e^s, more than 1 % at s = 16.
 # Clipping D makes all numbers finite, and the gradient 0 where D is most wrong.
-CLIP, COLOURS = 1e-6, ("black", "tab:green", "tab:red", "tab:purple", "tab:orange")
-s = be.asarray(np.arange(0, 42, 0.5 if options.quick else 0.0625))  # all of them float32 numbers too
-s32 = s.astype("float32")
-runs = {"exact": from_logits(s, 0), "from logits, float32": from_logits(s32, 0), "by the chain, float32": by_the_chain(s32, 0)}
-runs |= {"by the chain, float64": by_the_chain(s, 0), f"clipped at {CLIP:g}, float32": by_the_chain(s32, 0, CLIP)}
+CLIP = 1e-6
+s = np.arange(0, 42, 0.5 if options.quick else 0.0625)  # all of them float32 numbers too
+exact, exact_ds = np.logaddexp(0, s), 1 / (1 + np.exp(-s))  # in float64, for t = 0
+s32, s64 = be.asarray(s, "float32"), be.asarray(s, "float64")
+runs = {"from logits, float32": from_logits(s32, 0), "by the chain, float32": by_the_chain(s32, 0)}
+runs |= {"by the chain, float64": by_the_chain(s64, 0), f"clipped at {CLIP:g}, float32": by_the_chain(s32, 0, CLIP)}
 runs = {name: [np.where(np.isfinite(a), a, np.nan) for a in map(be.to_numpy, pair)] for name, pair in runs.items()}
-(exact, exact_ds), (logits, logits_ds), (chain, chain_ds), (chain64, _), (_, clipped_ds) = runs.values()
-s, dead = be.to_numpy(s), clipped_ds == 0
+(logits, logits_ds), (chain, chain_ds), (chain64, _), (_, clipped_ds) = runs.values()
+dead = clipped_ds == 0
 error = max(abs(logits - exact).max(), abs(logits_ds - exact_ds).max())
 print(f"\nfake images in float32: the chain's loss is off by up to {np.nanmax(abs(chain - exact)[s <= 16]):.2f} up to s = 16;")
 print(f"with D clipped, the gradient is 0 from s = {s[dead].min():.1f} on, where it should be {exact_ds[dead].min():.4f};")
@@ -86,7 +87,8 @@ assert error < 1e-5
 assert dead[s > 15].all()
 
 fig, (left, middle, right) = figure(1, 3, width=11.5, height=3.6)
-_, good, bad, bad64, clipped = ({"label": name, "color": c} for name, c in zip(runs, COLOURS, strict=True))
+colours = ("tab:green", "tab:red", "tab:purple", "tab:orange")
+good, bad, bad64, clipped = ({"label": name, "color": colour} for name, colour in zip(runs, colours, strict=True))
 left.plot(s, logits, **good, linewidth=4)
 left.plot(s, chain, **bad)
 middle.plot(s, logits_ds, **good, linewidth=4)

@@ -63,8 +63,8 @@ for step in range(options.steps):
 
 losses = [float(loss) for loss in losses]
 assert abs(losses[0] - np.log(10)) < 2  # who knows nothing gives every class about 1/10, and pays log 10
-if options.steps >= EPOCHS * PER_EPOCH:
-    assert accuracy > 0.95
+if options.steps >= PER_EPOCH:  # one epoch is enough for half of them
+    assert accuracy > (0.95 if options.steps >= EPOCHS * PER_EPOCH else 0.5)
 
 truth, predicted = be.to_numpy(test_labels), be.to_numpy(predicted)
 confusion = np.zeros((10, 10), int)
