@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,20 +47,33 @@ def test_train_digits(tmp_path):
 
 
 def run(example, folder, *options):
-    """The example in a process of its own, on one thread: on two cores the tests run beside others."""
+    """The example in a process of its own, on one thread."""
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MINIGAN_NUM_THREADS": "1"}
     command = [sys.executable, str(example), *options]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
+@pytest.fixture(scope="module")
+def shortened(tmp_path_factory):
+    """{lesson: (folder, future of its process)}, two at a time: half of each is the start of Python and matplotlib."""
+    pool = ThreadPoolExecutor(max_workers=2)
+    folders = {example: tmp_path_factory.mktemp(example.stem) for example in COURSE}
+    yield {
+        example: (folder, pool.submit(run, example, folder, "--quick", "--backend", "numpy"))
+        for example, folder in folders.items()
+    }
+    pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize("example", COURSE, ids=lambda path: path.stem)
-def test_lesson(tmp_path, example):
+def test_lesson(shortened, example):
     """It runs through, all its own assertions included, and leaves one picture, which is not blank."""
-    result = run(example, tmp_path, "--quick", "--backend", "numpy")
+    folder, process = shortened[example]
+    result = process.result()
     assert result.returncode == 0, result.stderr
     assert not result.stderr
     assert f"figure: {example.stem}.png" in result.stdout.splitlines()
-    with Image.open(tmp_path / f"{example.stem}.png") as image:
+    with Image.open(folder / f"{example.stem}.png") as image:
         assert min(image.size) >= 300
         shades = image.convert("L").histogram()
     assert sum(shades[250:]) < 0.99 * sum(shades)
