@@ -14,7 +14,7 @@ from course import arguments, figure, save
 import minigan as mg
 from minigan.data import Batches, load
 
-options = arguments(__doc__, steps=1000)
+options = arguments(__doc__, steps=500)
 be, seed, BATCH, LATENT = options.backend, options.seed, 128, 64
 digits = load("digits")
 batches = Batches(digits, BATCH, be, seed=seed)
@@ -52,8 +52,8 @@ for name, (minimax, usual, logits) in results.items():
         print(f"{name:<22} {looks[i] - 1:12,d} {belief:9.5f} {minimax[i]:14.4f} {usual[i]:14.4f}")
     falls, grows = minimax[0] / minimax[-1], usual[-1] / usual[0]
     print(f"{'':<22} over these steps the first falls {falls:,.0f}-fold, the second grows {grows:.1f}-fold")
-    if options.steps >= 50:
-        assert minimax[-1] < 0.5 * minimax[0]
+    if options.steps >= 20:  # in fewer, D hardly learns
+        assert minimax[-1] < (0.01 if options.steps >= 500 else 0.7) * minimax[0]
         assert usual[-1] > usual[0]
 
 fig, (left, right) = figure(1, 2, width=10, height=3.9)
