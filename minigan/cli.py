@@ -338,6 +338,7 @@ def _add_explain(commands: Any) -> None:
     small = parser.add_argument_group("the small game, where no run is named")
     data = f"{', '.join(DATASETS)}, or a .npy, .npz or IDX file, or a folder of images"
     small.add_argument("--data", default=unset, help=data)
+    small.add_argument("--data-dir", default=unset, metavar="DIR", help="where the IDX files of mnist and fashion-mnist are")
     small.add_argument("--image-size", default=unset, type=_image_size, metavar="N|HxW", help="scale images to this size")
     small.add_argument("--model", default=unset, type=_one_of(MODELS), metavar="NAME", help=f"{' or '.join(MODELS)} (dcgan)")
     small.add_argument("--width", default=unset, type=whole, metavar="N", help="dcgan: channels of its widest images (8)")
@@ -345,6 +346,7 @@ def _add_explain(commands: Any) -> None:
         "--hidden", default=unset, type=whole, nargs="+", metavar="N", help="mlp: width of each hidden layer (32)"
     )
     small.add_argument("--latent-dim", default=unset, type=whole, metavar="N", help="length of z (16)")
+    small.add_argument("--lr", default=unset, type=_number(float, 0), help="Adam's learning rate (0.002)")
     small.add_argument("--saturating", default=unset, action="store_true", help="the minimax generator loss")
     after = f"steps of training before the one that is opened ({game.TRAINED})"
     small.add_argument("--after", default=unset, type=_number(int, 0), metavar="STEPS", help=after)

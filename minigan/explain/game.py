@@ -52,7 +52,7 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     if not bool(
         backend.xp.isfinite(gan.generator.flat_params).all() & backend.xp.isfinite(gan.discriminator.flat_params).all()
     ):
-        raise DivergenceError(f"after {steps} steps the parameters are not finite: try a smaller learning rate")
+        raise DivergenceError(f"after {steps} steps the parameters are not finite: try a smaller learning rate (--lr)")
     about = f"{config.model} on {config.data} after {steps:,} steps, batch {config.batch_size}, seed {config.seed}"
     return _about_to_step(gan, batches, about)
 
