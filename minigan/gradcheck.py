@@ -89,21 +89,28 @@ class Report:
     @property
     def ok(self) -> bool:
         """All errors below the tolerance, more entries checked than skipped per row, some gradient not 0, nothing broken."""
-        enough = all(row.checked > row.skipped for row in self.rows)
-        alive = any(row.numeric != 0 or row.analytic != 0 for row in self.rows)
-        return enough and alive and not self.broken and self.max_error < self.tolerance
+        return bool(self.rows) and not self.unproved and not self.broken and self.max_error < self.tolerance
+
+    @property
+    def unproved(self) -> list[str]:
+        """Why gradients that agree would prove nothing."""
+        reasons = []
+        if any(row.checked <= row.skipped for row in self.rows):
+            reasons.append("too many entries lie on a kink to prove anything")
+        if all(row.numeric == 0 and row.analytic == 0 for row in self.rows):
+            reasons.append("all gradients are 0, which proves nothing: try another shape")
+        return reasons
 
     def __str__(self) -> str:
         verdict = "ok" if self.ok else "FAILED"
-        if any(row.checked <= row.skipped for row in self.rows):
-            verdict += " (too many entries lie on a kink to prove anything)"
         head = f"{self.name}: {verdict}, largest relative error {self.max_error:.1e} (tolerance {self.tolerance:.0e})"
         return "\n".join([head, *(f"  {line}" for line in self.lines)])
 
     @property
     def lines(self) -> list[str]:
-        """The table without its head: a line per row, then one per broken promise."""
-        return [*map(str, self.rows), *(f"contract broken: {sentence}" for sentence in self.broken)]
+        """The table without its head: a line per row, then one for each thing that is wrong beside them."""
+        doubts = self.unproved if self.rows else []
+        return [*map(str, self.rows), *doubts, *(f"contract broken: {sentence}" for sentence in self.broken)]
 
 
 @dataclass
