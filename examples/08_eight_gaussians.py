@@ -74,5 +74,6 @@ for step in range(options.steps + 1):
         panel.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
     if step < options.steps:
         gan.step(batches.next())
+assert options.steps < 5000 or modes >= 6
 fig.colorbar(colours, ax=axes, label="D(x) = σ(s)", ticks=(0, 0.5, 1), shrink=0.8)
 save(fig, options)

@@ -66,6 +66,9 @@ for count in range(1, options.steps + 1):
 
 fig, (curves, *panels) = figure(1, 3, width=11, height=3.5, width_ratios=(1.2, 1, 1))
 means = np.array([[float(value) for value in pair] for pair in losses])
+if options.steps >= 4000:  # by then the game is level: neither side has won
+    assert 1 < means[-1000:, 0].mean() < 2
+    assert 0.5 < means[-1000:, 1].mean() < 2
 window = np.ones(max(1, options.steps // 80)) / max(1, options.steps // 80)
 for column, name, colour, value in ((0, "$L_D$", "tab:blue", 2 * math.log(2)), (1, "$L_G$", "tab:orange", math.log(2))):
     curves.plot(means[:, column], color=colour, alpha=0.25, linewidth=0.4)

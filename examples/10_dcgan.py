@@ -13,6 +13,7 @@ where the other was, and samples drawn from an average of G's weights, decay 0.9
 Source: Radford, Metz and Chintala 2015 (arXiv:1511.06434), section 3; averaging: Yazıcı et al. 2019 (arXiv:1806.04498).
 """
 
+import numpy as np
 from course import arguments, figure, save
 
 import minigan as mg
@@ -22,7 +23,9 @@ from minigan.plots import grid
 options = arguments(__doc__, steps=800, data="digits")
 be = options.backend
 data = load(options.data)  # uint8 (N, 28, 28, 1)
-G, D = mg.models.dcgan(image_shape=data.shape, latent_dim=32, width=32, refine=True, backend=be, seed=options.seed)
+G, D = mg.models.dcgan(
+    image_shape=data.shape, latent_dim=32, width=8 if options.quick else 32, refine=True, backend=be, seed=options.seed
+)
 print(G)  # the table of layers
 gan = mg.GAN(G, D, lr=1e-3, betas=(0.0, 0.99), ema=0.998, seed=options.seed)
 batches = Batches(data, batch_size=64, backend=be, seed=options.seed)
@@ -34,6 +37,9 @@ for step in range(1, options.steps + 1):
         print(step, {name: round(float(value), 3) for name, value in stats.items()})
     if step in (options.steps // 8, 3 * options.steps // 8, options.steps):
         shown[f"after {step} steps"] = floats_to_pixels(gan.sample(36, seed=1))
+ink = [float(np.mean(images)) for images in (shown[f"after {options.steps} steps"], data.values)]
+print(f"mean brightness: generated {ink[0]:.0f}, real {ink[1]:.0f} of 255")
+assert options.steps < 300 or abs(ink[0] - ink[1]) < 0.25 * ink[1]
 shown[f"real: {data.name}"] = data.values[:: len(data) // 36][:36]
 
 fig, axes = figure(1, 4, width=12, height=3.3)

@@ -110,6 +110,7 @@ def main():
     for at, (name, kind) in enumerate(kinds.items()):
         report = mg.check_layer(kind(4), (5,), backend=be)
         print(report, end="\n\n")
+        assert report.ok == (kind is GatedUnit)
         rows = {row.name.removeprefix("0."): row.max_error for row in report.rows}
         errors.bar([i + 0.4 * at for i in range(3)], rows.values(), width=0.38, label=name)
         net, curve = train(kind, options)

@@ -85,6 +85,8 @@ for panel, (name, game) in zip(axes.flat, games.items(), strict=False):
     path, values = np.stack(path), eigenvalues(**game)
     radius = np.linalg.norm(path, axis=1)
     print(f"{name:<24} λ = {values[0]:.4f}, {values[1]:.4f}, |λ| = {abs(values).max():.4f}; from r = 1.4 to {radius[-1]:.2g}")
+    circles = name.startswith("in turn") and not game.keys() & {"sigma", "gamma"}
+    assert abs(abs(values) - 1).max() < 1e-8 if circles else (abs(values).max() > 1) == (name == "both at once")
     field = {**game, "alternating": False, "h": 1.0}  # v itself: a step of length 1 of both at once
     arrows = np.array([[step((x, y), **field) - (x, y) for x in line] for y in line])
     arrows /= np.linalg.norm(arrows, axis=2, keepdims=True) ** 0.5 + 1e-12

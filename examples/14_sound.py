@@ -97,6 +97,7 @@ for step in range(options.steps + 1):
 print(f"two sets of real tones: {misplaced(others, unheard):.1%}")
 
 made = gan.sample(2000, seed=1)
+assert options.steps < 2000 or misplaced(made, unheard) < 0.1
 fig, axes = figure(2, 2, width=9.5, height=6)
 time = 1000 * np.arange(LENGTH) / RATE
 for panel, x, title in ((axes[0, 0], unheard, "real tones"), (axes[0, 1], made, "generated tones")):
