@@ -16,9 +16,12 @@ A layer is a class with at most five methods, and the one below, a gated linear 
              writes neither to dy nor to the cache
   kinks      only if the formula has a kink (max, abs, clip): on which side of it each value lay, as an array of bools;
              differences across a kink prove nothing, so the check steps around it
-x is (N, H, W, C) for images, else (N, K): channels come last. Expressions of arrays work on every backend; functions come from
-self.backend.xp (maximum, exp, concatenate, …) and, where a backend has a faster way, from self.backend: matmul, column_sum and
-column_dot (Σ x and Σ x·y over all axes but the last), conv2d and its two adjoints (minigan/backends/base.py has all).
+x is (N, H, W, C) for images, else (N, K): channels come last. Expressions of arrays work on every backend, but an array of ints
+times one of float32 is float64 (one of bools is not). Functions come from self.backend.xp (maximum, where, exp, concatenate, …)
+or, where a backend has a faster way, from self.backend: matmul; column_sum and column_dot, Σ x and Σ x·y over all axes but the
+last; conv2d(x, w, g), conv2d_transpose(y, w, g) and conv2d_weight_grad(x, y, g), which take slices of channels as they are, with
+g = minigan.backends.ConvGeometry(kernel, stride, padding, dilation, image, map), pairs of (height, width). Their formulas stand
+in minigan/backends/base.py; minigan/layers/ has layers to begin from.
 
 The unit: a = x W, b = x V, y = a ⊙ max(b, 0): b decides how much of a gets through. Source: Shazeer 2020 (arXiv:2002.05202).
 """

@@ -73,13 +73,15 @@ class Row:
 class Report:
     """The outcome of a check: a row per parameter and one for x. print(report) shows the table.
 
-    broken: what the layer breaks of the layer contract, a sentence each, where that was checked too.
+    broken: what the layer breaks of the layer contract, a sentence each, where that was checked too. hint: what may be amiss
+    if a gradient is wrong.
     """
 
     name: str
     tolerance: float
     rows: list[Row] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    hint: str = ""
 
     @property
     def max_error(self) -> float:
@@ -110,6 +112,8 @@ class Report:
     def lines(self) -> list[str]:
         """The table without its head: a line per row, then one for each thing that is wrong beside them."""
         doubts = self.unproved if self.rows else []
+        if self.hint and any(row.max_error >= self.tolerance for row in self.rows):
+            doubts.append(self.hint)
         return [*map(str, self.rows), *doubts, *(f"contract broken: {sentence}" for sentence in self.broken)]
 
 
@@ -386,6 +390,8 @@ def check_file(path: str | Path, backend: str | Backend = "auto") -> Iterator[Re
 
 def _check_case(path: Path, number: int, layer: Layer, shape: tuple[int, ...], be: Backend) -> Report:
     report = Report(f"{layer!r} on {shape}", TOLERANCE)
+    if type(layer).kinks is Layer.kinks:
+        report.hint = "if the formula has a kink (max, abs, …), kinks(cache) must say on which side of it each value lay"
     try:
         made = layer.fresh().build(shape)
         if not isinstance(made, tuple) or not all(isinstance(n, (int, np.integer)) for n in made):

@@ -220,6 +220,20 @@ def test_the_help_says_what_a_file_must_hold():
     assert "CHECKS = [(layer, input shape), ...]" in " ".join(result.stdout.split())
 
 
+def test_a_kink_that_the_layer_does_not_name_is_hinted_at(file, capsys):
+    kinked = GOOD.replace("return self.a * x, x", "return self.a * abs(x), x")
+    kinked = kinked.replace("column_dot(cache, dy)", "column_dot(abs(cache), dy)")
+    kinked = kinked.replace("return self.a * dy if", "return self.a * dy * self.backend.xp.sign(cache) if").replace(
+        "(4, 3)", "(20, 9, 3)"
+    )
+    status, (out, _) = run(file(kinked), capsys)
+    assert status == 1
+    assert out.count("kinks(cache) must say") == 1, "the smaller shape has no value near 0"
+    told = kinked.replace("CHECKS", "    def kinks(self, cache):\n        return cache > 0\n\nCHECKS")
+    status, (out, _) = run(file(told), capsys)
+    assert status == 0, out
+
+
 def test_nan_is_a_wrong_gradient_and_nothing_else(file, capsys):
     path = file(GOOD.replace("return self.a * dy if", "return self.a * dy * float('nan') if"))
     with np.errstate(all="ignore"):
