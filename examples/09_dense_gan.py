@@ -60,7 +60,7 @@ for count in range(1, options.steps + 1):
     losses.append(step())
     rate = 1 - min(0.999, count / (10 + count))
     average.flat_params[...] += rate * (G.flat_params - average.flat_params)
-    if count in (options.steps // 10, options.steps):
+    if count in (max(1, options.steps // 10), options.steps):
         shown[count] = be.to_numpy(average.forward(z)[0]).reshape(36, 28, 28, 1)
         print(f"step {count:>5}: L_D = {float(losses[-1][0]):.3f}, L_G = {float(losses[-1][1]):.3f}")
 
@@ -77,7 +77,7 @@ for column, name, colour, value in ((0, "$L_D$", "tab:blue", 2 * math.log(2)), (
     curves.axhline(value, color=colour, linestyle=":", linewidth=1)
 curves.set(xlabel="step", ylabel="loss (nats)", title="losses; dotted: where D only guesses", ylim=(0, 3))
 curves.legend()
-for panel, (count, images) in zip(panels, shown.items(), strict=True):
+for panel, (count, images) in zip(panels, shown.items(), strict=False):
     panel.imshow(grid(floats_to_pixels(images)), cmap="gray")
     panel.set(title=f"G(z) after {count:,} steps")
     panel.axis("off")

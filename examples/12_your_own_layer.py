@@ -19,7 +19,7 @@ A layer is a class with at most five methods, and the one below, a gated linear 
 x is (N, H, W, C) for images, else (N, K): channels come last. Expressions of arrays work on every backend, but an array of ints
 times one of float32 is float64 (one of bools is not). Functions come from self.backend.xp (maximum, where, exp, concatenate, …)
 or, where a backend has a faster way, from self.backend: matmul; column_sum and column_dot, Σ x and Σ x·y over all axes but the
-last; conv2d(x, w, g), conv2d_transpose(y, w, g) and conv2d_weight_grad(x, y, g), which take slices of channels as they are, with
+last; conv2d(x, w, g), conv2d_transpose(y, w, g), conv2d_weight_grad(x, y, g), which take slices of channels as they are, with
 g = minigan.backends.ConvGeometry(kernel, stride, padding, dilation, image, map), pairs of (height, width). Their formulas stand
 in minigan/backends/base.py; minigan/layers/ has layers to begin from.
 
@@ -76,7 +76,7 @@ CHECKS = [(GatedUnit(4), (5,)), (GatedUnit(3), (8,))]  # (layer, input shape) fo
 
 
 class _OnePathForgotten(GatedUnit):
-    """The fault that one makes: x's way through the gate is left out of dx. The layer would even train, a little worse."""
+    """The fault that one makes: x's way through the gate is left out of dx. The layer would even train, only more slowly."""
 
     def backward(self, dy, cache, *, param_grads=True, input_grad=True):
         super().backward(dy, cache, param_grads=param_grads, input_grad=False)
