@@ -11,7 +11,7 @@ is densest (13_dirac_gan.py shows what the same noise does to one parameter). Wi
 Measured on 2,000 unheard tones each: the mean power spectra, what share of the power lies at wrong frequencies (half the sum of
 |p − q| over both spectra, each normed to 1), and the same between two sets of real tones, which is as near as one can come.
 
-Source of the noise: Sønderby et al. 2017 (arXiv:1610.04490), section 3. Waveforms from GANs: Donahue et al. 2019
+Source of the noise: Sønderby et al. 2017 (arXiv:1610.04490), "instance noise". Waveforms from GANs: Donahue et al. 2019
 (arXiv:1802.04208).
 """
 
