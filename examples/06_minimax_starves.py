@@ -3,7 +3,7 @@
 You learn why nobody trains G on the loss of the minimax game, E log(1 − D(G(z))): its gradient carries the factor D(G(z)),
 which is almost 0 as soon as D recognises what G makes. That is at the start, when G needs it most. The loss that one takes
 instead, −E log D(G(z)), carries 1 − D(G(z)) (Goodfellow et al. 2014, arXiv:1406.2661, section 3; Arjovsky and Bottou 2017,
-arXiv:1701.04862, figures 2 and 3, who also show that this gradient grows, and grows unsteady).
+arXiv:1701.04862, figures 2 and 3, who also show that this gradient's size and variance grow).
 
     python examples/06_minimax_starves.py
 """
@@ -14,7 +14,7 @@ from course import arguments, figure, save
 import minigan as mg
 from minigan.data import Batches, load
 
-options = arguments(__doc__, steps=1000)
+options = arguments(__doc__, steps=500)
 be, seed, BATCH, LATENT = options.backend, options.seed, 128, 64
 digits = load("digits")
 batches = Batches(digits, BATCH, be, seed=seed)
@@ -38,12 +38,12 @@ def duel(G):
     return np.array(norms[True]), np.array(norms[False]), np.array(logits)
 
 
-untrained, partner = mg.models.mlp(digits.shape, LATENT, backend=be, seed=seed)
-results = {"G untrained": duel(untrained)}
-game = mg.GAN(untrained, partner, seed=seed)  # now the same G plays the usual game for a while, and meets a new D again
+G, partner = mg.models.mlp(digits.shape, LATENT, backend=be, seed=seed)
+results = {"G untrained": duel(G)}
+game = mg.GAN(G, partner, seed=seed)  # now the same G plays the usual game for a while, and meets a new D again
 for _ in range(options.steps):
     game.step(batches.next())
-results[f"G after {options.steps:,} steps"] = duel(untrained)
+results[f"G after {options.steps:,} steps"] = duel(G)
 
 print("\n‖∂L_G/∂θ_G‖ against a D that has trained alone\n" + " " * 22 + "   steps of D   D(G(z))   minimax loss   −log D(G(z))")
 for name, (minimax, usual, logits) in results.items():
@@ -52,8 +52,8 @@ for name, (minimax, usual, logits) in results.items():
         print(f"{name:<22} {looks[i] - 1:12,d} {belief:9.5f} {minimax[i]:14.4f} {usual[i]:14.4f}")
     falls, grows = minimax[0] / minimax[-1], usual[-1] / usual[0]
     print(f"{'':<22} over these steps the first falls {falls:,.0f}-fold, the second grows {grows:.1f}-fold")
-    if options.steps >= 50:
-        assert minimax[-1] < 0.5 * minimax[0]
+    if options.steps >= 20:  # in fewer, D hardly learns
+        assert minimax[-1] < (0.01 if options.steps >= 500 else 0.7) * minimax[0]
         assert usual[-1] > usual[0]
 
 fig, (left, right) = figure(1, 2, width=10, height=3.9)

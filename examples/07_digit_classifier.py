@@ -34,9 +34,9 @@ print(net)
 optimizer = mg.Adam(mg.optim.cosine(2e-3, options.steps), betas=(0.9, 0.999))
 
 
-def predict(images):
-    """(loss, class of every image) of the images held back; BatchNorm and Dropout in their inference form."""
-    s, _ = net.forward(images)
+def examine():
+    """(loss, classes) for the images held back; without train=True Dropout rests and BatchNorm takes its running averages."""
+    s, _ = net.forward(test_images)
     return float(mg.losses.softmax_cross_entropy(s, test_labels)[0]), s.argmax(axis=1)
 
 
@@ -44,11 +44,10 @@ losses, tests = [], []
 rng = np.random.default_rng(options.seed)
 for step in range(options.steps):
     if step % PER_EPOCH == 0:  # a new epoch sees all images once, in a new order
-        order = be.asarray(np.random.default_rng([options.seed, step]).permutation(len(images)))
+        order = be.asarray(rng.permutation(len(images)))
     chosen = order[step % PER_EPOCH * BATCH :][:BATCH]
-    moved = be.xp.roll(
-        images[chosen], tuple(rng.integers(-2, 3, 2).tolist()), axis=(1, 2)
-    )  # a digit is the same two pixels away
+    shift = tuple(rng.integers(-2, 3, 2).tolist())  # moved by up to two pixels a digit is the same digit: as good as more data
+    moved = be.xp.roll(images[chosen], shift, axis=(1, 2))
     s, caches = net.forward(moved, train=True)
     # L = −log p of the right class, with p = softmax(s); ∂L/∂s = p − y, where y is 1 for the right class and 0 for the others.
     loss, ds = mg.losses.softmax_cross_entropy(s, labels[chosen])
@@ -56,7 +55,7 @@ for step in range(options.steps):
     optimizer.step(net)
     losses.append(loss)  # a 0-d array of the device: it is read once, at the end
     if (step + 1) % PER_EPOCH == 0 or step + 1 == options.steps:
-        test_loss, predicted = predict(test_images)
+        test_loss, predicted = examine()
         accuracy = float((predicted == test_labels).mean())
         tests.append((step + 1, test_loss, accuracy))
         print(f"step {step + 1:4d}: {accuracy:.1%} of {HELD_OUT:,} held-out digits right, loss {test_loss:.3f}")
