@@ -6,9 +6,11 @@ import io
 import sys
 from pathlib import Path
 
+from PIL import Image
+
 from minigan.backends import BACKENDS, get_backend
 from minigan.errors import MiniganError
-from minigan.files import write_atomically
+from minigan.plots import save_image
 
 FORWARD, BACKWARD = "tab:blue", "tab:red"  # what flows forward and what comes back, in every figure
 STYLE = {
@@ -22,13 +24,13 @@ STYLE = {
 }
 
 
-def arguments(doc, seed=0, steps=None):
+def arguments(doc, seed=0, steps=None, **texts):
     """The options of the example whose docstring is `doc`, from the command line.
 
     .backend: a Backend; .out: the figure's Path, by default the example's own name in the current folder; .seed; .quick: to run
     the shortened form of the tests; .steps, where the example names its number of steps: with --quick a twentieth of it and at
-    least 20, unless --steps says otherwise. Prints the device first. From here on, a MiniganError ends the example in one line
-    on stderr and status 2.
+    least 20, unless --steps says otherwise; texts: further options that take a text, by name with their defaults. Prints the
+    device first. From here on, a MiniganError ends the example in one line on stderr and status 2.
     """
     sys.excepthook = _tell
     parser = _Parser(prog=_script().name, description=doc, formatter_class=argparse.RawTextHelpFormatter, allow_abbrev=False)
@@ -40,6 +42,8 @@ def arguments(doc, seed=0, steps=None):
     parser.add_argument("--quick", action="store_true", help="a shortened form that shows only that all runs")
     if steps is not None:
         parser.add_argument("--steps", type=_whole_number(1), metavar="N", help=f"default: {steps:,}")
+    for name, text in texts.items():
+        parser.add_argument(f"--{name}", default=text, metavar="NAME", help="default: %(default)s")
     options = parser.parse_args()
     if options.out.suffix.lower() != ".png" or not options.out.parent.is_dir():
         raise MiniganError(f"--out is {str(options.out)!r}: expected a name that ends in .png, in a folder that exists")
@@ -88,8 +92,9 @@ def diagram(axes, nodes, edges):
 def save(fig, options):
     """Write the figure to options.out, whole or not at all, and say so; equal figures give equal bytes."""
     buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
-    write_atomically(options.out, buffer.getvalue())
+    fig.savefig(buffer, format="png")
+    with Image.open(buffer) as picture:
+        save_image(options.out, picture.convert("RGB").quantize(256, dither=Image.Dither.NONE))  # a third of the bytes
     print(f"figure: {options.out}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import itertools
 import math
 import os
 import platform
@@ -414,8 +415,12 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
 
 
 def _add_gradcheck(commands: Any) -> None:
-    about = "Prove every gradient: all layers, all losses and both reference games against central differences in float64."
+    about = (
+        "Prove every gradient: all layers, all losses and both reference games against central differences in float64. "
+        "With FILE.py: the layers of your own that it names in CHECKS = [(layer, input shape), ...], with the layer contract."
+    )
     parser = commands.add_parser("gradcheck", help="prove every gradient", description=about, allow_abbrev=False)
+    parser.add_argument("files", nargs="*", metavar="FILE.py", help="layers of your own (all of minigan's)")
     _add_backend(parser, default="auto")
     parser.add_argument("--verbose", action="store_true", help="one line per array, with the worst entry")
     parser.set_defaults(run=_gradcheck, parser=parser)
@@ -423,9 +428,10 @@ def _add_gradcheck(commands: Any) -> None:
 
 def _gradcheck(options: argparse.Namespace) -> int:
     backend = get_backend(options.backend)
-    print(f"{backend.device} | backend {backend.name} | float64, tolerance {gradcheck.TOLERANCE:.0e} relative")
+    own = [gradcheck.check_file(file, backend) for file in options.files]
+    print(f"{backend.device} | backend {backend.name} | float64, tolerance {gradcheck.TOLERANCE:.0e} relative", flush=True)
     since, count, failed = time.perf_counter(), 0, 0
-    for report in gradcheck.check_all(backend):
+    for report in itertools.chain(*own) if own else gradcheck.check_all(backend):
         count, failed = count + 1, failed + (not report.ok)
         checked = sum(row.checked for row in report.rows)
         print(
@@ -433,8 +439,9 @@ def _gradcheck(options: argparse.Namespace) -> int:
             flush=True,
         )
         if options.verbose or not report.ok:
-            print(*(f"          {row}" for row in report.rows), sep="\n")
-    verdict = "all gradients agree" if not failed else f"{failed} of {count} FAILED"
+            print(*(f"          {line}" for line in report.lines), sep="\n")
+    agree = "all gradients agree, the layer contract is kept" if own else "all gradients agree"
+    verdict = agree if not failed else f"{failed} of {count} FAILED"
     print(f"{count} checks in {time.perf_counter() - since:.1f} s: {verdict}")
     return 1 if failed else 0
 
