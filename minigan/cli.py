@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import minigan
-from minigan import gradcheck, plots, training
+from minigan import gradcheck, own_layers, plots, training
 from minigan.backends import BACKENDS, PRECISIONS, get_backend
 from minigan.data import DATASETS, floats_to_pixels, load, parse_size
 from minigan.errors import MiniganError, nearest_name
@@ -428,7 +428,7 @@ def _add_gradcheck(commands: Any) -> None:
 
 def _gradcheck(options: argparse.Namespace) -> int:
     backend = get_backend(options.backend)
-    own = [gradcheck.check_file(file, backend) for file in options.files]
+    own = [own_layers.check_file(file, backend) for file in options.files]
     print(f"{backend.device} | backend {backend.name} | float64, tolerance {gradcheck.TOLERANCE:.0e} relative", flush=True)
     since, count, failed = time.perf_counter(), 0, 0
     for report in itertools.chain(*own) if own else gradcheck.check_all(backend):

@@ -11,7 +11,7 @@ FLOORS = [
     ["__main__", "__init__"],
     ["cli"],
     ["explain"],
-    ["training"],
+    ["training", "own_layers"],
     ["plots", "checkpoint", "gradcheck"],
     ["models", "data", "files"],
     ["gan"],

@@ -9,7 +9,8 @@ import pytest
 import minigan as mg
 from minigan import cli
 from minigan.errors import CheckFileError
-from minigan.gradcheck import check_contract, check_file, layer_table
+from minigan.gradcheck import layer_table
+from minigan.own_layers import check_contract, check_file
 
 GOOD = """
 import minigan as mg
