@@ -7,21 +7,22 @@ A layer is a class with at most five methods, and the one below, a gated linear 
   __init__   takes the options, and hands them to super().__init__(name=value), for the layer's name in tables
   build      gets the input shape without the batch axis, refuses a wrong one by self.require(condition, needed, got), declares
              each parameter by self.add_parameter(name, shape, initialiser, fan_in, fan_out), and returns the output shape. The
-             array then is self.NAME, its gradient self.grads["NAME"]. Initialisers: mg.glorot() and mg.he(), which use the fans
-             (inputs that an output sums over, outputs that an input feeds), mg.normal(std), mg.constant(value), mg.zeros().
-             A layer that learns nothing and keeps the shape needs neither of these two.
+             array then is self.NAME, its gradient self.grads["NAME"]. Initialisers: mg.normal(std), mg.constant(value),
+             mg.zeros(); mg.glorot() and mg.he(), which alone need the fans (inputs that an output sums over, outputs that an
+             input feeds). A layer that learns nothing and keeps the shape needs neither of these two methods.
   forward    (x, train) -> (y, cache): what backward will need goes into the cache (an array, or a tuple), never into self, for
              D holds the passes of real and of generated images at once
-  backward   (dy, cache) -> dx, with dy = ∂L/∂y. It adds to self.grads[...] if param_grads, returns None unless input_grad, and
-             writes neither to dy nor to the cache
+  backward   (dy, cache) -> dx, with dy = ∂L/∂y. It adds to self.grads[...] if param_grads, by += or, quicker where a gradient
+             is one operation of the backend, by self.add_grad(name, operation, *operands); a class that does so names these
+             parameters in `direct`. It returns None unless input_grad, and writes neither to dy nor to the cache.
   kinks      only if the formula has a kink (max, abs, clip): on which side of it each value lay, as an array of bools;
              differences across a kink prove nothing, so the check steps around it
 x is (N, H, W, C) for images, else (N, K): channels come last. Expressions of arrays work on every backend, but an array of ints
-times one of float32 is float64 (one of bools is not). Functions come from self.backend.xp (maximum, where, exp, concatenate, …)
-or, where a backend has a faster way, from self.backend: matmul; column_sum and column_dot, Σ x and Σ x·y over all axes but the
-last; conv2d(x, w, g), conv2d_transpose(y, w, g), conv2d_weight_grad(x, y, g), which take slices of channels as they are, with
-g = minigan.backends.ConvGeometry(kernel, stride, padding, dilation, image, map), pairs of (height, width). Their formulas stand
-in minigan/backends/base.py; minigan/layers/ has layers to begin from.
+times one of float32 is float64 (one of bools is not). Functions come from self.backend.xp (as NumPy) or, where a backend has a
+faster way, from self.backend: matmul; column_sum and column_dot, Σ x and Σ x·y over all axes but the last; and for convolutions
+with w (KH, KW, C, F) and g = minigan.backends.ConvGeometry(kernel, stride, padding, dilation, image, map), pairs of (height,
+width), map the output's: y = conv2d(x, w, g), dx = conv2d_transpose(dy, w, g), dw = conv2d_weight_grad(x, dy, g); all take
+slices of channels as they are. minigan/layers/ has layers to begin from.
 
 The unit: a = x W, b = x V, y = a ⊙ max(b, 0): b decides how much of a gets through. Source: Shazeer 2020 (arXiv:2002.05202).
 """
@@ -41,8 +42,7 @@ class GatedUnit(mg.Layer):
     x goes both ways to y, so its gradients add:      dx = da Wᵀ + db Vᵀ
     """
 
-    # What backward adds by add_grad, straight to its place. `self.grads["W"] += ...` is as right, and named nowhere.
-    direct = ("W", "V")
+    direct = ("W", "V")  # added by add_grad below
 
     def __init__(self, units):
         super().__init__(units=units)

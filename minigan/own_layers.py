@@ -58,7 +58,11 @@ def check_contract(
     dy = be.asarray(rng.standard_normal(shape))
     given_dy, given_cache = dy.copy(), [array.copy() for array in _arrays(cache)]
     net.zero_grads()
+    views = dict(layer.grads)
     first = layer.backward(dy, cache)
+    replaced = next((name for name, view in views.items() if layer.grads.get(name) is not view), None)
+    if replaced:
+        return [*broken, f"backward puts another array in place of self.grads[{replaced!r}]: add to the one there, by +="]
     if first is None or getattr(first, "shape", None) != x.shape:
         return [*broken, f"backward must return dx {x.shape}, it returns {getattr(first, 'shape', type(first).__name__)}"]
     dx, once = first.copy(), net.flat_grads.copy()

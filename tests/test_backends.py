@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
 import minigan as mg
-from minigan.backends import array_module
+from minigan.backends import ConvGeometry, array_module
 from minigan.backends.memory import BufferPool
 from minigan.backends.numpy import NumpyBackend
 from minigan.errors import BackendError, ShapeError
@@ -183,3 +183,19 @@ def test_buffer_pool_reuses_memory_only_when_no_view_is_left():
     gc.collect()
     addresses = {a.ctypes.data for a in [pool.array((1_000_000,), np.float32) for _ in range(2)]}
     assert address in addresses
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"kernel": 3}, "kernel is 3: expected a pair"),
+        ({"stride": (0, 1)}, r"stride is \(0, 1\): .* from 1 up"),
+        ({"padding": (1, -1)}, "whole numbers from 0 up"),
+        ({"map": (5, 4)}, "a map of height 5 reads 11 places, and the padded image has 10"),
+    ],
+)
+def test_a_geometry_that_cannot_be_is_refused(change, found):
+    right = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "image": (8, 8), "map": (4, 4)}
+    ConvGeometry(**right)
+    with pytest.raises(ShapeError, match=found):
+        ConvGeometry(**{**right, **change})

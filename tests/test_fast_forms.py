@@ -156,8 +156,10 @@ def test_minimal_filtering_is_chosen_where_it_should_be_quicker():
     assert chosen(g, 64, w.shape, slow)
     assert not chosen(g, 64, w.shape, fast)
     assert not chosen(g, 128, (4, 4, 1, 64), slow)
+    wide = dataclasses.replace(g, image=(28, 28))  # with room for these
+    assert chosen(wide, 128, w.shape, slow)
     for field, value in (("dilation", (2, 1)), ("stride", (4, 2))):
-        assert not chosen(dataclasses.replace(g, **{field: value}), 128, w.shape, slow)
+        assert not chosen(dataclasses.replace(wide, **{field: value}), 128, w.shape, slow)
 
 
 def plant_in_winograd(broken, monkeypatch):

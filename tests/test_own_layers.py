@@ -80,6 +80,11 @@ FAULTS = {
     "a wrong gradient": ("return self.a * dy if", "return 1.01 * self.a * dy if", "x in training"),
     "a gradient forgotten": ("column_dot(cache, dy)", "column_dot(cache, 0 * dy)", "a in training"),
     "replaces": ('self.grads["a"] +=', 'self.grads["a"][...] =', "must add to self.grads"),
+    "puts another in its place": (
+        'self.grads["a"] +=',
+        'self.grads["a"] =',
+        "in place of self.grads['a']: add to the one there",
+    ),
     "ignores param_grads": ("if param_grads:", "if True:", "param_grads=False changes self.grads"),
     "ignores input_grad": (" if input_grad else None", "", "input_grad=False must return None"),
     "grads only with dx": ("if param_grads:", "if param_grads and input_grad:", "gives other parameter gradients"),
@@ -127,6 +132,13 @@ def test_a_planted_fault_is_named(fault, file, capsys):
     else:
         assert said in out
         assert "contract broken: " in out
+
+
+@pytest.mark.parametrize("initialiser", ["glorot", "he"])
+def test_an_initialiser_that_needs_fans_says_so(initialiser, file, capsys):
+    status, (out, _) = run(file(GOOD.replace("mg.constant(1.0)", f"mg.{initialiser}()")), capsys)
+    assert status == 1
+    assert f"{initialiser} scales by the fans, which are (0, 0): give both" in out
 
 
 def test_state_that_moves_at_inference_is_named():

@@ -41,6 +41,8 @@ class ConvGeometry:
 
     Map position o reads the image at o·stride − padding + k·dilation for k = 0 … kernel − 1; outside the image it reads 0.
     The transposed convolution is the same geometry walked from the map to the image.
+    Raises ShapeError unless all are pairs of whole numbers, from 1 up (padding: from 0), and no map position reads beyond the
+    padded image.
     """
 
     kernel: Pair
@@ -49,6 +51,22 @@ class ConvGeometry:
     dilation: Pair
     image: Pair
     map: Pair
+
+    def __post_init__(self) -> None:
+        for name, pair in vars(self).items():
+            least = 0 if name == "padding" else 1
+            if not (
+                isinstance(pair, tuple)
+                and len(pair) == 2
+                and all(isinstance(n, (int, np.integer)) and n >= least for n in pair)
+            ):
+                raise ShapeError(f"{name} is {pair!r}: expected a pair (height, width) of whole numbers from {least} up")
+        for axis, name in enumerate(("height", "width")):
+            last = (self.map[axis] - 1) * self.stride[axis] + self.dilation[axis] * (self.kernel[axis] - 1) + 1
+            if last > self.padded[axis]:
+                raise ShapeError(
+                    f"a map of {name} {self.map[axis]} reads {last} places, and the padded image has {self.padded[axis]}"
+                )
 
     @property
     def output_padding(self) -> Pair:

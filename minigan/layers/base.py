@@ -81,8 +81,8 @@ class Layer:
         """
         return None
 
-    def add_parameter(self, name: str, shape: Shape, init: Initializer, fan_in: int = 1, fan_out: int = 1) -> None:
-        """Declare a learned array, to be called in build."""
+    def add_parameter(self, name: str, shape: Shape, init: Initializer, fan_in: int = 0, fan_out: int = 0) -> None:
+        """Declare a learned array, to be called in build. The fans are for initialisers that scale by them: glorot and he."""
         self.parameters[name] = Parameter(shape, init, fan_in, fan_out)
 
     def add_state(self, name: str, value: np.ndarray) -> None:

@@ -1,7 +1,8 @@
 """Initial values of parameters, drawn on the host so that every backend starts from the same numbers.
 
 An initialiser is called as init(rng, shape, fan_in, fan_out) -> float64 array. The fans count the inputs that one output
-sums over and the outputs that one input feeds; a convolution counts its kernel positions in both.
+sums over and the outputs that one input feeds; a convolution counts its kernel positions in both. They are 0 where a layer
+does not tell them, and then glorot and he raise OptionError.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+
+from minigan.errors import OptionError
 
 Initializer = Callable[[np.random.Generator, tuple[int, ...], int, int], np.ndarray]
 
@@ -26,6 +29,7 @@ def glorot() -> Initializer:
     """
 
     def init(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+        _check_fans("glorot", fan_in, fan_out)
         limit = math.sqrt(6 / (fan_in + fan_out))
         return rng.uniform(-limit, limit, shape)
 
@@ -34,7 +38,19 @@ def glorot() -> Initializer:
 
 def he() -> Initializer:
     """w ~ N(0, 2 / fan_in): keeps the variance through layers that end in a ReLU. He et al. 2015, equation 10."""
-    return lambda rng, shape, fan_in, fan_out: rng.normal(0, math.sqrt(2 / fan_in), shape)
+
+    def init(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+        _check_fans("he", fan_in, fan_out)
+        return rng.normal(0, math.sqrt(2 / fan_in), shape)
+
+    return init
+
+
+def _check_fans(name: str, *fans: int) -> None:
+    if min(fans) < 1:
+        raise OptionError(
+            f"{name} scales by the fans, which are {fans}: give both, add_parameter(name, shape, init, fan_in, fan_out)"
+        )
 
 
 def constant(value: float) -> Initializer:
