@@ -10,8 +10,9 @@ PACKAGE = Path(__file__).parents[1] / "minigan"
 FLOORS = [
     ["__main__", "__init__"],
     ["cli"],
+    ["diagnose"],
     ["training"],
-    ["plots", "checkpoint", "gradcheck"],
+    ["plots", "checkpoint", "gradcheck", "health"],
     ["models", "data", "files"],
     ["gan"],
     ["network"],
