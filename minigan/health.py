@@ -11,23 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend
+from minigan.backends import Array, Backend, Formula
 from minigan.data import Dataset, pixels_to_floats
 from minigan.gan import GAN
 from minigan.layers import Layer, ReLU
 from minigan.network import Sequential
 
-SHARED = ("saturated_real", "saturated_fake", "diversity")  # columns that every game has
+SHARED = ("saturated_real", "saturated_fake", "diversity", "clusters")  # columns that every game has
 PROBE = 64  # real and generated samples that are looked at
 SATURATED = 1e-3  # σ this near to 0 or 1
-NARROWING = 4  # the kernel's bandwidth is the median distance of real samples over this
+DISTINCT = 4.0  # the bandwidth is chosen so that the real samples count as so many distinct ones
+CLUSTERS, CLUSTERED, ROUNDS = 10, 1000, 10  # k-means: how many clusters, of how many samples, in how many rounds
 
 
 class Health:
     """Measures a game after a step: `measure` gives one number for each of `columns`, on the device.
 
     saturated_real, saturated_fake: the share of D's logits s with σ(s) within 1e-3 of 0 or 1, of real and of generated samples.
-    diversity: the effective number of generated samples over that of real ones, see effective_number.
+    diversity: (n − 1)/(n_real − 1) of the effective numbers of generated and of real samples, see effective_number. 0: all
+    generated samples are alike; 1: they differ as much as real ones.
+    clusters: in how many of the data's clusters generated samples lie, over the same of the data, see Clusters. 0.1 or so: all in
+    one; 1: as evenly spread over them as the data.
     Of each network ("generator", "discriminator") and layer (by its index):
     generator.0.gradient: ‖∂L_G/∂θ‖₂ of the last step, for each layer that learns; discriminator.0.gradient: ‖∂L_D/∂θ‖₂.
     generator.0.update: ‖Δθ‖₂ / ‖θ‖₂ of the last step, NaN unless `remember` was called before it.
@@ -42,14 +46,17 @@ class Health:
         dtype, rng = gan.generator.dtype, np.random.default_rng([seed, 4])
         chosen = dataset.values[rng.choice(len(dataset), min(PROBE, len(dataset)), replace=False)]
         real = (pixels_to_floats(np, chosen.astype(dtype)) if dataset.is_images else chosen).astype(dtype)
-        z = rng.standard_normal((len(real), gan.latent_dim)).astype(dtype)
+        z = rng.standard_normal((PROBE, gan.latent_dim)).astype(dtype)
         self._real, self._z = self.backend.asarray(real), self.backend.asarray(z)
 
         flat = real.reshape(len(real), -1).astype(np.float64)
         centre = flat.mean(axis=0)
         self._bandwidth = bandwidth(flat - centre)
-        self._real_number = float(effective_number(Backend(), flat - centre, self._bandwidth))
+        self._excess = float(effective_number(Backend(), flat - centre, self._bandwidth)) - 1  # 0 where all are alike
         self._centre = self.backend.asarray(centre, dtype)
+        some = dataset.values[rng.choice(len(dataset), min(CLUSTERED, len(dataset)), replace=False)].reshape(-1, flat.shape[1])
+        self._clusters = Clusters(pixels_to_floats(np, some.astype(dtype)) if dataset.is_images else some.astype(dtype), rng)
+        self._cluster_centres = self.backend.asarray(self._clusters.centres - centre, dtype)
 
         self._nets = {"generator": gan.generator, "discriminator": gan.discriminator}
         self._twins = {name: net.clone() for name, net in self._nets.items()}
@@ -91,11 +98,16 @@ class Health:
         s_fake, peaks_fake = _watched(discriminator, fake)
         xp = self.backend.xp
         peaks_d = {layer: xp.maximum(peak, peaks_fake[layer]) for layer, peak in peaks_real.items()}
-        number = effective_number(self.backend, fake.reshape(len(fake), -1) - self._centre, self._bandwidth)
+        flat = fake.reshape(len(fake), -1) - self._centre
         values = {
             "saturated_real": saturation(xp, s_real),
             "saturated_fake": saturation(xp, s_fake),
-            "diversity": number / self._real_number,
+            "clusters": self._clusters.evenness / same_cluster(self.backend, flat, self._cluster_centres),
+            **(
+                {"diversity": (effective_number(self.backend, flat, self._bandwidth) - 1) / self._excess}
+                if self._excess
+                else {}
+            ),
         }
         for name, peaks in (("generator", peaks_g), ("discriminator", peaks_d)):
             shares = [(peak <= 0).astype(peak.dtype).mean() for peak in peaks.values()]
@@ -147,28 +159,77 @@ def saturation(xp: Any, s: Array) -> Array:
     return (xp.abs(s) > math.log(1 / SATURATED - 1)).astype(s.dtype).mean()
 
 
+def squared_distances(xp: Any, products: Array, squares: Array, other_squares: Array) -> Array:
+    """‖x_i − y_j‖² = ‖x_i‖² + ‖y_j‖² − 2 x_i·y_j"""
+    return xp.maximum(squares + other_squares - 2 * products, 0)
+
+
 def similarity(xp: Any, products: Array, squares: Array, other_squares: Array, scale: float) -> Array:
-    """K_ij = exp(−‖x_i − x_j‖² / 2h²), with ‖x_i − x_j‖² = ‖x_i‖² + ‖x_j‖² − 2 x_i·x_j and scale = 1/2h²"""
-    return xp.exp(-scale * xp.maximum(squares + other_squares - 2 * products, 0))
+    """K_ij = exp(−‖x_i − y_j‖² / 2h²), with scale = 1/2h²"""
+    return xp.exp(-scale * squared_distances(xp, products, squares, other_squares))
+
+
+def pairs(backend: Backend, formula: Formula, x: Array, y: Array, **constants: Any) -> Array:
+    """A formula of x_i·y_j, ‖x_i‖² and ‖y_j‖² for all pairs of x (N, K) and y (M, K): (N, M)."""
+    squares, other_squares = (x * x).sum(axis=1), (y * y).sum(axis=1)
+    return backend.elementwise(formula, backend.matmul(x, y.T), squares[:, None], other_squares[None, :], **constants)
 
 
 def effective_number(backend: Backend, x: Array, bandwidth: float) -> Array:
     """How many distinct samples x (N, K) holds, from 1 (all alike) to N (each unlike all others), as a 0-d array.
 
     1 / Σ_ij p_i p_j K_ij with p_i = 1/N and K_ij = exp(−‖x_i − x_j‖² / 2h²): one over the mean similarity of two samples.
-    Source: Leinster and Cobbold 2012, "Measuring diversity: the importance of species similarity", equation for order q = 2;
-    cf. the Vendi score, Friedman and Dieng 2023 (arXiv:2210.02410), which is of order 1.
+    Source: Leinster and Cobbold 2012, "Measuring diversity: the importance of species similarity", the diversity of order 2;
+    cf. the Vendi score of Friedman and Dieng 2023 (arXiv:2210.02410), of order 1.
     """
-    squares = (x * x).sum(axis=1)
-    kernel = backend.elementwise(
-        similarity, backend.matmul(x, x.T), squares[:, None], squares[None, :], scale=1 / (2 * bandwidth**2)
-    )
-    return 1 / kernel.mean()
+    return 1 / pairs(backend, similarity, x, x, scale=1 / (2 * bandwidth**2)).mean()
 
 
 def bandwidth(x: np.ndarray) -> float:
-    """h: the median distance between two of the samples x (N, K) on the host over 4, or 1 where they do not differ."""
-    squares = (x * x).sum(axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * x @ x.T, 0))[np.triu_indices(len(x), 1)]
-    apart = distances[distances > 0]
-    return float(np.median(apart)) / NARROWING if apart.size else 1.0
+    """h for which samples x (N, K) on the host count as 4 distinct ones; 1 where all are alike.
+
+    Where so many cannot be reached, for they are few or repeated, half of what can.
+    """
+    distances = pairs(Backend(), squared_distances, x, x)
+    apart = np.sqrt(distances[distances > 1e-12 * (x * x).sum(axis=1).max()])
+    if not apart.size:
+        return 1.0
+    least, most = apart.min() / 10, apart.max() * 10
+    wanted = min(DISTINCT, (1 + float(effective_number(Backend(), x, least))) / 2)
+    for _ in range(50):  # bisection: the number falls as h grows
+        middle = math.sqrt(least * most)
+        least, most = (middle, most) if effective_number(Backend(), x, middle) > wanted else (least, middle)
+    return middle
+
+
+class Clusters:
+    """k-means of samples x (N, K) on the host: `centres` (C, K), at most 10, and `evenness` = Σ p_c² of the samples' shares.
+
+    Source: as bins to count generated samples in, Richardson and Weiss 2018 (arXiv:1805.12462), section 2; the first centres are
+    drawn as in Arthur and Vassilvitskii 2007 (k-means++), section 2.2.
+    """
+
+    def __init__(self, x: np.ndarray, rng: np.random.Generator) -> None:
+        centres, distances = x[:0], np.full(len(x), np.finfo(np.float64).max / len(x))
+        while len(centres) < CLUSTERS and distances.any():
+            chosen = x[rng.choice(len(x), p=distances / distances.sum())]
+            centres = np.concatenate([centres, chosen[None]])
+            distances = np.minimum(distances, ((x - chosen) ** 2).sum(axis=1, dtype=np.float64))
+        for _ in range(ROUNDS):
+            nearest = pairs(Backend(), squared_distances, x, centres).argmin(axis=1)
+            for index in np.unique(nearest):
+                centres[index] = x[nearest == index].mean(axis=0)
+        self.centres = centres
+        nearest = pairs(Backend(), squared_distances, x, centres).argmin(axis=1)
+        self.evenness = float(((np.bincount(nearest) / len(x)) ** 2).sum())
+
+
+def same_cluster(backend: Backend, x: Array, centres: Array) -> Array:
+    """The share of pairs of samples x (N, K) that have the same nearest centre: Σ_c n_c (n_c − 1) / (N (N − 1)), a 0-d array.
+
+    Without bias it estimates Σ p_c², which is 1 where all lie in one cluster and 1/C where they are spread evenly over C.
+    """
+    xp = backend.xp
+    nearest = pairs(backend, squared_distances, x, centres).argmin(axis=1)
+    counts = (nearest[:, None] == xp.arange(len(centres))[None, :]).astype(x.dtype).sum(axis=0)
+    return (counts * (counts - 1)).sum() / (len(x) * (len(x) - 1))
