@@ -30,15 +30,15 @@ class Health:
     saturated_real, saturated_fake: the share of D's logits s with σ(s) within 1e-3 of 0 or 1, of real and of generated samples.
     diversity: (n − 1)/(n_real − 1) of the effective numbers of generated and of real samples, see effective_number. 0: all
     generated samples are alike; 1: they differ as much as real ones.
-    clusters: in how many of the data's clusters generated samples lie, over the same of the data, see Clusters. 0.1 or so: all in
-    one; 1: as evenly spread over them as the data.
+    clusters: over how many of the data's clusters generated samples are spread, over the same of the data, see Clusters. About
+    0.1: all lie in one; 1: they are spread as evenly as the data.
     Of each network ("generator", "discriminator") and layer (by its index):
     generator.0.gradient: ‖∂L_G/∂θ‖₂ of the last step, for each layer that learns; discriminator.0.gradient: ‖∂L_D/∂θ‖₂.
     generator.0.update: ‖Δθ‖₂ / ‖θ‖₂ of the last step, NaN unless `remember` was called before it.
     generator.1.dead: for each ReLU, the share of its units (of its last axis) that are 0 at every position of every sample.
 
-    The 64 real samples and latent vectors are drawn once, from `seed`, by streams that nothing else uses; both networks see them
-    as in training (train=True). A fresh start of the same game measures the same.
+    The 64 real samples and latent vectors are drawn once, from `seed`, by streams that nothing else uses; both networks see
+    them as in training (train=True). A fresh start of the same game measures the same.
     """
 
     def __init__(self, gan: GAN, dataset: Dataset, seed: int = 0) -> None:
@@ -205,8 +205,8 @@ def bandwidth(x: np.ndarray) -> float:
 class Clusters:
     """k-means of samples x (N, K) on the host: `centres` (C, K), at most 10, and `evenness` = Σ p_c² of the samples' shares.
 
-    Source: as bins to count generated samples in, Richardson and Weiss 2018 (arXiv:1805.12462), section 2; the first centres are
-    drawn as in Arthur and Vassilvitskii 2007 (k-means++), section 2.2.
+    Source: as bins to count generated samples in, Richardson and Weiss 2018 (arXiv:1805.12462), section 2; the first centres
+    are drawn as in Arthur and Vassilvitskii 2007 (k-means++), section 2.2.
     """
 
     def __init__(self, x: np.ndarray, rng: np.random.Generator) -> None:

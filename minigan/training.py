@@ -301,8 +301,11 @@ class Run:
                     self._write_what_is_due(bar)
                 self._write_log(bar)
                 self._save_checkpoint()
-        except MiniganError:
+        except MiniganError as error:
             with suppress(MiniganError):  # the first error is the one to tell
+                if isinstance(error, DivergenceError):
+                    own = {"step": self.step, "epoch": self.batches.epoch, **dict.fromkeys(STATS, math.nan)}
+                    self._append_to_log([own.get(name, "") for name in self.log_columns])
                 self._save_pictures()
             raise
         self._save_pictures()
@@ -475,10 +478,12 @@ class Run:
     # -- when numbers stop being finite --------------------------------------------------------------------------------
 
     def _find_divergence(self) -> NoReturn:
-        """Go back to the last good state in memory and repeat the steps, each array watched, until the first bad one."""
+        """Go back to the last good state in memory and repeat the steps, each array watched, until the first bad one.
+
+        self.step is then that one.
+        """
         last, gan = self.step, self.gan
         self._restore(self._good)
-        step = self.step
         nets = {
             "generator": (gan.generator, gan.optimizer_g),
             "discriminator": (gan.discriminator, gan.optimizer_d),
@@ -486,12 +491,12 @@ class Run:
 
         def look(name: str, layer: Layer, what: str, array: Array) -> None:
             if not bool(gan.backend.xp.isfinite(array).all()):
-                raise DivergenceError(self._divergence(step, name, layer, what))
+                raise DivergenceError(self._divergence(name, layer, what))
 
         for name, (net, _) in nets.items():
             net.watch = partial(look, name)
-        while step < last:
-            step += 1
+        while self.step < last:
+            self.step += 1
             self._step()
             for name, (net, optimizer) in nets.items():
                 for layer in net.layers:
@@ -504,9 +509,9 @@ class Run:
             f"step {last}: a loss or an average is not finite; the steps from {self._good['step']} show no cause"
         )
 
-    def _divergence(self, step: int, net: str, layer: Layer, what: str) -> str:
+    def _divergence(self, net: str, layer: Layer, what: str) -> str:
         kept = f"the last good checkpoint stays in {self.folder / CHECKPOINT}"
-        return f"step {step:,}: {net}, {layer.label}: {what} is not finite; {kept}. Try a smaller learning rate (--lr)"
+        return f"step {self.step:,}: {net}, {layer.label}: {what} is not finite; {kept}. Try a smaller learning rate (--lr)"
 
 
 def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
