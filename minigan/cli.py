@@ -11,17 +11,15 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minigan
-from minigan import gradcheck, plots, training
+from minigan import diagnose, gradcheck, plots, training
 from minigan.backends import BACKENDS, PRECISIONS, get_backend
 from minigan.data import DATASETS, floats_to_pixels, load, parse_size
-from minigan.diagnose import diagnose_run
 from minigan.errors import MiniganError, nearest_name
 from minigan.files import write_atomically
 from minigan.models import MODELS
@@ -329,11 +327,11 @@ def _add_diagnose(commands: Any) -> None:
 
 
 def _diagnose(options: argparse.Namespace) -> int:
-    findings, about = diagnose_run(options.folder)
+    findings, about = diagnose.diagnose_run(options.folder)
     if options.json:
-        print(json.dumps([{"title": finding.title, **asdict(finding)} for finding in findings], indent=1, ensure_ascii=False))
+        print(json.dumps([finding.to_json() for finding in findings], indent=1, ensure_ascii=False))
     else:
-        print("\n\n".join([about, *map(str, findings)]))
+        print(f"{about}\n\n{diagnose.report(findings)}")
     return 0
 
 

@@ -1,8 +1,4 @@
-"""What is wrong with a run, in words: reads its log and its configuration, and names the trouble, the evidence and a remedy.
-
-The limits were put into the gaps between runs made to fail and healthy ones: small dense and convolutional games on digits and
-dense ones on points, 60 runs whose true state was told by the modes or the classes of digits that G makes.
-"""
+"""What is wrong with a run, in words: reads its log and its configuration, and names the trouble, the evidence and a remedy."""
 
 from __future__ import annotations
 
@@ -17,35 +13,50 @@ from typing import Any
 import numpy as np
 
 from minigan.errors import CheckpointError
-from minigan.training import CONFIG, LOG, RECIPES, Config, columns_of, read_log
+from minigan.training import CONFIG, LOG, RECIPES, STATS, Config, columns_of, read_log
 
-# A run is judged by the last third of its log, where numbers are medians over the rows; so it needs some rows.
+# The limits stand in the gaps between games made to fail and healthy ones: dense and convolutional games on digits of 12x12
+# pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was told by the modes or the digits that
+# G made. A run is judged by the last third of its log, by medians over the rows.
 LEAST_ROWS, LEAST_STEPS = 9, 100
-
-# Losses of one row, in nats. In games that went on, L_D rose to 4.0 and L_G to 15 where D won; with a learning rate that threw them
-# about, L_D rose above 10 and L_G above 37. L_D alone rises to 10 where G fools a D that hardly learns.
-PEAK_D, PEAK_G = 6.0, 20.0
-# Share of a layer's ReLUs that are dead. Games that went on had up to 0.89 and no harm, those that a learning rate broke from 0.94.
-ALL_DEAD = 0.92
-# D's mean probabilities. Where D won, D(G(z)) was 0.06 or less; in games that went on, 0.10 or more. D(x) is compared with what L_D
-# aims it at: 1, or 1 − smoothing.
-WON_FAKE, WON_REAL = 0.08, 0.9
-# Of generated samples over real ones. Where G made one to three of eight modes, or one digit for most z, diversity was 0.25 or less
-# and clusters 0.38 or less; games that went on had clusters 0.45 or more, or (one with few samples far apart) diversity 0.5.
-COLLAPSED_DIVERSITY, COLLAPSED_CLUSTERS = 0.30, 0.41
+# The largest losses in nats, each a mean over the steps of one row. At learning rates of 0.2 and more L_D rose above 10 and L_G
+# above 11. Elsewhere L_D stayed below 4.7; where D hardly learned it too rose to 9.5, but L_G was below 2.
+PEAK_D, PEAK_G = 6.5, 5.0
+# The share of dead ReLUs in a layer. It was 0.97 to 1 in most games that a learning rate of 0.05 to 1 had broken, 0.95 in one
+# that had collapsed, and at most 0.89 in games that went on.
+ALL_DEAD = 0.96
+# D's mean probabilities. Where D won, D(G(z)) was below 0.085; in games that went on, above 0.1. D(x) is held against what L_D
+# aims at: 1, or 1 − smoothing.
+WON_FAKE, WON_REAL = 0.09, 0.9
+# √(diversity · clusters). Where G made up to three of eight modes, or few digits, it was 0.33 or less; where it made all, 0.5
+# or more. On the way there it passes through both, so between YOUNG and COLLAPSED it must not be rising.
+COLLAPSED, YOUNG, RISING = 0.4, 0.2, 1.15
 
 
 @dataclass(frozen=True)
 class Advice:
-    """options: of `minigan train`, as they are to be or to be left out; reason: what they change."""
+    """changes: of the configuration, by name; reason: what they are good for."""
 
-    options: str
+    changes: Mapping[str, Any]
     reason: str
+
+    @property
+    def options(self) -> str:
+        """The changes as options of `minigan train`."""
+        return ", ".join(_option(name, value) for name, value in self.changes.items())
+
+
+def _option(name: str, value: Any) -> str:
+    option = "--" + name.replace("_", "-")
+    if value is None or value is False:
+        return f"leave out {option}"
+    values = value if isinstance(value, tuple) else (value,)
+    return " ".join([option, *(f"{v:g}" if isinstance(v, float) else str(v) for v in values)])
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a log shows. kind: a key of TITLES; evidence: its figures and steps; sources: where to read about it."""
+    """One thing that a log shows. kind: a key of TITLES; evidence: the figures and their steps; sources: where to read on."""
 
     kind: str
     evidence: tuple[str, ...]
@@ -53,46 +64,63 @@ class Finding:
     sources: tuple[str, ...] = ()
 
     @property
-    def is_trouble(self) -> bool:
-        return self.kind not in ("healthy", "too short")
-
-    @property
     def title(self) -> str:
         return TITLES[self.kind]
 
-    def __str__(self) -> str:
-        parts = [("what the log shows", self.evidence)]
-        parts += [("what to try", tuple(f"{one.options}: {one.reason}" for one in self.advice))] if self.advice else []
-        parts += [("where to read about it", self.sources)] if self.sources else []
-        lines = [self.title]
-        for heading, entries in parts:
-            lines.append(f"  {heading}")
-            for entry in entries:
-                lines += textwrap.wrap(entry, 96, initial_indent="    - ", subsequent_indent="      ", break_on_hyphens=False)
-        return "\n".join(lines)
+    @property
+    def is_trouble(self) -> bool:
+        return self.kind not in ("healthy", "too short")
+
+    def to_json(self) -> dict[str, Any]:
+        advice = [{"options": one.options, "changes": dict(one.changes), "reason": one.reason} for one in self.advice]
+        return {"kind": self.kind, "title": self.title, "evidence": self.evidence, "advice": advice, "sources": self.sources}
+
+
+def report(findings: Sequence[Finding]) -> str:
+    """The findings as text for a terminal. Of those after the first, the evidence alone: they often follow from the first."""
+    first, *others = findings
+    lines = [first.title]
+    advice = tuple(f"{one.options}: {one.reason}" for one in first.advice)
+    for heading, entries in (
+        ("What the log shows", first.evidence),
+        ("What to try", advice),
+        ("Where to read on", first.sources),
+    ):
+        lines += ["", f"{heading}:", *_bullets(entries)] if entries else []
+    for other in others:
+        lines += ["", f"Also, and perhaps because of it: {other.title[0].lower()}{other.title[1:]}", *_bullets(other.evidence)]
+    return "\n".join(lines)
+
+
+def _bullets(entries: Sequence[str]) -> list[str]:
+    wrap = textwrap.TextWrapper(96, initial_indent="  - ", subsequent_indent="    ", break_on_hyphens=False)
+    return [line for entry in entries for line in wrap.wrap(entry)]
 
 
 TITLES = {
     "learning rate": "The learning rate is too high: steps are so long that they undo what was learned.",
     "discriminator wins": "The discriminator wins: it tells nearly all samples apart, and the generator does not catch up.",
     "collapse": "The generator has collapsed: for different z it makes the same few samples.",
-    "healthy": "Nothing is wrong: both sides learn, and generated samples differ from each other as real ones do.",
+    "healthy": "Nothing wrong shows: neither side wins, and generated samples differ from each other as real ones do.",
     "too short": "The run is too short to tell.",
 }
 
 
 def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None) -> list[Finding]:
-    """What a run's log shows: its troubles, the main one first; else one finding, "healthy" or "too short".
+    """What a run's log shows: its troubles, the main one first; else a single finding, "healthy" or "too short".
 
-    log: columns by name, as minigan.training.columns_of gives them; NaN where a value was not measured. config: of the run, which
-    makes the advice fit it.
+    log: columns by name, as minigan.training.columns_of gives them, NaN where a value was not measured. config: that of the
+    run, which the advice is made for.
     """
-    columns = {name: np.asarray(values, np.float64) for name, values in log.items()}
-    view = _View(columns, config or Config())
-    troubles = [finding for rule in (_learning_rate, _discriminator_wins, _collapse) for finding in rule(view)]
-    if view.is_short and not any(finding.kind == "learning rate" for finding in troubles):
-        told = f"{len(view.steps)} rows up to step {view.last:,}; it takes at least {LEAST_ROWS} rows and {LEAST_STEPS} steps"
-        return [Finding("too short", (told,), (Advice("--resume --steps N", "go on with it"),))]
+    view = _View({name: np.asarray(values, np.float64) for name, values in log.items()}, config or Config())
+    rate = _learning_rate(view)
+    if view.is_short and not rate:
+        told = (
+            f"{len(view.steps)} rows up to step {view.last:,}; it takes {LEAST_ROWS} rows and {LEAST_STEPS} steps to judge it"
+        )
+        longer = max(LEAST_STEPS, 2 * view.last, 2 * LEAST_ROWS * view.config.log_every)
+        return [Finding("too short", (told,), (Advice({"resume": True, "steps": longer}, "go on with it"),))]
+    troubles = [finding for finding in (rate, _discriminator_wins(view), _collapse(view)) if finding]
     return troubles or [Finding("healthy", _overview(view))]
 
 
@@ -128,9 +156,11 @@ def _read_columns(path: Path) -> dict[str, list[float]]:
     try:
         rows = read_log(path)
         columns = columns_of(rows) if rows else {"step": []}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except KeyError:
+        raise CheckpointError(f"{path} is damaged: it has no column step") from None
+    except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
-    missing = [] if not rows else sorted({"step", "loss_d", "loss_g", "prob_real", "prob_fake"} - columns.keys())
+    missing = [name for name in STATS if rows and name not in columns]
     if missing:
         raise CheckpointError(f"{path} is damaged: it has no column {', '.join(missing)}")
     return columns
@@ -145,6 +175,7 @@ class _View:
         self.last = int(self.steps[-1]) if len(self.steps) else 0
         self.is_short = len(self.steps) < LEAST_ROWS or self.last < LEAST_STEPS
         self.late = slice(2 * len(self.steps) // 3, None)
+        self.middle = slice(len(self.steps) // 3, 2 * len(self.steps) // 3)
         self.early = slice(0, max(1, len(self.steps) // 10))
 
     @property
@@ -182,64 +213,72 @@ class _View:
 # -- the rules -------------------------------------------------------------------------------------------------------------
 
 
-def _learning_rate(view: _View) -> list[Finding]:
+def _learning_rate(view: _View) -> Finding | None:
     if not len(view.steps):
-        return []
+        return None
     evidence = []
-    for step, *losses in zip(view.steps, view.columns["loss_d"], view.columns["loss_g"], strict=True):
-        if not np.isfinite(losses).all():
-            evidence.append(f"at step {int(step):,} numbers stopped being finite, and the run ended")
-            break
+    losses = np.stack([view.columns["loss_d"], view.columns["loss_g"]])
+    broken = view.steps[~np.isfinite(losses).all(axis=0)]
+    if broken.size:
+        evidence.append(f"at step {int(broken[0]):,} numbers stopped being finite, and the run ended")
     (peak_d, step_d), (peak_g, step_g) = view.peak("loss_d"), view.peak("loss_g")
     if peak_d > PEAK_D and peak_g > PEAK_G:
         evidence.append(
-            f"the losses are thrown about: L_D rose to {peak_d:,.3g} (step {step_d:,}) and L_G to {peak_g:,.3g} (step {step_g:,}); "
-            f"a D that guesses has 1.39 and 0.69"
+            f"the losses are thrown about: L_D rose to {peak_d:,.3g} (step {step_d:,}) and L_G to {peak_g:,.3g} "
+            f"(step {step_g:,}); where D only guesses they are 1.39 and 0.69"
         )
     for network in ("generator", "discriminator"):
         for name in view.names(network, "dead"):
             if view.median(name) >= ALL_DEAD:
                 evidence.append(
-                    f"{network}, layer {name.split('.')[1]}: {_percent(view.median(name))} of its ReLUs are dead {view.since}, 0 for "
-                    f"every sample, so that no gradient passes them; too long a step put them there"
+                    f"{network}, layer {name.split('.')[1]}: {_percent(view.median(name))} of its ReLUs are dead {view.since}; "
+                    f"they are 0 for every sample and pass no gradient, so that too long a step is never undone"
                 )
-    if not evidence:
-        return []
-    return [Finding("learning rate", tuple(evidence), _shorter_steps(view.config), _SOURCES["learning rate"])]
+    return (
+        Finding("learning rate", tuple(evidence), _shorter_steps(view.config), _SOURCES["learning rate"]) if evidence else None
+    )
 
 
-def _discriminator_wins(view: _View) -> list[Finding]:
-    fake, real = view.median("prob_fake"), view.median("prob_real")
-    aim = 1 - (view.config.smoothing or 0.0)
-    if not (fake <= WON_FAKE and real >= WON_REAL * aim):
-        return []
-    evidence = [f"{view.since} D(x) is {real:.3g} and D(G(z)) is {fake:.2g}: D is seldom wrong (both are 0.5 where it guesses)"]
-    saturated = view.median("saturated_fake")
+def _discriminator_wins(view: _View) -> Finding | None:
+    fake, real, saturated = (view.median(name) for name in ("prob_fake", "prob_real", "saturated_fake"))
+    if not (fake <= WON_FAKE and real >= WON_REAL * (1 - (view.config.smoothing or 0))):
+        return None
+    evidence = [f"{view.since} D(x) is {real:.3g} and D(G(z)) is {fake:.2g}; where D only guesses both are 0.5"]
     if saturated > 0:
-        evidence.append(f"D is saturated for {_percent(saturated)} of generated samples: σ(s) is within 0.001 of 0 or 1")
-    before, after = view.gradient("generator", view.early), view.gradient("generator", view.late)
-    if view.config.saturating:
         evidence.append(
-            f"G minimises log(1 − D(G(z))), whose slope by D's logit is −D(G(z)): {_percent(fake)} of what it could be"
+            f"{_percent(saturated)} of D's logits s of generated samples are saturated: σ(s) is within 0.001 of 0 or 1"
         )
+    if view.config.saturating:
+        evidence.append(f"with --saturating the slope of L_G by D's logit is −D(G(z)): {_percent(fake)} of the most it can be")
+    before, after = view.gradient("generator", view.early), view.gradient("generator", view.late)
     if after < before / 3:
-        evidence.append(f"G's gradient has vanished: its norm fell from {before:.2g} at the start to {after:.2g}")
+        evidence.append(f"G's gradient has vanished: its norm was {before:.2g} at the start and is {after:.2g}")
     elif not math.isnan(after):
-        evidence.append(f"the norm of G's gradient is {after:.2g}, at the start it was {before:.2g}: it does not help G")
-    return [Finding("discriminator wins", tuple(evidence), _weaker_d(view.config), _SOURCES["discriminator wins"])]
+        evidence.append(
+            f"the norm of G's gradient was {before:.2g} at the start and is {after:.2g}, and yet G does not catch up"
+        )
+    return Finding("discriminator wins", tuple(evidence), _weaker_d(view.config), _SOURCES["discriminator wins"])
 
 
-def _collapse(view: _View) -> list[Finding]:
+def _collapse(view: _View) -> Finding | None:
     diversity, clusters = view.median("diversity"), view.median("clusters")
-    if not (diversity <= COLLAPSED_DIVERSITY and clusters <= COLLAPSED_CLUSTERS):
-        return []
+    now, before = (
+        math.sqrt(view.median("diversity", part) * view.median("clusters", part)) for part in (view.late, view.middle)
+    )
+    rising = now > RISING * before
+    if not (now < YOUNG or (now < COLLAPSED and not rising)):
+        return None
     best, step = view.peak("clusters")
     evidence = [
-        f"{view.since} generated samples are spread over {_percent(clusters)} of the clusters of the data (real ones: 100 %; all in "
-        f"one: about 10 %); the most was {_percent(best)} at step {step:,}",
-        f"the diversity of generated samples is {diversity:.2g}, where 0 says that all are alike and 1 that they differ as real ones",
+        f"{view.since} generated samples are spread over {_percent(clusters)} as many clusters of the data as real ones are; "
+        f"the most was {_percent(best)} at step {step:,}, and 10 % or so says that all lie in one",
+        f"their diversity is {diversity:.2g}; 0 says that all are alike, 1 that they differ from each other as real ones do",
     ]
-    return [Finding("collapse", tuple(evidence), _more_diversity(view.config), _SOURCES["collapse"])]
+    advice = _more_diversity(view.config)
+    if rising:
+        evidence.append("both are still rising, as they do where G is young")
+        advice = (Advice({"resume": True, "steps": 2 * view.last}, "first see whether G is only young"), *advice)
+    return Finding("collapse", tuple(evidence), advice, _SOURCES["collapse"])
 
 
 def _overview(view: _View) -> tuple[str, ...]:
@@ -247,74 +286,82 @@ def _overview(view: _View) -> tuple[str, ...]:
         f"{view.since} D(x) is {view.median('prob_real'):.2g} and D(G(z)) {view.median('prob_fake'):.2g}, "
         f"L_D {view.median('loss_d'):.3g} and L_G {view.median('loss_g'):.3g}"
     ]
-    if math.isnan(view.median("clusters")):
-        lines.append("an earlier version wrote this log, without what tells a collapse: look at the samples")
+    diversity, clusters = view.median("diversity"), view.median("clusters")
+    if math.isnan(diversity):
+        lines.append("the log does not say how diverse the samples are, so look at them: G may have collapsed all the same")
     else:
         lines.append(
-            f"generated samples are spread over {_percent(view.median('clusters'))} of the clusters of the data, and their diversity "
-            f"is {view.median('diversity'):.2g} of that of real ones"
+            f"generated samples are spread over {_percent(clusters)} as many clusters of the data as real ones are, and their "
+            f"diversity is {diversity:.2g} (0: all alike, 1: as real ones)"
         )
     return tuple(lines)
 
 
-# -- what to try ---------------------------------------------------------------------------------------------------------
+# -- what to try -----------------------------------------------------------------------------------------------------------
 
 
-def _recipe(config: Config) -> dict[str, Any]:
-    """The values that a model of this kind is known to train with."""
-    return RECIPES["points" if config.data in ("ring", "grid") else config.model or "dcgan"]
+def _settings(config: Config) -> dict[str, Any]:
+    """The recipe of this kind of model, and what the run has in place of it."""
+    recipe = RECIPES["points" if config.data in ("ring", "grid") else config.model or "dcgan"]
+    own = {name: getattr(config, name) for name in recipe if getattr(config, name) is not None}
+    return {"recipe": recipe, **recipe, **own}
 
 
 def _shorter_steps(config: Config) -> tuple[Advice, ...]:
-    usual, lr = _recipe(config)["lr"], config.lr or _recipe(config)["lr"]
-    lower = usual if lr > 2 * usual else lr / 10
-    advice = [Advice(f"--lr {lower:g}", f"in place of {lr:g}; {usual:g} is what this model trains with by default")]
-    if config.lr_d and config.lr_d > 2 * usual:
-        own = Advice("leave out --lr-d", f"it gives D a learning rate of {config.lr_d:g}")
-        advice = [own, *advice] if lr <= 2 * usual else [*advice, own]
-    return (*advice, Advice("--schedule cosine", "shorter steps towards the end, if the trouble begins late"))
+    settings = _settings(config)
+    lr, usual = settings["lr"], settings["recipe"]["lr"]
+    changes: dict[str, Any] = (
+        {"lr": usual} if lr > 2 * usual else {} if config.lr_d and config.lr_d > 2 * lr else {"lr": lr / 10}
+    )
+    if config.lr_d:
+        changes["lr_d"] = None
+    used = " and ".join(f"{value:g}" for value in (lr, config.lr_d) if value)
+    return (Advice(changes, f"this run had {used}, and {usual:g} is what the model trains with by default"),)
 
 
 def _weaker_d(config: Config) -> tuple[Advice, ...]:
-    usual, lr = _recipe(config)["lr"], config.lr or _recipe(config)["lr"]
+    settings = _settings(config)
+    lr, usual = settings["lr"], settings["recipe"]["lr"]
     advice = []
-    if config.saturating:
-        advice.append(Advice("leave out --saturating", "−log D(G(z)) has its full slope where D rejects what G makes"))
+    rates: dict[str, Any] = {"lr": usual} if lr < usual / 2 else {}
     if config.lr_d and config.lr_d > 2 * lr:
-        advice.append(
-            Advice("leave out --lr-d", f"D learns {config.lr_d / lr:.3g} times as fast as G, {config.lr_d:g} against {lr:g}")
-        )
-    if lr < usual / 2:
-        advice.append(Advice(f"--lr {usual:g}", f"in place of {lr:g}, so that G can follow"))
-    if not config.lr_d or config.lr_d <= 2 * lr:
-        advice.append(Advice(f"--lr-d {(config.lr_d or lr) / 4:g}", "a slower D"))
-    if not config.smoothing:
-        advice.append(Advice("--smoothing 0.1", "D then aims at 0.9 for real samples, and is kept from being sure"))
+        rates["lr_d"] = None
+        reason = f"D learns {config.lr_d / lr:.3g} times as fast as G, at {config.lr_d:g} against {lr:g}"
+    else:
+        reason = f"G learns at {lr:g}, and {usual:g} is what the model trains with by default"
+    if rates:
+        advice.append(Advice(rates, reason))
+    if config.saturating:
+        advice.append(Advice({"saturating": False}, "−log D(G(z)) is steepest where D rejects what G makes"))
+    if not rates:
+        advice.append(Advice({"lr_d": (config.lr_d or lr) / 4}, "a slower D"))
+    if not settings["smoothing"]:
+        advice.append(Advice({"smoothing": 0.1}, "D then aims at 0.9 for real samples, which keeps it from being sure"))
     return tuple(advice)
 
 
 def _more_diversity(config: Config) -> tuple[Advice, ...]:
-    recipe = _recipe(config)
-    usual, lr = recipe["lr"], config.lr or recipe["lr"]
-    beta1 = recipe["beta1"] if config.beta1 is None else config.beta1
+    settings = _settings(config)
+    recipe, lr, batch = settings["recipe"], settings["lr"], settings["batch_size"]
     advice = []
-    if beta1 > 0.5:
+    rates: dict[str, Any] = {}
+    if settings["beta1"] > 0.5:
+        rates["beta1"] = 0.0
+    if lr > 2 * recipe["lr"]:
+        rates["lr"] = recipe["lr"]
+    if config.lr_d and not lr / 2 <= config.lr_d <= 2 * lr:
+        rates["lr_d"] = None
+    if rates:
+        had = ", ".join(f"{name.replace('_', '-')} {settings.get(name) or getattr(config, name):g}" for name in rates)
         advice.append(
-            Advice("--beta1 0", f"momentum ({beta1:g}) lets the two sides overshoot and chase each other from mode to mode")
+            Advice(rates, f"this run had {had}: where the two sides overshoot, they chase each other from mode to mode")
         )
-    if config.lr_d and not 0.5 <= config.lr_d / lr <= 2:
-        advice.append(Advice("leave out --lr-d", f"D and G learn at rates far apart, {config.lr_d:g} and {lr:g}"))
-    if lr > 2 * usual:
-        advice.append(Advice(f"--lr {usual:g}", f"in place of {lr:g}"))
-    width = config.width if config.model == "dcgan" else min(config.hidden) if config.hidden else None
-    standard = recipe["width"] if config.model == "dcgan" else min(recipe.get("hidden", (256,)))
-    if width and width < standard:
-        name = "--width" if config.model == "dcgan" else "--hidden"
-        advice.append(Advice(f"{name} {standard}", f"in place of {width}: larger networks"))
-    batch = config.batch_size or recipe["batch_size"]
-    advice.append(Advice(f"--batch-size {2 * batch}", f"in place of {batch}: D sees more of what G makes at once"))
-    if not advice[:-1]:
-        advice.append(Advice(f"--lr {lr / 2:g}", f"in place of {lr:g}"))
+    for name in ("width", "hidden", "latent_dim"):
+        if name in recipe and np.max(settings[name]) < np.max(recipe[name]):
+            advice.append(Advice({name: recipe[name]}, f"this run had {_option(name, settings[name]).partition(' ')[2]}"))
+    advice.append(Advice({"batch_size": 2 * batch}, "D sees more of what G makes at a time"))
+    if not rates:
+        advice.append(Advice({"lr": lr / 2}, f"this run had {lr:g}"))
     return tuple(advice)
 
 
