@@ -16,8 +16,8 @@ from minigan.errors import CheckpointError
 from minigan.training import CONFIG, LOG, RECIPES, STATS, Config, columns_of, read_log
 
 # The limits stand in the gaps between games made to fail and healthy ones: dense and convolutional games on digits of 12x12
-# pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was told by the modes or the digits that
-# G made. A run is judged by the last third of its log, by medians over the rows.
+# pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was told by the modes or digits that G
+# made. A run is judged by the last third of its log, by medians over the rows.
 LEAST_ROWS, LEAST_STEPS = 9, 100
 # The largest losses in nats, each a mean over the steps of one row. At learning rates of 0.2 and more L_D rose above 10 and L_G
 # above 11. Elsewhere L_D stayed below 4.7; where D hardly learned it too rose to 9.5, but L_G was below 2.
@@ -50,6 +50,8 @@ def _option(name: str, value: Any) -> str:
     option = "--" + name.replace("_", "-")
     if value is None or value is False:
         return f"leave out {option}"
+    if value is True:
+        return option
     values = value if isinstance(value, tuple) else (value,)
     return " ".join([option, *(f"{v:g}" if isinstance(v, float) else str(v) for v in values)])
 
@@ -277,7 +279,7 @@ def _collapse(view: _View) -> Finding | None:
     advice = _more_diversity(view.config)
     if rising:
         evidence.append("both are still rising, as they do where G is young")
-        advice = (Advice({"resume": True, "steps": 2 * view.last}, "first see whether G is only young"), *advice)
+        advice = (*advice, Advice({"resume": True, "steps": 2 * view.last}, "to see whether G was only young"))
     return Finding("collapse", tuple(evidence), advice, _SOURCES["collapse"])
 
 
@@ -323,7 +325,7 @@ def _weaker_d(config: Config) -> tuple[Advice, ...]:
     settings = _settings(config)
     lr, usual = settings["lr"], settings["recipe"]["lr"]
     advice = []
-    rates: dict[str, Any] = {"lr": usual} if lr < usual / 2 else {}
+    rates: dict[str, Any] = {} if usual / 2 <= lr <= 2 * usual else {"lr": usual}
     if config.lr_d and config.lr_d > 2 * lr:
         rates["lr_d"] = None
         reason = f"D learns {config.lr_d / lr:.3g} times as fast as G, at {config.lr_d:g} against {lr:g}"

@@ -38,7 +38,7 @@ class Health:
     generator.1.dead: for each ReLU, the share of its units (of its last axis) that are 0 at every position of every sample.
 
     The 64 real samples and latent vectors are drawn once, from `seed`, by streams that nothing else uses; both networks see
-    them as in training (train=True). A fresh start of the same game measures the same.
+    them as in training (train=True). So the figures depend on the seed and the game's state alone.
     """
 
     def __init__(self, gan: GAN, dataset: Dataset, seed: int = 0) -> None:
@@ -60,6 +60,10 @@ class Health:
 
         self._nets = {"generator": gan.generator, "discriminator": gan.discriminator}
         self._twins = {name: net.clone() for name, net in self._nets.items()}
+        for index, twin in enumerate(self._twins.values()):
+            for layer in twin.layers:
+                if layer.random:
+                    layer.rng = self.backend.generator([seed, 4, index, layer.index or 0])
         self._random = {name: twin.random_state for name, twin in self._twins.items()}
         self._before: dict[str, Array] | None = None
         self.columns = (*SHARED, *(f"{name}.{column}" for name, net in self._nets.items() for column in _columns(net)))
@@ -210,10 +214,11 @@ class Clusters:
     """
 
     def __init__(self, x: np.ndarray, rng: np.random.Generator) -> None:
-        centres, distances = x[:0], np.full(len(x), np.finfo(np.float64).max / len(x))
+        centres = x[[rng.integers(len(x))]]
+        distances = ((x - centres) ** 2).sum(axis=1, dtype=np.float64)
         while len(centres) < CLUSTERS and distances.any():
-            chosen = x[rng.choice(len(x), p=distances / distances.sum())]
-            centres = np.concatenate([centres, chosen[None]])
+            chosen = x[[rng.choice(len(x), p=distances / distances.sum())]]
+            centres = np.concatenate([centres, chosen])
             distances = np.minimum(distances, ((x - chosen) ** 2).sum(axis=1, dtype=np.float64))
         for _ in range(ROUNDS):
             nearest = pairs(Backend(), squared_distances, x, centres).argmin(axis=1)
