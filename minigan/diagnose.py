@@ -20,8 +20,9 @@ from minigan.training import CONFIG, LOG, RECIPES, STATS, Config, columns_of, re
 # made. A run is judged by the last third of its log, by medians over the rows.
 LEAST_ROWS, LEAST_STEPS = 9, 100
 # The largest losses in nats, each a mean over the steps of one row. At learning rates of 0.2 and more L_D rose above 10 and L_G
-# above 11. Elsewhere L_D stayed below 4.7; where D hardly learned it too rose to 9.5, but L_G was below 2.
-PEAK_D, PEAK_G = 6.5, 5.0
+# above 9. Elsewhere L_D stayed below 5.3, but for one game that D won with a first row of 8.9; where D hardly learned, L_D rose
+# to 9.5, and L_G stayed below 2.
+PEAK_D, PEAK_G = 9.0, 5.0
 # The share of dead ReLUs in a layer. It was 0.97 to 1 in most games that a learning rate of 0.05 to 1 had broken, 0.95 in one
 # that had collapsed, and at most 0.89 in games that went on.
 ALL_DEAD = 0.96
@@ -29,7 +30,7 @@ ALL_DEAD = 0.96
 # aims at: 1, or 1 − smoothing.
 WON_FAKE, WON_REAL = 0.09, 0.9
 # √(diversity · clusters). Where G made up to three of eight modes, or few digits, it was 0.33 or less; where it made all, 0.5
-# or more. On the way there it passes through both, so between YOUNG and COLLAPSED it must not be rising.
+# or more; between them where it made half. A young G passes through all of this, so above YOUNG it must not be rising.
 COLLAPSED, YOUNG, RISING = 0.4, 0.2, 1.15
 
 
@@ -103,7 +104,7 @@ TITLES = {
     "learning rate": "The learning rate is too high: steps are so long that they undo what was learned.",
     "discriminator wins": "The discriminator wins: it tells nearly all samples apart, and the generator does not catch up.",
     "collapse": "The generator has collapsed: for different z it makes the same few samples.",
-    "healthy": "Nothing wrong shows: neither side wins, and generated samples differ from each other as real ones do.",
+    "healthy": "Nothing wrong shows: neither side wins, and generated samples differ as real ones do.",
     "too short": "The run is too short to tell.",
 }
 
@@ -265,7 +266,8 @@ def _discriminator_wins(view: _View) -> Finding | None:
 def _collapse(view: _View) -> Finding | None:
     diversity, clusters = view.median("diversity"), view.median("clusters")
     now, before = (
-        math.sqrt(view.median("diversity", part) * view.median("clusters", part)) for part in (view.late, view.middle)
+        np.sqrt(np.maximum(0, view.median("diversity", part) * view.median("clusters", part)))
+        for part in (view.late, view.middle)
     )
     rising = now > RISING * before
     if not (now < YOUNG or (now < COLLAPSED and not rising)):
