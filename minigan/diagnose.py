@@ -29,9 +29,9 @@ ALL_DEAD = 0.96
 # D's mean probabilities. Where D won, D(G(z)) was below 0.085; in games that went on, above 0.1. D(x) is held against what L_D
 # aims at: 1, or 1 − smoothing.
 WON_FAKE, WON_REAL = 0.09, 0.9
-# √(diversity · clusters). Where G made up to three of eight modes, or few digits, it was 0.33 or less; where it made all, 0.5
-# or more; between them where it made half. A young G passes through all of this, so above YOUNG it must not be rising.
-COLLAPSED, YOUNG, RISING = 0.4, 0.2, 1.15
+# √(diversity · clusters). Where G made up to three of eight modes, or few digits, it was 0.43 or less; where it made all, 0.5
+# or more; about 0.45 where it made half. A young G passes through all of this, so above YOUNG it must not be rising.
+COLLAPSED, YOUNG, RISING = 0.45, 0.2, 1.15
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,18 @@ class Advice:
     @property
     def options(self) -> str:
         """The changes as options of `minigan train`."""
-        return ", ".join(_option(name, value) for name, value in self.changes.items())
+        given = [_option(name, value) for name, value in self.changes.items() if not _is_left_out(value)]
+        left = [_option(name, value) for name, value in self.changes.items() if _is_left_out(value)]
+        return " and ".join(part for part in (" ".join(given), ", ".join(left)) if part)
+
+
+def _is_left_out(value: Any) -> bool:
+    return value is None or value is False
 
 
 def _option(name: str, value: Any) -> str:
     option = "--" + name.replace("_", "-")
-    if value is None or value is False:
+    if _is_left_out(value):
         return f"leave out {option}"
     if value is True:
         return option
@@ -230,16 +236,20 @@ def _learning_rate(view: _View) -> Finding | None:
             f"the losses are thrown about: L_D rose to {peak_d:,.3g} (step {step_d:,}) and L_G to {peak_g:,.3g} "
             f"(step {step_g:,}); where D only guesses they are 1.39 and 0.69"
         )
-    for network in ("generator", "discriminator"):
-        for name in view.names(network, "dead"):
-            if view.median(name) >= ALL_DEAD:
-                evidence.append(
-                    f"{network}, layer {name.split('.')[1]}: {_percent(view.median(name))} of its ReLUs are dead {view.since}; "
-                    f"they are 0 for every sample and pass no gradient, so that too long a step is never undone"
-                )
-    return (
-        Finding("learning rate", tuple(evidence), _shorter_steps(view.config), _SOURCES["learning rate"]) if evidence else None
-    )
+    dead = [
+        f"{_percent(view.median(name))} in layer {name.split('.')[1]} of the {network}"
+        for network in ("generator", "discriminator")
+        for name in view.names(network, "dead")
+        if view.median(name) >= ALL_DEAD
+    ]
+    if dead:
+        evidence.append(
+            f"ReLUs are dead {view.since}, 0 for every sample and without gradient: {', '.join(dead)}; what too long a step "
+            f"has killed, no later one revives"
+        )
+    if not evidence:
+        return None
+    return Finding("learning rate", tuple(evidence), _shorter_steps(view.config), _SOURCES["learning rate"])
 
 
 def _discriminator_wins(view: _View) -> Finding | None:

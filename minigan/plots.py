@@ -86,7 +86,7 @@ def save_curves(path: str | Path, log: Mapping[str, Sequence[float]]) -> None:
         9, 3.2 * rows, layout=None
     )  # with its own margins and titles' places, matplotlib would take three times as long
     panels = figure.subplots(rows, 2, squeeze=False, sharex=True)
-    figure.subplots_adjust(left=0.09, right=0.98, bottom=0.5 / 3.2 / rows, top=1 - 0.3 / 3.2 / rows, hspace=0.18, wspace=0.22)
+    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.5 / 3.2 / rows, top=1 - 0.3 / 3.2 / rows, hspace=0.18, wspace=0.25)
     losses, probabilities = panels[0]
     losses.plot(steps, log["loss_d"], label="$L_D$", linewidth=1)
     losses.plot(steps, log["loss_g"], label="$L_G$", linewidth=1)
@@ -124,6 +124,7 @@ def save_curves(path: str | Path, log: Mapping[str, Sequence[float]]) -> None:
 def _plot_layers(axes: Axes, log: Mapping[str, Sequence[float]], network: str, what: str, label: str, title: str) -> None:
     """One line for each layer of a network, from the first (dark) to the last (light)."""
     from matplotlib import colormaps
+    from matplotlib.ticker import LogFormatter
 
     names = [name for name in log if name.startswith(f"{network}.") and name.endswith(f".{what}")]
     for position, name in enumerate(names):
@@ -131,6 +132,8 @@ def _plot_layers(axes: Axes, log: Mapping[str, Sequence[float]], network: str, w
         axes.plot(log["step"], log[name], label=f"layer {name.split('.')[1]}", linewidth=0.9, color=colour)
     if any(0 < value < math.inf for name in names for value in log[name]):
         axes.set_yscale("log")
+        for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            set_formatter(LogFormatter())  # 3e-02, which is narrower than 3×10⁻²
     axes.set_ylabel(label)
     axes.set_title(title, y=1)
     if names:

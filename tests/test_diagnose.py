@@ -33,7 +33,7 @@ PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and
         {**DCGAN, "steps": 200, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
     ],
     "collapse": [
-        {**RING, "steps": 800, "lr_d": 2e-2},
+        {**RING, "steps": 800, "lr_d": 1e-2, "beta1": 0.5},
         {**MLP, "steps": 600, "lr": 3e-3, "beta1": 0.9},
         {**DCGAN, "steps": 200, "lr": 2e-3, "lr_d": 2e-5},
     ],
@@ -46,9 +46,9 @@ PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and
 
 
 def train(folder, **options):
-    """A run without pictures; a divergence is left to its log."""
+    """A run without pictures, and the spread of G's first weights; a divergence is left to its log."""
     run = Run(Config(backend="textbook", **options), folder, say=lambda text: None)
-    size = run.gan.generator.flat_params.std(), run.gan.discriminator.flat_params.std()
+    size = run.gan.generator.flat_params.std()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("save_samples", "save_curves", "save_film"):
             patch.setattr(plots, name, lambda *args: None)
@@ -59,7 +59,7 @@ def train(folder, **options):
 
 @cache
 def planted(kind, tmp):
-    """Ten runs of a kind: (label, run, initial size of the weights, findings)."""
+    """Ten runs of a kind: (label, run, spread of G's first weights, findings)."""
     results = []
     for settings, seeds in zip(PLANTED[kind], (SEEDS, SEEDS[:3], SEEDS[:3]), strict=True):
         for seed in seeds:
@@ -115,8 +115,9 @@ def accuracy_of_d(run, count=400):
     """D's share of right answers for real and for generated samples, with networks as they are used after training."""
     be, d = run.gan.backend, run.gan.discriminator
     fake, _ = d.forward(be.asarray(generated(run, count), d.dtype))
-    run.batches.batch_size = count
-    real, _ = d.forward(run.batches.next())
+    chosen = run.dataset.values[np.random.default_rng(5).integers(0, len(run.dataset), count)]
+    chosen = chosen / 127.5 - 1 if run.dataset.is_images else chosen
+    real, _ = d.forward(be.asarray(chosen, d.dtype))
     return float(((real > 0).mean() + (fake < 0).mean()) / 2)
 
 
@@ -137,8 +138,8 @@ def is_true(kind, run, size):
     if kind == "discriminator wins":
         far = modes_hit(samples)[1] < 0.6 if points else digits_hit(samples)[3] > 8
         return accuracy_of_d(run) > 0.95 and far
-    after = run.gan.generator.flat_params.std(), run.gan.discriminator.flat_params.std()
-    return max(now / then for now, then in zip(after, size, strict=True)) > 8  # steps went far beyond where weights began
+    # Steps went far beyond where the weights began; in the other games G's grew by up to 1.6.
+    return run.gan.generator.flat_params.std() > 2.5 * size
 
 
 @pytest.mark.parametrize("kind", PLANTED)
@@ -202,7 +203,7 @@ def test_a_healthy_log():
         ({"diversity": (0.05, 0.1, 0.3), "clusters": (0.1, 0.2, 0.4)}, ["healthy"]),  # rising
         ({"diversity": (0.01, 0.02, 0.05), "clusters": (0.1, 0.1, 0.2)}, ["collapse"]),  # rising, but from nothing
         ({"diversity": (0.9, 0.9, 0.05), "clusters": (1, 1, 0.1)}, ["collapse"]),
-        ({"diversity": 0.2, "clusters": 1.0}, ["healthy"]),  # blurred, but evenly spread
+        ({"diversity": 0.25, "clusters": 1.0}, ["healthy"]),  # blurred, but evenly spread
         ({"diversity": -1e-7, "clusters": 0.1}, ["collapse"]),  # 0 but for rounding
         ({"loss_d": (1.3, 30.0, 1.3), "loss_g": (40.0, 0.9, 0.9)}, ["learning rate"]),
         ({"loss_d": 9.5, "loss_g": 0.01}, ["healthy"]),
@@ -248,6 +249,9 @@ def test_evidence_are_the_figures_of_the_log():
     columns = log(diversity=0.1, clusters=(0.9, 0.5, 0.2))
     assert "20 % as many clusters" in report(diagnose(columns, CONFIG))
     assert "was 90 % at step 20" in report(diagnose(columns, CONFIG)).replace("\n    ", " ")
+    columns = log(**{"generator.1.dead": 1.0, "discriminator.1.dead": 0.97})
+    text = report(diagnose(columns)).replace("\n    ", " ")
+    assert "100 % in layer 1 of the generator, 97 % in layer 1 of the discriminator;" in text
     columns = log(loss_d=(50.0, 1.3, 1.3), loss_g=(0.9, 70.0, 0.9))
     assert "L_D rose to 50 (step 20) and L_G to 70 (step 220)" in report(diagnose(columns, CONFIG)).replace("\n    ", " ")
 
@@ -256,7 +260,7 @@ def test_evidence_are_the_figures_of_the_log():
     ("kind", "settings", "options"),
     [
         ("learning rate", {"lr": 0.1}, "--lr 0.0005"),
-        ("learning rate", {"lr": 0.1, "lr_d": 0.2}, "--lr 0.0005, leave out --lr-d"),
+        ("learning rate", {"lr": 0.1, "lr_d": 0.2}, "--lr 0.0005 and leave out --lr-d"),
         ("learning rate", {"lr_d": 0.2}, "leave out --lr-d"),
         ("learning rate", {}, "--lr 5e-05"),
         ("learning rate", {"data": "ring", "lr": 0.1}, "--lr 0.001"),
@@ -265,7 +269,7 @@ def test_evidence_are_the_figures_of_the_log():
         ("discriminator wins", {"saturating": True}, "leave out --saturating"),
         ("discriminator wins", {}, "--lr-d 0.000125"),
         ("collapse", {"beta1": 0.9}, "--beta1 0"),
-        ("collapse", {"lr": 0.01, "lr_d": 1e-5}, "--lr 0.0005, leave out --lr-d"),
+        ("collapse", {"lr": 0.01, "lr_d": 1e-5}, "--lr 0.0005 and leave out --lr-d"),
         ("collapse", {"hidden": (16,)}, "--hidden 256 256"),
         ("collapse", {"latent_dim": 2}, "--latent-dim 100"),
         ("collapse", {"model": "dcgan", "width": 4, "hidden": None, "lr": 1e-3, "latent_dim": 32}, "--width 32"),
@@ -326,7 +330,7 @@ def test_command(folder, capsys):
         text = capsys.readouterr().out
         assert text.startswith(f"{run.folder}: mlp on ring, log.csv has {len(read_log(run.folder / LOG))} rows up to step ")
         assert TITLES[findings[0].kind] in text
-        assert max(map(len, text.splitlines()[1:])) <= 100
+        assert max(map(len, text.splitlines()[1:])) <= 110
         assert cli.main(["diagnose", str(run.folder), "--json"]) == 0
         read = json.loads(capsys.readouterr().out)
         assert [one["kind"] for one in read] == [finding.kind for finding in findings]
