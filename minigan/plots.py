@@ -118,7 +118,7 @@ def save_curves(path: str | Path, log: Mapping[str, Sequence[float]]) -> None:
         axes.grid(alpha=0.3)
     for axes in panels[-1]:
         axes.set_xlabel("step")
-    _save_figure(path, figure)
+    _save_figure(path, figure, few_colours=True)
 
 
 def _plot_layers(axes: Axes, log: Mapping[str, Sequence[float]], network: str, what: str, label: str, title: str) -> None:
@@ -186,12 +186,14 @@ def _figure(width: float, height: float, layout: Literal["constrained"] | None =
     return Figure(figsize=(width, height), dpi=100, layout=layout)
 
 
-def _save_figure(path: str | Path, figure: Figure) -> None:
-    """As a PNG of 256 colours: a third of the size, and lines and text look the same."""
+def _save_figure(path: str | Path, figure: Figure, few_colours: bool = False) -> None:
+    """As a PNG. few_colours: of 256, a third of the bytes; lines and text look the same."""
     from PIL import Image
 
-    drawn, buffer = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png")
-    with Image.open(drawn) as picture:
-        picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(buffer, "PNG", optimize=True)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    if few_colours:
+        with Image.open(buffer) as picture:
+            buffer = io.BytesIO()
+            picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(buffer, "PNG", optimize=True)
     write_atomically(path, buffer.getvalue())
