@@ -1,9 +1,10 @@
-"""The command `minigan` (also `python -m minigan`): train, sample, diagnose, gradcheck, info."""
+"""The command `minigan` (also `python -m minigan`): train, sample, diagnose, explain, gradcheck, info."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import itertools
 import json
 import math
 import os
@@ -11,16 +12,18 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minigan
-from minigan import diagnose, gradcheck, plots, training
+from minigan import diagnose, gradcheck, own_layers, plots, training
 from minigan.backends import BACKENDS, PRECISIONS, get_backend
 from minigan.data import DATASETS, floats_to_pixels, load, parse_size
 from minigan.errors import MiniganError, nearest_name
+from minigan.explain import game, worked
 from minigan.files import write_atomically
 from minigan.models import MODELS
 from minigan.network import DTYPES
@@ -29,7 +32,7 @@ from minigan.optim import SCHEDULES
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 WALK_STEPS = 8  # images from one latent point to the next in an interpolation
-COMMANDS = ("train", "sample", "diagnose", "gradcheck", "info")
+COMMANDS = ("train", "sample", "diagnose", "explain", "gradcheck", "info")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_sample(commands)
     _add_diagnose(commands)
+    _add_explain(commands)
     _add_gradcheck(commands)
     _add_info(commands)
     return parser
@@ -111,8 +115,9 @@ def _parser() -> argparse.ArgumentParser:
 # -- train ---------------------------------------------------------------------------------------------------------------
 
 
-def _add_backend(parser: Any, default: str) -> None:
-    about = f"auto (default): cupy if a GPU answers, else numpy; {', '.join(BACKENDS)}"
+def _add_backend(parser: Any, default: str, said: str = "auto") -> None:
+    """default: what stands where the option is not given; said: what the help calls the default."""
+    about = f"{', '.join(BACKENDS)}, or auto: cupy if a GPU answers, else numpy ({said})"
     parser.add_argument("--backend", type=_one_of((*BACKENDS, "auto")), default=default, metavar="NAME", help=about)
 
 
@@ -335,12 +340,109 @@ def _diagnose(options: argparse.Namespace) -> int:
     return 0
 
 
+# -- explain ---------------------------------------------------------------------------------------------------------------
+
+
+def _add_explain(commands: Any) -> None:
+    about = (
+        "Without TARGET, or for a run folder: one training step opened up, as a page for the browser that walks through it. "
+        "With a name: a layer's or loss's gradients derived, worked through on a few numbers and checked; or an optimiser."
+    )
+    parser = commands.add_parser("explain", help="open up a step, or derive a layer", description=about, allow_abbrev=False)
+    names = f"a run folder, or one of {', '.join(worked.EXAMPLES)}"
+    parser.add_argument("target", metavar="TARGET", nargs="?", help=names)
+    unset, whole = argparse.SUPPRESS, _number(int, 1)
+    page = parser.add_argument_group("the page")
+    page.add_argument("--out", default=None, metavar="FILE", help="where to write it (explain.html)")
+    page.add_argument("--batch-size", default=unset, type=whole, metavar="N", help=f"samples of the step ({game.BATCH})")
+    page.add_argument("--seed", default=unset, type=_number(int, 0), metavar="N", help="decides everything random (0)")
+    _add_backend(page, default=unset, said="textbook")
+    page.add_argument("--quiet", action="store_true", help="no progress bar")
+    small = parser.add_argument_group("the small game, where no run is named")
+    data = f"{', '.join(DATASETS)}, or a .npy, .npz or IDX file, or a folder of images"
+    small.add_argument("--data", default=unset, help=data)
+    small.add_argument("--data-dir", default=unset, metavar="DIR", help="where the IDX files of mnist and fashion-mnist are")
+    small.add_argument("--image-size", default=unset, type=_image_size, metavar="N|HxW", help="scale images to this size")
+    small.add_argument("--model", default=unset, type=_one_of(MODELS), metavar="NAME", help=f"{' or '.join(MODELS)} (dcgan)")
+    small.add_argument("--width", default=unset, type=whole, metavar="N", help="dcgan: channels of its widest images (8)")
+    small.add_argument(
+        "--hidden", default=unset, type=whole, nargs="+", metavar="N", help="mlp: width of each hidden layer (32)"
+    )
+    small.add_argument("--latent-dim", default=unset, type=whole, metavar="N", help="length of z (16)")
+    small.add_argument("--lr", default=unset, type=_number(float, 0), help="Adam's learning rate (0.002)")
+    small.add_argument("--saturating", default=unset, action="store_true", help="the minimax generator loss")
+    after = f"steps of training before the one that is opened ({game.TRAINED})"
+    small.add_argument("--after", default=unset, type=_number(int, 0), metavar="STEPS", help=after)
+    parser.set_defaults(run=_explain, parser=parser)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    target = options.target
+    given = {name: v for name, v in vars(options).items() if name not in ("command", "run", "parser", "target", "out", "quiet")}
+    if target is not None and not Path(target).exists():
+        return _explain_name(target, [*given, *(["out"] if options.out else [])])
+    out = Path(options.out or "explain.html")
+    if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
+        raise MiniganError(f"--out is {out}: expected a file name in .html")
+    if target is not None:
+        stray = sorted(given.keys() - {"batch_size", "seed", "backend"})
+        if stray:
+            raise MiniganError(f"--{stray[0].replace('_', '-')} is for the small game, and {target} is opened: leave it out")
+    return _explain_step(target, given, out, options.quiet)
+
+
+def _explain_name(target: str, options: Sequence[str]) -> int:
+    """Print a derivation and its worked example; status 1 if the check in it fails."""
+    name = worked.find(target)
+    if name is None:
+        hint = nearest_name(target, worked.EXAMPLES)
+        raise MiniganError(f"{target!r} is neither a run folder nor a name: {hint}")
+    if options:
+        raise MiniganError(f"--{options[0].replace('_', '-')} is for the page, and {name} is printed: leave it out")
+    text, agrees = worked.explain(name)
+    print(worked.printable(text, sys.stdout.encoding or "ascii"), flush=True)
+    return 0 if agrees else 1
+
+
+def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: bool) -> int:
+    """Write the page of one step of a run, or of a small game."""
+    from threadpoolctl import threadpool_limits
+    from tqdm import tqdm
+
+    from minigan.explain.page import SAMPLES, make_page
+    from minigan.explain.step import count_ticks, open_step
+
+    since = time.perf_counter()
+    given = {"backend": "textbook", **given}
+    # Thousands of passes of small arrays: BLAS's threads would spend more time waiting for each other than working.
+    with threadpool_limits(1, user_api="blas"):
+        if folder is not None:
+            opened = game.game_of_run(folder, given["backend"], given.get("batch_size"), given.get("seed", 0))
+        else:
+            steps = given.pop("after", game.TRAINED)
+            hidden = {"hidden": tuple(given["hidden"])} if "hidden" in given else {}
+            progress = partial(tqdm, unit="step", desc="training", disable=quiet, leave=False)
+            opened = game.small_game(training.Config(**{**given, **hidden}), steps, progress)
+        with tqdm(total=count_ticks(opened.gan), unit="array", desc="checking", disable=quiet, leave=False) as bar:
+            step = open_step(opened.gan, opened.real, opened.z, shown=SAMPLES, tick=bar.update)
+    text = make_page(step, opened.about)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, text.encode())
+    size, seconds = len(text.encode()) / 1e6, time.perf_counter() - since
+    print(f"{opened.about}: {out}, {size:.1f} MB, in {seconds:.0f} s; open it in a browser")
+    return 0
+
+
 # -- gradcheck -------------------------------------------------------------------------------------------------------------
 
 
 def _add_gradcheck(commands: Any) -> None:
-    about = "Prove every gradient: all layers, all losses and both reference games against central differences in float64."
+    about = (
+        "Prove every gradient: all layers, all losses and both reference games against central differences in float64. "
+        "With FILE.py: the layers of your own that it names in CHECKS = [(layer, input shape), ...], with the layer contract."
+    )
     parser = commands.add_parser("gradcheck", help="prove every gradient", description=about, allow_abbrev=False)
+    parser.add_argument("files", nargs="*", metavar="FILE.py", help="layers of your own (all of minigan's)")
     _add_backend(parser, default="auto")
     parser.add_argument("--verbose", action="store_true", help="one line per array, with the worst entry")
     parser.set_defaults(run=_gradcheck, parser=parser)
@@ -348,9 +450,10 @@ def _add_gradcheck(commands: Any) -> None:
 
 def _gradcheck(options: argparse.Namespace) -> int:
     backend = get_backend(options.backend)
-    print(f"{backend.device} | backend {backend.name} | float64, tolerance {gradcheck.TOLERANCE:.0e} relative")
+    own = [own_layers.check_file(file, backend) for file in options.files]
+    print(f"{backend.device} | backend {backend.name} | float64, tolerance {gradcheck.TOLERANCE:.0e} relative", flush=True)
     since, count, failed = time.perf_counter(), 0, 0
-    for report in gradcheck.check_all(backend):
+    for report in itertools.chain(*own) if own else gradcheck.check_all(backend):
         count, failed = count + 1, failed + (not report.ok)
         checked = sum(row.checked for row in report.rows)
         print(
@@ -358,8 +461,9 @@ def _gradcheck(options: argparse.Namespace) -> int:
             flush=True,
         )
         if options.verbose or not report.ok:
-            print(*(f"          {row}" for row in report.rows), sep="\n")
-    verdict = "all gradients agree" if not failed else f"{failed} of {count} FAILED"
+            print(*(f"          {line}" for line in report.lines), sep="\n")
+    agree = "all gradients agree, the layer contract is kept" if own else "all gradients agree"
+    verdict = agree if not failed else f"{failed} of {count} FAILED"
     print(f"{count} checks in {time.perf_counter() - since:.1f} s: {verdict}")
     return 1 if failed else 0
 

@@ -44,10 +44,14 @@ _IDX_UINT8 = 0x08
 
 @dataclass(frozen=True)
 class Dataset:
-    """name; values: images uint8 (N, H, W, C), 0 = −1 and 255 = 1, or points float32 (N, 2)."""
+    """name; values: images uint8 (N, H, W, C), 0 = −1 and 255 = 1, or points float32 (N, 2).
+
+    labels: the class of each value (N,), whole numbers from 0 up, where they are known: of "digits"; else None.
+    """
 
     name: str
     values: np.ndarray
+    labels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -70,9 +74,9 @@ class Dataset:
 def load(name: str, data_dir: str | Path | None = None, image_size: tuple[int, int] | None = None) -> Dataset:
     """A dataset by name, or the user's own by path.
 
-    Names: "digits" (5,000 bundled MNIST digits); "mnist" and "fashion-mnist" (IDX files, gzipped or not, looked for in
-    data_dir, else in $MINIGAN_DATA and /usr/share/datasets, else downloaded once into the user's cache); "ring" (8 Gaussians
-    on the unit circle, σ 0.01) and "grid" (25 on {−4, −2, 0, 2, 4}², σ 0.05).
+    Names: "digits" (5,000 bundled MNIST digits, 500 of each, sorted by label); "mnist" and "fashion-mnist" (IDX files, gzipped
+    or not, looked for in data_dir, else in $MINIGAN_DATA and /usr/share/datasets, else downloaded once into the user's cache);
+    "ring" (8 Gaussians on the unit circle, σ 0.01) and "grid" (25 on {−4, −2, 0, 2, 4}², σ 0.05).
     Paths: .npy, .npz or IDX files of images (N, H, W), (N, H, W, 1) or (N, H, W, 3), uint8 or floats in [0, 1] or [−1, 1],
     or of points (N, 2); a folder of PNG and JPEG files of one size.
     image_size: (height, width) to scale images to, cut about the centre where the proportions differ.
@@ -94,13 +98,18 @@ def load(name: str, data_dir: str | Path | None = None, image_size: tuple[int, i
         raise DataError(f"image_size is {image_size}, but {name} holds points: leave it out")
     if image_size and values.shape[1:3] != image_size:
         values = np.stack([_resize(image, image_size) for image in values])
-    return Dataset(name, values)
+    return Dataset(name, values, _bundled("labels") if name == "digits" else None)
+
+
+def _bundled(array: str) -> np.ndarray:
+    """ "images" uint8 (5000, 28, 28) or "labels" uint8 (5000,) of the digits."""
+    with resources.files("minigan.datasets").joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
+        return arrays[array]
 
 
 def _load_named(name: str, data_dir: Path | None) -> np.ndarray:
     if name == "digits":
-        with resources.files("minigan.datasets").joinpath("digits.npz").open("rb") as file:
-            return np.load(file)["images"][..., None]
+        return _bundled("images")[..., None]
     if name in ("ring", "grid"):
         return _gaussians(name)
     path = _find_idx(name, data_dir) or _download(name)

@@ -38,6 +38,10 @@ class CheckpointError(MiniganError):
     """A checkpoint or run folder is missing, damaged, or belongs to another model."""
 
 
+class CheckFileError(MiniganError):
+    """A file of layers to check is missing, does not run, or does not say what to check."""
+
+
 class DivergenceError(MiniganError):
     """Training produced a loss, gradient or parameter that is not finite."""
 

@@ -67,11 +67,17 @@ class Row:
 
 @dataclass
 class Report:
-    """The outcome of a check: a row per parameter and one for x. print(report) shows the table."""
+    """The outcome of a check: a row per parameter and one for x. print(report) shows the table.
+
+    broken: what the layer breaks of the layer contract, a sentence each, where that was checked too. hint: what may be amiss
+    if a gradient is wrong.
+    """
 
     name: str
     tolerance: float
     rows: list[Row] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    hint: str = ""
 
     @property
     def max_error(self) -> float:
@@ -80,17 +86,31 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """All errors below the tolerance, in every row more entries checked than skipped, and not all gradients 0."""
-        enough = all(row.checked > row.skipped for row in self.rows)
-        alive = any(row.numeric != 0 or row.analytic != 0 for row in self.rows)
-        return enough and alive and self.max_error < self.tolerance
+        """All errors below the tolerance, more entries checked than skipped per row, some gradient not 0, nothing broken."""
+        return bool(self.rows) and not self.unproved and not self.broken and self.max_error < self.tolerance
+
+    @property
+    def unproved(self) -> list[str]:
+        """Why gradients that agree would prove nothing."""
+        reasons = []
+        if any(row.checked <= row.skipped for row in self.rows):
+            reasons.append("too many entries lie on a kink to prove anything")
+        if all(row.numeric == 0 and row.analytic == 0 for row in self.rows):
+            reasons.append("all gradients are 0, which proves nothing: try another shape")
+        return reasons
 
     def __str__(self) -> str:
         verdict = "ok" if self.ok else "FAILED"
-        if any(row.checked <= row.skipped for row in self.rows):
-            verdict += " (too many entries lie on a kink to prove anything)"
         head = f"{self.name}: {verdict}, largest relative error {self.max_error:.1e} (tolerance {self.tolerance:.0e})"
-        return "\n".join([head, *(f"  {row}" for row in self.rows)])
+        return "\n".join([head, *(f"  {line}" for line in self.lines)])
+
+    @property
+    def lines(self) -> list[str]:
+        """The table without its head: a line per row, then one for each thing that is wrong beside them."""
+        doubts = self.unproved if self.rows else []
+        if self.hint and any(row.max_error >= self.tolerance for row in self.rows):
+            doubts.append(self.hint)
+        return [*map(str, self.rows), *doubts, *(f"contract broken: {sentence}" for sentence in self.broken)]
 
 
 @dataclass
@@ -148,12 +168,20 @@ def check_layer(
     A bias of 0 or a γ of 1 would hide a term that they multiply.
     """
     rng = np.random.default_rng(1)
-    net = Sequential([layer], input_shape, backend, "float64")
-    net.flat_params[...] += net.backend.asarray(0.5 * rng.standard_normal(net.num_params))
-    for value in net.state.values():
-        value[...] += net.backend.asarray(rng.random(value.shape))
+    net = moved_network(layer, input_shape, backend, "float64", rng)
     x = rng.standard_normal((batch, *input_shape))
     return check_gradients(net, x, name=repr(layer), **options)
+
+
+def moved_network(
+    layer: Layer, input_shape: Sequence[int], backend: str | Backend, dtype: str, rng: np.random.Generator
+) -> Sequential:
+    """A network of one layer whose parameters and state are not those it starts with."""
+    net = Sequential([layer], input_shape, backend, dtype)
+    net.flat_params[...] += net.backend.asarray(0.5 * rng.standard_normal(net.num_params), dtype)
+    for value in net.state.values():
+        value[...] += net.backend.asarray(rng.random(value.shape), dtype)
+    return net
 
 
 def check_loss(
@@ -238,6 +266,38 @@ def check_game(
     return Report(name, tolerance, [*report_g.rows, *report_d.rows, wiring])
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """One derivative, found in both ways; numeric is None where no difference could be taken that crosses no kink."""
+
+    where: tuple[int, ...]
+    analytic: float
+    numeric: float | None
+
+    @property
+    def error(self) -> float | None:
+        """|a − n| / max(|a|, |n|)"""
+        if self.numeric is None:
+            return None
+        largest = max(abs(self.analytic), abs(self.numeric))
+        return abs(self.analytic - self.numeric) / largest if largest else 0.0
+
+
+def compare_entries(
+    backend: Backend, evaluate: Evaluate, array: Array, gradient: np.ndarray, places: Sequence[tuple[int, ...]]
+) -> list[Comparison]:
+    """∂L/∂array at single places beside central differences of evaluate() -> (L, kink sides), which reads `array`.
+
+    array: float64, C-contiguous, varied in place and put back; gradient: the analytic one, of its shape, on the host. It is
+    varied in units of its typical value, for where all values are small a step of fixed size would be a leap.
+    """
+    target = _Target("", array, gradient)
+    unit = min(1.0, float(np.sqrt(np.mean(backend.to_numpy(array) ** 2)))) or 1.0
+    probes = _chosen_entries(target, [int(np.ravel_multi_index(place, gradient.shape)) for place in places], unit)
+    found = _differences(backend, evaluate, 1.0, target, probes)
+    return [Comparison(where, a / unit, None if n is None else n / unit) for where, a, n in found]
+
+
 # -- the comparison --------------------------------------------------------------------------------------------------------
 
 
@@ -277,17 +337,22 @@ Probe = tuple[Any, Callable[[float], None], float]  # where, a move by t along t
 
 def _entries(be: Backend, target: _Target, max_entries: int | None, rng: np.random.Generator) -> Iterator[Probe]:
     """Single entries: all of them, or max_entries drawn without replacement."""
+    indices = np.arange(target.gradient.size)
+    if max_entries is not None and max_entries < target.gradient.size:
+        indices = np.sort(rng.choice(target.gradient.size, max_entries, replace=False))
+    return _chosen_entries(target, indices.tolist())
+
+
+def _chosen_entries(target: _Target, indices: Sequence[int], unit: float = 1.0) -> Iterator[Probe]:
+    """The single entries at these places of the flattened array, moved in this unit."""
     flat, gradient = target.array.reshape(-1), target.gradient.reshape(-1)
-    indices = np.arange(gradient.size)
-    if max_entries is not None and max_entries < gradient.size:
-        indices = np.sort(rng.choice(gradient.size, max_entries, replace=False))
-    for i in indices.tolist():
+    for i in indices:
         start = float(flat[i])
 
         def move(t: float, i: int = i, start: float = start) -> None:
-            flat[i] = start + t
+            flat[i] = start + t * unit
 
-        yield tuple(int(k) for k in np.unravel_index(i, target.gradient.shape)), move, float(gradient[i])
+        yield tuple(int(k) for k in np.unravel_index(i, target.gradient.shape)), move, float(gradient[i]) * unit
 
 
 def _directions(be: Backend, target: _Target, max_entries: int | None, rng: np.random.Generator) -> Iterator[Probe]:

@@ -76,14 +76,18 @@ def squared_error_grad(xp: Any, y: Array, t: Array, count: float) -> Array:
 def discriminator_loss(s_real: Array, s_fake: Array, smoothing: float = 0.0) -> tuple[Array, Array, Array]:
     """L_D = −E log D(x) − E log(1 − D(x̃)), D = σ(s): (L_D, ∂L_D/∂s_real, ∂L_D/∂s_fake).
 
-    From logits s of any shape with N values:
+    From logits s of any shape with N values, with ζ(s) = log(1 + e^s):
+        −log σ(s) = log(1 + e^−s) = ζ(−s),  −log(1 − σ(s)) = log(1 + e^s) = ζ(s)
         L_D = mean ζ(−s_real) + mean ζ(s_fake)
+    Gradient: ζ'(s) = e^s/(1 + e^s) = σ(s), so ζ(−s) has the derivative −σ(−s) = σ(s) − 1, and
         ∂L_D/∂s_real = (σ(s_real) − 1) / N,  ∂L_D/∂s_fake = σ(s_fake) / N
-    The paper, and many texts, write the sum without the minus signs: that is the value V which D maximises, so its negative
-    is what is minimised here. With one-sided label smoothing α real images have the target t = 1 − α instead of 1:
+    The paper, and many texts, write the sum without the minus signs: that is the value V which D
+    maximises, so its negative is what is minimised here. With one-sided label smoothing α real images
+    have the target t = 1 − α instead of 1:
         −t log σ(s) − (1 − t) log(1 − σ(s)) = ζ(−s) + α s,  with gradient (σ(s) − 1 + α) / N
     Raises OptionError unless 0 <= smoothing < 1.
-    Source: Goodfellow et al. 2014 (arXiv:1406.2661), equation 1; Salimans et al. 2016 (arXiv:1606.03498), section 3.4.
+    Source: Goodfellow et al. 2014 (arXiv:1406.2661), equation 1; Salimans et al. 2016
+    (arXiv:1606.03498), section 3.4.
     """
     if not 0 <= smoothing < 1:
         raise OptionError(f"smoothing is {smoothing!r}: expected a number in [0, 1)")
@@ -94,13 +98,18 @@ def discriminator_loss(s_real: Array, s_fake: Array, smoothing: float = 0.0) -> 
 
 
 def generator_loss(s_fake: Array, saturating: bool = False) -> tuple[Array, Array]:
-    """L_G = −E log D(x̃), or in the saturating (minimax) form E log(1 − D(x̃)): (L_G, ∂L_G/∂s_fake).
+    """L_G = −E log D(x̃), or saturating (minimax) E log(1 − D(x̃)): (L_G, ∂L_G/∂s_fake).
 
-    From logits s of any shape with N values:
-        non-saturating:  L_G = mean ζ(−s),   ∂L_G/∂s = (σ(s) − 1) / N
-        saturating:      L_G = −mean ζ(s),   ∂L_G/∂s = −σ(s) / N
-    Where D is sure that the image is fake, s → −∞: the first gradient goes to −1/N, the second vanishes.
-    Source: Goodfellow et al. 2014 (arXiv:1406.2661), section 3.
+    From logits s of any shape with N values, D = σ(s) and ζ(s) = log(1 + e^s):
+        non-saturating:  L_G = −mean log σ(s) = mean ζ(−s)
+        saturating:      L_G = mean log(1 − σ(s)) = −mean ζ(s)
+    Gradient: ζ' = σ, so ζ(−s) has the derivative −σ(−s) = σ(s) − 1, and
+        non-saturating:  ∂L_G/∂s = (σ(s) − 1) / N
+        saturating:      ∂L_G/∂s = −σ(s) / N
+    Both push s up. Where D is sure that the image is fake, s → −∞: the first gradient goes to −1/N, the
+    second vanishes. (Against the best D the second L_G is, but for what G cannot change, twice the
+    Jensen-Shannon divergence of G's images from the real ones.)
+    Source: Goodfellow et al. 2014 (arXiv:1406.2661), section 3; for the divergence theorem 1.
     """
     be, count = backend_of(s_fake), float(s_fake.size)
     if saturating:
@@ -113,8 +122,12 @@ def generator_loss(s_fake: Array, saturating: bool = False) -> tuple[Array, Arra
 def bce_with_logits(s: Array, targets: Array) -> tuple[Array, Array]:
     """Binary cross-entropy of logits s and targets t in [0, 1], of one shape with N values: (L, ∂L/∂s).
 
-    L = −mean (t log σ(s) + (1 − t) log(1 − σ(s))) = mean (ζ(s) − t s),  ∂L/∂s = (σ(s) − t) / N.
+    With −log σ(s) = ζ(−s) = ζ(s) − s and −log(1 − σ(s)) = ζ(s), where ζ(s) = log(1 + e^s):
+        L = −mean (t log σ(s) + (1 − t) log(1 − σ(s))) = mean (t (ζ(s) − s) + (1 − t) ζ(s))
+          = mean (ζ(s) − t s)
+    Gradient: ζ' = σ, so ∂L/∂s = (σ(s) − t) / N.
     Raises ShapeError if the shapes differ.
+    Source: Bishop 2006 (Pattern Recognition and Machine Learning), section 4.3.2.
     """
     _check_shapes(s, targets)
     be = backend_of(s)
@@ -125,8 +138,12 @@ def bce_with_logits(s: Array, targets: Array) -> tuple[Array, Array]:
 def mse(y: Array, targets: Array) -> tuple[Array, Array]:
     """Mean squared error of y and targets t of one shape with N values: (L, ∂L/∂y).
 
-    L = mean (y − t)²,  ∂L/∂y = 2 (y − t) / N.
+    L = Σ_n (y_n − t_n)² / N.
+    Gradient: y_n stands in its own term alone, and ∂(y_n − t_n)²/∂y_n = 2 (y_n − t_n), so
+    ∂L/∂y_n = 2 (y_n − t_n) / N.
     Raises ShapeError if the shapes differ.
+    Source: Rumelhart, Hinton and Williams 1986 (Nature 323), equations 3 and 4, with half the sum; in
+    GANs, Mao et al. 2017 (arXiv:1611.04076).
     """
     _check_shapes(y, targets)
     be = backend_of(y)
@@ -137,9 +154,14 @@ def mse(y: Array, targets: Array) -> tuple[Array, Array]:
 def softmax_cross_entropy(s: Array, labels: Array) -> tuple[Array, Array]:
     """Cross-entropy of logits s (N, K) and integer labels c (N,), 0 <= c < K: (L, ∂L/∂s).
 
-    p_nk = e^{s_nk} / Σ_j e^{s_nj} with the row's maximum taken off first, which leaves p as it is and cannot overflow.
-    L = −mean_n log p_n{c_n},  ∂L/∂s_nk = (p_nk − [k = c_n]) / N.
-    Raises ShapeError if s is not (N, K) or labels are not N integers. Their range is not looked at: on a GPU that would wait.
+        p_nk = e^{s_nk} / Σ_j e^{s_nj},  L = −Σ_n log p_n{c_n} / N
+    with the row's maximum taken off s first, which leaves p as it is and cannot overflow.
+    Gradient: log p_nc = s_nc − log Σ_j e^{s_nj}, so
+        ∂log p_nc/∂s_nk = [k = c] − e^{s_nk} / Σ_j e^{s_nj} = [k = c] − p_nk
+        ∂L/∂s_nk = (p_nk − [k = c_n]) / N
+    Raises ShapeError if s is not (N, K) or labels are not N integers. Their range is not looked at: on
+    a GPU that would wait.
+    Source: Bishop 2006 (Pattern Recognition and Machine Learning), section 4.3.4.
     """
     xp = array_module(s)
     if s.ndim != 2 or labels.shape != s.shape[:1] or labels.dtype.kind not in "iu":

@@ -161,13 +161,14 @@ class Adam(Optimizer):
 
     m ← β₁ m + (1 − β₁) dw,  v ← β₂ v + (1 − β₂) dw²;  m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ)
     w ← w − lr m̂ / (√v̂ + ε)
-    Kept are the sums m_sum = m / (1 − β₁) and v_sum = v / (1 − β₂), for then ten passes over memory are enough: with
-    a = (1 − β₁ᵗ) / (1 − β₁) and c = √((1 − β₂ᵗ) / (1 − β₂)), m̂ = m_sum / a and √v̂ = √v_sum / c, so
+    Kept are the sums m_sum = m / (1 − β₁) and v_sum = v / (1 − β₂), for then ten passes over memory are
+    enough: with a = (1 − β₁ᵗ) / (1 − β₁) and c = √((1 − β₂ᵗ) / (1 − β₂)), m̂ = m_sum / a and
+    √v̂ = √v_sum / c, so
         w ← w − lr c / a · m_sum / (√v_sum + c ε)
     weight_decay λ is decoupled, as in AdamW: w ← (1 − lr λ) w before the step.
     Raises OptionError unless lr > 0, betas in [0, 1), eps > 0, weight_decay >= 0.
-    Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithm 1 and the end of section 2 for the order of computation; Loshchilov
-    and Hutter 2019 (arXiv:1711.05101), algorithm 2.
+    Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithm 1 and the end of section 2 for the order of
+    computation; Loshchilov and Hutter 2019 (arXiv:1711.05101), algorithm 2.
     """
 
     slots = ("m_sum", "v_sum")

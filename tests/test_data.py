@@ -36,6 +36,19 @@ def test_digits():
     assert 20 < digits.values.mean() < 50, "mostly paper, which is 0"
 
 
+def test_labels_of_the_digits():
+    digits = load("digits")
+    assert digits.labels.dtype == np.uint8
+    np.testing.assert_array_equal(digits.labels, np.repeat(np.arange(10), 500))
+    # That they belong to the images: most of one half lie nearest to their own class's mean of the other half.
+    flat, half = digits.values.reshape(5000, -1).astype(np.float32), np.arange(5000) % 2 == 0
+    means = np.stack([flat[half & (digits.labels == digit)].mean(axis=0) for digit in range(10)])
+    nearest = ((flat[~half, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+    assert (nearest == digits.labels[~half]).mean() > 0.75
+    np.testing.assert_array_equal(load("digits", image_size=(8, 8)).labels, digits.labels)
+    assert load("ring").labels is None
+
+
 def test_ring_and_grid():
     for name, count, sigma in (("ring", 8, 0.01), ("grid", 25, 0.05)):
         points = load(name)

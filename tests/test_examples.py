@@ -1,14 +1,18 @@
 """Every example runs, shortened, and leaves the picture it promises."""
 
+import ast
+import os
 import subprocess
 import sys
+import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-
-
+COURSE = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
@@ -24,21 +28,108 @@ def test_the_layer_in_the_readme_prints_what_it_says():
     assert head(result.stdout) == head(printed)
 
 
-def test_the_readme_trains_as_the_example_does():
-    """The Python interface is shown twice: once to read, once to run."""
+def calls(code, *names):
+    """{name: its options, those left out that say where and from which seed to start} of the calls in a piece of Python."""
+    where = {"backend", "seed"}
+    return {
+        node.func.attr: {k.arg: ast.unparse(k.value) for k in node.keywords if k.arg not in where}
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names
+    }
+
+
+def test_the_readme_trains_as_the_example_does(tmp_path):
+    """The Python interface is shown twice: once to read, once to run. What is to be read runs too, shortened."""
     shown = README.split("```python")[1].split("```")[0]
-    example = (EXAMPLES / "train_digits.py").read_text(encoding="utf-8")
-    for line in shown.split("\n"):
-        if line.strip() and "range(" not in line and "save_samples(" not in line:
-            assert line in example.split("\n")
-
-
-def test_train_digits(tmp_path):
-    picture = tmp_path / "digits.png"
-    command = [sys.executable, str(EXAMPLES / "train_digits.py"), "50", str(picture)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    example = (EXAMPLES / "10_dcgan.py").read_text(encoding="utf-8").replace("data.shape", "digits.shape")
+    assert calls(shown, "dcgan", "GAN") == calls(example.replace("8 if options.quick else 32", "32"), "dcgan", "GAN")
+    shorter = shown.replace("range(1, 201)", "range(1, 21)").replace("step % 50", "step % 10")
+    assert shorter.count("range(1, 21)") == shorter.count("step % 10") == 1
+    result = subprocess.run([sys.executable, "-c", shorter], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "total" in result.stdout
     assert "'loss_d'" in result.stdout
-    with Image.open(picture) as image:
+    with Image.open(tmp_path / "digits.png") as image:
         assert image.size == (466, 466)
         assert image.convert("L").getextrema()[1] > 128
+
+
+def run(example, folder, *options):
+    """The example in a process of its own, on one thread."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MINIGAN_NUM_THREADS": "1"}
+    command = [sys.executable, str(example), *options]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+
+
+@pytest.fixture(scope="module")
+def shortened(tmp_path_factory):
+    """{lesson: (folder, future of its process)}, two at a time: half of each is the start of Python and matplotlib."""
+    pool = ThreadPoolExecutor(max_workers=2)
+    folders = {example: tmp_path_factory.mktemp(example.stem) for example in COURSE}
+    yield {
+        example: (folder, pool.submit(run, example, folder, "--quick", "--backend", "numpy"))
+        for example, folder in folders.items()
+    }
+    pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("example", COURSE, ids=lambda path: path.stem)
+def test_lesson(shortened, example):
+    """It runs through, all its own assertions included, and leaves one picture, which is not blank."""
+    if example.stem == "11_beside_pytorch":
+        pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'minigan[bench]' brings it")
+    folder, process = shortened[example]
+    result = process.result()
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr
+    assert f"figure: {example.stem}.png" in result.stdout.splitlines()
+    with Image.open(folder / f"{example.stem}.png") as image:
+        assert min(image.size) >= 300
+        shades = image.convert("L").histogram()
+    assert sum(shades[250:]) < 0.99 * sum(shades)
+    assert sum(count > 0 for count in shades) > 20
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--backnd", "numpy"], "unknown argument '--backnd': did you mean --backend?"),
+        (["--out", "no/such/folder.png"], "expected a name that ends in .png, in a folder that exists"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_wrong_option_is_one_line(tmp_path, options, expected):
+    result = run(EXAMPLES / "07_digit_classifier.py", tmp_path, *options)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert expected in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_pytorch_its_example_says_what_to_install(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError\n", encoding="utf-8")
+    command = [sys.executable, str(EXAMPLES / "11_beside_pytorch.py"), "--quick"]
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path})
+    assert result.returncode == 2
+    assert result.stderr == (
+        "11_beside_pytorch.py: error: this example needs PyTorch, which is not installed: pip install 'minigan[bench]'\n"
+    )
+
+
+def test_the_sound_is_a_wav_file_and_its_spectrum_comes_nearer(shortened):
+    folder, process = shortened[EXAMPLES / "14_sound.py"]
+    shares = [float(line.split()[2].rstrip("%")) for line in process.result().stdout.splitlines() if line.startswith("step ")]
+    assert shares[-1] < 0.6 * shares[0]
+    with wave.open(str(folder / "14_sound.wav")) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 4000)
+        assert len(set(file.readframes(file.getnframes()))) > 100
+
+
+def test_each_lesson_has_its_place_in_the_table_of_contents():
+    """A heading, its command and its figure."""
+    contents = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    for example in COURSE:
+        assert f"## {example.stem[:2]} " in contents
+        assert f"python examples/{example.name}" in contents
+        assert f"](images/{example.stem}.png)" in contents
+        assert (EXAMPLES / "images" / f"{example.stem}.png").stat().st_size < 150_000

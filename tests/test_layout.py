@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).parents[1] / "minigan"
 FLOORS = [
     ["__main__", "__init__"],
     ["cli"],
-    ["diagnose"],
-    ["training"],
+    ["explain", "diagnose"],
+    ["training", "own_layers"],
     ["plots", "checkpoint", "gradcheck", "health"],
     ["models", "data", "files"],
     ["gan"],

@@ -76,7 +76,8 @@ class _Activation(Layer):
 class ReLU(_Activation):
     """Rectified linear unit: y = max(x, 0), of any shape.
 
-    Backward: dx = dy where x > 0, else 0 (at the kink x = 0 the slope is taken as 0).
+    Backward, element by element: ∂y/∂x = [x > 0], so dx = dy [x > 0]. At the kink x = 0, where no
+    derivative exists, 0 is taken. x > 0 is y > 0, so y is all that is kept.
     Source: Nair and Hinton 2010, section 2.
     """
 
@@ -90,7 +91,8 @@ class ReLU(_Activation):
 class LeakyReLU(_Activation):
     """Leaky rectified linear unit: y = x where x > 0, else slope·x, of any shape.
 
-    Backward: dx = dy where x > 0, else slope·dy. y has the sign of x, so y is all that is kept.
+    Backward, element by element: ∂y/∂x = 1 where x > 0, else slope; so dx = dy where x > 0, else
+    slope·dy. At the kink x = 0 the slope is taken. y has the sign of x, so y is all that is kept.
     Raises OptionError unless 0 < slope <= 1 (for 0 take ReLU).
     Source: Maas, Hannun and Ng 2013, equation 2.
     """
@@ -108,16 +110,25 @@ class LeakyReLU(_Activation):
 
 
 class Tanh(_Activation):
-    """Hyperbolic tangent: y = tanh x, of any shape. Backward: dx = dy (1 − y²), since tanh' = 1 − tanh²."""
+    """Hyperbolic tangent: y = tanh x = S/C with S = (e^x − e^−x)/2 and C = (e^x + e^−x)/2, of any shape.
+
+    Backward, element by element: S' = C and C' = S, so ∂y/∂x = (S'C − S C')/C² = (C² − S²)/C² = 1 − y²,
+    and dx = dy (1 − y²).
+    Source: Goodfellow, Bengio and Courville 2016 (Deep Learning), section 6.3.2; as a generator's
+    output, Radford et al. 2015 (arXiv:1511.06434), section 3.
+    """
 
     formula = staticmethod(tanh)
     gradient = staticmethod(tanh_grad)
 
 
 class Sigmoid(_Activation):
-    """Logistic sigmoid: y = σ(x) = 1 / (1 + e^−x), of any shape. Backward: dx = dy y (1 − y), since σ' = σ (1 − σ).
+    """Logistic sigmoid: y = σ(x) = 1 / (1 + e^−x), of any shape.
 
+    Backward, element by element: ∂y/∂x = e^−x / (1 + e^−x)² = y · e^−x/(1 + e^−x) = y (1 − y), so
+    dx = dy y (1 − y).
     A network that ends in a loss from logits (minigan.losses) needs no Sigmoid: the loss has it inside.
+    Source: Rumelhart, Hinton and Williams 1986 (Nature 323), equations 2 and 5.
     """
 
     formula = staticmethod(sigmoid)
@@ -125,8 +136,9 @@ class Sigmoid(_Activation):
 
 
 class Softplus(_Activation):
-    """Softplus: y = ζ(x) = log(1 + e^x), of any shape. Backward: dx = dy σ(x), since ζ' = σ.
+    """Softplus: y = ζ(x) = log(1 + e^x), of any shape.
 
+    Backward, element by element: ∂y/∂x = e^x / (1 + e^x) = 1 / (e^−x + 1) = σ(x), so dx = dy σ(x).
     Source: Dugas et al. 2001, section 3.
     """
 
@@ -138,10 +150,12 @@ class Softplus(_Activation):
 
 
 class Dropout(Layer):
-    """Inverted dropout: y = x·m with m = 0 with probability `rate`, else 1 / (1 − rate); at inference y = x.
+    """Inverted dropout: y = x·m with m = 0 with probability `rate`, else 1 / (1 − rate).
 
-    x: any shape. The mask m is drawn from the layer's own stream, which the network seeds, and lies in the cache.
-    Backward: dx = dy·m.
+    x: any shape. The mask m is drawn from the layer's own stream, which the network seeds, and lies in
+    the cache. Its mean is rate·0 + (1 − rate)·1/(1 − rate) = 1, so at inference y = x.
+    Backward, element by element: m does not depend on x, so ∂y/∂x = m and dx = dy·m, with the mask of
+    that forward pass.
     Raises OptionError unless 0 <= rate < 1.
     Source: Srivastava et al. 2014, section 10 (scaling at training time).
     """

@@ -70,14 +70,19 @@ class _Convolution(Layer):
 class Conv2d(_Convolution):
     """Two-dimensional convolution (cross-correlation): y = A_w x + b.
 
-    x: (N, H, W, C) -> y: (N, OH, OW, F). Parameters: weight w (KH, KW, C, F), bias b (F,).
-        y_nopf = b_f + Σ_ijc x̄_n(o·s+i·d)(p·s+j·d)c w_ijcf,  x̄ = x with a border of `padding` zeros
+    x: (N, H, W, C) -> y: (N, OH, OW, F). Parameters: weight w (KH, KW, C, F), bias b (F,). With
+    stride s, dilation d, and x̄ = x with a border of `padding` zeros:
+        y_nopf = b_f + Σ_ijc x̄_n(o·s+i·d)(p·s+j·d)c w_ijcf
         OH = ⌊(H + 2·padding − dilation·(KH − 1) − 1) / stride⌋ + 1, and so for OW
-    Backward: y is linear in x and in w, so each gradient is the transpose of that linear map applied to dy:
-        dx = A_wᵀ dy                                          (conv2d_transpose)
-        dw_ijcf = Σ_nop x̄_n(o·s+i·d)(p·s+j·d)c dy_nopf        (conv2d_weight_grad)
+    Backward: pixel x̄_nhvc stands in y_nopf where h = o·s + i·d and v = p·s + j·d for some i and j,
+    and there ∂y_nopf/∂x̄_nhvc = w_ijcf. The chain rule adds up:
+        dx̄_nhvc = Σ_opf dy_nopf ∂y_nopf/∂x̄_nhvc = Σ_opf dy_nopf w_ijcf, with that i and j
+        dw_ijcf = Σ_nop dy_nopf ∂y_nopf/∂w_ijcf = Σ_nop dy_nopf x̄_n(o·s+i·d)(p·s+j·d)c
         db_f = Σ_nop dy_nopf
-    Options, one number or (height, width): kernel_size, stride, padding, dilation; they mean what they mean in PyTorch.
+    dx is dx̄ without its border: each dy goes back to the pixels that it was made from, by the same
+    weights. This is dx = A_wᵀ dy (conv2d_transpose); the sum for dw is conv2d_weight_grad.
+    Options, one number or (height, width): kernel_size, stride, padding, dilation; they mean what
+    they mean in PyTorch.
     Raises ShapeError if the input is not (H, W, C) or the kernel is larger than the padded image.
     Source: Dumoulin and Visin 2016 (arXiv:1603.07285), sections 2 and 5.1.
     """
@@ -124,19 +129,25 @@ class Conv2d(_Convolution):
 
 
 class ConvTranspose2d(_Convolution):
-    """Transposed convolution: y = A_wᵀ x + b, with A_w the Conv2d that has this weight and leads from y's shape to x's.
+    """Transposed convolution: y = A_wᵀ x + b.
 
-    x: (N, H, W, C) -> y: (N, OH, OW, F). Parameters: weight w (KH, KW, F, C), bias b (F,).
-        ȳ_n(h·s+i·d)(v·s+j·d)f += Σ_c x_nhvc w_ijfc for all h, v, i, j;  y = ȳ without its border of `padding`, plus b
+    A_w is the Conv2d that has this weight and leads from y's shape to x's.
+    x: (N, H, W, C) -> y: (N, OH, OW, F). Parameters: weight w (KH, KW, F, C), bias b (F,). With
+    stride s and dilation d, each x is spread over a window of ȳ, and windows that overlap add up:
+        ȳ_n(h·s+i·d)(v·s+j·d)f += Σ_c x_nhvc w_ijfc for all h, v, i, j
+        y = ȳ without its border of `padding`, plus b
         OH = (H − 1)·stride − 2·padding + dilation·(KH − 1) + output_padding + 1, and so for OW
-    Backward, Conv2d's formulas with the two ends exchanged:
-        dx = A_w dy                                           (conv2d)
-        dw_ijfc = Σ_nhv dȳ_n(h·s+i·d)(v·s+j·d)f x_nhvc        (conv2d_weight_grad)
+    Backward: for each i, j and f, ∂ȳ_n(h·s+i·d)(v·s+j·d)f/∂x_nhvc = w_ijfc. With dȳ = dy in a border
+    of `padding` zeros, the chain rule adds up:
+        dx_nhvc = Σ_ijf dȳ_n(h·s+i·d)(v·s+j·d)f w_ijfc, which is Conv2d's forward: dx = A_w dy
+        dw_ijfc = Σ_nhv dȳ_n(h·s+i·d)(v·s+j·d)f x_nhvc, which is Conv2d's dw, the two ends exchanged
         db_f = Σ_nop dy_nopf
-    output_padding adds rows and columns at the bottom and right, for the sizes that a strided Conv2d rounds down; it must be
-    smaller than stride or dilation. All options mean what they mean in PyTorch.
+    output_padding adds rows and columns at the bottom and right, for the sizes that a strided Conv2d
+    rounds down; it must be smaller than stride or dilation. All options mean what they mean in
+    PyTorch.
     Raises ShapeError if the input is not (H, W, C) or no pixel would be left.
-    Source: Dumoulin and Visin 2016 (arXiv:1603.07285), section 4; in GANs, Radford et al. 2015 (arXiv:1511.06434), section 3.
+    Source: Dumoulin and Visin 2016 (arXiv:1603.07285), section 4; in GANs, Radford et al. 2015
+    (arXiv:1511.06434), section 3.
     """
 
     direct = ("weight", "bias")

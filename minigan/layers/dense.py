@@ -8,15 +8,15 @@ from minigan.layers.initializers import Initializer, glorot, zeros
 
 
 class Dense(Layer):
-    """Fully connected layer: y = x W + b.
+    """Fully connected layer: y = x W + b, y_no = Σ_i x_ni W_io + b_o.
 
     x: (N, I) -> y: (N, O). Parameters: weight W (I, O), bias b (O,).
-    Backward, from y_no = Σ_i x_ni W_io + b_o:
-        dx_ni = Σ_o dy_no W_io,  dx = dy Wᵀ
-        dW_io = Σ_n x_ni dy_no,  dW = xᵀ dy
-        db_o  = Σ_n dy_no
+    Backward: each number reaches L through every y that it stands in; the chain rule adds them up:
+        dx_ni = Σ_o dy_no ∂y_no/∂x_ni = Σ_o dy_no W_io,  that is  dx = dy Wᵀ
+        dW_io = Σ_n dy_no ∂y_no/∂W_io = Σ_n dy_no x_ni,  that is  dW = xᵀ dy
+        db_o  = Σ_n dy_no ∂y_no/∂b_o  = Σ_n dy_no
     Raises ShapeError if x is not (N, I); put a Flatten before it.
-    Source: Rumelhart, Hinton and Williams 1986, equations 4 to 7.
+    Source: Rumelhart, Hinton and Williams 1986 (Nature 323), equations 1, 6 and 7.
     """
 
     work = "product"

@@ -68,16 +68,23 @@ def batch_norm_grad(
 
 
 class BatchNorm(Layer):
-    """Batch normalisation over all axes but the last: y = γ x̂ + β, x̂ = (x − μ) / √(v + ε).
+    """Batch normalisation over all axes but the last: y = γ x̂ + β, x̂ = (x − μ) / σ, σ = √(v + ε).
 
-    x: (N, …, C) -> y: the same shape. Parameters: gamma γ (C,) from 1, beta β (C,) from 0. With M = N·… values per channel:
+    x: (N, …, C) -> y: the same shape. Parameters: gamma γ (C,) from 1, beta β (C,) from 0. With M = N·…
+    values per channel:
         training:  μ = Σ x / M,  v = Σ (x − μ)² / M; the running statistics move by `momentum`:
                    r ← (1 − momentum) r + momentum · (μ, or v·M/(M − 1))
         inference: μ and v are the running statistics
-    Backward: dγ = Σ dy x̂,  dβ = Σ dy. x reaches x̂ by three paths, directly, through μ and through v; with g = γ dy they add to
-        dx = (g − Σ g / M − x̂ Σ g x̂ / M) / √(v + ε)
-    At inference μ and v are constants and dx = g / √(v + ε).
-    Raises OptionError unless eps > 0 and 0 <= momentum <= 1, ShapeError when training on fewer than two values per channel.
+    Backward, per channel: dγ = Σ_m dy_m x̂_m and dβ = Σ_m dy_m. Let g_m = ∂L/∂x̂_m = γ dy_m. When
+    training, x_n reaches every x̂_m, by three paths:
+        directly:   ∂x̂_m/∂x_n = [m = n] / σ,                   adding up to  g_n / σ
+        through μ:  ∂x̂_m/∂μ ∂μ/∂x_n = −1/σ · 1/M,              adding up to  −Σ_m g_m / (M σ)
+        through v:  ∂x̂_m/∂v ∂v/∂x_n = −x̂_m/(2σ²) · 2 σ x̂_n/M,  adding up to  −x̂_n Σ_m g_m x̂_m / (M σ)
+    (v depends on μ too, but ∂v/∂μ = −2 Σ (x − μ) / M = 0.) Their sum:
+        dx_n = (g_n − Σ_m g_m / M − x̂_n Σ_m g_m x̂_m / M) / σ
+    At inference μ and v are constants, the first path is the only one, and dx = g / σ.
+    Raises OptionError unless eps > 0 and 0 <= momentum <= 1, ShapeError when training on fewer than
+    two values per channel.
     Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1 and section 3.
     """
 
@@ -137,12 +144,18 @@ class BatchNorm(Layer):
 
 
 class LayerNorm(Layer):
-    """Layer normalisation of each sample over its last `axes` axes: y = γ x̂ + β, x̂ = (x − μ) / √(v + ε).
+    """Layer normalisation of each sample over its last `axes` axes: y = γ x̂ + β, x̂ = (x − μ) / σ.
 
-    x: (N, …) -> y: the same shape. Parameters: gamma γ from 1 and beta β from 0, of the shape of the last `axes` axes.
-    μ and v are the mean and the variance of the K values in those axes; training and inference are the same.
-    Backward: dγ = Σ dy x̂ and dβ = Σ dy over all other axes; with g = γ dy and sums over the K values
-        dx = (g − Σ g / K − x̂ Σ g x̂ / K) / √(v + ε)
+    x: (N, …) -> y: the same shape. Parameters: gamma γ from 1 and beta β from 0, of the shape of the
+    last `axes` axes. μ and v are the mean and the variance of the K values in those axes, and
+    σ = √(v + ε); training and inference are the same.
+    Backward: dγ = Σ dy x̂ and dβ = Σ dy over all other axes. With g_k = ∂L/∂x̂_k = γ_k dy_k, x_i reaches
+    every x̂_k of its sample by three paths:
+        directly:   ∂x̂_k/∂x_i = [k = i] / σ,       adding up to  g_i / σ
+        through μ:  −1/σ · 1/K,                    adding up to  −Σ_k g_k / (K σ)
+        through v:  −x̂_k/(2σ²) · 2 σ x̂_i/K,        adding up to  −x̂_i Σ_k g_k x̂_k / (K σ)
+    and dx_i is their sum: dx_i = (g_i − Σ_k g_k / K − x̂_i Σ_k g_k x̂_k / K) / σ. Unlike BatchNorm's, γ
+    differs from term to term and stays inside the sums.
     Raises ShapeError if the input has fewer axes.
     Source: Ba, Kiros and Hinton 2016 (arXiv:1607.06450), equation 3.
     """

@@ -14,8 +14,11 @@ from minigan.layers.base import Layer, Shape, pair, positive_int
 class Reshape(Layer):
     """y = x with each sample in another shape: (N, …) -> (N, *shape), values in C order.
 
-    Backward: dx = dy in x's shape. One entry of shape may be −1 and is then inferred.
+    Backward: with the values of a sample counted through in C order y_k = x_k, so ∂y_k/∂x_i = [k = i]
+    and dx_k = dy_k: dx = dy in x's shape.
+    One entry of shape may be −1 and is then inferred.
     Raises OptionError for two, and ShapeError if the sizes differ.
+    Source: Radford et al. 2015 (arXiv:1511.06434), section 3 (z's projection made an image).
     """
 
     def __init__(self, shape: int | Sequence[int]) -> None:
@@ -41,7 +44,12 @@ class Reshape(Layer):
 
 
 class Flatten(Reshape):
-    """y = x with each sample in one row: (N, …) -> (N, K). Backward: dx = dy in x's shape."""
+    """y = x with each sample in one row: (N, …) -> (N, K), values in C order.
+
+    Backward: y_k = x_k with x's values counted through in C order, so ∂y_k/∂x_i = [k = i], and
+    dx = dy in x's shape.
+    Source: Radford et al. 2015 (arXiv:1511.06434), section 3 (before the discriminator's last layer).
+    """
 
     def __init__(self) -> None:
         super().__init__((-1,))
@@ -49,10 +57,11 @@ class Flatten(Reshape):
 
 
 class Upsample(Layer):
-    """Nearest-neighbour upsampling: y_n(h)(w)c = x_n⌊h/f⌋⌊w/g⌋c for a factor (f, g).
+    """Nearest-neighbour upsampling: y_nhvc = x_n⌊h/f⌋⌊v/g⌋c for a factor (f, g).
 
     x: (N, H, W, C) -> y: (N, H·f, W·g, C). factor is one number or (height, width).
-    Backward: every pixel was copied f·g times, so its gradient is the sum over its copies.
+    Backward: ∂y_nhvc/∂x_nopc = 1 for the f·g copies with ⌊h/f⌋ = o and ⌊v/g⌋ = p, else 0. So each pixel
+    gets the sum over its copies: dx_nopc = Σ_{a<f, b<g} dy_n(o·f+a)(p·g+b)c.
     Raises ShapeError if the input is not (H, W, C).
     Source: Odena, Dumoulin and Olah 2016 (distill.pub/2016/deconv-checkerboard).
     """

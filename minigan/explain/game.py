@@ -1,0 +1,85 @@
+"""Which game's step is opened: a small one, trained for a moment, or that of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from minigan import checkpoint, training
+from minigan.backends import Array, get_backend
+from minigan.data import Batches, Dataset, load
+from minigan.errors import DivergenceError, MiniganError
+from minigan.gan import GAN
+from minigan.training import CHECKPOINT, Config
+
+TRAINED = 400  # steps of a small game before the one that is opened: strokes can be seen by then
+BATCH = 32
+# Small enough that every array can be looked at; else as `minigan train` has them.
+SMALL: dict[str, dict[str, Any]] = {
+    "dcgan": {"width": 8, "latent_dim": 16, "refine": False, "lr": 2e-3},
+    "mlp": {"hidden": (32,), "latent_dim": 16, "lr": 2e-3},
+}
+
+
+@dataclass
+class Opened:
+    """A game in float64, about to take a step on `real` and z, and in words which one it is."""
+
+    gan: GAN
+    real: Array
+    z: Array
+    about: str
+
+
+def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[int]] = iter) -> Opened:
+    """A game of the configuration's kind, SMALL where that leaves it open, after so many steps, which run through `progress`.
+
+    Raises what Config.resolve and load raise, and DivergenceError if the steps lead to numbers that are not finite.
+    """
+    backend = get_backend(config.backend)
+    dataset = load(config.data, config.data_dir, config.image_size)
+    model = config.model or ("dcgan" if dataset.is_images else "mlp")
+    size = {name: value for name, value in SMALL.get(model, {}).items() if getattr(config, name) is None}
+    config = replace(config, model=model, dtype="float64", steps=max(steps, 1), batch_size=config.batch_size or BATCH, **size)
+    config.resolve(dataset)
+    gan = training.build_game(config, dataset.shape, max(steps, 1))
+    assert config.batch_size is not None
+    batches = Batches(dataset, config.batch_size, backend, "float64", config.seed)
+    for _ in progress(range(steps)):
+        gan.step(batches.next())
+    if not bool(
+        backend.xp.isfinite(gan.generator.flat_params).all() & backend.xp.isfinite(gan.discriminator.flat_params).all()
+    ):
+        raise DivergenceError(f"after {steps} steps the parameters are not finite: try a smaller learning rate (--lr)")
+    about = f"{config.model} on {config.data} after {steps:,} steps, batch {config.batch_size}, seed {config.seed}"
+    return _about_to_step(gan, batches, about)
+
+
+def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | None = None, seed: int = 0) -> Opened:
+    """The game of a run folder where its checkpoint left it, optimisers included; the batch and the noise are drawn by seed.
+
+    Raises CheckpointError if there is none, DataError if its data are no longer there.
+    """
+    arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
+    config = Config.from_json(info["config"])
+    config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
+    dataset = load(config.data, config.data_dir, config.image_size)
+    if dataset.shape != tuple(info["shape"]):
+        raise MiniganError(f"{config.data} now has samples {dataset.shape}, the run {folder} had {tuple(info['shape'])}")
+    gan = training.build_game(config, dataset.shape, _length(config, dataset))
+    gan.load_state_dict(arrays)
+    batches = Batches(dataset, batch_size or min(BATCH, len(dataset)), gan.backend, "float64", seed)
+    about = f"{folder}: {config.model} on {config.data} after {info['step']:,} steps, batch {batches.batch_size}, seed {seed}"
+    return _about_to_step(gan, batches, about)
+
+
+def _length(config: Config, dataset: Dataset) -> int:
+    """Steps of the whole run, for which its schedule was laid out."""
+    assert config.batch_size is not None
+    return config.steps or (config.epochs or 1) * (len(dataset) // config.batch_size)
+
+
+def _about_to_step(gan: GAN, batches: Batches, about: str) -> Opened:
+    return Opened(gan, batches.next(), gan.noise(batches.batch_size), about)

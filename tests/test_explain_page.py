@@ -1,0 +1,220 @@
+"""The page of minigan explain in a real browser: it loads without a complaint, and everything on it answers."""
+
+import functools
+import http.server
+import re
+import shutil
+import threading
+
+import pytest
+from test_explain import content, dcgan, decoded, opening, warmed
+
+from minigan.explain import page, step
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+CONV_FORWARD = "D, layer 2: Conv2d"
+CONV_BACK = "Back through D, layer 2: Conv2d"
+TRANSPOSED_FORWARD = "G, layer 4: ConvTranspose2d"
+TRANSPOSED_BACK = "Back through G, layer 4: ConvTranspose2d"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def text():
+    return page.make_page(step.open_step(*opening(warmed(dcgan()))), "a small game")
+
+
+@pytest.fixture(scope="module")
+def address(text, tmp_path_factory):
+    """The page behind a server of its own, which notes everything else that is asked for."""
+    folder = tmp_path_factory.mktemp("page")
+    (folder / "page.html").write_text(text, encoding="utf-8")
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format, *parts):
+            asked.append(self.path)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/page.html"
+    server.shutdown()
+    assert set(asked) == {"/page.html"}
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """open_page(viewport, scheme) -> a page; whatever it complained of fails the test at the end."""
+    complaints, contexts = [], []
+
+    def open_one(viewport=DESKTOP, scheme="light"):
+        context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto(address)
+        return tab
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def heading(tab):
+    return tab.inner_text("#station h2")
+
+
+def travel(tab, text, title):
+    number = next(k for k, s in enumerate(content(text)["stations"]) if s["title"].startswith(title))
+    tab.evaluate(f"go({number})")
+    assert heading(tab).startswith(title)
+
+
+def value(readout):
+    return float(readout.rpartition("= ")[2].replace("−", "-"))
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_station_shows_and_fits(open_page, text, viewport, scheme):
+    tab = open_page(viewport, scheme)
+    for number, station in enumerate(content(text)["stations"]):
+        assert heading(tab) == station["title"].replace("L_D", "LD").replace("L_G", "LG")
+        assert tab.locator("math").count() == len(station.get("formulas", []))
+        assert tab.locator("figure[data-role] canvas").count() == len(station.get("figures", []))
+        assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        assert tab.inner_text("#where") == f"{number + 1} of {len(content(text)['stations'])}"
+        tab.keyboard.press("ArrowRight")
+
+
+def test_dark_and_light_are_different_and_readable(open_page):
+    for scheme, dark in (("light", False), ("dark", True)):
+        tab = open_page(scheme=scheme)
+        paper, ink = (
+            [int(v) for v in re.findall(r"\d+", tab.evaluate(f"getComputedStyle(document.body).{name}"))[:3]]
+            for name in ("backgroundColor", "color")
+        )
+        assert (sum(paper) < sum(ink)) == dark
+        assert abs(sum(paper) - sum(ink)) > 400
+
+
+def test_the_slider_and_the_keys_move_along(open_page, text):
+    tab = open_page()
+    titles = [s["title"] for s in content(text)["stations"]]
+    tab.locator("#slider").fill("5")
+    assert heading(tab) == titles[5]
+    tab.locator("#slider").press("ArrowRight")
+    assert heading(tab) == titles[6]
+    tab.click("#back")
+    assert heading(tab) == titles[5]
+    tab.locator("body").press("End")
+    assert heading(tab) == titles[-1]
+    tab.locator("nav button").nth(2).click()
+    assert heading(tab) == titles[2]
+    assert tab.url.endswith("#3")
+    tab.reload()
+    assert heading(tab) == titles[2]
+
+
+def test_a_heat_map_answers_to_hover_and_keys(open_page, text):
+    tab = open_page()
+    travel(tab, text, CONV_FORWARD)
+    station = next(s for s in content(text)["stations"] if s["title"].startswith(CONV_FORWARD))
+    figure = next(f for f in station["figures"] if f["role"] == "y")
+    array = decoded(text)[figure["arrays"]["real"]]
+    shown = tab.locator('figure[data-role="y"]')
+    size = tab.evaluate("drawn.find((m) => m.figure.role === 'y').size")
+    shown.locator("canvas").hover(position={"x": 1.5 * size, "y": 0.5 * size})  # the first map's second column
+    assert shown.locator("output").inner_text().startswith("[n=0, h=0, w=1, c=0] = ")
+    assert value(shown.locator("output").inner_text()) == pytest.approx(array[0, 0, 1, 0], rel=1e-5)
+    shown.locator("canvas").press("ArrowDown")
+    assert value(shown.locator("output").inner_text()) == pytest.approx(array[0, 1, 1, 0], rel=1e-5)
+    assert heading(tab).startswith(CONV_FORWARD), "the arrow keys were the map's"
+    tab.get_by_role("button", name="generated samples").click()
+    tab.get_by_role("button", name="3", exact=True).click()
+    other = decoded(text)[figure["arrays"]["generated"]]
+    shown.locator("canvas").hover(position={"x": 1.5 * size, "y": 0.5 * size})
+    assert value(shown.locator("output").inner_text()) == pytest.approx(other[3, 0, 1, 0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("title", "role"), [(CONV_FORWARD, "y"), (CONV_BACK, "dx"), (TRANSPOSED_FORWARD, "y"), (TRANSPOSED_BACK, "dx")]
+)
+def test_the_sum_behind_a_value_is_found_by_the_page(open_page, text, title, role):
+    """Every value of the first sample: the page adds up the products itself, and must come to what the step recorded."""
+    tab = open_page()
+    travel(tab, text, title)
+    station = next(s for s in content(text)["stations"] if s["title"].startswith(title))
+    figure = next(f for f in station["figures"] if f["role"] == role)
+    array = decoded(text)[next(iter(figure["arrays"].values()))][0]
+    found = tab.evaluate(
+        """([role, shape]) => {
+            const sums = [];
+            for (let h = 0; h < shape[0]; h++) for (let w = 0; w < shape[1]; w++) for (let c = 0; c < shape[2]; c++) {
+                pick(role, [0, h, w, c]);
+                sums.push(Number(document.querySelector("[data-sum]").dataset.sum));
+            }
+            return sums;
+        }""",
+        [role, list(array.shape)],
+    )
+    assert found == pytest.approx(array.ravel().tolist(), rel=1e-4, abs=1e-6 * float(abs(array).max()))
+
+
+def test_picking_an_input_marks_the_outputs_it_reaches(open_page, text):
+    """Brute force: which outputs of a 4×4, stride 2, padding 1 convolution read this pixel."""
+    tab = open_page()
+    travel(tab, text, CONV_FORWARD)
+    tab.evaluate("pick('x', [0, 1, 2, 0])")
+    marked = tab.evaluate("drawn.find((m) => m.figure.role === 'y').marked.filter((w) => w[3] === 0).map((w) => [w[1], w[2]])")
+    reached = [[o, q] for o in range(2) for q in range(2) if 0 <= 1 - (2 * o - 1) < 4 and 0 <= 2 - (2 * q - 1) < 4]
+    assert sorted(marked) == reached
+    assert "goes into" in tab.inner_text("#explorer")
+
+
+def test_a_click_picks(open_page, text):
+    tab = open_page(PHONE)
+    travel(tab, text, TRANSPOSED_FORWARD)
+    assert "Pick a value of y" in tab.inner_text("#explorer")
+    tab.locator('figure[data-role="y"] canvas').click(position={"x": 20, "y": 20})
+    assert "the step recorded" in tab.inner_text("#explorer")
+
+
+def test_nudging_a_weight(open_page, text):
+    tab = open_page()
+    travel(tab, text, CONV_BACK)
+    station = next(s for s in content(text)["stations"] if s["title"].startswith(CONV_BACK))
+    nudge = station["nudges"][1]
+    tab.locator("#nudge button").nth(1).click()
+    tab.locator("#nudge input").fill("9")
+    words = tab.inner_text("#nudge [data-nudge]").replace("−", "-")
+    epsilon, predicted, actual = (float(v) for v in re.findall(r"(?<== )-?[\d.e-]+", words))
+    assert epsilon == pytest.approx(nudge["steps"][9], rel=1e-3)
+    assert predicted == pytest.approx(nudge["gradient"] * nudge["steps"][9], rel=1e-3)
+    assert actual == pytest.approx(nudge["losses"][9] - nudge["losses"][5], rel=1e-3)
+
+
+def test_a_sample_on_the_loss_tells_its_numbers(open_page, text):
+    tab = open_page()
+    travel(tab, text, "The discriminator's loss")
+    station = next(s for s in content(text)["stations"] if s["label"] == "L_D")
+    logits = decoded(text)[station["curves"][0]["s"]]
+    dots = tab.locator("#chart figure").nth(0).locator("circle")
+    assert dots.count() == 2 * len(logits)
+    dots.nth(1).focus()
+    said = tab.locator("#chart figure").nth(0).locator("output").inner_text()
+    assert float(re.search(r"s = (\S+),", said)[1].replace("−", "-")) == pytest.approx(float(logits[0]), rel=1e-3)
