@@ -1,10 +1,11 @@
-"""The command `minigan` (also `python -m minigan`): train, sample, explain, gradcheck, info."""
+"""The command `minigan` (also `python -m minigan`): train, sample, diagnose, explain, gradcheck, info."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import itertools
+import json
 import math
 import os
 import platform
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import minigan
-from minigan import gradcheck, own_layers, plots, training
+from minigan import diagnose, gradcheck, own_layers, plots, training
 from minigan.backends import BACKENDS, PRECISIONS, get_backend
 from minigan.data import DATASETS, floats_to_pixels, load, parse_size
 from minigan.errors import MiniganError, nearest_name
@@ -31,7 +32,7 @@ from minigan.optim import SCHEDULES
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 WALK_STEPS = 8  # images from one latent point to the next in an interpolation
-COMMANDS = ("train", "sample", "explain", "gradcheck", "info")
+COMMANDS = ("train", "sample", "diagnose", "explain", "gradcheck", "info")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_train(commands)
     _add_sample(commands)
+    _add_diagnose(commands)
     _add_explain(commands)
     _add_gradcheck(commands)
     _add_info(commands)
@@ -316,6 +318,26 @@ def _slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
     if math.sin(omega) < 1e-6:
         return ((1 - t) * a + t * b).astype(a.dtype)
     return ((math.sin((1 - t) * omega) * a + math.sin(t * omega) * b) / math.sin(omega)).astype(a.dtype)
+
+
+# -- diagnose --------------------------------------------------------------------------------------------------------------
+
+
+def _add_diagnose(commands: Any) -> None:
+    about = "Say what is wrong with a run, by the figures of its log.csv, and what to try."
+    parser = commands.add_parser("diagnose", help="say what is wrong with a run", description=about, allow_abbrev=False)
+    parser.add_argument("folder", metavar="RUN", help="a run folder")
+    parser.add_argument("--json", action="store_true", help="the same as JSON")
+    parser.set_defaults(run=_diagnose, parser=parser)
+
+
+def _diagnose(options: argparse.Namespace) -> int:
+    findings, about = diagnose.diagnose_run(options.folder)
+    if options.json:
+        print(json.dumps([finding.to_json() for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        print(f"{about}\n\n{diagnose.report(findings)}")
+    return 0
 
 
 # -- explain ---------------------------------------------------------------------------------------------------------------

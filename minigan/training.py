@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -27,6 +27,7 @@ from minigan.data import DATASETS, Batches, Dataset, load
 from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, nearest_name
 from minigan.files import PART, write_atomically
 from minigan.gan import GAN
+from minigan.health import Health
 from minigan.layers import Layer
 from minigan.network import DTYPES
 from minigan.optim import SCHEDULES
@@ -212,6 +213,8 @@ class Run:
         self.sample_every = config.sample_every or config.log_every * max(1, round(self.total_steps / 24 / config.log_every))
         self.gan = build_game(config, self.dataset.shape, self.total_steps)
         self._rehearse()
+        self.health = Health(self.gan, self.dataset, config.seed)
+        self.log_columns = (*LOG_COLUMNS, *self.health.columns)
         self.step = 0
         self.replaces = overwrite
         if os.path.isdir(config.data) and self.folder.resolve().is_relative_to(config.data):
@@ -290,14 +293,19 @@ class Run:
             # Overflows are looked for where it is decided what to do about them; NumPy's warnings would only add noise.
             with np.errstate(all="ignore"):
                 while self.step < total and not self._stop:
+                    if any(self._due(self.step + 1)):
+                        self.health.remember()
                     self._pending.append(step())
                     self.step += 1
                     bar.update()
                     self._write_what_is_due(bar)
                 self._write_log(bar)
                 self._save_checkpoint()
-        except MiniganError:
+        except MiniganError as error:
             with suppress(MiniganError):  # the first error is the one to tell
+                if isinstance(error, DivergenceError):
+                    own = {"step": self.step, "epoch": self.batches.epoch, **dict.fromkeys(STATS, math.nan)}
+                    self._append_to_log([own.get(name, "") for name in self.log_columns])
                 self._save_pictures()
             raise
         self._save_pictures()
@@ -348,15 +356,19 @@ class Run:
 
     # -- what is written -----------------------------------------------------------------------------------------------
 
+    def _due(self, step: int) -> tuple[bool, bool, bool]:
+        """Whether a row of the log, samples and a checkpoint are due after this step; each of the last two brings a row too."""
+        every = (self.config.log_every, self.sample_every, self.config.checkpoint_every)
+        log, sample, save = (step == self.total_steps or step % steps == 0 for steps in every)
+        return log, sample, save
+
     def _write_what_is_due(self, bar: Any) -> None:
-        config, last = self.config, self.step == self.total_steps
-        every = (config.log_every, self.sample_every, config.checkpoint_every)
-        log, sample, save = (last or self.step % steps == 0 for steps in every)
-        if log or sample or save:
+        due = _, sample, save = self._due(self.step)
+        if any(due):
             self._write_log(bar)  # first, for it sees whether there is anything worth showing or saving
         if sample:
             self._save_samples()
-        if save and not last:
+        if save and self.step < self.total_steps:
             self._save_checkpoint()
 
     def _open_folder(self) -> None:
@@ -380,8 +392,9 @@ class Run:
         for part in [*self.folder.glob(f".*{PART}"), *(self.folder / SAMPLES).glob(f".*{PART}")]:
             part.unlink()  # left by a process that was killed while it wrote
         write_atomically(self.folder / CONFIG, (json.dumps(self.config.to_json(), indent=1) + "\n").encode())
-        rows = [row for row in _read_log(self.folder / LOG) if int(row["step"]) <= self.step] if self.step else []
-        lines = [",".join(LOG_COLUMNS), *(",".join(row[name] for name in LOG_COLUMNS) for row in rows)]
+        rows = [row for row in read_log(self.folder / LOG) if int(row["step"]) <= self.step] if self.step else []
+        # A log of an earlier version has fewer columns; the cells of the others stay empty.
+        lines = [",".join(self.log_columns), *(",".join(row.get(name, "") for name in self.log_columns) for row in rows)]
         write_atomically(self.folder / LOG, ("\n".join(lines) + "\n").encode())
 
     def _frames(self) -> list[Path]:
@@ -391,27 +404,31 @@ class Run:
         """Bring the statistics of the last steps over from the device, see that all are finite, and log their mean."""
         if not self._pending:
             return
-        be = self.gan.backend
-        pending = be.xp.stack([stats[name] for stats in self._pending for name in STATS])  # one transfer for all of them
-        values = be.to_numpy(pending).reshape(-1, len(STATS)).astype(np.float64)
-        count, elapsed = len(values), time.perf_counter() - self._since
+        be, count = self.gan.backend, len(self._pending)
+        pending = be.xp.stack([stats[name] for stats in self._pending for name in STATS])
+        numbers = be.to_numpy(be.xp.concatenate([pending, self.health.measure()])).astype(np.float64)  # one transfer for all
+        values, health = numbers[: pending.size].reshape(-1, len(STATS)), numbers[pending.size :]
+        elapsed = time.perf_counter() - self._since
         self._pending = []
         if not np.isfinite(values).all():
             self._find_divergence()
         means = dict(zip(STATS, values.mean(axis=0).tolist(), strict=True))
         speed = count * self.batches.batch_size / max(elapsed, 1e-9)
-        numbers = [self.step, self.batches.epoch, *(f"{means[name]:.6g}" for name in STATS), f"{speed:.6g}", f"{elapsed:.4g}"]
-        try:
-            with open(self.folder / LOG, "a", encoding="utf-8") as file:
-                file.write(",".join(map(str, numbers)) + "\n")
-        except OSError as error:
-            raise MiniganError(f"cannot write {self.folder / LOG}: {error.strerror}; the last checkpoint stays") from None
+        own = [self.step, self.batches.epoch, *(f"{means[name]:.6g}" for name in STATS), f"{speed:.6g}", f"{elapsed:.4g}"]
+        self._append_to_log([*own, *("" if math.isnan(value) else f"{value:.6g}" for value in health)])
         names = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}
         shown = {names[name]: f"{means[name]:.3f}" for name in STATS}
         bar.set_postfix({**shown, "images/s": f"{speed:,.0f}"}, refresh=False)
         if self.step - self._good["step"] >= SNAPSHOT_STEPS:
             self._good = self._finite_state()
         self._since = time.perf_counter()
+
+    def _append_to_log(self, cells: Sequence[Any]) -> None:
+        try:
+            with open(self.folder / LOG, "a", encoding="utf-8") as file:
+                file.write(",".join(map(str, cells)) + "\n")
+        except OSError as error:
+            raise MiniganError(f"cannot write {self.folder / LOG}: {error.strerror}; the last checkpoint stays") from None
 
     def _save_samples(self) -> None:
         since = time.perf_counter()
@@ -422,10 +439,10 @@ class Run:
         self._since += time.perf_counter() - since  # the log's images/s is that of training alone
 
     def _save_pictures(self) -> None:
-        rows = _read_log(self.folder / LOG)
+        rows = read_log(self.folder / LOG)
         if not rows:
             return
-        plots.save_curves(self.folder / CURVES, {name: [float(row[name]) for row in rows] for name in LOG_COLUMNS})
+        plots.save_curves(self.folder / CURVES, columns_of(rows))
         plots.save_film(self.folder / FILM, self._frames())
 
     def _save_checkpoint(self) -> None:
@@ -461,10 +478,12 @@ class Run:
     # -- when numbers stop being finite --------------------------------------------------------------------------------
 
     def _find_divergence(self) -> NoReturn:
-        """Go back to the last good state in memory and repeat the steps, each array watched, until the first bad one."""
+        """Go back to the last good state in memory and repeat the steps, each array watched, until the first bad one.
+
+        self.step is then that one.
+        """
         last, gan = self.step, self.gan
         self._restore(self._good)
-        step = self.step
         nets = {
             "generator": (gan.generator, gan.optimizer_g),
             "discriminator": (gan.discriminator, gan.optimizer_d),
@@ -472,12 +491,12 @@ class Run:
 
         def look(name: str, layer: Layer, what: str, array: Array) -> None:
             if not bool(gan.backend.xp.isfinite(array).all()):
-                raise DivergenceError(self._divergence(step, name, layer, what))
+                raise DivergenceError(self._divergence(name, layer, what))
 
         for name, (net, _) in nets.items():
             net.watch = partial(look, name)
-        while step < last:
-            step += 1
+        while self.step < last:
+            self.step += 1
             self._step()
             for name, (net, optimizer) in nets.items():
                 for layer in net.layers:
@@ -490,9 +509,9 @@ class Run:
             f"step {last}: a loss or an average is not finite; the steps from {self._good['step']} show no cause"
         )
 
-    def _divergence(self, step: int, net: str, layer: Layer, what: str) -> str:
+    def _divergence(self, net: str, layer: Layer, what: str) -> str:
         kept = f"the last good checkpoint stays in {self.folder / CHECKPOINT}"
-        return f"step {step:,}: {net}, {layer.label}: {what} is not finite; {kept}. Try a smaller learning rate (--lr)"
+        return f"step {self.step:,}: {net}, {layer.label}: {what} is not finite; {kept}. Try a smaller learning rate (--lr)"
 
 
 def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -505,13 +524,18 @@ def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, **paths}
 
 
-def _read_log(path: Path) -> list[dict[str, str]]:
+def read_log(path: Path) -> list[dict[str, str]]:
     """The whole rows of a log; a last line cut short by a crash is left out."""
     if not path.exists():
         return []
     with open(path, encoding="utf-8", errors="replace", newline="") as file:
         rows = list(csv.DictReader(file))
     return [row for row in rows if None not in row.values() and row["step"].isdigit()]
+
+
+def columns_of(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
+    """The columns of a log's rows by name, as numbers; NaN where a cell is empty."""
+    return {name: [float(row[name] or math.nan) for row in rows] for name in rows[0]}
 
 
 def _same_as_config_file(folder: Path, config: Config) -> None:

@@ -10,9 +10,9 @@ PACKAGE = Path(__file__).parents[1] / "minigan"
 FLOORS = [
     ["__main__", "__init__"],
     ["cli"],
-    ["explain"],
+    ["explain", "diagnose"],
     ["training", "own_layers"],
-    ["plots", "checkpoint", "gradcheck"],
+    ["plots", "checkpoint", "gradcheck", "health"],
     ["models", "data", "files"],
     ["gan"],
     ["network"],

@@ -42,6 +42,11 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
+def measured(row):
+    """What a row of the log holds that is of its step alone."""
+    return {name: value for name, value in row.items() if "." in name or name in ("saturated_real", "diversity", "clusters")}
+
+
 def test_run_folder(tmp_path):
     said = []
     run(tmp_path / "run", said)
@@ -82,6 +87,12 @@ def test_resumed_run_ends_in_the_same_bytes(tmp_path, model, backend):
     resume(tmp_path / "parts", steps=14)
     assert (tmp_path / "parts" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
     assert [row["step"] for row in rows(tmp_path / "parts")] == ["5", "7", "10", "14"]
+    whole = {row["step"]: row for row in rows(tmp_path / "whole")}
+    for row in rows(tmp_path / "parts"):
+        assert all(row.values())
+        if row["step"] in whole:
+            assert measured(row) == measured(whole[row["step"]])
+    assert measured(row), "health is measured at the same steps, though losses are means over others after the break"
     last = "samples/step_000014.png"
     assert (tmp_path / "parts" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
 
@@ -108,13 +119,16 @@ def test_every_kind_of_run_can_be_stopped_and_resumed(tmp_path, options):
     step = part.gan.step
 
     def stopping(real):
-        part._stop = part.step == 4
+        part._stop = part.step == 3
         return step(real)
 
     part.gan.step = stopping
     assert not part.train(progress=False)
+    assert [name for name, value in rows(tmp_path / "part")[-1].items() if not value] == [
+        name for name in part.log_columns if name.endswith(".update")
+    ], "no one could know before step 4 that a row would follow it"
     named = {name: value for name, value in options.items() if value is not None and name not in ("steps", "epochs")}
-    assert Run.resume(tmp_path / "part", changes=named).step == 5
+    assert Run.resume(tmp_path / "part", changes=named).step == 4
     resume(tmp_path / "part")
     assert (tmp_path / "part" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
 
@@ -274,6 +288,28 @@ def test_resume_cuts_the_log_back_to_the_checkpoint(tmp_path):
     assert not (tmp_path / "run" / "samples" / "step_000015.png").exists()
 
 
+def test_a_log_with_fewer_columns_is_kept_at_resume(tmp_path):
+    """That of an earlier version, which measured no health: its rows stay, and those that follow have all columns."""
+    run(tmp_path / "run", steps=10)
+    log = tmp_path / "run" / LOG
+    earlier = [line.split(",")[: len(training.LOG_COLUMNS)] for line in log.read_text().splitlines()]
+    log.write_text("".join(",".join(cells) + "\n" for cells in earlier))
+    resume(tmp_path / "run", steps=20)
+    resumed = rows(tmp_path / "run")
+    assert [[row[name] for name in training.LOG_COLUMNS] for row in resumed[:2]] == earlier[1:]
+    assert [row["step"] for row in resumed] == ["5", "10", "15", "20"]
+    assert [all(measured(row).values()) for row in resumed] == [False, False, True, True]
+    assert (tmp_path / "run" / CURVES).exists()
+
+
+def test_measuring_health_changes_nothing(tmp_path, monkeypatch):
+    run(tmp_path / "with", steps=12)
+    monkeypatch.setattr(training.Health, "measure", lambda self: np.zeros(len(self.columns), np.float32))
+    run(tmp_path / "without", steps=12)
+    assert (tmp_path / "with" / CHECKPOINT).read_bytes() == (tmp_path / "without" / CHECKPOINT).read_bytes()
+    assert rows(tmp_path / "with")[-1]["diversity"] != rows(tmp_path / "without")[-1]["diversity"]
+
+
 def test_a_run_within_its_own_data_is_refused(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
@@ -318,7 +354,10 @@ def test_divergence_names_step_network_and_layer(tmp_path, name, layer, label):
     arrays, info = checkpoint.load(tmp_path / "run" / CHECKPOINT)
     assert info["step"] == 30
     assert all(np.isfinite(a).all() for a in arrays.values())
-    assert [row["step"] for row in rows(tmp_path / "run")][-1] == "30"
+    assert [row["step"] for row in rows(tmp_path / "run")][-2:] == ["30", "33"]
+    assert rows(tmp_path / "run")[-1]["loss_d"] == "nan"
+    resume(tmp_path / "run")
+    assert [row["step"] for row in rows(tmp_path / "run")][-3:] == ["50", "55", "60"], "a resumed run forgets it"
 
 
 def test_divergence_in_an_update_is_named(tmp_path):

@@ -1,0 +1,371 @@
+"""minigan diagnose: runs made to fail and healthy ones, whose true state is told by other measures; its rules; its command."""
+
+import json
+import math
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import pytest
+
+from minigan import cli, plots
+from minigan.data import load
+from minigan.diagnose import TITLES, diagnose, diagnose_run, report
+from minigan.errors import DivergenceError
+from minigan.training import LOG, Config, Run, columns_of, read_log
+
+SEEDS = (30, 31, 32, 33)  # none of those by which the limits were chosen
+RING = {"data": "ring", "hidden": (64, 64), "batch_size": 128}
+DIGITS = {"data": "digits", "image_size": (12, 12), "batch_size": 32, "latent_dim": 16}
+MLP = {**DIGITS, "model": "mlp", "hidden": (64,)}
+DCGAN = {**DIGITS, "model": "dcgan", "width": 8, "log_every": 10}
+PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and of convolutional ones
+    "healthy": [
+        {**RING, "steps": 600},
+        {**MLP, "steps": 600, "lr": 3e-3, "beta1": 0.0, "beta2": 0.99},
+        {**DCGAN, "steps": 300, "width": 12, "refine": False, "log_every": 20},
+    ],
+    "discriminator wins": [
+        {**RING, "steps": 800, "lr": 1e-5, "lr_d": 5e-3},
+        {**MLP, "steps": 500, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
+        {**DCGAN, "steps": 200, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
+    ],
+    "collapse": [
+        {**RING, "steps": 800, "lr_d": 1e-2, "beta1": 0.5},
+        {**MLP, "steps": 600, "lr": 3e-3, "beta1": 0.9},
+        {**DCGAN, "steps": 200, "lr": 2e-3, "lr_d": 2e-5},
+    ],
+    "learning rate": [
+        {**RING, "steps": 300, "lr": 0.5},
+        {**MLP, "steps": 300, "lr": 0.2},
+        {**DCGAN, "steps": 150, "lr": 0.2},
+    ],
+}
+
+
+def train(folder, **options):
+    """A run without pictures, and the spread of G's first weights; a divergence is left to its log."""
+    run = Run(Config(backend="textbook", **options), folder, say=lambda text: None)
+    size = run.gan.generator.flat_params.std()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("save_samples", "save_curves", "save_film"):
+            patch.setattr(plots, name, lambda *args: None)
+        with suppress(DivergenceError):
+            run.train(progress=False)
+    return run, size
+
+
+@cache
+def planted(kind, tmp):
+    """Ten runs of a kind: (label, run, spread of G's first weights, findings)."""
+    results = []
+    for settings, seeds in zip(PLANTED[kind], (SEEDS, SEEDS[:3], SEEDS[:3]), strict=True):
+        for seed in seeds:
+            folder = tmp / f"{kind}-{len(results)}"
+            run, size = train(folder, **settings, seed=seed)
+            findings, _ = diagnose_run(folder)
+            results.append((f"{settings.get('model', 'ring')} seed {seed}", run, size, findings))
+    return results
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("planted")
+
+
+# -- the true state of a game, by other measures ---------------------------------------------------------------------------
+
+
+@cache
+def real_digits():
+    with resources.files("minigan.datasets").joinpath("digits.npz").open("rb") as file:
+        labels = np.load(file)["labels"]
+    return load("digits", image_size=(12, 12)).values.reshape(5000, -1) / 127.5 - 1, labels
+
+
+def generated(run, count=400):
+    """What the generator that plays makes, not its average."""
+    run.gan.average = None
+    return run.gan.sample(count, seed=123)
+
+
+def modes_hit(points):
+    """(how many of the ring's modes have 2.5 % of the points within 0.25 of their centre, the share of points near any)"""
+    angles = 2 * np.pi * np.arange(8) / 8
+    distances = np.linalg.norm(points[:, None] - np.stack([np.cos(angles), np.sin(angles)], axis=1), axis=2)
+    near = distances.min(axis=1) < 0.25
+    shares = np.bincount(distances.argmin(axis=1)[near], minlength=8) / len(points)
+    return int((shares >= 0.025).sum()), float(near.mean())
+
+
+def digits_hit(images):
+    """Of the nearest real digits: (classes with 2 % or more, the largest class's share, how many different ones, distance)."""
+    real, labels = real_digits()
+    flat = images.reshape(len(images), -1).astype(np.float64)
+    squares = (flat**2).sum(axis=1)[:, None] + (real**2).sum(axis=1) - 2 * flat @ real.T
+    nearest = squares.argmin(axis=1)
+    shares = np.bincount(labels[nearest], minlength=10) / len(images)
+    distance = float(np.median(np.sqrt(np.maximum(squares.min(axis=1), 0))))
+    return int((shares >= 0.02).sum()), float(shares.max()), len(set(nearest.tolist())), distance
+
+
+def accuracy_of_d(run, count=400):
+    """D's share of right answers for real and for generated samples, with networks as they are used after training."""
+    be, d = run.gan.backend, run.gan.discriminator
+    fake, _ = d.forward(be.asarray(generated(run, count), d.dtype))
+    chosen = run.dataset.values[np.random.default_rng(5).integers(0, len(run.dataset), count)]
+    chosen = chosen / 127.5 - 1 if run.dataset.is_images else chosen
+    real, _ = d.forward(be.asarray(chosen, d.dtype))
+    return float(((real > 0).mean() + (fake < 0).mean()) / 2)
+
+
+def is_true(kind, run, size):
+    """Whether a planted run is what it was meant to be."""
+    samples = generated(run)
+    points = samples.ndim == 2
+    if kind == "healthy":
+        if points:
+            return modes_hit(samples)[0] >= 7
+        classes, share, different, distance = digits_hit(samples)
+        return classes >= 9 and share < 0.4 and different > 150 and distance < 5
+    if kind == "collapse":
+        if points:
+            return modes_hit(samples)[0] <= 3 and modes_hit(samples)[1] > 0.5
+        _, share, different, _ = digits_hit(samples)
+        return share > 0.4 and different < 40
+    if kind == "discriminator wins":
+        far = modes_hit(samples)[1] < 0.6 if points else digits_hit(samples)[3] > 8
+        return accuracy_of_d(run) > 0.95 and far
+    # Steps went far beyond where the weights began; in the other games G's grew by up to 1.6.
+    return run.gan.generator.flat_params.std() > 2.5 * size
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_ten_runs_of_a_kind_are_diagnosed(kind, folder):
+    """The main finding is the right one in at least 9 of 10 that fail; of 10 healthy ones in all."""
+    runs = planted(kind, folder)
+    assert len(runs) == 10
+    for label, run, size, _ in runs:
+        assert is_true(kind, run, size), f"{label} is no {kind}"
+    wrong = [(label, [finding.kind for finding in findings]) for label, _, _, findings in runs if findings[0].kind != kind]
+    assert len(wrong) <= (0 if kind == "healthy" else 1), wrong
+
+
+@pytest.mark.parametrize("kind", ["discriminator wins", "collapse", "learning rate"])
+def test_what_is_advised_first_helps(kind, folder, tmp_path):
+    """The run on points of each kind, once more with what its diagnosis names first."""
+    _, run, _, (finding, *_) = planted(kind, folder)[0]
+    healed, _ = train(tmp_path / "healed", **{**PLANTED[kind][0], "steps": 800, "seed": SEEDS[0], **finding.advice[0].changes})
+    findings, _ = diagnose_run(healed.folder)
+    assert [finding.kind for finding in findings] == ["healthy"]
+    assert modes_hit(generated(healed))[0] >= 6
+    assert modes_hit(generated(run))[0] <= 3
+
+
+# -- the rules, on logs made by hand ---------------------------------------------------------------------------------------
+
+CONFIG = Config(model="mlp", lr=5e-4, beta1=0.5, batch_size=64, hidden=(256, 256), latent_dim=100, smoothing=0.0)
+
+
+def log(rows=30, **columns):
+    """A log of a healthy run with other values in some columns: one for all rows, or one for each third."""
+    usual = {"loss_d": 1.3, "loss_g": 0.9, "prob_real": 0.55, "prob_fake": 0.45, "saturated_real": 0.0, "saturated_fake": 0.0}
+    usual |= {"diversity": 0.9, "clusters": 1.0, "generator.0.gradient": 1.0, "generator.2.gradient": 1.0}
+    usual |= {"generator.1.dead": 0.3, "discriminator.1.dead": 0.3}
+    made = {"step": [20.0 * (i + 1) for i in range(rows)]}
+    for name, value in {**usual, **columns}.items():
+        thirds = value if isinstance(value, tuple) else (value,) * 3
+        made[name] = [thirds[3 * i // rows] for i in range(rows)]
+    return made
+
+
+def kinds(columns, config=CONFIG):
+    return [finding.kind for finding in diagnose(columns, config)]
+
+
+def test_a_healthy_log():
+    assert kinds(log()) == ["healthy"]
+    assert not diagnose(log(), CONFIG)[0].is_trouble
+    assert kinds(log(), None) == ["healthy"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"prob_fake": 0.05, "prob_real": 0.95}, ["discriminator wins"]),
+        ({"prob_fake": (0.05, 0.05, 0.3), "prob_real": (0.95, 0.95, 0.7)}, ["healthy"]),  # it was so only at first
+        ({"prob_fake": 0.05, "prob_real": 0.6}, ["healthy"]),
+        ({"prob_fake": 0.12, "prob_real": 0.9}, ["healthy"]),
+        ({"diversity": 0.05, "clusters": 0.2}, ["collapse"]),
+        ({"diversity": 0.3, "clusters": 0.4}, ["collapse"]),
+        ({"diversity": (0.05, 0.1, 0.3), "clusters": (0.1, 0.2, 0.4)}, ["healthy"]),  # rising
+        ({"diversity": (0.01, 0.02, 0.05), "clusters": (0.1, 0.1, 0.2)}, ["collapse"]),  # rising, but from nothing
+        ({"diversity": (0.9, 0.9, 0.05), "clusters": (1, 1, 0.1)}, ["collapse"]),
+        ({"diversity": 0.25, "clusters": 1.0}, ["healthy"]),  # blurred, but evenly spread
+        ({"diversity": -1e-7, "clusters": 0.1}, ["collapse"]),  # 0 but for rounding
+        ({"loss_d": (1.3, 30.0, 1.3), "loss_g": (40.0, 0.9, 0.9)}, ["learning rate"]),
+        ({"loss_d": 9.5, "loss_g": 0.01}, ["healthy"]),
+        ({"loss_g": 30.0, "loss_d": 0.1, "prob_fake": 0.001, "prob_real": 1.0}, ["discriminator wins"]),
+        ({"loss_d": (1.3, 1.3, math.nan)}, ["learning rate"]),
+        ({"discriminator.1.dead": 1.0}, ["learning rate"]),
+        ({"generator.1.dead": 0.9}, ["healthy"]),
+        (
+            {"generator.1.dead": 1.0, "prob_fake": 0.0, "prob_real": 1.0, "diversity": 0.0, "clusters": 0.1},
+            ["learning rate", "discriminator wins", "collapse"],
+        ),
+    ],
+)
+def test_rules(columns, expected):
+    assert kinds(log(**columns)) == expected
+
+
+def test_smoothing_lowers_what_d_aims_at():
+    columns = log(prob_fake=0.01, prob_real=0.85)
+    assert kinds(columns) == ["healthy"]
+    assert kinds(columns, replace(CONFIG, smoothing=0.1)) == ["discriminator wins"]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 8])
+def test_a_short_log_is_too_short_unless_it_diverged(rows):
+    assert kinds(log(rows, prob_fake=0.0, prob_real=1.0, diversity=0.0, clusters=0.1)) == ["too short"]
+    if rows:
+        assert kinds(log(rows, loss_g=math.nan)) == ["learning rate"]
+    (finding,) = diagnose(log(rows), CONFIG)
+    assert not finding.is_trouble
+    assert "--resume" in finding.advice[0].options
+
+
+def test_evidence_are_the_figures_of_the_log():
+    columns = log(prob_fake=(0.4, 0.1, 0.02), prob_real=0.97, saturated_fake=(0.0, 0.0, 0.75))
+    columns["generator.0.gradient"] = [0.6] * 10 + [0.006] * 20
+    columns["generator.2.gradient"] = [0.8] * 10 + [0.008] * 20
+    text = report(diagnose(columns, replace(CONFIG, saturating=True)))
+    for words in ("from step 420 on D(x) is 0.97 and D(G(z)) is 0.02", "75 % of D's logits", "2 % of the most", "was 1 at the"):
+        assert words in text.replace("\n    ", " ")
+    assert "start and is 0.01" in text.replace("\n    ", " ")
+    assert "leave out --saturating" in text
+    columns = log(diversity=0.1, clusters=(0.9, 0.5, 0.2))
+    assert "20 % as many clusters" in report(diagnose(columns, CONFIG))
+    assert "was 90 % at step 20" in report(diagnose(columns, CONFIG)).replace("\n    ", " ")
+    columns = log(**{"generator.1.dead": 1.0, "discriminator.1.dead": 0.97})
+    text = report(diagnose(columns)).replace("\n    ", " ")
+    assert "100 % in layer 1 of the generator, 97 % in layer 1 of the discriminator;" in text
+    columns = log(loss_d=(50.0, 1.3, 1.3), loss_g=(0.9, 70.0, 0.9))
+    assert "L_D rose to 50 (step 20) and L_G to 70 (step 220)" in report(diagnose(columns, CONFIG)).replace("\n    ", " ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "options"),
+    [
+        ("learning rate", {"lr": 0.1}, "--lr 0.0005"),
+        ("learning rate", {"lr": 0.1, "lr_d": 0.2}, "--lr 0.0005 and leave out --lr-d"),
+        ("learning rate", {"lr_d": 0.2}, "leave out --lr-d"),
+        ("learning rate", {}, "--lr 5e-05"),
+        ("learning rate", {"data": "ring", "lr": 0.1}, "--lr 0.001"),
+        ("discriminator wins", {"lr_d": 0.01}, "leave out --lr-d"),
+        ("discriminator wins", {"lr": 1e-5}, "--lr 0.0005"),
+        ("discriminator wins", {"saturating": True}, "leave out --saturating"),
+        ("discriminator wins", {}, "--lr-d 0.000125"),
+        ("collapse", {"beta1": 0.9}, "--beta1 0"),
+        ("collapse", {"lr": 0.01, "lr_d": 1e-5}, "--lr 0.0005 and leave out --lr-d"),
+        ("collapse", {"hidden": (16,)}, "--hidden 256 256"),
+        ("collapse", {"latent_dim": 2}, "--latent-dim 100"),
+        ("collapse", {"model": "dcgan", "width": 4, "hidden": None, "lr": 1e-3, "latent_dim": 32}, "--width 32"),
+        ("collapse", {}, "--batch-size 128"),
+    ],
+)
+def test_advice_fits_the_run(kind, settings, options):
+    """What is named first is an option that the run had otherwise, and its changes make a configuration that can be run."""
+    columns = {
+        "learning rate": log(loss_d=50.0, loss_g=50.0),
+        "discriminator wins": log(prob_fake=0.0, prob_real=1.0),
+        "collapse": log(diversity=0.0, clusters=0.1),
+    }[kind]
+    config = replace(CONFIG, **settings)
+    finding = diagnose(columns, config)[0]
+    assert finding.kind == kind
+    assert finding.advice[0].options == options
+    for advice in finding.advice:
+        assert advice.reason
+        assert replace(config, **{k: v for k, v in advice.changes.items() if k != "resume"}) != config
+    assert finding.sources
+
+
+# -- the log and the command -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_diverges_says_so_in_its_log(tmp_path):
+    run, _ = train(tmp_path / "run", model="mlp", hidden=(8,), lr=1e38, steps=60, image_size=(4, 4))
+    assert run.step == 1
+    rows = read_log(tmp_path / "run" / LOG)
+    assert [row["step"] for row in rows] == ["1"]
+    assert all(math.isnan(columns_of(rows)[name][0]) for name in ("loss_d", "loss_g", "prob_real", "clusters"))
+    finding, *others = diagnose_run(tmp_path / "run")[0]
+    assert finding.kind == "learning rate"
+    assert "at step 1 numbers stopped being finite" in finding.evidence[0]
+    assert finding.advice[0].options == "--lr 0.0005"
+    assert not others
+
+
+def test_a_log_of_an_earlier_version(folder, tmp_path):
+    """Without the columns of health what the losses tell is told, and what they cannot tell is said."""
+    for kind, expected in (("healthy", "healthy"), ("discriminator wins", "discriminator wins"), ("collapse", "healthy")):
+        _, run, _, _ = planted(kind, folder)[0]
+        columns = columns_of(read_log(run.folder / LOG))
+        earlier = {
+            name: values for name, values in columns.items() if "." not in name and name not in ("diversity", "clusters")
+        }
+        findings = diagnose(earlier, run.config)
+        assert findings[0].kind == expected
+        if expected == "healthy":
+            assert "look at them" in findings[0].evidence[1]
+
+
+def test_command(folder, capsys):
+    for kind in PLANTED:
+        _, run, _, findings = planted(kind, folder)[0]
+        assert cli.main(["diagnose", str(run.folder)]) == 0
+        text = capsys.readouterr().out
+        assert text.startswith(f"{run.folder}: mlp on ring, log.csv has {len(read_log(run.folder / LOG))} rows up to step ")
+        assert TITLES[findings[0].kind] in text
+        assert max(map(len, text.splitlines()[1:])) <= 110
+        assert cli.main(["diagnose", str(run.folder), "--json"]) == 0
+        read = json.loads(capsys.readouterr().out)
+        assert [one["kind"] for one in read] == [finding.kind for finding in findings]
+        assert read[0]["evidence"] == list(findings[0].evidence)
+
+
+def fails(capsys, folder, *parts):
+    assert cli.main(["diagnose", str(folder)]) == cli.USER_ERROR
+    text = capsys.readouterr().err
+    assert text.startswith("minigan: error: ")
+    assert text.count("\n") == 1
+    for part in parts:
+        assert part in text
+
+
+def test_mistakes_are_one_line(folder, tmp_path, capsys):
+    _, run, _, _ = planted("healthy", folder)[0]
+    fails(capsys, tmp_path / "none", "there is no folder")
+    fails(capsys, tmp_path, "there is no", "config.json")
+    (tmp_path / "config.json").write_text((run.folder / "config.json").read_text())
+    fails(capsys, tmp_path, "there is no", LOG)
+    header, row, *_ = (run.folder / LOG).read_text().splitlines()
+    for text, part in (
+        ("a,b\n1,2\n", "it has no column step"),
+        ("step,loss_d\n20,1.3\n", "it has no column loss_g, prob_real, prob_fake"),
+        (f"{header}\n{row.replace(',0,', ',zero,', 1)}\n{row[:-4]}x.y\n", "is damaged"),
+        ("\0\0\x07" * 50 + "\n\0", "is damaged"),
+    ):
+        (tmp_path / LOG).write_text(text)
+        fails(capsys, tmp_path, LOG, part)
+    for text in ("", f"{header}\n"):
+        (tmp_path / LOG).write_text(text)
+        assert cli.main(["diagnose", str(tmp_path)]) == 0
+        assert "no rows yet" in capsys.readouterr().out
+    (tmp_path / LOG).write_text(f"{header}\n{row}\n")
+    for text in ("{", "[]", '{"data": 3}'):
+        (tmp_path / "config.json").write_text(text)
+        fails(capsys, tmp_path, "config.json")
