@@ -158,6 +158,14 @@ def finish(folder, *more):
     return out
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The checkpoint of a run of 500 steps that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    finish(folder, "--steps", "500")
+    return (folder / CHECKPOINT).read_bytes()
+
+
 def wait_for_checkpoint(process, folder):
     deadline = time.monotonic() + 60
     while not (folder / CHECKPOINT).exists() and time.monotonic() < deadline:
@@ -165,12 +173,11 @@ def wait_for_checkpoint(process, folder):
         time.sleep(0.01)
 
 
-def test_killed_at_random_moments_and_resumed_to_the_same_bytes(tmp_path):
-    finish(tmp_path / "whole", "--steps", "300")
+def test_killed_at_random_moments_and_resumed_to_the_same_bytes(tmp_path, whole):
     rng, folder = random.Random(), tmp_path / "killed"
     for moment in range(5):
         begun = (folder / CHECKPOINT).exists()
-        process = start(folder, "--resume") if begun else start(folder, "--steps", "300")
+        process = start(folder, "--resume") if begun else start(folder, "--steps", "500")
         time.sleep(rng.uniform(0, 2))  # from before the imports to well into the steps
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -181,28 +188,27 @@ def test_killed_at_random_moments_and_resumed_to_the_same_bytes(tmp_path):
             assert not (folder / CONFIG).exists(), "what is no run yet does not stand in the way of one"
     folder.mkdir(exist_ok=True)
     (folder / f".{CHECKPOINT}.abc.part").write_bytes(b"left by a killed process")
-    finish(folder, *(["--resume"] if (folder / CHECKPOINT).exists() else ["--steps", "300"]))
-    assert (folder / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+    finish(folder, *(["--resume"] if (folder / CHECKPOINT).exists() else ["--steps", "500"]))
+    assert (folder / CHECKPOINT).read_bytes() == whole
     assert not [name for name in os.listdir(folder) if name.endswith(".part")]
     assert (folder / CURVES).exists()
     assert (folder / FILM).exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_and_resumed_to_the_same_bytes(tmp_path, number):
-    finish(tmp_path / "whole", "--steps", "1000")
+def test_interrupted_and_resumed_to_the_same_bytes(tmp_path, whole, number):
     folder = tmp_path / "stopped"
-    process = start(folder, "--steps", "1000")
+    process = start(folder, "--steps", "500")
     wait_for_checkpoint(process, folder)
-    time.sleep(random.uniform(0, 1))
+    time.sleep(random.uniform(0, 0.5))
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert f"go on with: minigan train --resume --out {folder}" in out
     _, info = checkpoint.load(folder / CHECKPOINT)
-    assert 0 <= info["step"] < 1000
+    assert 0 <= info["step"] < 500
     finish(folder, "--resume")
-    assert (folder / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+    assert (folder / CHECKPOINT).read_bytes() == whole
 
 
 def test_a_run_is_not_overwritten_unless_asked(tmp_path, monkeypatch):
