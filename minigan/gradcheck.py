@@ -268,11 +268,15 @@ def check_game(
 
 @dataclass(frozen=True)
 class Comparison:
-    """One derivative, found in both ways; numeric is None where no difference could be taken that crosses no kink."""
+    """One derivative, found in both ways; numeric is None where no difference could be taken that crosses no kink.
+
+    uncertainty: what rounding may make of the numeric one, about 100 ε |L| / h for a machine epsilon ε.
+    """
 
     where: tuple[int, ...]
     analytic: float
     numeric: float | None
+    uncertainty: float = 0.0
 
     @property
     def error(self) -> float | None:
@@ -294,8 +298,11 @@ def compare_entries(
     target = _Target("", array, gradient)
     unit = min(1.0, float(np.sqrt(np.mean(backend.to_numpy(array) ** 2)))) or 1.0
     probes = _chosen_entries(target, [int(np.ravel_multi_index(place, gradient.shape)) for place in places], unit)
-    found = _differences(backend, evaluate, 1.0, target, probes)
-    return [Comparison(where, a / unit, None if n is None else n / unit) for where, a, n in found]
+    rounding = 100 * float(np.finfo(np.float64).eps) * abs(float(evaluate()[0])) / unit
+    return [
+        Comparison(where, a / unit, None if n is None else n / unit, rounding / h)
+        for where, a, n, h in _differences(backend, evaluate, 1.0, target, probes)
+    ]
 
 
 # -- the comparison --------------------------------------------------------------------------------------------------------
@@ -321,7 +328,8 @@ def _compare(
         raise OptionError(f"unknown mode {mode!r}: choose full or projection")
     pick = _entries if mode == "full" else _directions
     compared = [
-        (target, list(_differences(be, evaluate, dy, target, pick(be, target, max_entries, rng)))) for target in targets
+        (target, [found[:3] for found in _differences(be, evaluate, dy, target, pick(be, target, max_entries, rng))])
+        for target in targets
     ]
     largest = [
         max([float(np.abs(target.gradient).max(initial=0.0))] + [abs(n) for _, _, n in pairs if n is not None])
@@ -371,8 +379,8 @@ def _directions(be: Backend, target: _Target, max_entries: int | None, rng: np.r
 
 def _differences(
     be: Backend, evaluate: Evaluate, dy: Array | float, target: _Target, probes: Iterator[Probe]
-) -> Iterator[tuple[Any, float, float | None]]:
-    """(where, analytic, numeric) for every probe; numeric is None where each step h crosses a kink."""
+) -> Iterator[tuple[Any, float, float | None, float]]:
+    """(where, analytic, numeric, h) for every probe; numeric is None where each step h crosses a kink."""
     for where, move, analytic in probes:
         numeric = None
         for h in STEPS:
@@ -385,7 +393,7 @@ def _differences(
                 numeric = float((dy * (8 * near - far)).sum()) / (12 * h)
                 break
         move(0.0)
-        yield where, analytic, numeric
+        yield where, analytic, numeric, h
 
 
 def _same_side(passes: list[list[Array]]) -> bool:

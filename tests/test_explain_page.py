@@ -6,6 +6,7 @@ import re
 import shutil
 import threading
 
+import numpy as np
 import pytest
 from test_explain import content, dcgan, decoded, opening, warmed
 
@@ -200,12 +201,14 @@ def test_nudging_a_weight(open_page, text):
     station = next(s for s in content(text)["stations"] if s["title"].startswith(CONV_BACK))
     nudge = station["nudges"][1]
     tab.locator("#nudge button").nth(1).click()
-    tab.locator("#nudge input").fill("9")
+    first = float(re.search(r"([\d.]+) of the predicted", tab.inner_text("#nudge [data-nudge]"))[1])
+    assert first == pytest.approx(1, abs=0.1), "it begins where the derivative tells all"
+    tab.locator("#nudge input").fill("12")
     words = tab.inner_text("#nudge [data-nudge]").replace("−", "-")
-    epsilon, predicted, actual = (float(v) for v in re.findall(r"(?<== )-?[\d.e-]+", words))
-    assert epsilon == pytest.approx(nudge["steps"][9], rel=1e-3)
-    assert predicted == pytest.approx(nudge["gradient"] * nudge["steps"][9], rel=1e-3)
-    assert actual == pytest.approx(nudge["losses"][9] - nudge["losses"][5], rel=1e-3)
+    epsilon, predicted, actual = (float(v) for v in re.findall(r"(?<== )-?[\d.e-]*\d", words))
+    assert epsilon == pytest.approx(nudge["steps"][12], rel=1e-3)
+    assert predicted == pytest.approx(nudge["gradient"] * nudge["steps"][12], rel=1e-3)
+    assert actual == pytest.approx(nudge["losses"][12] - nudge["losses"][8], rel=1e-3)
 
 
 def test_a_sample_on_the_loss_tells_its_numbers(open_page, text):
@@ -215,6 +218,59 @@ def test_a_sample_on_the_loss_tells_its_numbers(open_page, text):
     logits = decoded(text)[station["curves"][0]["s"]]
     dots = tab.locator("#chart figure").nth(0).locator("circle")
     assert dots.count() == 2 * len(logits)
-    dots.nth(1).focus()
+    tab.locator("#chart svg").nth(0).press("ArrowRight")
     said = tab.locator("#chart figure").nth(0).locator("output").inner_text()
     assert float(re.search(r"s = (\S+),", said)[1].replace("−", "-")) == pytest.approx(float(logits[0]), rel=1e-3)
+
+
+def test_the_curves_of_the_losses_are_theirs(open_page):
+    """Each form's loss as the page draws it, beside the definition, and its slope beside a difference of it."""
+    tab = open_page()
+    s = np.linspace(-6, 6, 25)
+    sigma = 1 / (1 + np.exp(-s))
+    wanted = {
+        "real": -0.9 * np.log(sigma) - 0.1 * np.log(1 - sigma),
+        "fake": -np.log(1 - sigma),
+        "generator": -np.log(sigma),
+        "saturating": np.log(1 - sigma),
+    }
+    assert set(tab.evaluate("Object.keys(LOSSES)")) == set(wanted)
+    for form, values in wanted.items():
+        draw = "([form, s, which]) => s.map((v) => (which ? SLOPES : LOSSES)[form](v, form === 'real' ? 0.1 : 0))"
+        assert tab.evaluate(draw, [form, s.tolist(), False]) == pytest.approx(values.tolist(), rel=1e-9)
+        up, down = (np.array(tab.evaluate(draw, [form, (s + h).tolist(), False])) for h in (1e-5, -1e-5))
+        assert tab.evaluate(draw, [form, s.tolist(), True]) == pytest.approx(((up - down) / 2e-5).tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_red_is_positive_and_blue_is_negative(open_page, text, scheme):
+    tab = open_page(scheme=scheme)
+    travel(tab, text, CONV_FORWARD)
+    station = next(s for s in content(text)["stations"] if s["title"].startswith(CONV_FORWARD))
+    array = decoded(text)[next(f for f in station["figures"] if f["role"] == "y")["arrays"]["real"]][0]
+    ends = [[0, *(int(i) for i in np.unravel_index(k, array.shape))] for k in (array.argmin(), array.argmax())]
+    assert array.min() < 0 < array.max()
+    low, high = tab.evaluate(
+        """(ends) => {
+            const map = drawn.find((m) => m.figure.role === "y");
+            const { width, height } = map.canvas;
+            const pixels = map.canvas.getContext("2d").getImageData(0, 0, width, height).data;
+            return ends.map((where) => {
+                const [r, c] = map.grid.cell(where);
+                const at = 4 * ((map.top(r) + Math.floor(map.size / 2)) * width + map.left(c) + Math.floor(map.size / 2));
+                return [pixels[at], pixels[at + 2]];
+            });
+        }""",
+        ends,
+    )
+    assert low[0] < low[1], "blue"
+    assert high[0] > high[1], "red"
+
+
+def test_a_button_keeps_the_focus(open_page, text):
+    tab = open_page()
+    travel(tab, text, CONV_BACK)
+    tab.get_by_role("button", name="generated samples").press("Enter")
+    assert tab.evaluate("document.activeElement.textContent") == "generated samples"
+    tab.locator("#nudge button").nth(1).press("Enter")
+    assert tab.evaluate("document.activeElement === document.querySelectorAll('#nudge button')[1]")

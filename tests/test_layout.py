@@ -1,6 +1,7 @@
 """The house: imports go downwards only, and nothing lies at the top level that does not belong there."""
 
 import ast
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,12 @@ def test_imports_go_downwards(path):
 def test_every_part_has_a_floor():
     parts = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert parts - {"datasets"} == set(FLOOR)
+
+
+def test_nothing_lies_about_at_the_top_level():
+    kept = subprocess.run(["git", "ls-files"], cwd=PACKAGE.parent, capture_output=True, text=True)
+    if kept.returncode:
+        pytest.skip("not a clone")
+    top = {name.partition("/")[0] for name in kept.stdout.split("\n") if name}
+    own = {"pyproject.toml", "README.md", "LICENSE", "minigan", "tests", "examples", "benchmarks"}
+    assert {name for name in top if not name.startswith(".")} == own

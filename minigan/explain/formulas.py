@@ -36,10 +36,11 @@ class Formulas:
     reading: str  # the forward formula in words
     back: str  # the backward formula in words
     cache: str  # what it holds, and why
+    symbols: str = ""  # what the letters stand for
 
 
-_CONV_SIZE = r"\bar{x} = x \text{ with a border of } p \text{ zeros}, \quad s = \text{stride}, \quad d = \text{dilation}"
 _BIAS_GRAD = r"db_f = \sum_{n,o,q} dy_{noqf}"
+_CONV_SYMBOLS = "c, f: channel of x, of y; i, j: row and column of the kernel; s: stride, d: dilation, p: padding"
 _SHAPE = "the input's shape, and no values: moving values about loses none."
 
 FORMULAS: dict[type[Layer], Formulas] = {
@@ -50,26 +51,29 @@ FORMULAS: dict[type[Layer], Formulas] = {
         "Every output is a weighted sum of all inputs.",
         "Every input gets back what each output wants of it, weighted as it went forward: the same matrix, transposed.",
         "x itself, not a copy: dw is made of x and dy. dx needs only the weights.",
+        "n: sample; i: input; o: output",
     ),
     Conv2d: Formulas(
-        (r"y_{noqf} = b_f + \sum_{i,j,c} \bar{x}_{n,\,os+id,\,qs+jd,\,c} \; w_{ijcf}", _CONV_SIZE),
+        (r"y_{noqf} = b_f + \sum_{i,j,c} \bar{x}_{n,\,os+id,\,qs+jd,\,c} \; w_{ijcf}",),
         (r"dx_{nhvc} = \sum_{(i,o):\,os+id=h+p} \; \sum_{(j,q):\,qs+jd=v+p} \; \sum_f dy_{noqf} \; w_{ijcf}",),
         {"weight": r"dw_{ijcf} = \sum_{n,o,q} \bar{x}_{n,\,os+id,\,qs+jd,\,c} \; dy_{noqf}", "bias": _BIAS_GRAD},
         "Every output pixel is a weighted sum of the window of the input below it; the weights are the same at every place.",
         "Every input pixel collects the gradients of all outputs whose window it lay in, each times the weight it had there. "
         "That is a transposed convolution.",
         "x itself, not a copy: dw is made of x and dy. dx needs only the weights.",
+        f"n: sample; h, v: row and column of x; o, q: of y; {_CONV_SYMBOLS}; x̄: x with a border of p zeros",
     ),
     ConvTranspose2d: Formulas(
         (
             r"\bar{y}_{nabf} = \sum_{(h,i):\,hs+id=a} \; \sum_{(v,j):\,vs+jd=b} \; \sum_c x_{nhvc} \; w_{ijfc}",
-            r"y = b + \bar{y} \text{ without its border of } p, \quad s = \text{stride}, \quad d = \text{dilation}",
+            r"y = \bar{y} \text{ without its border of } p, \text{ plus } b",
         ),
         (r"dx_{nhvc} = \sum_{i,j,f} d\bar{y}_{n,\,hs+id,\,vs+jd,\,f} \; w_{ijfc}",),
         {"weight": r"dw_{ijfc} = \sum_{n,h,v} d\bar{y}_{n,\,hs+id,\,vs+jd,\,f} \; x_{nhvc}", "bias": _BIAS_GRAD},
         "Every input pixel stamps a copy of the kernel, times its value, into the output; where stamps overlap they add up.",
         "Every input pixel collects the gradients from the window of the output that it stamped: an ordinary convolution.",
         "x itself, not a copy: dw is made of x and dy. dx needs only the weights.",
+        f"n: sample; h, v: row and column of x; a, b: of ȳ; {_CONV_SYMBOLS}; dȳ: dy with a border of p zeros",
     ),
     BatchNorm: Formulas(
         (
@@ -85,6 +89,7 @@ FORMULAS: dict[type[Layer], Formulas] = {
         "x acts on the output by three paths: by itself, through the mean μ (the second term) and through the variance v "
         "(the third). What all values of a channel have in common goes nowhere.",
         "x, μ and 1/√(v + ε): x̂ is quicker made again from them than kept.",
+        "M: values per channel, at all places of all samples; sums run over them",
     ),
     LayerNorm: Formulas(
         (r"y = \gamma \hat{x} + \beta, \qquad \hat{x} = \frac{x - \mu}{\sqrt{v + \varepsilon}} \qquad \text{per sample}",),
@@ -96,6 +101,7 @@ FORMULAS: dict[type[Layer], Formulas] = {
         "Every sample is brought to mean 0 and variance 1 by itself, then scaled and shifted.",
         "As in batch normalisation by three paths, but the sums run within a sample.",
         "x̂ and 1/√(v + ε).",
+        "K: values per sample that are normalised together; sums in dx run over them, in dγ and dβ over all others",
     ),
     ReLU: Formulas(
         (r"y = \max(x, 0)",),

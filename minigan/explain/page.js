@@ -300,9 +300,7 @@ function explore() {
       let part = 0;
       if (inside) for (let c = 0; c < channels; c++) part += entry(x, [n, ...at, c]) * entry(w, tapPlace(tap, c));
       sum += part;
-      const from = inside ? `${channels} products of ${source}[${n}, ${at.join(", ")}, :] and weight[${tap.join(", ")}]`
-        : onImage ? "no place of the other side meets here" : "in the border of zeros";
-      line.append(el("td", { title: from }, inside ? number(part) : "·"));
+      line.append(inside ? el("td", {}, number(part), el("small", {}, `${source}[${n}, ${at.join(", ")}, :]`)) : el("td", {}, "·"));
     }
     table.append(line);
   }
@@ -310,7 +308,8 @@ function explore() {
   const recorded = entry(arrayOf(here), where);
   const words = explorer.bias ? ` + bias ${number(bias)}` : "";
   box.append(
-    el("p", {}, `${name(result, where)} is a sum of ${inside} × ${channels} products of ${source} and weight. By place in the kernel:`),
+    el("p", {}, `${name(result, where)} is a sum of ${inside} × ${channels} products of ${source} and weight. By place in the kernel, `
+      + `each with the values of ${source} that it met; a dot: ${onImage ? "none" : "the border of zeros"}.`),
     el("div", { class: "wide" }, table),
     el("p", { "data-sum": sum + bias }, `Their sum ${number(sum, 6)}${words} = ${number(sum + bias, 6)}; `
       + `the step recorded ${number(recorded, 6)}.`));
@@ -328,8 +327,11 @@ const SLOPES = {
   real: (s, smoothing) => sigmoid(s) - 1 + smoothing, fake: sigmoid, generator: (s) => sigmoid(s) - 1, saturating: (s) => -sigmoid(s),
 };
 
+/** As many pixels as a panel has, at most so many. */
+const room = (most) => Math.max(260, Math.min(most, document.documentElement.clientWidth - 64));
+
 /** An SVG with axes: plot({x: [low, high], y: [low, high], names}, (sx, sy) => nodes). */
-function plot({ x, y, xName, yName, width = 460, height = 240 }, contents) {
+function plot({ x, y, xName, yName, width = room(460), height = 240 }, contents) {
   const [left, right, top, bottom] = [58, 24, 12, 40];
   const sx = (v) => left + ((v - x[0]) / (x[1] - x[0])) * (width - left - right);
   const sy = (v) => height - bottom - ((v - y[0]) / (y[1] - y[0])) * (height - top - bottom);
@@ -339,7 +341,7 @@ function plot({ x, y, xName, yName, width = 460, height = 240 }, contents) {
     ...ticks(...x).flatMap((v) => [el("line", { x1: sx(v), x2: sx(v), y1: top, y2: height - bottom, stroke: line }),
       el("text", { x: sx(v), y: height - bottom + 15, "text-anchor": "middle" }, number(v, 2))]),
     ...ticks(...y).flatMap((v) => [el("line", { x1: left, x2: width - right, y1: sy(v), y2: sy(v), stroke: line }),
-      el("text", { x: left - 5, y: sy(v) + 4, "text-anchor": "end" }, number(v, y[1] - y[0] < 0.1 * Math.abs(y[1]) ? 4 : 2))]),
+      el("text", { x: left - 5, y: sy(v) + 4, "text-anchor": "end" }, number(v, y[1] - y[0] < 0.1 * Math.abs(y[1]) ? 4 : 3))]),
     el("text", { x: (left + width) / 2, y: height - 6, "text-anchor": "middle" }, xName),
     el("text", { x: -(height - bottom) / 2, y: 12, "text-anchor": "middle", transform: "rotate(-90)" }, yName),
     ...contents(sx, sy));
@@ -370,21 +372,33 @@ function drawLoss(station) {
     const ends = domain.flatMap((s) => [loss(s), slope(s)]);
     const y = [Math.floor(Math.min(...ends)), Math.ceil(Math.max(...ends))];
     const [logits, gradients] = [numbersOf(curve.s), numbersOf(curve.ds)];
-    const readout = el("output", { "aria-live": "polite" }, "hover or tap a sample");
+    const readout = el("output", { "aria-live": "polite" }, "hover or tap a sample, or walk with the arrow keys");
     const svg = plot({ x: [-reach, reach], y, xName: "logit s", yName: "loss (nats), slope" }, (sx, sy) => [
       el("path", { d: path(domain.map((s) => [s, loss(s)]), sx, sy), fill: "none", stroke: color("--soft"), "stroke-width": 1.5 }),
       el("path", { d: path(domain.map((s) => [s, slope(s)]), sx, sy), fill: "none", stroke: color("--backward"), "stroke-width": 1.5,
         "stroke-dasharray": "5 4" }),
       ...logits.flatMap((s, n) => {
-        const say = () => {
-          readout.textContent = `n=${n}: s = ${number(s)}, D = σ(s) = ${number(sigmoid(s))}, loss ${number(loss(s))}, `
-            + `∂L/∂s = ${number(gradients[n])}`;
-        };
-        const dot = (height, fill) => el("circle", { cx: sx(s), cy: sy(height), r: 4.5, fill, "fill-opacity": 0.7, tabindex: 0,
-          onpointerenter: say, onclick: say, onfocus: say }, el("title", {}, `n=${n}`));
+        const dot = (height, fill) => el("circle", { cx: sx(s), cy: sy(height), r: 4.5, fill, "fill-opacity": 0.7, "data-n": n,
+          onpointerenter: () => say(n), onclick: () => say(n) }, el("title", {}, `n=${n}`));
         return [dot(gradients[n] * logits.length, color("--backward")), dot(loss(s), color("--loss"))];
       }),
     ]);
+    let shown = -1;
+    const say = (n) => {
+      shown = n;
+      readout.textContent = `n=${n}: s = ${number(logits[n])}, D = σ(s) = ${number(sigmoid(logits[n]))}, loss ${number(loss(logits[n]))}, `
+        + `∂L/∂s = ${number(gradients[n])}`;
+      svg.querySelectorAll("circle").forEach((dot) => dot.setAttribute("r", Number(dot.dataset.n) === n ? 7 : 4.5));
+    };
+    svg.setAttribute("tabindex", 0);
+    svg.setAttribute("aria-label", `${curve.label}. Arrow keys go from sample to sample.`);
+    svg.addEventListener("keydown", (event) => {
+      const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (!move) return;
+      say(shown < 0 ? 0 : (shown + move + logits.length) % logits.length);
+      event.preventDefault();
+      event.stopPropagation();
+    });
     row.append(el("figure", {}, el("figcaption", {}, curve.label), svg, readout));
   }
   box.append(row, el("p", { class: "note" }, `Solid: what a sample with logit s pays. Dashed: the slope there, N · ∂L/∂s. The dots are the ${page.batch} `
@@ -420,7 +434,7 @@ function drawNudge() {
   const chosen = nudges[state.nudge];
   const middle = (chosen.steps.length - 1) / 2;
   const still = chosen.losses[middle];
-  const at = state.moved ?? middle + 2;
+  const at = state.moved ?? middle + 2; // small, where the prediction holds
   const [epsilon, loss] = [chosen.steps[at], chosen.losses[at]];
   const guess = (e) => still + e * chosen.gradient;
   const heights = [...chosen.losses, guess(chosen.steps[0]), guess(chosen.steps.at(-1))];
@@ -437,12 +451,13 @@ function drawNudge() {
     el("circle", { cx: sx(chosen.value + epsilon), cy: sy(loss), r: 5, fill: color("--loss") }),
   ]);
   const buttons = nudges.map((n, k) => el("button", { type: "button", "aria-pressed": String(k === state.nudge),
-    onclick: () => { state.nudge = k; state.moved = null; drawNudge(); } }, `${n.name.split(".")[1]}[${n.where.join(", ")}]`));
+    onclick: () => { state.nudge = k; state.moved = null; drawNudge(); box.querySelectorAll("button")[k].focus(); } }, `${n.name.split(".")[1]}[${n.where.join(", ")}]`));
   const say = el("p", { "data-nudge": epsilon });
   const slider = el("input", { type: "range", min: 0, max: chosen.steps.length - 1, step: 1, value: at, "aria-label": "Nudge ε",
     oninput: (event) => { state.moved = Number(event.target.value); drawNudge(); byId("nudge").querySelector("input").focus(); } });
+  const ratio = epsilon ? `, ${number((loss - still) / (epsilon * chosen.gradient))} of the predicted` : "";
   say.textContent = `ε = ${number(epsilon)}: predicted change ε · ∂L/∂w = ${number(epsilon * chosen.gradient)}, `
-    + `actual change L(w + ε) − L(w) = ${number(loss - still)}`;
+    + `actual change L(w + ε) − L(w) = ${number(loss - still)}${ratio}`;
   box.replaceChildren(el("h3", {}, "Nudge a weight"),
     el("p", {}, ...rich(`What does ${station.loss_name} do when one weight moves by ε? The derivative (dashed) is right near the `
       + "weight's own value; further away the loss (solid, run again at every point) bends away from it. The other weights stay.")),
@@ -462,8 +477,8 @@ function drawChecks(station) {
     return el("td", { class: agrees ? "good" : "bad" }, `${c.error.toExponential(1).replace("-", "−")} ${agrees ? "✓" : "✗"}`);
   };
   box.replaceChildren(el("h3", {}, "Proved by finite differences"),
-    el("p", {}, "The analytic value, from the formula above, beside the numeric one: the loss of the whole step run again with this one "
-      + "number moved a little up and down, (8 (L(h) − L(−h)) − (L(2h) − L(−2h))) / 12h."),
+    el("p", {}, "The analytic value, from the formula above, beside the numeric one: this one number is moved a little up and down, all that "
+      + "depends on it is computed again up to the loss, and (8 (L(h) − L(−h)) − (L(2h) − L(−2h))) / 12h is taken."),
     el("div", { class: "wide" }, el("table", {},
       el("tr", {}, ...["derivative", "analytic", "numeric", "relative error"].map((h) => el("th", {}, h))),
       ...rows.map((c) => el("tr", {}, el("td", {}, ...rich(`${c.of} [${c.where.join(", ")}]`)), el("td", {}, number(c.analytic, 9)),
@@ -473,14 +488,14 @@ function drawChecks(station) {
 /** The root mean square of ∂L/∂y from layer to layer: does the gradient vanish or explode on its way? */
 function drawSizes(station) {
   const box = byId("sizes");
-  const rows = page.sizes.filter((s) => s.act === station.act && (s.act === "G" || s.label.includes(state.branch)));
+  const rows = page.sizes.filter((s) => s.act === station.act && (!s.branch || s.branch === state.branch));
   const before = station.act === "D" && station.net === "G"; // G's forward pass: nothing has gone back yet
   box.hidden = before || ["input", "update"].includes(station.kind) || !rows.length;
   if (box.hidden) return;
   const logs = rows.map((r) => Math.log10(Math.max(r.rms, 1e-12)));
   const [low, high] = [Math.floor(Math.min(...logs)) - 0.2, Math.ceil(Math.max(...logs))];
-  const [line, top, width, left] = [19, 6, 620, 250];
-  const sx = (v) => left + ((v - low) / (high - low || 1)) * (width - left - 70);
+  const [line, top, width, left] = [19, 6, room(620), 150];
+  const sx = (v) => left + ((v - low) / (high - low || 1)) * (width - left - 62);
   const nodes = rows.flatMap((r, k) => {
     const current = station.kind !== "loss" && r.net === station.net && r.index === station.index;
     const y = top + k * line;
@@ -538,6 +553,7 @@ function draw() {
     el("div", { class: "kind" }, `${station.act}'s step · `, el("b", { class: station.kind }, kinds[station.kind])),
     ...station.text.map((line) => el("p", {}, ...rich(line))),
     ...(station.formulas?.length ? [el("div", { class: "formulas" })] : []),
+    ...(station.symbols ? [el("p", { class: "note" }, station.symbols)] : []),
     el("dl", {}, ...facts.flatMap(({ name, value }) => [el("dt", {}, ...rich(name)),
       el("dd", {}, typeof value === "string" ? value : value[state.branch] ?? Object.values(value)[0])])));
   const formulas = byId("station").querySelector(".formulas");
@@ -554,7 +570,11 @@ function draw() {
 
 function drawControls(station) {
   const choice = (name, options, key) => el("span", {}, name, ...options.map(([value, text]) => el("button", {
-    type: "button", "aria-pressed": String(state[key] === value), onclick: () => { state[key] = value; state.pick = null; draw(); } }, text)));
+    type: "button", "aria-pressed": String(state[key] === value), "data-choice": `${key} ${value}`, onclick: () => {
+      [state[key], state.pick] = [value, null];
+      draw();
+      document.querySelector(`[data-choice="${key} ${value}"]`).focus(); // the button was made anew
+    } }, text)));
   const nodes = [];
   const figures = station.figures ?? [];
   const branched = figures.some((f) => Object.keys(f.arrays).length > 1) || (station.checks ?? []).some((c) => c.branch);
@@ -566,7 +586,7 @@ function drawControls(station) {
 
 function travel(event) {
   const target = event.target;
-  if (event.altKey || event.ctrlKey || event.metaKey || target.matches("input, canvas, textarea, select")) return;
+  if (event.altKey || event.ctrlKey || event.metaKey || target.matches("input, canvas")) return;
   const to = { ArrowLeft: state.at - 1, ArrowRight: state.at + 1, Home: 0, End: stations.length - 1 }[event.key];
   if (to === undefined) return;
   event.preventDefault();

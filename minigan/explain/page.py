@@ -20,6 +20,7 @@ from minigan.explain.formulas import formulas_of, mathml
 from minigan.explain.step import Nudge, OpenedStep, Pass, Update
 from minigan.gradcheck import Comparison
 from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Layer
+from minigan.layers.activations import sigmoid
 from minigan.optim import Adam
 
 LIMIT = 5 * 10**6  # bytes of a page
@@ -217,6 +218,7 @@ class _Builder:
             text,
             index=place.index,
             formulas=_mathml(known.forward if known else ()),
+            symbols=known.symbols if known else "",
             figures=figures,
             facts=facts,
             checks=_checks(f"∂{loss}/∂y", place.checks(place.index)),
@@ -275,6 +277,7 @@ class _Builder:
             text,
             index=place.index,
             formulas=_mathml(shown),
+            symbols=known.symbols if known else "",
             figures=figures,
             facts=facts,
             checks=checks,
@@ -347,7 +350,7 @@ class _Builder:
 
     def _belief(self, curve: Mapping[str, Any]) -> float:
         record = {"real": self.step.real, "fake": self.step.fake}.get(curve["form"], self.step.judged)
-        return float(np.mean(1 / (1 + np.exp(-record.outputs[-1]))))
+        return float(np.mean(sigmoid(np, record.outputs[-1])))
 
     def _image_gradient(self) -> None:
         record = self.step.judged
@@ -378,8 +381,13 @@ class _Builder:
         adam = isinstance(update.optimizer, Adam)
         loss = f"L_{act}"
         text = [
-            "The gradients are all there; now the parameters move"
-            + (", each by about the learning rate, whatever the size of its gradient." if adam else "."),
+            "The gradients are all there; now the parameters move."
+            + (
+                " Adam divides each gradient by the root mean square of that weight's recent ones: it counts how unusual a "
+                "gradient is for its weight, not how large it is."
+                if adam
+                else ""
+            ),
             f"On this same batch {loss} goes from {update.loss_before:.5f} to {update.loss_after:.5f}.",
         ]
         rows = []
@@ -500,18 +508,18 @@ class _Builder:
         step = self.step
         rows = []
         ways = (
-            ("D", "D, real", step.real),
-            ("D", "D, generated", step.fake),
-            ("G", "D", step.judged),
-            ("G", "G", step.generator),
+            ("D", "D", "real", step.real),
+            ("D", "D", "generated", step.fake),
+            ("G", "D", "", step.judged),
+            ("G", "G", "", step.generator),
         )
-        for act, label, record in ways:
+        for act, net, branch, record in ways:
             for index in reversed(range(len(record.outputs))):
                 gradient = record.output_grads[index]
                 if gradient is not None:
-                    net = "G" if record is step.generator else "D"
-                    name = f"{label}, layer {index} {record.net.layers[index].name}"
-                    rows.append({"act": act, "net": net, "index": index, "label": name, "rms": _rms(gradient)})
+                    name = f"{net} {index} {record.net.layers[index].name}"
+                    row = {"act": act, "net": net, "branch": branch, "index": index, "label": name, "rms": _rms(gradient)}
+                    rows.append(row)
         return rows
 
 
@@ -572,8 +580,7 @@ def _verdict(c: Comparison) -> str:
         return "at a kink"
     if c.error < TOLERANCE:
         return "agrees"
-    # A difference of two losses of about 1, over a step as short as 1e-7, is uncertain by so much.
-    return "too small to tell" if abs(c.analytic - c.numeric) < 1e-9 else "differs"
+    return "too small to tell" if abs(c.analytic - c.numeric) < c.uncertainty else "differs"
 
 
 def _worked_adam(update: Update) -> dict[str, Any] | None:

@@ -24,7 +24,9 @@ from minigan.optim import Optimizer
 
 CHECKED = 3  # entries of each array that are compared with finite differences
 NUDGED = 3  # weights of each array whose loss is drawn against the weight
-NUDGES = np.linspace(-1, 1, 11)  # the steps ε of a nudge, as parts of the widest
+# The steps ε of a nudge, in units of the array's typical value: from where the derivative tells all to where the loss bends.
+_NUDGES = (0.001, 0.01, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0)
+NUDGES = (*(-part for part in reversed(_NUDGES)), 0.0, *_NUDGES)
 Loss = Callable[[Array, list[Array]], tuple[Array, list[Array]]]  # (a network's output, kink sides) -> (L, kink sides)
 
 
@@ -198,10 +200,11 @@ class _Look:
     """Chooses entries and compares their derivatives with central differences."""
 
     def __init__(self, gan: GAN, shown: int, rng: np.random.Generator, tick: Callable[[], None]) -> None:
-        self.backend, self.shown, self.rng, self.tick = gan.backend, shown, rng, tick
+        self.gan, self.backend, self.shown, self.rng, self.tick = gan, gan.backend, shown, rng, tick
 
     def check_outputs(self, record: Pass, loss: Loss) -> None:
-        """∂L/∂y of every layer, for L = loss(what the rest of the network makes of y)."""
+        """∂L/∂y of every layer, for L = loss(what the rest of the network makes of y). Random streams stay where they are."""
+        random_state = self.gan.random_state
         for index, gradient in enumerate(record.output_grads):
             found: list[Comparison] = []
             if gradient is not None:
@@ -214,10 +217,11 @@ class _Look:
                 found = compare_entries(self.backend, evaluate, array, gradient, places)
             record.checks.append(found)
             self.tick()
+        self.gan.random_state = random_state
 
     def update(self, net: Sequential, optimizer: Optimizer, evaluate: Callable[[], tuple[Array, list[Array]]]) -> Update:
         """Check the gradients in net.grads, nudge some weights, and let the optimiser take its step."""
-        host = self.backend.to_numpy
+        host, random_state = self.backend.to_numpy, self.gan.random_state
         before, gradients = ({name: host(a).copy() for name, a in of.items()} for of in (net.params, net.grads))
         loss_before = float(evaluate()[0])
         checks, nudges = {}, []
@@ -231,6 +235,7 @@ class _Look:
         after = {name: host(a).copy() for name, a in net.params.items()}
         loss_after = float(evaluate()[0])
         state_after = _state(net, optimizer)
+        self.gan.random_state = random_state
         return Update(
             optimizer, lr, before, gradients, after, state_before, state_after, loss_before, loss_after, checks, nudges
         )
@@ -240,10 +245,9 @@ class _Look:
     ) -> Nudge:
         array = net.params[name]
         value = float(array[place])
-        # Far enough to see the loss bend: twice the array's typical value, or 1 where all are 0 (a bias at the start).
-        reach = 2 * float(np.sqrt(np.mean(self.backend.to_numpy(array) ** 2))) or 1.0
+        unit = float(np.sqrt(np.mean(self.backend.to_numpy(array) ** 2))) or 1.0  # all are 0: a bias at the start
         steps, losses = [], []
-        for step in (reach * NUDGES).tolist():
+        for step in (unit * part for part in NUDGES):
             array[place] = value + step
             steps.append(step)
             losses.append(float(evaluate()[0]))
