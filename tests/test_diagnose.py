@@ -28,19 +28,24 @@ PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and
         {**DCGAN, "steps": 300, "width": 12, "refine": False, "log_every": 20},
     ],
     "discriminator wins": [
-        {**RING, "steps": 800, "lr": 1e-5, "lr_d": 5e-3},
+        {**RING, "steps": 500, "lr": 1e-5, "lr_d": 5e-3},
         {**MLP, "steps": 500, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
-        {**DCGAN, "steps": 200, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
+        {**DCGAN, "steps": 140, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
     ],
     "collapse": [
-        {**RING, "steps": 800, "lr_d": 1e-2, "beta1": 0.5},
+        {**RING, "steps": 600, "lr_d": 1e-2, "beta1": 0.5},
         {**MLP, "steps": 600, "lr": 3e-3, "beta1": 0.9},
-        {**DCGAN, "steps": 200, "lr": 2e-3, "lr_d": 2e-5},
+        {**DCGAN, "steps": 120, "lr": 2e-3, "lr_d": 2e-5},
+    ],
+    "generator wins": [
+        {**RING, "steps": 200, "lr": 5e-3, "lr_d": 1e-6},
+        {**MLP, "steps": 120, "lr_d": 1e-5, "log_every": 10},
+        {**MLP, "steps": 120, "lr": 5e-3, "lr_d": 1e-5, "log_every": 10},
     ],
     "learning rate": [
         {**RING, "steps": 300, "lr": 0.5},
         {**MLP, "steps": 300, "lr": 0.2},
-        {**DCGAN, "steps": 150, "lr": 0.2},
+        {**DCGAN, "steps": 110, "lr": 0.2},
     ],
 }
 
@@ -138,6 +143,10 @@ def is_true(kind, run, size):
     if kind == "discriminator wins":
         far = modes_hit(samples)[1] < 0.6 if points else digits_hit(samples)[3] > 8
         return accuracy_of_d(run) > 0.95 and far
+    if kind == "generator wins":
+        be, d = run.gan.backend, run.gan.discriminator
+        logits, _ = d.forward(be.asarray(samples, d.dtype))
+        return float((logits > 0).mean()) > 0.95 and accuracy_of_d(run) < 0.55
     # Steps went far beyond where the weights began; in the other games G's grew by up to 1.6.
     return run.gan.generator.flat_params.std() > 2.5 * size
 
@@ -153,7 +162,33 @@ def test_ten_runs_of_a_kind_are_diagnosed(kind, folder):
     assert len(wrong) <= (0 if kind == "healthy" else 1), wrong
 
 
-@pytest.mark.parametrize("kind", ["discriminator wins", "collapse", "learning rate"])
+@pytest.mark.parametrize("share", [3, 2])
+def test_no_interrupted_healthy_run_is_in_trouble(share, folder):
+    """What its log was at a third and at a half; so too in a run that was to be much longer."""
+    found = set()
+    for label, run, _, _ in planted("healthy", folder):
+        columns = columns_of(read_log(run.folder / LOG))
+        interrupted = {name: values[: len(values) // share] for name, values in columns.items()}
+        for steps in (run.config.steps, 8000):
+            (finding,) = diagnose(interrupted, replace(run.config, steps=steps))
+            assert not finding.is_trouble, label
+            found.add(finding.kind)
+    assert found <= {"young", "too short", "healthy"}
+
+
+def test_the_default_dense_game_is_young_at_first(tmp_path):
+    """Its samples are alike for some 500 of its 8,000 steps, and no trouble is found in any of its logs on the way."""
+    run, _ = train(tmp_path / "run", model="mlp", steps=240)
+    columns = columns_of(read_log(run.folder / LOG))
+    for rows in range(9, 13):
+        (finding,) = diagnose(
+            {name: values[:rows] for name, values in columns.items()}, replace(run.config, steps=8000), "runs/a"
+        )
+        assert finding.kind == "young"
+        assert [one.command for one in finding.advice] == ["minigan train --resume --out runs/a"]
+
+
+@pytest.mark.parametrize("kind", ["discriminator wins", "generator wins", "collapse", "learning rate"])
 def test_what_is_advised_first_helps(kind, folder, tmp_path):
     """The run on points of each kind, once more with what its diagnosis names first."""
     _, run, _, (finding, *_) = planted(kind, folder)[0]
@@ -200,13 +235,22 @@ def test_a_healthy_log():
         ({"prob_fake": 0.12, "prob_real": 0.9}, ["healthy"]),
         ({"diversity": 0.05, "clusters": 0.2}, ["collapse"]),
         ({"diversity": 0.3, "clusters": 0.4}, ["collapse"]),
-        ({"diversity": (0.05, 0.1, 0.3), "clusters": (0.1, 0.2, 0.4)}, ["healthy"]),  # rising
-        ({"diversity": (0.01, 0.02, 0.05), "clusters": (0.1, 0.1, 0.2)}, ["collapse"]),  # rising, but from nothing
+        ({"diversity": (0.05, 0.1, 0.3), "clusters": (0.1, 0.2, 0.4)}, ["young"]),
+        ({"diversity": (0.05, 0.07, 0.12), "clusters": (0.1, 0.2, 0.352)}, ["young"]),
+        ({"diversity": (0.01, 0.02, 0.05), "clusters": (0.1, 0.1, 0.2)}, ["young"]),
+        ({"diversity": math.nan, "clusters": math.nan}, ["unmeasured"]),
+        ({"diversity": math.nan, "prob_fake": 0.05, "prob_real": 0.95}, ["discriminator wins"]),
         ({"diversity": (0.9, 0.9, 0.05), "clusters": (1, 1, 0.1)}, ["collapse"]),
         ({"diversity": 0.25, "clusters": 1.0}, ["healthy"]),  # blurred, but evenly spread
         ({"diversity": -1e-7, "clusters": 0.1}, ["collapse"]),  # 0 but for rounding
         ({"loss_d": (1.3, 30.0, 1.3), "loss_g": (40.0, 0.9, 0.9)}, ["learning rate"]),
-        ({"loss_d": 9.5, "loss_g": 0.01}, ["healthy"]),
+        ({"loss_d": 9.5, "loss_g": 0.01}, ["generator wins"]),
+        ({"loss_d": 5.2, "loss_g": 0.02, "prob_fake": 0.98, "prob_real": 0.4}, ["generator wins"]),
+        (
+            {"loss_d": 5.2, "loss_g": 0.02, "prob_fake": 0.98, "diversity": 0.1, "clusters": 0.2},
+            ["generator wins", "collapse"],
+        ),
+        ({"loss_d": 1.5, "loss_g": 0.58, "prob_fake": 0.56}, ["healthy"]),
         ({"loss_g": 30.0, "loss_d": 0.1, "prob_fake": 0.001, "prob_real": 1.0}, ["discriminator wins"]),
         ({"loss_d": (1.3, 1.3, math.nan)}, ["learning rate"]),
         ({"discriminator.1.dead": 1.0}, ["learning rate"]),
@@ -219,6 +263,43 @@ def test_a_healthy_log():
 )
 def test_rules(columns, expected):
     assert kinds(log(**columns)) == expected
+
+
+@pytest.mark.parametrize(
+    ("diversity", "steps", "expected"),
+    [
+        ((0.03, 0.06, 0.09), 600, "collapse"),  # it rises, but the run is over
+        ((0.03, 0.06, 0.09), 601, "young"),
+        ((0.03, 0.06, 0.09), None, "young"),  # its length is not known
+        ((0.05, 0.1, 0.3), 600, "young"),  # it is over, but not far from a healthy one
+        (0.06, 2000, "collapse"),
+        (0.06, 3000, "young"),  # alike as they were, in the first quarter
+        ((0.5, 0.5, 0.06), 3000, "collapse"),  # fallen from a diverse state
+    ],
+)
+def test_a_young_game_is_told_from_a_collapse(diversity, steps, expected):
+    """30 rows up to step 600 of so many steps."""
+    (finding,) = diagnose(log(diversity=diversity, clusters=diversity), replace(CONFIG, steps=steps))
+    assert finding.kind == expected
+    assert finding.is_trouble == (expected == "collapse")
+
+
+def test_g_wins_with_a_saturating_loss():
+    """L_G = log(1 − D(G(z))) is far below 0 where G wins and near 0 where it loses."""
+    config = replace(CONFIG, saturating=True)
+    assert kinds(log(loss_d=5.0, loss_g=-4.0, prob_fake=0.98), config) == ["generator wins"]
+    assert kinds(log(loss_d=2.0, loss_g=-0.01, prob_fake=0.1), config) == ["healthy"]
+
+
+def test_no_verdict_claims_what_was_not_measured():
+    """A title says that samples are diverse only where they are."""
+    assert "as real ones do" not in TITLES["healthy"]
+    assert "diverse" in TITLES["healthy"]
+    (finding,) = diagnose(log(diversity=math.nan, clusters=math.nan), CONFIG, "runs/a b")
+    assert not finding.is_trouble
+    assert "does not say" in finding.title
+    assert "look at runs/a b/samples" in report([finding])
+    assert "minigan train --resume --out 'runs/a b'" in report([finding])
 
 
 def test_smoothing_lowers_what_d_aims_at():
@@ -274,6 +355,11 @@ def test_evidence_are_the_figures_of_the_log():
         ("collapse", {"latent_dim": 2}, "--latent-dim 100"),
         ("collapse", {"model": "dcgan", "width": 4, "hidden": None, "lr": 1e-3, "latent_dim": 32}, "--width 32"),
         ("collapse", {}, "--batch-size 128"),
+        ("collapse", {"hidden": ()}, "--hidden 256 256"),
+        ("generator wins", {"lr_d": 1e-6}, "leave out --lr-d"),
+        ("generator wins", {"lr": 0.01}, "--lr 0.0005"),
+        ("generator wins", {"lr": 0.01, "lr_d": 1e-6}, "--lr 0.0005 and leave out --lr-d"),
+        ("generator wins", {"smoothing": 0.1}, "--lr-d 0.002"),
     ],
 )
 def test_advice_fits_the_run(kind, settings, options):
@@ -282,6 +368,7 @@ def test_advice_fits_the_run(kind, settings, options):
         "learning rate": log(loss_d=50.0, loss_g=50.0),
         "discriminator wins": log(prob_fake=0.0, prob_real=1.0),
         "collapse": log(diversity=0.0, clusters=0.1),
+        "generator wins": log(loss_d=5.0, loss_g=0.02, prob_fake=0.98),
     }[kind]
     config = replace(CONFIG, **settings)
     finding = diagnose(columns, config)[0]
@@ -289,7 +376,7 @@ def test_advice_fits_the_run(kind, settings, options):
     assert finding.advice[0].options == options
     for advice in finding.advice:
         assert advice.reason
-        assert replace(config, **{k: v for k, v in advice.changes.items() if k != "resume"}) != config
+        assert replace(config, **{k: v for k, v in advice.changes.items() if k not in ("resume", "out")}) != config
     assert finding.sources
 
 
@@ -311,7 +398,8 @@ def test_a_run_that_diverges_says_so_in_its_log(tmp_path):
 
 def test_a_log_of_an_earlier_version(folder, tmp_path):
     """Without the columns of health what the losses tell is told, and what they cannot tell is said."""
-    for kind, expected in (("healthy", "healthy"), ("discriminator wins", "discriminator wins"), ("collapse", "healthy")):
+    expectations = {"healthy": "unmeasured", "discriminator wins": "discriminator wins", "collapse": "unmeasured"}
+    for kind, expected in {**expectations, "generator wins": "generator wins"}.items():
         _, run, _, _ = planted(kind, folder)[0]
         columns = columns_of(read_log(run.folder / LOG))
         earlier = {
@@ -319,8 +407,9 @@ def test_a_log_of_an_earlier_version(folder, tmp_path):
         }
         findings = diagnose(earlier, run.config)
         assert findings[0].kind == expected
-        if expected == "healthy":
-            assert "look at them" in findings[0].evidence[1]
+        if expected == "unmeasured":
+            assert "no columns diversity and clusters" in findings[0].evidence[1]
+            assert "look at" in findings[0].advice[0].reason
 
 
 def test_command(folder, capsys):
