@@ -197,6 +197,7 @@ class _View:
         self.columns, self.config, self.folder = columns, config, folder
         self.steps = columns["step"]
         self.last = int(self.steps[-1]) if len(self.steps) else 0
+        self.epoch = float(columns["epoch"][-1]) if len(columns.get("epoch", ())) else math.nan  # the last; the first is 0
         self.is_short = len(self.steps) < LEAST_ROWS or self.last < LEAST_STEPS
         self.late = slice(2 * len(self.steps) // 3, None)
         self.middle = slice(len(self.steps) // 3, 2 * len(self.steps) // 3)
@@ -378,7 +379,7 @@ def _go_on(view: _View, reason: str, least: int = 0) -> Advice:
         if config.schedule != "constant":
             del changes["resume"], changes["out"]
             reason = f"in a new run, for the {config.schedule} schedule of this one was laid out for {config.steps:,}; {reason}"
-    elif config.epochs and view.median("epoch") + 1 >= config.epochs:
+    elif config.epochs and view.epoch + 1 >= config.epochs:
         changes["epochs"] = 2 * config.epochs
     return Advice(changes, reason)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -315,7 +316,54 @@ def test_a_short_log_is_too_short_unless_it_diverged(rows):
         assert kinds(log(rows, loss_g=math.nan)) == ["learning rate"]
     (finding,) = diagnose(log(rows), CONFIG)
     assert not finding.is_trouble
-    assert "--resume" in finding.advice[0].options
+    assert finding.advice[0].command == "minigan train --resume --out RUN"
+
+
+GO_ON = "minigan train --resume --out RUN"
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "command"),
+    [
+        (4, {"steps": 8000}, GO_ON),  # interrupted at step 80: no --steps that would shorten it
+        (4, {"steps": 80}, f"{GO_ON} --steps 180"),
+        (4, {"steps": 90}, f"{GO_ON} --steps 180"),  # it would be too short at its end as well
+        (4, {"steps": 200, "log_every": 50}, f"{GO_ON} --steps 450"),
+        (4, {"steps": 80, "schedule": "linear"}, "--steps 180"),  # its length cannot be changed: a new run
+        (4, {"steps": 8000, "schedule": "linear"}, GO_ON),
+        (4, {"epochs": 3}, GO_ON),
+        (4, {"epochs": 2}, f"{GO_ON} --epochs 4"),
+        (30, {"steps": 8000}, GO_ON),  # young
+        (30, {"steps": 600}, f"{GO_ON} --steps 1200"),
+        (30, {}, GO_ON),
+    ],
+)
+def test_advice_to_go_on_never_shortens_a_run(rows, settings, command):
+    columns = log(rows, diversity=(0.05, 0.1, 0.3), clusters=(0.1, 0.2, 0.4), epoch=1.0)
+    (finding,) = diagnose(columns, replace(CONFIG, **settings))
+    assert finding.kind == ("too short" if rows == 4 else "young")
+    assert finding.advice[0].command == command
+    assert f"- {command}: " in report([finding])
+    assert finding.to_json()["advice"][0]["options"] == command
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_advice_to_go_on_can_be_run_as_printed(interrupted, tmp_path, capsys, monkeypatch):
+    for name in ("save_samples", "save_curves", "save_film"):
+        monkeypatch.setattr(plots, name, lambda *args: None)
+    steps = 200 if interrupted else 10
+    settings = Config(model="mlp", hidden=(8,), image_size=(4, 4), steps=steps, log_every=10, backend="textbook")
+    run = Run(settings, tmp_path / "a run", say=lambda text: None)
+    run._stop = interrupted  # as Ctrl-C sets it
+    run.train(progress=False)
+    assert run.step == (0 if interrupted else 10)
+    (finding,), _ = diagnose_run(run.folder)
+    assert finding.kind == "too short"
+    assert cli.main(shlex.split(finding.advice[0].command)[1:]) == 0
+    (finding,), about = diagnose_run(run.folder)
+    assert finding.kind != "too short"
+    assert f"up to step {200 if interrupted else 100}" in about
+    capsys.readouterr()
 
 
 def test_evidence_are_the_figures_of_the_log():
