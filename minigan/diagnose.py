@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import shlex
@@ -178,16 +179,17 @@ def _read_columns(path: Path) -> dict[str, list[float]]:
     if not path.exists():
         raise CheckpointError(f"there is no {path}: the run has not begun, or its log was removed")
     try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            names = next(csv.reader(file), [])
+        missing = [name for name in ("step", *STATS) if name not in names]
+        if not names:
+            raise ValueError("its first line does not name its columns")
+        if missing:
+            raise ValueError(f"it has no column {', '.join(missing)}")
         rows = read_log(path)
-        columns = columns_of(rows) if rows else {"step": []}
-    except KeyError:
-        raise CheckpointError(f"{path} is damaged: it has no column step") from None
-    except (OSError, ValueError, TypeError) as error:
+        return columns_of(rows) if rows else {name: [] for name in names}
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
-    missing = [name for name in STATS if rows and name not in columns]
-    if missing:
-        raise CheckpointError(f"{path} is damaged: it has no column {', '.join(missing)}")
-    return columns
 
 
 class _View:

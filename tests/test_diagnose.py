@@ -495,14 +495,30 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys):
         ("step,loss_d\n20,1.3\n", "it has no column loss_g, prob_real, prob_fake"),
         (f"{header}\n{row.replace(',0,', ',zero,', 1)}\n{row[:-4]}x.y\n", "is damaged"),
         ("\0\0\x07" * 50 + "\n\0", "is damaged"),
+        ("", "its first line does not name its columns"),
+        ("\n", "its first line does not name its columns"),
+        (bytes(np.random.default_rng(0).integers(0, 256, 300, np.uint8)), "is damaged"),
+        ('step,loss_d,"' + "a" * 200_000, "is damaged"),
     ):
-        (tmp_path / LOG).write_text(text)
+        (tmp_path / LOG).write_bytes(text if isinstance(text, bytes) else text.encode())
         fails(capsys, tmp_path, LOG, part)
-    for text in ("", f"{header}\n"):
-        (tmp_path / LOG).write_text(text)
-        assert cli.main(["diagnose", str(tmp_path)]) == 0
-        assert "no rows yet" in capsys.readouterr().out
+    (tmp_path / LOG).write_text(f"{header}\n")
+    assert cli.main(["diagnose", str(tmp_path)]) == 0
+    assert "no rows yet" in capsys.readouterr().out
     (tmp_path / LOG).write_text(f"{header}\n{row}\n")
     for text in ("{", "[]", '{"data": 3}'):
         (tmp_path / "config.json").write_text(text)
         fails(capsys, tmp_path, "config.json")
+    whole = run.config.to_json()
+    for name, value, part in (
+        ("lr", "x", "lr is 'x': expected a finite number"),
+        ("lr_d", "fast", "lr_d is 'fast'"),
+        ("smoothing", "a", "smoothing is 'a'"),
+        ("log_every", "a", "log_every is 'a'"),
+        ("model", "zz", "unknown model 'zz'"),
+        ("data", 5, "data is 5"),
+        ("hidden", 3, "hidden is 3"),
+        ("bogus", 1, "does not know: bogus; remove them"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({**whole, name: value}))
+        fails(capsys, tmp_path, "config.json is damaged", part)
