@@ -31,7 +31,7 @@ ALL_DEAD = 0.96
 # D's mean probabilities. Where D won, D(G(z)) was below 0.085; in games that went on, above 0.1. D(x) is held against what L_D
 # aims at: 1, or 1 − smoothing.
 WON_FAKE, WON_REAL = 0.09, 0.9
-# Where G won, D(G(z)) was above 0.8 and L_D above 2; in games that went on, below 0.56 and 1.5.
+# Where G won, medians of D(G(z)) were 0.8 or more and of L_D above 2; in games that went on, at most 0.5 and 1.45.
 FOOLED, FOOLED_LOSS = 0.75, 1.8
 # √(diversity · clusters). Where G made up to three of eight modes, or few digits, it was 0.43 or less; where it made all, 0.5
 # or more; about 0.45 where it made half. A young G passes through all of this: so it must not be rising, and in the first
