@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minigan.errors import CheckpointError
-from minigan.training import CONFIG, LOG, RECIPES, STATS, Config, columns_of, read_log
+from minigan.training import CONFIG, LOG, RECIPES, SAMPLES, STATS, Config, columns_of, read_log
 
 # The limits stand in the gaps between games made to fail and healthy ones: dense and convolutional games on digits of 12x12
 # pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was told by the modes or digits that G
@@ -21,7 +23,7 @@ from minigan.training import CONFIG, LOG, RECIPES, STATS, Config, columns_of, re
 LEAST_ROWS, LEAST_STEPS = 9, 100
 # The largest losses in nats, each a mean over the steps of one row. At learning rates of 0.2 and more L_D rose above 10 and L_G
 # above 9. Elsewhere L_D stayed below 5.3, but for one game that D won with a first row of 8.9; where D hardly learned, L_D rose
-# to 9.5, and L_G stayed below 2.
+# to 13.5, and L_G stayed below 2.
 PEAK_D, PEAK_G = 9.0, 5.0
 # The share of dead ReLUs in a layer. It was 0.97 to 1 in most games that a learning rate of 0.05 to 1 had broken, 0.95 in one
 # that had collapsed, and at most 0.89 in games that went on.
@@ -29,9 +31,12 @@ ALL_DEAD = 0.96
 # D's mean probabilities. Where D won, D(G(z)) was below 0.085; in games that went on, above 0.1. D(x) is held against what L_D
 # aims at: 1, or 1 − smoothing.
 WON_FAKE, WON_REAL = 0.09, 0.9
+# Where G won, medians of D(G(z)) were 0.8 or more and of L_D above 2; in games that went on, at most 0.5 and 1.45.
+FOOLED, FOOLED_LOSS = 0.75, 1.8
 # √(diversity · clusters). Where G made up to three of eight modes, or few digits, it was 0.43 or less; where it made all, 0.5
-# or more; about 0.45 where it made half. A young G passes through all of this, so above YOUNG it must not be rising.
-COLLAPSED, YOUNG, RISING = 0.45, 0.2, 1.15
+# or more; about 0.45 where it made half. A young G passes through all of this: so it must not be rising, and in the first
+# quarter of a run it must have fallen from above YOUNG. At the end of a run one that rises must have come above YOUNG.
+COLLAPSED, YOUNG, RISING, FIRST_PART = 0.45, 0.2, 1.15, 0.25
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ class Advice:
         left = [_option(name, value) for name, value in self.changes.items() if _is_left_out(value)]
         return " and ".join(part for part in (" ".join(given), ", ".join(left)) if part)
 
+    @property
+    def command(self) -> str:
+        """The options; where they go on with a run, the whole command, which can be run as it stands."""
+        return f"minigan train {self.options}" if self.changes.get("resume") else self.options
+
 
 def _is_left_out(value: Any) -> bool:
     return value is None or value is False
@@ -60,7 +70,7 @@ def _option(name: str, value: Any) -> str:
     if value is True:
         return option
     values = value if isinstance(value, tuple) else (value,)
-    return " ".join([option, *(f"{v:g}" if isinstance(v, float) else str(v) for v in values)])
+    return " ".join([option, *(f"{v:g}" if isinstance(v, float) else shlex.quote(str(v)) for v in values)])
 
 
 @dataclass(frozen=True)
@@ -78,10 +88,10 @@ class Finding:
 
     @property
     def is_trouble(self) -> bool:
-        return self.kind not in ("healthy", "too short")
+        return self.kind not in ("healthy", "young", "unmeasured", "too short")
 
     def to_json(self) -> dict[str, Any]:
-        advice = [{"options": one.options, "changes": dict(one.changes), "reason": one.reason} for one in self.advice]
+        advice = [{"options": one.command, "changes": dict(one.changes), "reason": one.reason} for one in self.advice]
         return {"kind": self.kind, "title": self.title, "evidence": self.evidence, "advice": advice, "sources": self.sources}
 
 
@@ -89,7 +99,7 @@ def report(findings: Sequence[Finding]) -> str:
     """The findings as text for a terminal. Of those after the first, the evidence alone: they often follow from the first."""
     first, *others = findings
     lines = [first.title]
-    advice = tuple(f"{one.options}: {one.reason}" for one in first.advice)
+    advice = tuple(f"{one.command}: {one.reason}" if one.changes else one.reason for one in first.advice)
     for heading, entries in (
         ("What the log shows", first.evidence),
         ("What to try", advice),
@@ -109,28 +119,34 @@ def _bullets(entries: Sequence[str]) -> list[str]:
 TITLES = {
     "learning rate": "The learning rate is too high: steps are so long that they undo what was learned.",
     "discriminator wins": "The discriminator wins: it tells nearly all samples apart, and the generator does not catch up.",
+    "generator wins": "The generator wins: the discriminator takes its samples for real, and has nothing left to teach it.",
     "collapse": "The generator has collapsed: for different z it makes the same few samples.",
-    "healthy": "Nothing wrong shows: neither side wins, and generated samples differ as real ones do.",
+    "healthy": "Nothing wrong shows: neither side wins, and the generated samples are too diverse for a collapse.",
+    "young": "Too early to judge: generated samples are not yet as diverse as real ones.",
+    "unmeasured": "Neither side wins, but the log does not say whether the generator has collapsed.",
     "too short": "The run is too short to tell.",
 }
 
 
-def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None) -> list[Finding]:
-    """What a run's log shows: its troubles, the main one first; else a single finding, "healthy" or "too short".
+def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None, folder: str | Path = "RUN") -> list[Finding]:
+    """What a run's log shows: its troubles, the main one first; else a single finding that is none.
+
+    That is "healthy", "young" (samples are not diverse, but the run has not gone far, or their diversity rises), "unmeasured"
+    (the log says nothing of their diversity) or "too short".
 
     log: columns by name, as minigan.training.columns_of gives them, NaN where a value was not measured. config: that of the
-    run, which the advice is made for.
+    run, which the advice is made for. folder: of the run, as the advice is to name it.
     """
-    view = _View({name: np.asarray(values, np.float64) for name, values in log.items()}, config or Config())
+    view = _View({name: np.asarray(values, np.float64) for name, values in log.items()}, config or Config(), str(folder))
     rate = _learning_rate(view)
     if view.is_short and not rate:
         told = (
             f"{len(view.steps)} rows up to step {view.last:,}; it takes {LEAST_ROWS} rows and {LEAST_STEPS} steps to judge it"
         )
-        longer = max(LEAST_STEPS, 2 * view.last, 2 * LEAST_ROWS * view.config.log_every)
-        return [Finding("too short", (told,), (Advice({"resume": True, "steps": longer}, "go on with it"),))]
-    troubles = [finding for finding in (rate, _discriminator_wins(view), _collapse(view)) if finding]
-    return troubles or [Finding("healthy", _overview(view))]
+        least = max(LEAST_STEPS, LEAST_ROWS * view.config.log_every)
+        return [Finding("too short", (told,), (_go_on(view, "then ask again", least),))]
+    troubles = [finding for finding in (rate, _discriminator_wins(view), _generator_wins(view), _collapse(view)) if finding]
+    return troubles or [_no_trouble(view)]
 
 
 def diagnose_run(folder: str | Path) -> tuple[list[Finding], str]:
@@ -144,7 +160,7 @@ def diagnose_run(folder: str | Path) -> tuple[list[Finding], str]:
     config, log = _read_config(folder / CONFIG), _read_columns(folder / LOG)
     rows = len(log["step"])
     last = f"{rows:,} rows up to step {int(log['step'][-1]):,}" if rows else "no rows yet"
-    return diagnose(log, config), f"{folder}: {config.model} on {config.data}, {LOG} has {last}"
+    return diagnose(log, config, folder), f"{folder}: {config.model} on {config.data}, {LOG} has {last}"
 
 
 def _read_config(path: Path) -> Config:
@@ -163,29 +179,40 @@ def _read_columns(path: Path) -> dict[str, list[float]]:
     if not path.exists():
         raise CheckpointError(f"there is no {path}: the run has not begun, or its log was removed")
     try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            names = next(csv.reader(file), [])
+        missing = [name for name in ("step", *STATS) if name not in names]
+        if not names:
+            raise ValueError("its first line does not name its columns")
+        if missing:
+            raise ValueError(f"it has no column {', '.join(missing)}")
         rows = read_log(path)
-        columns = columns_of(rows) if rows else {"step": []}
-    except KeyError:
-        raise CheckpointError(f"{path} is damaged: it has no column step") from None
-    except (OSError, ValueError, TypeError) as error:
+        return columns_of(rows) if rows else {name: [] for name in names}
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
-    missing = [name for name in STATS if rows and name not in columns]
-    if missing:
-        raise CheckpointError(f"{path} is damaged: it has no column {', '.join(missing)}")
-    return columns
 
 
 class _View:
     """A log as the rules see it."""
 
-    def __init__(self, columns: dict[str, np.ndarray], config: Config) -> None:
-        self.columns, self.config = columns, config
+    def __init__(self, columns: dict[str, np.ndarray], config: Config, folder: str) -> None:
+        self.columns, self.config, self.folder = columns, config, folder
         self.steps = columns["step"]
         self.last = int(self.steps[-1]) if len(self.steps) else 0
+        self.epoch = float(columns["epoch"][-1]) if len(columns.get("epoch", ())) else math.nan  # the last; the first is 0
         self.is_short = len(self.steps) < LEAST_ROWS or self.last < LEAST_STEPS
         self.late = slice(2 * len(self.steps) // 3, None)
         self.middle = slice(len(self.steps) // 3, 2 * len(self.steps) // 3)
         self.early = slice(0, max(1, len(self.steps) // 10))
+
+    @property
+    def progress(self) -> float:
+        """The share of the configured steps that are done; NaN where the configuration does not name steps."""
+        return self.last / self.config.steps if self.config.steps else math.nan
+
+    def spread(self, part: slice) -> float:
+        """√(diversity · clusters), of medians; NaN where it was not measured."""
+        return float(np.sqrt(np.maximum(0, self.median("diversity", part) * self.median("clusters", part))))
 
     @property
     def since(self) -> str:
@@ -273,42 +300,66 @@ def _discriminator_wins(view: _View) -> Finding | None:
     return Finding("discriminator wins", tuple(evidence), _weaker_d(view.config), _SOURCES["discriminator wins"])
 
 
-def _collapse(view: _View) -> Finding | None:
-    diversity, clusters = view.median("diversity"), view.median("clusters")
-    now, before = (
-        np.sqrt(np.maximum(0, view.median("diversity", part) * view.median("clusters", part)))
-        for part in (view.late, view.middle)
+def _generator_wins(view: _View) -> Finding | None:
+    fake, real, loss_d, loss_g = (view.median(name) for name in ("prob_fake", "prob_real", "loss_d", "loss_g"))
+    fooled = fake >= FOOLED or (not view.config.saturating and loss_g <= -math.log(FOOLED))
+    if not (fooled and loss_d >= FOOLED_LOSS):
+        return None
+    evidence = (
+        f"{view.since} L_D is {loss_d:.3g} and L_G is {loss_g:.2g}; where D only guesses L_D is 1.39",
+        f"D(G(z)) is {fake:.3g} and D(x) is {real:.3g}: D follows G too slowly to reject what it makes, good or bad",
     )
-    rising = now > RISING * before
-    if not (now < YOUNG or (now < COLLAPSED and not rising)):
+    return Finding("generator wins", evidence, _stronger_d(view.config), _SOURCES["generator wins"])
+
+
+def _is_young(view: _View) -> bool:
+    """Whether samples that are not diverse may yet become so: see COLLAPSED and the limits beside it."""
+    now, before = view.spread(view.late), view.spread(view.middle)
+    fell = before > YOUNG and now < before / RISING
+    if now > RISING * before:
+        return not view.progress >= 1 or now >= YOUNG
+    return view.progress < FIRST_PART and not fell
+
+
+def _collapse(view: _View) -> Finding | None:
+    if not view.spread(view.late) < COLLAPSED or _is_young(view):
         return None
     best, step = view.peak("clusters")
-    evidence = [
-        f"{view.since} generated samples are spread over {_percent(clusters)} as many clusters of the data as real ones are; "
-        f"the most was {_percent(best)} at step {step:,}, and 10 % or so says that all lie in one",
-        f"their diversity is {diversity:.2g}; 0 says that all are alike, 1 that they differ from each other as real ones do",
-    ]
+    evidence = (
+        f"{view.since} {_diversity(view)}",
+        f"the share of clusters was {_percent(best)} at step {step:,}, the most; 10 % or so says that all samples lie in one",
+    )
     advice = _more_diversity(view.config)
-    if rising:
-        evidence.append("both are still rising, as they do where G is young")
-        advice = (*advice, Advice({"resume": True, "steps": 2 * view.last}, "to see whether G was only young"))
-    return Finding("collapse", tuple(evidence), advice, _SOURCES["collapse"])
+    if view.spread(view.late) > RISING * view.spread(view.middle):
+        advice = (*advice, _go_on(view, "clusters and diversity still rise together, so G may only be young"))
+    return Finding("collapse", evidence, advice, _SOURCES["collapse"])
 
 
-def _overview(view: _View) -> tuple[str, ...]:
-    lines = [
+def _no_trouble(view: _View) -> Finding:
+    overview = (
         f"{view.since} D(x) is {view.median('prob_real'):.2g} and D(G(z)) {view.median('prob_fake'):.2g}, "
         f"L_D {view.median('loss_d'):.3g} and L_G {view.median('loss_g'):.3g}"
-    ]
-    diversity, clusters = view.median("diversity"), view.median("clusters")
-    if math.isnan(diversity):
-        lines.append("the log does not say how diverse the samples are, so look at them: G may have collapsed all the same")
-    else:
-        lines.append(
-            f"generated samples are spread over {_percent(clusters)} as many clusters of the data as real ones are, and their "
-            f"diversity is {diversity:.2g} (0: all alike, 1: as real ones)"
-        )
-    return tuple(lines)
+    )
+    now, before = view.spread(view.late), view.spread(view.middle)
+    if math.isnan(now):
+        told = "the log has no columns diversity and clusters, or nothing in them, as where an earlier version wrote it"
+        look = Advice({}, f"look at {Path(view.folder) / SAMPLES}: if samples of one picture are all alike, G has collapsed")
+        return Finding("unmeasured", (overview, told), (look, _go_on(view, "the rows it adds say how diverse the samples are")))
+    evidence = [overview, _diversity(view)]
+    if now >= COLLAPSED:
+        return Finding("healthy", tuple(evidence))
+    if now > RISING * before:
+        evidence.append(f"both together, √(diversity · clusters), rise: from {before:.2g} in the second third to {now:.2g}")
+    if view.progress < 1:
+        evidence.append(f"the run has gone {view.last:,} of {view.config.steps:,} steps")
+    return Finding("young", tuple(evidence), (_go_on(view, "then ask again: if they stay alike, G has collapsed"),))
+
+
+def _diversity(view: _View) -> str:
+    return (
+        f"generated samples are spread over {_percent(view.median('clusters'))} as many clusters of the data as real ones are, "
+        f"and their diversity is {view.median('diversity'):.2g} (0: all alike, 1: they differ as real ones do)"
+    )
 
 
 # -- what to try -----------------------------------------------------------------------------------------------------------
@@ -319,6 +370,20 @@ def _settings(config: Config) -> dict[str, Any]:
     recipe = RECIPES["points" if config.data in ("ring", "grid") else config.model or "dcgan"]
     own = {name: getattr(config, name) for name in recipe if getattr(config, name) is not None}
     return {"recipe": recipe, **recipe, **own}
+
+
+def _go_on(view: _View, reason: str, least: int = 0) -> Advice:
+    """To go on with the run, to the end that it has or, where that is reached or before the step `least`, to a later one."""
+    config = view.config
+    changes: dict[str, Any] = {"resume": True, "out": view.folder}
+    if config.steps and (view.last >= config.steps or config.steps < least):
+        changes["steps"] = max(least, 2 * config.steps)
+        if config.schedule != "constant":
+            del changes["resume"], changes["out"]
+            reason = f"in a new run, for the {config.schedule} schedule of this one was laid out for {config.steps:,}; {reason}"
+    elif config.epochs and view.epoch + 1 >= config.epochs:
+        changes["epochs"] = 2 * config.epochs
+    return Advice(changes, reason)
 
 
 def _shorter_steps(config: Config) -> tuple[Advice, ...]:
@@ -354,6 +419,21 @@ def _weaker_d(config: Config) -> tuple[Advice, ...]:
     return tuple(advice)
 
 
+def _stronger_d(config: Config) -> tuple[Advice, ...]:
+    settings = _settings(config)
+    lr, usual = settings["lr"], settings["recipe"]["lr"]
+    rates: dict[str, Any] = {} if lr <= 2 * usual else {"lr": usual}
+    if config.lr_d and config.lr_d < lr:
+        rates["lr_d"] = None
+        reason = f"D learns {config.lr_d / lr:.2g} times as fast as G, at {config.lr_d:g} against {lr:g}"
+    else:
+        reason = f"G learns at {lr:g}, and {usual:g} is what the model trains with by default"
+    advice = [Advice(rates, reason)] if rates else [Advice({"lr_d": 4 * (config.lr_d or lr)}, "a faster D")]
+    if settings["smoothing"]:
+        advice.append(Advice({"smoothing": 0.0}, f"D then aims at 1 for real samples, not at {1 - settings['smoothing']:g}"))
+    return tuple(advice)
+
+
 def _more_diversity(config: Config) -> tuple[Advice, ...]:
     settings = _settings(config)
     recipe, lr, batch = settings["recipe"], settings["lr"], settings["batch_size"]
@@ -371,7 +451,7 @@ def _more_diversity(config: Config) -> tuple[Advice, ...]:
             Advice(rates, f"this run had {had}: where the two sides overshoot, they chase each other from mode to mode")
         )
     for name in ("width", "hidden", "latent_dim"):
-        if name in recipe and np.max(settings[name]) < np.max(recipe[name]):
+        if name in recipe and np.max(settings[name], initial=0) < np.max(recipe[name]):
             advice.append(Advice({name: recipe[name]}, f"this run had {_option(name, settings[name]).partition(' ')[2]}"))
     advice.append(Advice({"batch_size": 2 * batch}, "D sees more of what G makes at a time"))
     if not rates:
@@ -388,6 +468,10 @@ _SOURCES = {
         "Goodfellow et al. 2014 (arXiv:1406.2661), end of section 3: log(1 − D(G(z))) saturates where G is poor",
         "Arjovsky and Bottou 2017 (arXiv:1701.04862), section 2: what a perfect D does to both losses of G",
         "Salimans et al. 2016 (arXiv:1606.03498), section 3.4: one-sided label smoothing",
+    ),
+    "generator wins": (
+        "Goodfellow et al. 2014 (arXiv:1406.2661), section 6: G must not be trained too much without updating D",
+        "Heusel et al. 2017 (arXiv:1706.08500), section 2: a learning rate for each side, with D the faster one",
     ),
     "collapse": (
         "Goodfellow 2016 (arXiv:1701.00160), section 5.1.1: mode collapse",

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 import numpy as np
 
@@ -101,14 +102,9 @@ class Config:
     def resolve(self, dataset: Dataset) -> None:
         """Fill in what was left open, by model and data. What is filled in already stays, so that twice is once."""
         self.model = self.model or ("dcgan" if dataset.is_images else "mlp")
-        if self.model not in models.MODELS:
-            raise MiniganError(f"unknown model {self.model!r}: {nearest_name(self.model, models.MODELS)}")
-        if self.dtype not in DTYPES:
-            raise MiniganError(f"unknown dtype {self.dtype!r}: {nearest_name(self.dtype, DTYPES)}")
+        self._check_names()
         if self.precision != "float32" and self.dtype != "float32":
             raise MiniganError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
-        if self.schedule not in SCHEDULES:
-            raise MiniganError(f"unknown schedule {self.schedule!r}: {nearest_name(self.schedule, SCHEDULES)}")
         if self.epochs is not None and self.steps is not None:
             raise MiniganError("both epochs and steps are given: choose one")
         recipe = RECIPES[self.model if dataset.is_images else "points"]
@@ -122,6 +118,12 @@ class Config:
             if getattr(self, name) is None and not (name == "steps" and self.epochs is not None):
                 setattr(self, name, value)
         self._check_numbers()
+
+    def _check_names(self) -> None:
+        for name, known in (("model", models.MODELS), ("dtype", DTYPES), ("schedule", SCHEDULES)):
+            value = getattr(self, name)
+            if value is not None and value not in known:
+                raise MiniganError(f"unknown {name} {value!r}: {nearest_name(value, known)}")
 
     def _check_numbers(self) -> None:
         counts = ("epochs", "steps", "batch_size", "latent_dim", "width", "log_every", "sample_every", "checkpoint_every")
@@ -138,16 +140,55 @@ class Config:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Config:
-        """The configuration that to_json gave; what an earlier version had no entry for is as it was then, the default."""
+        """The configuration that to_json gave; what an earlier version had no entry for is as it was then, the default.
+
+        Raises CheckpointError for entries that are unknown or missing or of another type than the field's, MiniganError for
+        unknown names and for numbers out of range.
+        """
         known = {field.name for field in fields(cls)}
-        differing = sorted((values.keys() ^ known) - (LATER_OPTIONS - values.keys()))
-        if differing:
-            raise CheckpointError(f"the configuration has other entries than this version's: {differing}")
+        unknown, missing = sorted(values.keys() - known), sorted(known - values.keys() - LATER_OPTIONS)
+        if unknown:
+            raise CheckpointError(
+                f"the configuration has entries that this version does not know: {', '.join(unknown)}; "
+                "remove them, or use the version of minigan that wrote them"
+            )
+        if missing:
+            raise CheckpointError(
+                f"the configuration lacks entries: {', '.join(missing)}; put them back, with null for the model's own default"
+            )
         pairs: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**pairs)
+        for name, hint in get_type_hints(cls).items():
+            if name in pairs and not any(_is_of(pairs[name], kind) for kind in get_args(hint) or (hint,)):
+                expected = " or ".join(_KINDS[kind] for kind in get_args(hint) or (hint,))
+                raise CheckpointError(f"the configuration's {name} is {values[name]!r}: expected {expected}")
+        config = cls(**pairs)
+        config._check_names()
+        config._check_numbers()
+        return config
 
     def to_json(self) -> dict[str, Any]:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+
+_KINDS: dict[Any, str] = {  # the types of Config's fields, as JSON has them
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    tuple[int, int]: "a list of two whole numbers",
+    tuple[int, ...]: "a list of whole numbers",
+    type(None): "null",
+}
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is of the type of a field; a whole number is one where a float is meant, and true and false are none."""
+    if isinstance(value, tuple):
+        pair = kind == tuple[int, int] and len(value) == 2
+        return (pair or kind == tuple[int, ...]) and all(_is_of(entry, int) for entry in value)
+    if kind is float:
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return type(value) is kind
 
 
 def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -29,18 +30,23 @@ PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and
     ],
     "discriminator wins": [
         {**RING, "steps": 800, "lr": 1e-5, "lr_d": 5e-3},
-        {**MLP, "steps": 500, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
-        {**DCGAN, "steps": 200, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
+        {**MLP, "steps": 300, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
+        {**DCGAN, "steps": 110, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
     ],
     "collapse": [
-        {**RING, "steps": 800, "lr_d": 1e-2, "beta1": 0.5},
+        {**RING, "steps": 600, "lr_d": 1e-2, "beta1": 0.5},
         {**MLP, "steps": 600, "lr": 3e-3, "beta1": 0.9},
-        {**DCGAN, "steps": 200, "lr": 2e-3, "lr_d": 2e-5},
+        {**DCGAN, "steps": 120, "lr": 2e-3, "lr_d": 2e-5},
+    ],
+    "generator wins": [
+        {**RING, "hidden": (32, 32), "steps": 200, "lr": 5e-3, "lr_d": 1e-6},
+        {**MLP, "steps": 120, "lr_d": 1e-5, "log_every": 10},
+        {**MLP, "steps": 120, "lr": 5e-3, "lr_d": 1e-5, "log_every": 10},
     ],
     "learning rate": [
         {**RING, "steps": 300, "lr": 0.5},
-        {**MLP, "steps": 300, "lr": 0.2},
-        {**DCGAN, "steps": 150, "lr": 0.2},
+        {**MLP, "steps": 200, "lr": 0.2},
+        {**DCGAN, "steps": 110, "lr": 0.2},
     ],
 }
 
@@ -138,6 +144,10 @@ def is_true(kind, run, size):
     if kind == "discriminator wins":
         far = modes_hit(samples)[1] < 0.6 if points else digits_hit(samples)[3] > 8
         return accuracy_of_d(run) > 0.95 and far
+    if kind == "generator wins":
+        be, d = run.gan.backend, run.gan.discriminator
+        logits, _ = d.forward(be.asarray(samples, d.dtype))
+        return float((logits > 0).mean()) > 0.95 and accuracy_of_d(run) < 0.55
     # Steps went far beyond where the weights began; in the other games G's grew by up to 1.6.
     return run.gan.generator.flat_params.std() > 2.5 * size
 
@@ -153,7 +163,33 @@ def test_ten_runs_of_a_kind_are_diagnosed(kind, folder):
     assert len(wrong) <= (0 if kind == "healthy" else 1), wrong
 
 
-@pytest.mark.parametrize("kind", ["discriminator wins", "collapse", "learning rate"])
+@pytest.mark.parametrize("share", [3, 2])
+def test_no_interrupted_healthy_run_is_in_trouble(share, folder):
+    """What its log was at a third and at a half; so too in a run that was to be much longer."""
+    found = set()
+    for label, run, _, _ in planted("healthy", folder):
+        columns = columns_of(read_log(run.folder / LOG))
+        interrupted = {name: values[: len(values) // share] for name, values in columns.items()}
+        for steps in (run.config.steps, 8000):
+            (finding,) = diagnose(interrupted, replace(run.config, steps=steps))
+            assert not finding.is_trouble, label
+            found.add(finding.kind)
+    assert found <= {"young", "too short", "healthy"}
+
+
+def test_the_default_dense_game_is_young_at_first(tmp_path):
+    """Its samples are alike for some 500 of its 8,000 steps, and no trouble is found in any of its logs on the way."""
+    run, _ = train(tmp_path / "run", model="mlp", steps=200)
+    columns = columns_of(read_log(run.folder / LOG))
+    for rows in range(9, 11):
+        (finding,) = diagnose(
+            {name: values[:rows] for name, values in columns.items()}, replace(run.config, steps=8000), "runs/a"
+        )
+        assert finding.kind == "young"
+        assert [one.command for one in finding.advice] == ["minigan train --resume --out runs/a"]
+
+
+@pytest.mark.parametrize("kind", ["discriminator wins", "generator wins", "collapse", "learning rate"])
 def test_what_is_advised_first_helps(kind, folder, tmp_path):
     """The run on points of each kind, once more with what its diagnosis names first."""
     _, run, _, (finding, *_) = planted(kind, folder)[0]
@@ -200,13 +236,22 @@ def test_a_healthy_log():
         ({"prob_fake": 0.12, "prob_real": 0.9}, ["healthy"]),
         ({"diversity": 0.05, "clusters": 0.2}, ["collapse"]),
         ({"diversity": 0.3, "clusters": 0.4}, ["collapse"]),
-        ({"diversity": (0.05, 0.1, 0.3), "clusters": (0.1, 0.2, 0.4)}, ["healthy"]),  # rising
-        ({"diversity": (0.01, 0.02, 0.05), "clusters": (0.1, 0.1, 0.2)}, ["collapse"]),  # rising, but from nothing
+        ({"diversity": (0.05, 0.1, 0.3), "clusters": (0.1, 0.2, 0.4)}, ["young"]),
+        ({"diversity": (0.05, 0.07, 0.12), "clusters": (0.1, 0.2, 0.352)}, ["young"]),
+        ({"diversity": (0.01, 0.02, 0.05), "clusters": (0.1, 0.1, 0.2)}, ["young"]),
+        ({"diversity": math.nan, "clusters": math.nan}, ["unmeasured"]),
+        ({"diversity": math.nan, "prob_fake": 0.05, "prob_real": 0.95}, ["discriminator wins"]),
         ({"diversity": (0.9, 0.9, 0.05), "clusters": (1, 1, 0.1)}, ["collapse"]),
         ({"diversity": 0.25, "clusters": 1.0}, ["healthy"]),  # blurred, but evenly spread
         ({"diversity": -1e-7, "clusters": 0.1}, ["collapse"]),  # 0 but for rounding
         ({"loss_d": (1.3, 30.0, 1.3), "loss_g": (40.0, 0.9, 0.9)}, ["learning rate"]),
-        ({"loss_d": 9.5, "loss_g": 0.01}, ["healthy"]),
+        ({"loss_d": 9.5, "loss_g": 0.01}, ["generator wins"]),
+        ({"loss_d": 5.2, "loss_g": 0.02, "prob_fake": 0.98, "prob_real": 0.4}, ["generator wins"]),
+        (
+            {"loss_d": 5.2, "loss_g": 0.02, "prob_fake": 0.98, "diversity": 0.1, "clusters": 0.2},
+            ["generator wins", "collapse"],
+        ),
+        ({"loss_d": 1.5, "loss_g": 0.58, "prob_fake": 0.56}, ["healthy"]),
         ({"loss_g": 30.0, "loss_d": 0.1, "prob_fake": 0.001, "prob_real": 1.0}, ["discriminator wins"]),
         ({"loss_d": (1.3, 1.3, math.nan)}, ["learning rate"]),
         ({"discriminator.1.dead": 1.0}, ["learning rate"]),
@@ -219,6 +264,43 @@ def test_a_healthy_log():
 )
 def test_rules(columns, expected):
     assert kinds(log(**columns)) == expected
+
+
+@pytest.mark.parametrize(
+    ("diversity", "steps", "expected"),
+    [
+        ((0.03, 0.06, 0.09), 600, "collapse"),  # it rises, but the run is over
+        ((0.03, 0.06, 0.09), 601, "young"),
+        ((0.03, 0.06, 0.09), None, "young"),  # its length is not known
+        ((0.05, 0.1, 0.3), 600, "young"),  # it is over, but not far from a healthy one
+        (0.06, 2000, "collapse"),
+        (0.06, 3000, "young"),  # alike as they were, in the first quarter
+        ((0.5, 0.5, 0.06), 3000, "collapse"),  # fallen from a diverse state
+    ],
+)
+def test_a_young_game_is_told_from_a_collapse(diversity, steps, expected):
+    """30 rows up to step 600 of so many steps."""
+    (finding,) = diagnose(log(diversity=diversity, clusters=diversity), replace(CONFIG, steps=steps))
+    assert finding.kind == expected
+    assert finding.is_trouble == (expected == "collapse")
+
+
+def test_g_wins_with_a_saturating_loss():
+    """L_G = log(1 − D(G(z))) is far below 0 where G wins and near 0 where it loses."""
+    config = replace(CONFIG, saturating=True)
+    assert kinds(log(loss_d=5.0, loss_g=-4.0, prob_fake=0.98), config) == ["generator wins"]
+    assert kinds(log(loss_d=2.0, loss_g=-0.01, prob_fake=0.1), config) == ["healthy"]
+
+
+def test_no_verdict_claims_what_was_not_measured():
+    """A title says that samples are diverse only where they are."""
+    assert "as real ones do" not in TITLES["healthy"]
+    assert "diverse" in TITLES["healthy"]
+    (finding,) = diagnose(log(diversity=math.nan, clusters=math.nan), CONFIG, "runs/a b")
+    assert not finding.is_trouble
+    assert "does not say" in finding.title
+    assert "look at runs/a b/samples" in report([finding])
+    assert "minigan train --resume --out 'runs/a b'" in report([finding])
 
 
 def test_smoothing_lowers_what_d_aims_at():
@@ -234,7 +316,54 @@ def test_a_short_log_is_too_short_unless_it_diverged(rows):
         assert kinds(log(rows, loss_g=math.nan)) == ["learning rate"]
     (finding,) = diagnose(log(rows), CONFIG)
     assert not finding.is_trouble
-    assert "--resume" in finding.advice[0].options
+    assert finding.advice[0].command == "minigan train --resume --out RUN"
+
+
+GO_ON = "minigan train --resume --out RUN"
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "command"),
+    [
+        (4, {"steps": 8000}, GO_ON),  # interrupted at step 80: no --steps that would shorten it
+        (4, {"steps": 80}, f"{GO_ON} --steps 180"),
+        (4, {"steps": 90}, f"{GO_ON} --steps 180"),  # it would be too short at its end as well
+        (4, {"steps": 200, "log_every": 50}, f"{GO_ON} --steps 450"),
+        (4, {"steps": 80, "schedule": "linear"}, "--steps 180"),  # its length cannot be changed: a new run
+        (4, {"steps": 8000, "schedule": "linear"}, GO_ON),
+        (4, {"epochs": 3}, GO_ON),
+        (4, {"epochs": 2}, f"{GO_ON} --epochs 4"),
+        (30, {"steps": 8000}, GO_ON),  # young
+        (30, {"steps": 600}, f"{GO_ON} --steps 1200"),
+        (30, {}, GO_ON),
+    ],
+)
+def test_advice_to_go_on_never_shortens_a_run(rows, settings, command):
+    columns = log(rows, diversity=(0.05, 0.1, 0.3), clusters=(0.1, 0.2, 0.4), epoch=1.0)
+    (finding,) = diagnose(columns, replace(CONFIG, **settings))
+    assert finding.kind == ("too short" if rows == 4 else "young")
+    assert finding.advice[0].command == command
+    assert f"- {command}: " in report([finding])
+    assert finding.to_json()["advice"][0]["options"] == command
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_advice_to_go_on_can_be_run_as_printed(interrupted, tmp_path, capsys, monkeypatch):
+    for name in ("save_samples", "save_curves", "save_film"):
+        monkeypatch.setattr(plots, name, lambda *args: None)
+    steps = 200 if interrupted else 10
+    settings = Config(model="mlp", hidden=(8,), image_size=(4, 4), steps=steps, log_every=10, backend="textbook")
+    run = Run(settings, tmp_path / "a run", say=lambda text: None)
+    run._stop = interrupted  # as Ctrl-C sets it
+    run.train(progress=False)
+    assert run.step == (0 if interrupted else 10)
+    (finding,), _ = diagnose_run(run.folder)
+    assert finding.kind == "too short"
+    assert cli.main(shlex.split(finding.advice[0].command)[1:]) == 0
+    (finding,), about = diagnose_run(run.folder)
+    assert finding.kind != "too short"
+    assert f"up to step {200 if interrupted else 100}" in about
+    capsys.readouterr()
 
 
 def test_evidence_are_the_figures_of_the_log():
@@ -274,6 +403,11 @@ def test_evidence_are_the_figures_of_the_log():
         ("collapse", {"latent_dim": 2}, "--latent-dim 100"),
         ("collapse", {"model": "dcgan", "width": 4, "hidden": None, "lr": 1e-3, "latent_dim": 32}, "--width 32"),
         ("collapse", {}, "--batch-size 128"),
+        ("collapse", {"hidden": ()}, "--hidden 256 256"),
+        ("generator wins", {"lr_d": 1e-6}, "leave out --lr-d"),
+        ("generator wins", {"lr": 0.01}, "--lr 0.0005"),
+        ("generator wins", {"lr": 0.01, "lr_d": 1e-6}, "--lr 0.0005 and leave out --lr-d"),
+        ("generator wins", {"smoothing": 0.1}, "--lr-d 0.002"),
     ],
 )
 def test_advice_fits_the_run(kind, settings, options):
@@ -282,6 +416,7 @@ def test_advice_fits_the_run(kind, settings, options):
         "learning rate": log(loss_d=50.0, loss_g=50.0),
         "discriminator wins": log(prob_fake=0.0, prob_real=1.0),
         "collapse": log(diversity=0.0, clusters=0.1),
+        "generator wins": log(loss_d=5.0, loss_g=0.02, prob_fake=0.98),
     }[kind]
     config = replace(CONFIG, **settings)
     finding = diagnose(columns, config)[0]
@@ -289,7 +424,7 @@ def test_advice_fits_the_run(kind, settings, options):
     assert finding.advice[0].options == options
     for advice in finding.advice:
         assert advice.reason
-        assert replace(config, **{k: v for k, v in advice.changes.items() if k != "resume"}) != config
+        assert replace(config, **{k: v for k, v in advice.changes.items() if k not in ("resume", "out")}) != config
     assert finding.sources
 
 
@@ -311,7 +446,8 @@ def test_a_run_that_diverges_says_so_in_its_log(tmp_path):
 
 def test_a_log_of_an_earlier_version(folder, tmp_path):
     """Without the columns of health what the losses tell is told, and what they cannot tell is said."""
-    for kind, expected in (("healthy", "healthy"), ("discriminator wins", "discriminator wins"), ("collapse", "healthy")):
+    expectations = {"healthy": "unmeasured", "discriminator wins": "discriminator wins", "collapse": "unmeasured"}
+    for kind, expected in {**expectations, "generator wins": "generator wins"}.items():
         _, run, _, _ = planted(kind, folder)[0]
         columns = columns_of(read_log(run.folder / LOG))
         earlier = {
@@ -319,8 +455,9 @@ def test_a_log_of_an_earlier_version(folder, tmp_path):
         }
         findings = diagnose(earlier, run.config)
         assert findings[0].kind == expected
-        if expected == "healthy":
-            assert "look at them" in findings[0].evidence[1]
+        if expected == "unmeasured":
+            assert "no columns diversity and clusters" in findings[0].evidence[1]
+            assert "look at" in findings[0].advice[0].reason
 
 
 def test_command(folder, capsys):
@@ -358,14 +495,30 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys):
         ("step,loss_d\n20,1.3\n", "it has no column loss_g, prob_real, prob_fake"),
         (f"{header}\n{row.replace(',0,', ',zero,', 1)}\n{row[:-4]}x.y\n", "is damaged"),
         ("\0\0\x07" * 50 + "\n\0", "is damaged"),
+        ("", "its first line does not name its columns"),
+        ("\n", "its first line does not name its columns"),
+        (bytes(np.random.default_rng(0).integers(0, 256, 300, np.uint8)), "is damaged"),
+        ('step,loss_d,"' + "a" * 200_000, "is damaged"),
     ):
-        (tmp_path / LOG).write_text(text)
+        (tmp_path / LOG).write_bytes(text if isinstance(text, bytes) else text.encode())
         fails(capsys, tmp_path, LOG, part)
-    for text in ("", f"{header}\n"):
-        (tmp_path / LOG).write_text(text)
-        assert cli.main(["diagnose", str(tmp_path)]) == 0
-        assert "no rows yet" in capsys.readouterr().out
+    (tmp_path / LOG).write_text(f"{header}\n")
+    assert cli.main(["diagnose", str(tmp_path)]) == 0
+    assert "no rows yet" in capsys.readouterr().out
     (tmp_path / LOG).write_text(f"{header}\n{row}\n")
     for text in ("{", "[]", '{"data": 3}'):
         (tmp_path / "config.json").write_text(text)
         fails(capsys, tmp_path, "config.json")
+    whole = run.config.to_json()
+    for name, value, part in (
+        ("lr", "x", "lr is 'x': expected a finite number"),
+        ("lr_d", "fast", "lr_d is 'fast'"),
+        ("smoothing", "a", "smoothing is 'a'"),
+        ("log_every", "a", "log_every is 'a'"),
+        ("model", "zz", "unknown model 'zz'"),
+        ("data", 5, "data is 5"),
+        ("hidden", 3, "hidden is 3"),
+        ("bogus", 1, "does not know: bogus; remove them"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({**whole, name: value}))
+        fails(capsys, tmp_path, "config.json is damaged", part)
