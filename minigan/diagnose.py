@@ -172,7 +172,7 @@ def _read_config(path: Path) -> Config:
     except FileNotFoundError:
         raise CheckpointError(f"there is no {path}: name the folder of a run") from None
     except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from None
+        raise CheckpointError(f"{path} is damaged ({error}): put back an earlier copy") from None
 
 
 def _read_columns(path: Path) -> dict[str, list[float]]:
@@ -189,7 +189,7 @@ def _read_columns(path: Path) -> dict[str, list[float]]:
         rows = read_log(path)
         return columns_of(rows) if rows else {name: [] for name in names}
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from None
+        raise CheckpointError(f"{path} is damaged ({error}): put back an earlier copy") from None
 
 
 class _View:

@@ -580,7 +580,7 @@ def _verdict(c: Comparison) -> str:
         return "at a kink"
     if c.error < TOLERANCE:
         return "agrees"
-    return "too small to tell" if abs(c.analytic - c.numeric) < c.uncertainty else "differs"
+    return "lost in rounding" if abs(c.analytic - c.numeric) < c.uncertainty else "differs"
 
 
 def _worked_adam(update: Update) -> dict[str, Any] | None:
