@@ -453,6 +453,40 @@ def test_the_index_formulas_are_what_the_layer_computes(layer):
         np.testing.assert_allclose(loops(tex, arrays, sizes, numbers), net.grads[f"0.{key}"], rtol=1e-10, atol=1e-14)
 
 
+ELEMENT_WISE = [
+    (r"\\begin\{cases\} 1 & x > 0 \\\\ \\alpha & \\text\{else\} \\end\{cases\}", "np.where(x > 0, 1, alpha)"),
+    (r"\[\\,x > 0\\,\]", "(x > 0)"),
+    (r"\\frac\{1\}\{(1 \+ e\^\{-x\})\}", r"(1 / (\1))"),
+    (r"e\^(?:\{(-x)\}|(x))", r"np.exp(\1\2)"),
+    (r"\\tanh x", "np.tanh(x)"),
+    (r"\\max\(", "np.maximum("),
+    (r"\\(sigma|zeta)\(x\)", r"\1"),
+    (r"\\log\(", "np.log("),
+    (r"\\alpha x", "alpha * x"),
+    (r"\^2", "**2"),
+    (r"\\[,;]|\\cdot", "*"),
+]
+
+
+@pytest.mark.parametrize(
+    "layer", [mg.ReLU(), mg.LeakyReLU(0.3), mg.Tanh(), mg.Sigmoid(), mg.Softplus()], ids=lambda layer: layer.name
+)
+def test_the_element_wise_formulas_are_what_the_layer_computes(layer):
+    """Every side of every formula, read as Python."""
+    x, dy = np.random.default_rng(0).standard_normal((2, 3, 5))
+    net = mg.Sequential([layer.fresh()], (5,), "textbook", "float64")
+    y, caches = net.forward(x)
+    scope = {"np": np, "x": x, "dy": dy, "y": y, "alpha": 0.3, "sigma": 1 / (1 + np.exp(-x)), "zeta": np.log1p(np.exp(x))}
+    known = FORMULAS[type(layer)]
+    for tex, wanted in ((known.forward[0], y), (known.input_grad[0], net.backward(dy, caches))):
+        sides = tex.split(r", \qquad")[0].split(" = ")[1:]
+        assert sides
+        for side in sides:
+            for pattern, python in ELEMENT_WISE:
+                side = re.sub(pattern, python, side)
+            np.testing.assert_allclose(eval(side, scope), wanted, rtol=1e-12)
+
+
 # -- which game ------------------------------------------------------------------------------------------------------------
 
 
