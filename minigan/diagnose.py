@@ -99,16 +99,20 @@ def report(findings: Sequence[Finding]) -> str:
     """The findings as text for a terminal. Of those after the first, the evidence alone: they often follow from the first."""
     first, *others = findings
     lines = [first.title]
-    advice = tuple(f"{one.command}: {one.reason}" if one.changes else one.reason for one in first.advice)
-    for heading, entries in (
-        ("What the log shows", first.evidence),
-        ("What to try", advice),
-        ("Where to read on", first.sources),
-    ):
-        lines += ["", f"{heading}:", *_bullets(entries)] if entries else []
+    lines += ["", "What the log shows:", *_bullets(first.evidence)]
+    lines += ["", "What to try:", *(line for one in first.advice for line in _advised(one))] if first.advice else []
+    lines += ["", "Where to read on:", *_bullets(first.sources)] if first.sources else []
     for other in others:
         lines += ["", f"Also, and perhaps because of it: {other.title[0].lower()}{other.title[1:]}", *_bullets(other.evidence)]
     return "\n".join(lines)
+
+
+def _advised(advice: Advice) -> list[str]:
+    """What to type on a line of its own, whatever its length, so that it can be copied; below it what it is good for."""
+    if not advice.changes:
+        return _bullets([advice.reason])
+    reason = textwrap.wrap(advice.reason, 96, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+    return [f"  - {advice.command}", *reason]
 
 
 def _bullets(entries: Sequence[str]) -> list[str]:
@@ -207,8 +211,11 @@ class _View:
 
     @property
     def progress(self) -> float:
-        """The share of the configured steps that are done; NaN where the configuration does not name steps."""
-        return self.last / self.config.steps if self.config.steps else math.nan
+        """The share of the configured length that is done; of epochs, the last counts as a whole. NaN for a single epoch."""
+        if self.config.steps:
+            return self.last / self.config.steps
+        epochs = self.config.epochs or 1
+        return (self.epoch + 1) / epochs if epochs > 1 else math.nan
 
     def spread(self, part: slice) -> float:
         """√(diversity · clusters), of medians; NaN where it was not measured."""
@@ -351,7 +358,9 @@ def _no_trouble(view: _View) -> Finding:
     if now > RISING * before:
         evidence.append(f"both together, √(diversity · clusters), rise: from {before:.2g} in the second third to {now:.2g}")
     if view.progress < 1:
-        evidence.append(f"the run has gone {view.last:,} of {view.config.steps:,} steps")
+        steps, epochs = view.config.steps, view.config.epochs
+        done = f"{view.last:,} of {steps:,} steps" if steps else f"into epoch {view.epoch + 1:,.0f} of {epochs:,}"
+        evidence.append(f"the run has gone {done}")
     return Finding("young", tuple(evidence), (_go_on(view, "then ask again: if they stay alike, G has collapsed"),))
 
 
@@ -376,14 +385,16 @@ def _go_on(view: _View, reason: str, least: int = 0) -> Advice:
     """To go on with the run, to the end that it has or, where that is reached or before the step `least`, to a later one."""
     config = view.config
     changes: dict[str, Any] = {"resume": True, "out": view.folder}
+    longer: dict[str, Any] = {}
     if config.steps and (view.last >= config.steps or config.steps < least):
-        changes["steps"] = max(least, 2 * config.steps)
-        if config.schedule != "constant":
-            del changes["resume"], changes["out"]
-            reason = f"in a new run, for the {config.schedule} schedule of this one was laid out for {config.steps:,}; {reason}"
+        longer = {"steps": max(least, 2 * config.steps)}
     elif config.epochs and view.epoch + 1 >= config.epochs:
-        changes["epochs"] = 2 * config.epochs
-    return Advice(changes, reason)
+        longer = {"epochs": 2 * config.epochs}
+    if longer and config.schedule != "constant":
+        length = f"{config.steps:,} steps" if config.steps else f"{config.epochs:,} epochs"
+        reason = f"in a new run, for the {config.schedule} schedule of this one was laid out for {length}; {reason}"
+        return Advice(longer, reason)
+    return Advice({**changes, **longer}, reason)
 
 
 def _shorter_steps(config: Config) -> tuple[Advice, ...]:

@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -288,7 +289,8 @@ class Run:
                 raise CheckpointError(f"the run in {folder} has {name} {getattr(config, name)!r}, not {value!r}: leave it out")
         if longer:
             if config.schedule != "constant":
-                raise CheckpointError(f"the {config.schedule} schedule of {folder} was laid out for {config.steps} steps")
+                length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
+                raise CheckpointError(f"the {config.schedule} schedule of {folder} was laid out for {length}")
             config.steps, config.epochs = longer.get("steps"), longer.get("epochs")
         run = cls(config, folder, overwrite=True, say=say)
         run.replaces = False
@@ -313,14 +315,11 @@ class Run:
                 total=total, initial=self.step, unit="step", disable=not progress, mininterval=0.3, dynamic_ncols=True
             ) as bar:
                 self._loop(bar)
+        folder = shlex.quote(str(self.folder))
         if self.step < total:
-            self.say(
-                f"stopped after step {self.step:,} of {total:,}, saved; go on with: minigan train --resume --out {self.folder}"
-            )
+            self.say(f"stopped after step {self.step:,} of {total:,}, saved; go on with: minigan train --resume --out {folder}")
             return False
-        self.say(
-            f"done: {self.folder / SAMPLES}, {FILM}, {CURVES}; more images: minigan sample {self.folder} -n 64 --out more.png"
-        )
+        self.say(f"done: {self.folder / SAMPLES}, {FILM}, {CURVES}; more images: minigan sample {folder} -n 64 --out more.png")
         return True
 
     def _loop(self, bar: Any) -> None:

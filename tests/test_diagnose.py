@@ -319,6 +319,12 @@ def test_a_short_log_is_too_short_unless_it_diverged(rows):
     assert finding.advice[0].command == "minigan train --resume --out RUN"
 
 
+def test_a_flat_start_is_young_by_steps_and_by_epochs():
+    flat = log(30, diversity=(0.03, 0.03, 0.03), clusters=(0.12, 0.12, 0.12), epoch=1.0)
+    for settings, kind in (({"steps": 6000}, "young"), ({"epochs": 60}, "young"), ({"epochs": 3}, "collapse")):
+        assert diagnose(flat, replace(CONFIG, **settings))[0].kind == kind
+
+
 GO_ON = "minigan train --resume --out RUN"
 
 
@@ -333,6 +339,7 @@ GO_ON = "minigan train --resume --out RUN"
         (4, {"steps": 8000, "schedule": "linear"}, GO_ON),
         (4, {"epochs": 3}, GO_ON),
         (4, {"epochs": 2}, f"{GO_ON} --epochs 4"),
+        (4, {"epochs": 2, "schedule": "cosine"}, "--epochs 4"),
         (30, {"steps": 8000}, GO_ON),  # young
         (30, {"steps": 600}, f"{GO_ON} --steps 1200"),
         (30, {}, GO_ON),
@@ -343,7 +350,7 @@ def test_advice_to_go_on_never_shortens_a_run(rows, settings, command):
     (finding,) = diagnose(columns, replace(CONFIG, **settings))
     assert finding.kind == ("too short" if rows == 4 else "young")
     assert finding.advice[0].command == command
-    assert f"- {command}: " in report([finding])
+    assert f"  - {command}\n" in report([finding]), "on a line of its own, to be copied"
     assert finding.to_json()["advice"][0]["options"] == command
 
 

@@ -211,6 +211,22 @@ def test_nudging_a_weight(open_page, text):
     assert actual == pytest.approx(nudge["losses"][12] - nudge["losses"][8], rel=1e-3)
 
 
+def test_the_nudge_can_be_dragged(open_page, text):
+    tab = open_page()
+    travel(tab, text, CONV_BACK)
+    slider = tab.locator("#nudge input")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    middle, seen = box["y"] + box["height"] / 2, []
+    tab.mouse.move(box["x"] + box["width"] / 2, middle)
+    tab.mouse.down()
+    for part in (0.6, 0.9, 0.2):
+        tab.mouse.move(box["x"] + part * box["width"], middle)
+        seen.append(float(tab.locator("[data-nudge]").get_attribute("data-nudge")))
+    tab.mouse.up()
+    assert seen[2] < 0 < seen[0] < seen[1]
+
+
 def test_a_sample_on_the_loss_tells_its_numbers(open_page, text):
     tab = open_page()
     travel(tab, text, "The discriminator's loss")

@@ -35,6 +35,9 @@ function rich(text) {
   return text.split(/(?<=L)_([DG])/).map((part, k) => (k % 2 ? el("sub", {}, part) : part));
 }
 
+/** Whether a key is the browser's: Alt and an arrow, say, goes back. */
+const withModifier = (event) => event.altKey || event.ctrlKey || event.metaKey;
+
 // -- arrays ---------------------------------------------------------------------------------------------------------------
 
 /** A figure's array for the branch on show: {shape, at}. */
@@ -207,6 +210,7 @@ class HeatMap {
   }
 
   key(event) {
+    if (withModifier(event)) return;
     const move = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
     if (event.key === "Enter" || event.key === " ") this.choose();
     else if (event.key === "Escape") { this.canvas.blur(); this.show(null); }
@@ -309,7 +313,7 @@ function explore() {
   const words = explorer.bias ? ` + bias ${number(bias)}` : "";
   box.append(
     el("p", {}, `${name(result, where)} is a sum of ${inside} × ${channels} products of ${source} and weight. By place in the kernel, `
-      + `each with the values of ${source} that it met; a dot: ${onImage ? "none" : "the border of zeros"}.`),
+      + `each with the values of ${source} that it met; a dot: ${onImage ? `no place of ${source} meets there` : "the border of zeros"}.`),
     el("div", { class: "wide" }, table),
     el("p", { "data-sum": sum + bias }, `Their sum ${number(sum, 6)}${words} = ${number(sum + bias, 6)}; `
       + `the step recorded ${number(recorded, 6)}.`));
@@ -394,7 +398,7 @@ function drawLoss(station) {
     svg.setAttribute("aria-label", `${curve.label}. Arrow keys go from sample to sample.`);
     svg.addEventListener("keydown", (event) => {
       const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (!move) return;
+      if (!move || withModifier(event)) return;
       say(shown < 0 ? 0 : (shown + move + logits.length) % logits.length);
       event.preventDefault();
       event.stopPropagation();
@@ -434,34 +438,40 @@ function drawNudge() {
   const chosen = nudges[state.nudge];
   const middle = (chosen.steps.length - 1) / 2;
   const still = chosen.losses[middle];
-  const at = state.moved ?? middle + 2; // small, where the prediction holds
-  const [epsilon, loss] = [chosen.steps[at], chosen.losses[at]];
   const guess = (e) => still + e * chosen.gradient;
   const heights = [...chosen.losses, guess(chosen.steps[0]), guess(chosen.steps.at(-1))];
   let [low, high] = [Math.min(...heights), Math.max(...heights)];
   if (high - low < 1e-12) [low, high] = [low - 1e-6, high + 1e-6];
   const x = [chosen.value + chosen.steps[0], chosen.value + chosen.steps.at(-1)];
-  const svg = plot({ x, y: [low, high], xName: `${chosen.name}[${chosen.where.join(", ")}]`, yName: `${station.loss_name} (nats)` }, (sx, sy) => [
-    el("path", { d: path(chosen.steps.map((e) => [chosen.value + e, guess(e)]), sx, sy), fill: "none", stroke: color("--backward"),
-      "stroke-width": 1.5, "stroke-dasharray": "5 4" }),
-    el("path", { d: path(chosen.steps.map((e, k) => [chosen.value + e, chosen.losses[k]]), sx, sy), fill: "none", stroke: color("--soft"),
-      "stroke-width": 1.5 }),
-    el("circle", { cx: sx(chosen.value), cy: sy(still), r: 4, fill: color("--soft") }),
-    el("circle", { cx: sx(chosen.value + epsilon), cy: sy(guess(epsilon)), r: 4, fill: "none", stroke: color("--backward"), "stroke-width": 2 }),
-    el("circle", { cx: sx(chosen.value + epsilon), cy: sy(loss), r: 5, fill: color("--loss") }),
-  ]);
+  const live = el("div"); // what follows the slider, which itself must stay while it is dragged
+  const show = (at) => {
+    const [epsilon, loss] = [chosen.steps[at], chosen.losses[at]];
+    const ratio = epsilon ? `, ${number((loss - still) / (epsilon * chosen.gradient))} of the predicted` : "";
+    const say = el("p", { "data-nudge": epsilon }, `ε = ${number(epsilon)}: predicted change ε · ∂L/∂w = `
+      + `${number(epsilon * chosen.gradient)}, actual change L(w + ε) − L(w) = ${number(loss - still)}${ratio}`);
+    const name = `${chosen.name}[${chosen.where.join(", ")}]`;
+    live.replaceChildren(say, plot({ x, y: [low, high], xName: name, yName: `${station.loss_name} (nats)` }, (sx, sy) => [
+      el("path", { d: path(chosen.steps.map((e) => [chosen.value + e, guess(e)]), sx, sy), fill: "none", stroke: color("--backward"),
+        "stroke-width": 1.5, "stroke-dasharray": "5 4" }),
+      el("path", { d: path(chosen.steps.map((e, k) => [chosen.value + e, chosen.losses[k]]), sx, sy), fill: "none",
+        stroke: color("--soft"), "stroke-width": 1.5 }),
+      el("circle", { cx: sx(chosen.value), cy: sy(still), r: 4, fill: color("--soft") }),
+      el("circle", { cx: sx(chosen.value + epsilon), cy: sy(guess(epsilon)), r: 4, fill: "none", stroke: color("--backward"),
+        "stroke-width": 2 }),
+      el("circle", { cx: sx(chosen.value + epsilon), cy: sy(loss), r: 5, fill: color("--loss") }),
+    ]));
+  };
+  const at = state.moved ?? middle + 2; // small, where the prediction holds
   const buttons = nudges.map((n, k) => el("button", { type: "button", "aria-pressed": String(k === state.nudge),
-    onclick: () => { state.nudge = k; state.moved = null; drawNudge(); box.querySelectorAll("button")[k].focus(); } }, `${n.name.split(".")[1]}[${n.where.join(", ")}]`));
-  const say = el("p", { "data-nudge": epsilon });
+    onclick: () => { state.nudge = k; state.moved = null; drawNudge(); box.querySelectorAll("button")[k].focus(); } },
+  `${n.name.split(".")[1]}[${n.where.join(", ")}]`));
   const slider = el("input", { type: "range", min: 0, max: chosen.steps.length - 1, step: 1, value: at, "aria-label": "Nudge ε",
-    oninput: (event) => { state.moved = Number(event.target.value); drawNudge(); byId("nudge").querySelector("input").focus(); } });
-  const ratio = epsilon ? `, ${number((loss - still) / (epsilon * chosen.gradient))} of the predicted` : "";
-  say.textContent = `ε = ${number(epsilon)}: predicted change ε · ∂L/∂w = ${number(epsilon * chosen.gradient)}, `
-    + `actual change L(w + ε) − L(w) = ${number(loss - still)}${ratio}`;
+    oninput: (event) => { state.moved = Number(event.target.value); show(state.moved); } });
+  show(at);
   box.replaceChildren(el("h3", {}, "Nudge a weight"),
     el("p", {}, ...rich(`What does ${station.loss_name} do when one weight moves by ε? The derivative (dashed) is right near the `
       + "weight's own value; further away the loss (solid, run again at every point) bends away from it. The other weights stay.")),
-    el("div", { class: "controls" }, el("span", {}, "weight", ...buttons), el("span", {}, "ε", slider)), say, svg);
+    el("div", { class: "controls" }, el("span", {}, "weight", ...buttons), el("span", {}, "ε", slider)), live);
 }
 
 // -- checks and sizes -----------------------------------------------------------------------------------------------------
@@ -586,7 +596,7 @@ function drawControls(station) {
 
 function travel(event) {
   const target = event.target;
-  if (event.altKey || event.ctrlKey || event.metaKey || target.matches("input, canvas")) return;
+  if (withModifier(event) || target.matches("input, canvas")) return;
   const to = { ArrowLeft: state.at - 1, ArrowRight: state.at + 1, Home: 0, End: stations.length - 1 }[event.key];
   if (to === undefined) return;
   event.preventDefault();
