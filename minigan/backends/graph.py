@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigan.backends.base import Array
+from minigan.backends.base import Array, Backend
 from minigan.errors import DeviceMemoryError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class _Results:
     """
 
     def __init__(self, backend: CupyBackend, result: Any) -> None:
-        self._result, self._arrays = result, list(_arrays(backend, result))
+        self._result, self._arrays = result, list(arrays_in(backend, result))
         scalars = [a for a in self._arrays if a.ndim == 0]
         self._gathered = {id(a): i for i, a in enumerate(scalars)} if backend.can_gather(scalars) else {}
         self._scalars = backend.gather_numbers(scalars) if self._gathered else None
@@ -110,13 +110,13 @@ class _Results:
         return value.copy() if any(value is a for a in self._arrays) else value
 
 
-def _arrays(backend: CupyBackend, value: Any) -> Any:
+def arrays_in(backend: Backend, value: Any) -> Iterator[Array]:
     """Every array of this backend within value."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
         for part in value:
-            yield from _arrays(backend, part)
+            yield from arrays_in(backend, part)
     elif backend.owns(value):
         yield value
 

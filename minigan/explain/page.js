@@ -255,9 +255,8 @@ function explore() {
   box.hidden = !explorer;
   for (const map of drawn) map.marked = [];
   if (!explorer) return;
-  const symbols = { x: "x", y: "y", dx: "dx", dy: "dy" };
-  const [result, source] = [symbols[explorer.result], symbols[explorer.source]];
-  const title = explorer.result === "y" ? "Which inputs and weights made an output?" : "Which outputs send gradient back to an input?";
+  const { result, source } = explorer;
+  const title = result === "y" ? "Which inputs and weights made an output?" : "Which outputs send gradient back to an input?";
   box.replaceChildren(el("h3", {}, title));
   if (!state.pick) {
     box.append(el("p", {}, `Pick a value of ${result} above (click, or Tab to the map, arrow keys and Enter) to see the sum that `
@@ -268,8 +267,8 @@ function explore() {
   const [n, row, column, channel] = where;
   const onImage = role === explorer.image;
   const found = taps(explorer.geometry, onImage, row, column);
-  const backwards = role === explorer.source;
-  const other = figureOf(backwards ? explorer.result : explorer.source);
+  const picksSource = role === source;
+  const other = figureOf(picksSource ? result : source);
   const here = figureOf(role), weight = figureOf("weight");
   const channels = arrayOf(other).shape[3];
   const [otherMap, hereMap, weightMap] = [other, here, weight].map((f) => drawn.find((m) => m.figure === f));
@@ -285,7 +284,7 @@ function explore() {
   for (const map of drawn) map.paint();
   const name = (symbol, place) => `${symbol}[${place.join(", ")}]`;
   const inside = found.filter((f) => f.inside).length;
-  if (backwards) {
+  if (picksSource) {
     box.append(el("p", {}, `${name(source, where)} goes into ${inside} places of ${result}, in each of its ${channels} channels, by `
       + `the weights that are marked.`));
     return;

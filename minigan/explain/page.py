@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from minigan.backends.graph import arrays_in
 from minigan.explain import formulas
 from minigan.explain.formulas import formulas_of, mathml
 from minigan.explain.step import Nudge, OpenedStep, Pass, Update
@@ -498,7 +499,7 @@ class _Builder:
 
     def _cache_fact(self, place: _Place) -> dict[str, Any]:
         record = next(iter(place.passes.values()))
-        held = list(_arrays_in(record.caches[place.index], record.net.backend.owns))
+        held = list(arrays_in(record.net.backend, record.caches[place.index]))
         known = formulas_of(place.layer)
         sizes = ", ".join(f"({', '.join(map(str, a.shape))}) {a.nbytes / 1024:,.1f} KiB" for a in held)
         return _fact("the cache holds", (known.cache if known else "") + (f" [{sizes}]" if sizes else ""))
@@ -611,14 +612,6 @@ def _worked_adam(update: Update) -> dict[str, Any] | None:
     ]
     where = ", ".join(map(str, (int(k) for k in place)))
     return {"title": f"{name}[{where}], β = ({b1:g}, {b2:g}), t = {t}", "rows": rows}
-
-
-def _arrays_in(cache: Any, owns: Any) -> Any:
-    if isinstance(cache, (list, tuple)):
-        for part in cache:
-            yield from _arrays_in(part, owns)
-    elif owns(cache):
-        yield cache
 
 
 def _first_channels(a: np.ndarray, limit: int) -> np.ndarray:
