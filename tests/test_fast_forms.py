@@ -111,6 +111,22 @@ def test_minimal_filtering_equals_the_textbook(always_filtering, drawn, dtype):
     assert relative_error(FAST.conv2d(x, w, g), BOOK.conv2d(x, w, g)) < tolerance
     assert relative_error(FAST.conv2d_transpose(y, w, g), BOOK.conv2d_transpose(y, w, g)) < tolerance
     assert relative_error(FAST.conv2d_weight_grad(x, y, g), BOOK.conv2d_weight_grad(x, y, g)) < tolerance
+    assert_kept_values_change_nothing(g, x, y, w)
+
+
+def assert_kept_values_change_nothing(g, x, y, w):
+    """The three convolutions, each sharing with those before it, in every order: the same bytes as each alone."""
+    calls = {
+        "conv2d": lambda kept: FAST.conv2d(x, w, g, kept),
+        "conv2d_transpose": lambda kept: FAST.conv2d_transpose(y, w, g, kept),
+        "conv2d_weight_grad": lambda kept: FAST.conv2d_weight_grad(x, y, g, kept),
+    }
+    alone = {name: call(None) for name, call in calls.items()}
+    for order in itertools.permutations(calls):
+        kept = {}
+        for name in order:
+            assert np.array_equal(calls[name](kept), alone[name]), (name, order)
+        assert kept
 
 
 def reference_convolution():
@@ -200,6 +216,45 @@ def test_a_planted_fault_in_minimal_filtering_is_seen(broken, convolution, monke
     assert max(errors()) < 4e-5
     plant_in_winograd(broken, monkeypatch)
     assert not max(errors()) < 1e-3
+
+
+@pytest.mark.parametrize("forgotten", ["which images", "image or map"])
+def test_kept_values_in_the_wrong_place_are_seen(forgotten, monkeypatch, always_filtering):
+    monkeypatch.setattr(Winograd, "images_per_block", lambda *_: 16)  # several blocks for each thread
+    g, x, y, w = tiled_convolution()
+    assert_kept_values_change_nothing(g, x, y, w)
+
+    def at_points(kept, name, transform, array, images):
+        if kept is None:
+            return transform(array[images])
+        return kept.setdefault(name if forgotten == "which images" else images.start, transform(array[images]))
+
+    monkeypatch.setattr(numpy_backend, "_at_points", at_points)
+    with pytest.raises(AssertionError):
+        assert_kept_values_change_nothing(g, x, y, w)
+
+
+@pytest.mark.parametrize("layer_class", [mg.Conv2d, mg.ConvTranspose2d])
+def test_what_a_convolution_keeps_belongs_to_its_caller(layer_class, always_filtering):
+    """A second backward pass on a cache knows nothing of the first one's dy; and only a training pass keeps anything."""
+    results = {}
+    for backend in (FAST, BOOK):
+        layer = layer_class(4, 4, stride=2, padding=1)
+        net = mg.Sequential([layer], (8, 8, 3), backend)
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((70, 8, 8, 3)).astype("f4")
+        first, second = rng.standard_normal((2, 70, *net.output_shape)).astype("f4")
+        _, (_, nothing) = layer.forward(x)
+        _, cache = layer.forward(x, train=True)
+        keys = list(cache[1])
+        assert bool(keys) == (backend is FAST)
+        assert not nothing
+        layer.backward(first, cache)
+        net.flat_grads[...] = 0
+        results[backend] = layer.backward(second, cache), net.flat_grads
+        assert list(cache[1]) == keys
+    for fast, book in zip(results[FAST], results[BOOK], strict=True):
+        assert relative_error(fast, book) < rounding("f4", 300)
 
 
 # -- formulas as programs ----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generator, Number, array_module
+from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generator, Kept, Number, array_module
 from minigan.errors import BackendError, nearest_name
 
 BACKENDS = ("textbook", "numpy", "cupy")
@@ -18,6 +18,7 @@ __all__ = [
     "ConvGeometry",
     "Formula",
     "Generator",
+    "Kept",
     "Number",
     "array_module",
     "backend_of",

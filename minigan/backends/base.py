@@ -20,6 +20,7 @@ from minigan.errors import BackendError, ShapeError
 
 Array = Any  # a numpy.ndarray or a cupy.ndarray
 Formula = Callable[..., Any]  # formula(xp, *arrays, **constants) -> array, or tuple of arrays
+Kept = dict[Any, Array]  # a backend's own intermediate results, under keys of its own
 Seed = int | Sequence[int]
 Pair = tuple[int, int]
 Result = TypeVar("Result")
@@ -262,21 +263,32 @@ class Backend:
 
     # -- the three convolutions ----------------------------------------------------------------------------------------
 
-    def conv2d(self, x: Array, w: Array, g: ConvGeometry) -> Array:
+    def conv2d(self, x: Array, w: Array, g: ConvGeometry, kept: Kept | None = None) -> Array:
         """The convolution y = A_w x (a cross-correlation, as everywhere in deep learning): (N, H, W, C) -> (N, OH, OW, F).
 
         y[n, o, p, f] = Σ_{i, j, c} x̄[n, o·s + i·d, p·s + j·d, c] · w[i, j, c, f], with x̄ the zero-padded x.
         As one product: im2col(x) (N·OH·OW, KH·KW·C) times w (KH·KW·C, F).
+
+        kept: a dict in which a backend may leave what it computes from x alone, or from y alone, and find it again. All three
+        functions take it: give them the same one as long as x, y and g are the same.
         """
         y = self.matmul(self.im2col(x, g), w.reshape(-1, w.shape[-1]))
         return y.reshape(x.shape[0], *g.map, w.shape[-1])
 
-    def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry) -> Array:
+    def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry, kept: Kept | None = None) -> Array:
         """The adjoint x = A_wᵀ y, for which <A_w x, y> = <x, A_wᵀ y>: (N, OH, OW, F) -> (N, H, W, C)."""
         columns = self.matmul(y.reshape(-1, w.shape[-1]), w.reshape(-1, w.shape[-1]).T)  # (N·OH·OW, KH·KW·C)
         return self.col2im(columns, g, y.shape[0])
 
-    def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry, out: Array | None = None, add: bool = False) -> Array:
+    def conv2d_weight_grad(
+        self,
+        x: Array,
+        y: Array,
+        g: ConvGeometry,
+        kept: Kept | None = None,
+        out: Array | None = None,
+        add: bool = False,
+    ) -> Array:
         """∂<A_w x, y>/∂w = im2col(x)ᵀ y: (N, H, W, C), (N, OH, OW, F) -> (KH, KW, C, F); out and add as for matmul."""
         channels, features = x.shape[-1], y.shape[-1]
         matrix = None if out is None else out.reshape(-1, features)

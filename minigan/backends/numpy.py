@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from minigan.backends.base import Array, Backend, ConvGeometry, Formula, put
+from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Kept, put
 from minigan.backends.expressions import Program, UntraceableError, compile_formula, split_constants
 from minigan.backends.memory import BufferPool, Scratch
 from minigan.backends.winograd import Winograd
@@ -260,14 +260,18 @@ class NumpyBackend(Backend):
 
     # -- the three convolutions, a few images at a time ----------------------------------------------------------------
 
-    def conv2d(self, x: Array, w: Array, g: ConvGeometry) -> Array:
+    def conv2d(self, x: Array, w: Array, g: ConvGeometry, kept: Kept | None = None) -> Array:
         if not self._own_threads:
-            return super().conv2d(x, w, g)
+            return super().conv2d(x, w, g, kept)
         y = self.empty((x.shape[0], *g.map, w.shape[-1]), x.dtype)
         form = self._minimal_filtering(g, x.shape[0], w.shape, x.dtype, _IM2COL)
         if form:
             u = self._kernel(form, w)
-            self._each(lambda images: form.conv2d(x[images], u, y[images]), len(x), form.images_per_block(*w.shape[2:]))
+
+            def filtered(images: slice) -> None:
+                form.conv2d(_at_points(kept, "image", form.image, x, images), u, y[images])
+
+            self._each(filtered, len(x), form.images_per_block(*w.shape[2:]))
             return y
         matrix = w.reshape(-1, w.shape[-1])
 
@@ -277,15 +281,18 @@ class NumpyBackend(Backend):
         self._each(convolve, len(x), _images_per_block(g, w.shape[2]))
         return y
 
-    def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry) -> Array:
+    def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry, kept: Kept | None = None) -> Array:
         if not self._own_threads:
-            return super().conv2d_transpose(y, w, g)
+            return super().conv2d_transpose(y, w, g, kept)
         x = self.empty((len(y), *g.image, w.shape[2]), y.dtype)
         form = self._minimal_filtering(g, len(y), w.shape, y.dtype, _COL2IM)
         if form:
             u = self._kernel(form, w)
-            block = form.images_per_block(*w.shape[2:])
-            self._each(lambda images: form.conv2d_transpose(y[images], u, x[images]), len(y), block)
+
+            def filtered(images: slice) -> None:
+                form.conv2d_transpose(_at_points(kept, "map", form.map, y, images), u, x[images])
+
+            self._each(filtered, len(y), form.images_per_block(*w.shape[2:]))
             return x
         matrix = w.reshape(-1, w.shape[-1]).T
 
@@ -297,14 +304,26 @@ class NumpyBackend(Backend):
         self._each(scatter, len(y), _images_per_block(g, w.shape[2]))
         return x
 
-    def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry, out: Array | None = None, add: bool = False) -> Array:
+    def conv2d_weight_grad(
+        self,
+        x: Array,
+        y: Array,
+        g: ConvGeometry,
+        kept: Kept | None = None,
+        out: Array | None = None,
+        add: bool = False,
+    ) -> Array:
         if not self._own_threads:
-            return super().conv2d_weight_grad(x, y, g, out, add)
+            return super().conv2d_weight_grad(x, y, g, kept, out, add)
         kernel = (*g.kernel, x.shape[-1], y.shape[-1])
         form = self._minimal_filtering(g, len(x), kernel, x.dtype, _IM2COL)
         if form:
-            block = form.images_per_block(*kernel[2:])
-            dw = self._sum(lambda images, dw: form.weight_grad(x[images], y[images], dw), kernel, x.dtype, len(x), block)
+
+            def filtered(images: slice, dw: Array) -> None:
+                v = _at_points(kept, "image", form.image, x, images)
+                form.weight_grad(v, _at_points(kept, "map", form.map, y, images), dw)
+
+            dw = self._sum(filtered, kernel, x.dtype, len(x), form.images_per_block(*kernel[2:]))
             return put(dw, out, add)
 
         def products(images: slice, dw: Array) -> None:
@@ -355,6 +374,16 @@ class NumpyBackend(Backend):
         for part in parts[1:]:
             parts[0] += part
         return parts[0]
+
+
+def _at_points(kept: Kept | None, name: str, transform: Callable[[Array], Array], array: Array, images: slice) -> Array:
+    """The values at the points of these images or maps: found in `kept`, else computed and left there."""
+    if kept is None:
+        return transform(array[images])
+    block = name, images.start, images.stop
+    if block not in kept:
+        kept[block] = transform(array[images])
+    return kept[block]
 
 
 def _images_per_block(g: ConvGeometry, channels: int) -> int:

@@ -163,23 +163,29 @@ class Winograd:
         half = self._multiply(self._g[0][rows], pixels.reshape(taps_h, -1)).reshape(-1, taps_w, pixels[0, 0].size)
         np.matmul(self._g[1], half, out=out[rows].reshape(len(half), len(self._g[1]), -1))
 
-    def conv2d(self, x: Array, u: Array, out: Array) -> None:
-        """out = A_w x, with u from kernel(w)."""
-        self._leave(self._a, self._multiply(self._enter(self._bt, x, self._image), _flat(u)), out, self._map)
+    def image(self, x: Array) -> Array:
+        """V = Bᵀ x B: (N, H, W, C) -> (P·P', tiles·N, K)."""
+        return self._enter(self._bt, x, self._image)
 
-    def conv2d_transpose(self, y: Array, u: Array, out: Array) -> None:
-        """out = A_wᵀ y, with u from kernel(w)."""
+    def map(self, y: Array) -> Array:
+        """Z = A y Aᵀ: (N, OH, OW, F) -> (P·P', tiles·N, F)."""
+        return self._enter(self._a, y, self._map)
+
+    def conv2d(self, v: Array, u: Array, out: Array) -> None:
+        """out = A_w x, with v from image(x) and u from kernel(w)."""
+        self._leave(self._a, self._multiply(v, _flat(u)), out, self._map)
+
+    def conv2d_transpose(self, z: Array, u: Array, out: Array) -> None:
+        """out = A_wᵀ y, with z from map(y) and u from kernel(w)."""
         rows, columns = (max(phase.image.stop for phase in axis) for axis in self._image)
         out[:, rows:] = out[:, :, columns:] = 0  # pixels that no kernel reaches
-        products = self._multiply(self._enter(self._a, y, self._map), _flat(u).swapaxes(1, 2))
-        self._leave(self._bt, products, out, self._image)
+        self._leave(self._bt, self._multiply(z, _flat(u).swapaxes(1, 2)), out, self._image)
 
-    def weight_grad(self, x: Array, y: Array, out: Array) -> None:
-        """out = ∂/∂w of Σ y (A_w x), (KH, KW, C, F)."""
+    def weight_grad(self, v: Array, z: Array, out: Array) -> None:
+        """out = ∂/∂w of Σ y (A_w x), (KH, KW, C, F), with v from image(x) and z from map(y)."""
         (step_h, step_w), (taps_h, taps_w) = self.g.stride, _taps(self.g)
-        v, z = self._enter(self._bt, x, self._image), self._enter(self._a, y, self._map)
         (first, second), inside, features = (m.T for m in self._g), v.shape[2], z.shape[2]
-        pixels = self.empty((taps_h, taps_w, inside, features), x.dtype)
+        pixels = self.empty((taps_h, taps_w, inside, features), v.dtype)
         block = max(1, _BLOCK // (2 * len(v) * features))
         for start in range(0, inside, block):  # dU has more values than V and Z, and is never seen as a whole
             part = slice(start, start + block)

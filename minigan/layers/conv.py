@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minigan.backends import Array, ConvGeometry
+from minigan.backends import Array, ConvGeometry, Kept
 from minigan.layers.base import Layer, Shape, pair, positive_int
 from minigan.layers.initializers import Initializer, glorot, zeros
+
+Cache = tuple[Array, Kept]  # the input, and what the backend would compute from it again
 
 
 class _Convolution(Layer):
@@ -113,19 +115,21 @@ class Conv2d(_Convolution):
         self._build(image, map, (*self.kernel_size, features, self.channels), features, self.channels)
         return (*map, self.channels)
 
-    def forward(self, x: Array, train: bool = False) -> tuple[Array, Array]:
-        y = self.backend.conv2d(x, self.weight, self.geometry)
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
+        kept: Kept = {}
+        y = self.backend.conv2d(x, self.weight, self.geometry, kept if train else None)
         if self.has_bias:
             y += self.bias
-        return y, x
+        return y, (x, kept)
 
-    def backward(self, dy: Array, cache: Array, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
-        x = cache
+    def backward(self, dy: Array, cache: Cache, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
+        x, kept = cache
+        kept = dict(kept)  # what is computed from dy is of this pass alone
         if param_grads:
-            self.add_grad("weight", self.backend.conv2d_weight_grad, x, dy, self.geometry)
+            self.add_grad("weight", self.backend.conv2d_weight_grad, x, dy, self.geometry, kept)
             if self.has_bias:
                 self.add_grad("bias", self.backend.column_sum, dy)
-        return self.backend.conv2d_transpose(dy, self.weight, self.geometry) if input_grad else None
+        return self.backend.conv2d_transpose(dy, self.weight, self.geometry, kept) if input_grad else None
 
 
 class ConvTranspose2d(_Convolution):
@@ -183,16 +187,18 @@ class ConvTranspose2d(_Convolution):
         self._build(image, map, (*self.kernel_size, self.channels, features), features, self.channels)
         return (*image, self.channels)
 
-    def forward(self, x: Array, train: bool = False) -> tuple[Array, Array]:
-        y = self.backend.conv2d_transpose(x, self.weight, self.geometry)
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
+        kept: Kept = {}
+        y = self.backend.conv2d_transpose(x, self.weight, self.geometry, kept if train else None)
         if self.has_bias:
             y += self.bias
-        return y, x
+        return y, (x, kept)
 
-    def backward(self, dy: Array, cache: Array, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
-        x = cache
+    def backward(self, dy: Array, cache: Cache, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
+        x, kept = cache
+        kept = dict(kept)  # what is computed from dy is of this pass alone
         if param_grads:
-            self.add_grad("weight", self.backend.conv2d_weight_grad, dy, x, self.geometry)
+            self.add_grad("weight", self.backend.conv2d_weight_grad, dy, x, self.geometry, kept)
             if self.has_bias:
                 self.add_grad("bias", self.backend.column_sum, dy)
-        return self.backend.conv2d(dy, self.weight, self.geometry) if input_grad else None
+        return self.backend.conv2d(dy, self.weight, self.geometry, kept) if input_grad else None
