@@ -22,7 +22,8 @@ times one of float32 is float64 (one of bools is not). Functions come from self.
 faster way, from self.backend: matmul; column_sum and column_dot, Σ x and Σ x·y over all axes but the last; and for convolutions
 with w (KH, KW, C, F) and g = minigan.backends.ConvGeometry(kernel, stride, padding, dilation, image, map), pairs of (height,
 width), map the output's: y = conv2d(x, w, g), dx = conv2d_transpose(dy, w, g), dw = conv2d_weight_grad(x, dy, g); all take
-slices of channels as they are. minigan/layers/ has layers to begin from.
+slices of channels as they are, and kept={}, one dict for one x, dy and g, in which they share what each would compute anew.
+minigan/layers/ has layers to begin from.
 
 The unit: a = x W, b = x V, y = a ⊙ max(b, 0): b decides how much of a gets through. Source: Shazeer 2020 (arXiv:2002.05202).
 """

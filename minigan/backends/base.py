@@ -263,7 +263,7 @@ class Backend:
 
     # -- the three convolutions ----------------------------------------------------------------------------------------
 
-    def conv2d(self, x: Array, w: Array, g: ConvGeometry, kept: Kept | None = None) -> Array:
+    def conv2d(self, x: Array, w: Array, g: ConvGeometry, *, kept: Kept | None = None) -> Array:
         """The convolution y = A_w x (a cross-correlation, as everywhere in deep learning): (N, H, W, C) -> (N, OH, OW, F).
 
         y[n, o, p, f] = Σ_{i, j, c} x̄[n, o·s + i·d, p·s + j·d, c] · w[i, j, c, f], with x̄ the zero-padded x.
@@ -275,7 +275,7 @@ class Backend:
         y = self.matmul(self.im2col(x, g), w.reshape(-1, w.shape[-1]))
         return y.reshape(x.shape[0], *g.map, w.shape[-1])
 
-    def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry, kept: Kept | None = None) -> Array:
+    def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry, *, kept: Kept | None = None) -> Array:
         """The adjoint x = A_wᵀ y, for which <A_w x, y> = <x, A_wᵀ y>: (N, OH, OW, F) -> (N, H, W, C)."""
         columns = self.matmul(y.reshape(-1, w.shape[-1]), w.reshape(-1, w.shape[-1]).T)  # (N·OH·OW, KH·KW·C)
         return self.col2im(columns, g, y.shape[0])
@@ -285,9 +285,10 @@ class Backend:
         x: Array,
         y: Array,
         g: ConvGeometry,
-        kept: Kept | None = None,
         out: Array | None = None,
         add: bool = False,
+        *,
+        kept: Kept | None = None,
     ) -> Array:
         """∂<A_w x, y>/∂w = im2col(x)ᵀ y: (N, H, W, C), (N, OH, OW, F) -> (KH, KW, C, F); out and add as for matmul."""
         channels, features = x.shape[-1], y.shape[-1]

@@ -260,9 +260,9 @@ class NumpyBackend(Backend):
 
     # -- the three convolutions, a few images at a time ----------------------------------------------------------------
 
-    def conv2d(self, x: Array, w: Array, g: ConvGeometry, kept: Kept | None = None) -> Array:
+    def conv2d(self, x: Array, w: Array, g: ConvGeometry, *, kept: Kept | None = None) -> Array:
         if not self._own_threads:
-            return super().conv2d(x, w, g, kept)
+            return super().conv2d(x, w, g)
         y = self.empty((x.shape[0], *g.map, w.shape[-1]), x.dtype)
         form = self._minimal_filtering(g, x.shape[0], w.shape, x.dtype, _IM2COL)
         if form:
@@ -281,9 +281,9 @@ class NumpyBackend(Backend):
         self._each(convolve, len(x), _images_per_block(g, w.shape[2]))
         return y
 
-    def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry, kept: Kept | None = None) -> Array:
+    def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry, *, kept: Kept | None = None) -> Array:
         if not self._own_threads:
-            return super().conv2d_transpose(y, w, g, kept)
+            return super().conv2d_transpose(y, w, g)
         x = self.empty((len(y), *g.image, w.shape[2]), y.dtype)
         form = self._minimal_filtering(g, len(y), w.shape, y.dtype, _COL2IM)
         if form:
@@ -309,12 +309,13 @@ class NumpyBackend(Backend):
         x: Array,
         y: Array,
         g: ConvGeometry,
-        kept: Kept | None = None,
         out: Array | None = None,
         add: bool = False,
+        *,
+        kept: Kept | None = None,
     ) -> Array:
         if not self._own_threads:
-            return super().conv2d_weight_grad(x, y, g, kept, out, add)
+            return super().conv2d_weight_grad(x, y, g, out, add)
         kernel = (*g.kernel, x.shape[-1], y.shape[-1])
         form = self._minimal_filtering(g, len(x), kernel, x.dtype, _IM2COL)
         if form:

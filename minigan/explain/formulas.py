@@ -40,6 +40,10 @@ class Formulas:
 
 
 _BIAS_GRAD = r"db_f = \sum_{n,o,q} dy_{noqf}"
+_CONV_CACHE = (
+    "x itself, not a copy: dw is made of x and dy. dx needs only the weights. "
+    "On a large batch the numpy backend adds what it has computed from x on the way to y, for dw."
+)
 _CONV_SYMBOLS = "c, f: channel of x, of y; i, j: row and column of the kernel; s: stride, d: dilation, p: padding"
 _SHAPE = "the input's shape, and no values: moving values about loses none."
 
@@ -60,7 +64,7 @@ FORMULAS: dict[type[Layer], Formulas] = {
         "Every output pixel is a weighted sum of the window of the input below it; the weights are the same at every place.",
         "Every input pixel collects the gradients of all outputs whose window it lay in, each times the weight it had there. "
         "That is a transposed convolution.",
-        "x itself, not a copy: dw is made of x and dy. dx needs only the weights.",
+        _CONV_CACHE,
         f"n: sample; h, v: row and column of x; o, q: of y; {_CONV_SYMBOLS}; x̄: x with a border of p zeros",
     ),
     ConvTranspose2d: Formulas(
@@ -72,7 +76,7 @@ FORMULAS: dict[type[Layer], Formulas] = {
         {"weight": r"dw_{ijfc} = \sum_{n,h,v} d\bar{y}_{n,\,hs+id,\,vs+jd,\,f} \; x_{nhvc}", "bias": _BIAS_GRAD},
         "Every input pixel stamps a copy of the kernel, times its value, into the output; where stamps overlap they add up.",
         "Every input pixel collects the gradients from the window of the output that it stamped: an ordinary convolution.",
-        "x itself, not a copy: dw is made of x and dy. dx needs only the weights.",
+        _CONV_CACHE,
         f"n: sample; h, v: row and column of x; a, b: of ȳ; {_CONV_SYMBOLS}; dȳ: dy with a border of p zeros",
     ),
     BatchNorm: Formulas(

@@ -89,14 +89,14 @@ class Layer:
         """Declare an array that is saved with the network but not learned, to be called in build."""
         self.initial_state[name] = value
 
-    def add_grad(self, name: str, operation: Callable[..., Any], *operands: Any) -> None:
-        """self.grads[name] += operation(*operands); straight to its place where it would be added to zeros.
+    def add_grad(self, name: str, operation: Callable[..., Any], *operands: Any, **options: Any) -> None:
+        """self.grads[name] += operation(*operands, **options); straight to its place where it would be added to zeros.
 
         operation: one of the backend's that takes out and add.
         """
         first = name in self._unwritten
         self._unwritten.discard(name)
-        operation(*operands, out=self.grads[name], add=not first)
+        operation(*operands, out=self.grads[name], add=not first, **options)
 
     def forget_grads(self) -> None:
         """Begin a backward pass whose gradients take the place of those in grads: zeros, or `direct` left to be written."""

@@ -9,7 +9,9 @@ from minigan.backends import Array, ConvGeometry, Kept
 from minigan.layers.base import Layer, Shape, pair, positive_int
 from minigan.layers.initializers import Initializer, glorot, zeros
 
-Cache = tuple[Array, Kept]  # the input, and what the backend would compute from it again
+# The input, and what the backend has computed from it in a training pass and would compute again for the weight's gradient. A
+# forward pass cannot know whether that will be asked for: where it is not, as in G's step through D, it is kept for nothing.
+Cache = tuple[Array, Kept]
 
 
 class _Convolution(Layer):
@@ -117,7 +119,7 @@ class Conv2d(_Convolution):
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
         kept: Kept = {}
-        y = self.backend.conv2d(x, self.weight, self.geometry, kept if train else None)
+        y = self.backend.conv2d(x, self.weight, self.geometry, kept=kept if train else None)
         if self.has_bias:
             y += self.bias
         return y, (x, kept)
@@ -126,10 +128,10 @@ class Conv2d(_Convolution):
         x, kept = cache
         kept = dict(kept)  # what is computed from dy is of this pass alone
         if param_grads:
-            self.add_grad("weight", self.backend.conv2d_weight_grad, x, dy, self.geometry, kept)
+            self.add_grad("weight", self.backend.conv2d_weight_grad, x, dy, self.geometry, kept=kept)
             if self.has_bias:
                 self.add_grad("bias", self.backend.column_sum, dy)
-        return self.backend.conv2d_transpose(dy, self.weight, self.geometry, kept) if input_grad else None
+        return self.backend.conv2d_transpose(dy, self.weight, self.geometry, kept=kept) if input_grad else None
 
 
 class ConvTranspose2d(_Convolution):
@@ -189,7 +191,7 @@ class ConvTranspose2d(_Convolution):
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
         kept: Kept = {}
-        y = self.backend.conv2d_transpose(x, self.weight, self.geometry, kept if train else None)
+        y = self.backend.conv2d_transpose(x, self.weight, self.geometry, kept=kept if train else None)
         if self.has_bias:
             y += self.bias
         return y, (x, kept)
@@ -198,7 +200,7 @@ class ConvTranspose2d(_Convolution):
         x, kept = cache
         kept = dict(kept)  # what is computed from dy is of this pass alone
         if param_grads:
-            self.add_grad("weight", self.backend.conv2d_weight_grad, dy, x, self.geometry, kept)
+            self.add_grad("weight", self.backend.conv2d_weight_grad, dy, x, self.geometry, kept=kept)
             if self.has_bias:
                 self.add_grad("bias", self.backend.column_sum, dy)
-        return self.backend.conv2d(dy, self.weight, self.geometry, kept) if input_grad else None
+        return self.backend.conv2d(dy, self.weight, self.geometry, kept=kept) if input_grad else None
