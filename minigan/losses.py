@@ -94,7 +94,7 @@ def discriminator_loss(s_real: Array, s_fake: Array, smoothing: float = 0.0) -> 
     be = backend_of(s_real)
     (real,), (fake,) = be.means(real_term, s_real, smoothing=smoothing), be.means(softplus, s_fake)
     ds_real = be.elementwise(real_grad, s_real, smoothing=smoothing, count=float(s_real.size))
-    return be.xp.asarray(real + fake), ds_real, be.elementwise(fake_grad, s_fake, count=float(s_fake.size))
+    return be.xp.asanyarray(real + fake), ds_real, be.elementwise(fake_grad, s_fake, count=float(s_fake.size))
 
 
 def generator_loss(s_fake: Array, saturating: bool = False) -> tuple[Array, Array]:
@@ -170,7 +170,7 @@ def softmax_cross_entropy(s: Array, labels: Array) -> tuple[Array, Array]:
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
     one_hot = (labels[:, None] == xp.arange(s.shape[1])).astype(s.dtype)  # (N, K)
     loss = -(log_p * one_hot).sum() / s.shape[0]
-    return xp.asarray(loss), (xp.exp(log_p) - one_hot) / s.shape[0]
+    return xp.asanyarray(loss), (xp.exp(log_p) - one_hot) / s.shape[0]
 
 
 def _check_shapes(a: Array, b: Array) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend, get_backend
+from minigan.backends import RECORDABLE, Array, Backend, get_backend, is_recordable
 from minigan.errors import CheckpointError, OptionError, ShapeError
 from minigan.layers import Layer
 
@@ -45,6 +45,8 @@ class Sequential:
         if not self.layers:
             raise ShapeError("a Sequential needs at least one layer, got none")
         self.watch: Watcher | None = None
+        strangers = [layer.label for layer in self.layers if not is_recordable(type(layer))]
+        self._stranger = strangers[0] if strangers else ""
         self._work = frozenset(layer.work for layer in self.layers)
         self.output_shape = self._infer_shapes()
         self._largest = max(layer.largest_array for layer in self.layers)
@@ -111,6 +113,7 @@ class Sequential:
         Raises ShapeError for an array of another backend, another dtype, another shape or no samples.
         """
         self._check_input(x)
+        self._refuse_recording()
         self.backend.begin_pass(self._work, len(x) * self._largest)
         caches = []
         for layer in self.layers:
@@ -155,6 +158,12 @@ class Sequential:
                     self.watch(layer, what, array)
         return dy if input_grad else None
 
+    def _refuse_recording(self) -> None:
+        if self.watch:
+            self.backend.refuse_recording("a network of it is watched")
+        elif self._stranger:
+            self.backend.refuse_recording(f"{self._stranger} is a layer of your own; {RECORDABLE}")
+
     def _check_input(self, x: Array) -> None:
         if not self.backend.owns(x):
             kind = f"{type(x).__module__}.{type(x).__name__}"
@@ -170,7 +179,7 @@ class Sequential:
 
     def zero_grads(self) -> None:
         """dθ = 0, before the gradients of several passes are added up."""
-        self.flat_grads[...] = 0
+        self.backend.clear(self.flat_grads)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Parameters and running statistics as host arrays by name."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigan.backends import Array, Number
+from minigan.backends import RECORDABLE, Array, Number, is_recordable
 from minigan.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Optimizer:
     def step(self, net: Sequential) -> None:
         """Move net.flat_params by one update from net.flat_grads."""
         self.attach(net)
+        if not is_recordable(type(self)):
+            net.backend.refuse_recording(f"{type(self).__name__} is an optimiser of your own; {RECORDABLE}")
         net.backend.on_host(self._begin_step)
         self.update(net, **{name: number.operand for name, number in self._numbers.items()})
 

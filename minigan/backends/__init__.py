@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generator, Kept, Number, array_module
+from minigan.backends.base import RECORDABLE, Array, Backend, ConvGeometry, Formula, Generator, Kept, Number, array_module, is_recordable
 from minigan.errors import BackendError, nearest_name
 
 BACKENDS = ("textbook", "numpy", "cupy")
@@ -13,6 +13,7 @@ PRECISIONS = ("float32", "tf32")
 __all__ = [
     "BACKENDS",
     "PRECISIONS",
+    "RECORDABLE",
     "Array",
     "Backend",
     "ConvGeometry",
@@ -23,6 +24,7 @@ __all__ = [
     "array_module",
     "backend_of",
     "get_backend",
+    "is_recordable",
 ]
 
 

@@ -11,6 +11,7 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ Kept = dict[Any, Array]  # a backend's own intermediate results, under keys of i
 Seed = int | Sequence[int]
 Pair = tuple[int, int]
 Result = TypeVar("Result")
+RECORDABLE = "if all that it does with arrays is NumPy's functions and the backend's, say `recordable = True` in its class"
 
 
 def array_module(x: Array) -> ModuleType:
@@ -172,9 +174,12 @@ class Backend:
         A replay repeats the device's part as it was recorded. So what a step does on the host must go through on_host, and what
         changes from step to step through number; a Python variable that a layer changes, or another array handed in each time,
         would stay as it was. Arrays that the step reads must be kept, and filled anew. Where it cannot be recorded, `say` is
-        told once why, and every call runs it anew. On a CPU: step itself.
+        told once why, and every call runs it anew. The textbook backend records nothing: step itself.
         """
         return step
+
+    def refuse_recording(self, what: str) -> None:
+        """Told, where a step is made of parts that may do what a recording does not see, what they are."""
 
     def begin_pass(self, work: frozenset[str], values: int) -> None:
         """Told by a network before each pass what kinds of work its layers are, and the size of the largest array in the pass.
@@ -204,6 +209,10 @@ class Backend:
         """What else there is to know of the device and its libraries, by name."""
         return {}
 
+    def clear(self, x: Array) -> None:
+        """x ← 0"""
+        x[...] = 0
+
     # -- products and sums ---------------------------------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
@@ -223,7 +232,7 @@ class Backend:
         """Σ/N over all N values of each array that an element-wise formula returns (one or a tuple), as 0-d arrays."""
         values = formula(self.xp, *arrays, **constants)
         # On a batch of logits a sum and a quotient take a third of the time of NumPy's own mean.
-        return tuple(self.xp.asarray(x.sum() / x.size) for x in (values if isinstance(values, tuple) else (values,)))
+        return tuple(self.xp.asanyarray(x.sum() / x.size) for x in (values if isinstance(values, tuple) else (values,)))
 
     def column_mean(self, x: Array) -> Array:
         """Σ x / M over all axes but the last, M values per channel: (…, C) -> (C,)."""
@@ -323,6 +332,13 @@ class Backend:
                 columns_hit = _every(kw * g.dilation[1], g.stride[1], g.map[1])
                 padded[:, rows, columns_hit] += windows[:, :, :, kh, kw]
         return padded[:, pad_h : pad_h + height, pad_w : pad_w + width]
+
+
+@cache
+def is_recordable(kind: type) -> bool:
+    """Whether all the classes that make up this one are minigan's own or say `recordable = True`."""
+    written = (parent for parent in kind.__mro__ if parent is not object)
+    return all(c.__module__.partition(".")[0] == "minigan" or vars(c).get("recordable", False) for c in written)
 
 
 def put(value: Array, out: Array | None, add: bool) -> Array:

@@ -255,12 +255,10 @@ class CupyBackend(Backend):
             raise BackendError("a number was set in the midst of a step: what a step does on the host belongs in on_host")
         self.launch(step_source(np.dtype(device.dtype), Board.SIZE), "set_numbers", Board.SIZE, device, host)
 
-    def can_gather(self, scalars: list[Array]) -> bool:
-        """Whether gather_numbers takes these."""
-        return 0 < len(scalars) <= Board.SIZE and len({a.dtype for a in scalars}) == 1 and scalars[0].dtype.kind == "f"
-
-    def gather_numbers(self, scalars: list[Array]) -> Array:
-        """Arrays without axes as one vector."""
+    def gather_numbers(self, scalars: list[Array]) -> Array | None:
+        """Arrays without axes as one vector; None where they are none, too many, or not of one dtype of floats."""
+        if not (0 < len(scalars) <= Board.SIZE and len({a.dtype for a in scalars}) == 1 and scalars[0].dtype.kind == "f"):
+            return None
         places = np.zeros((), [("places", np.uint64, Board.SIZE)])
         places["places"][: len(scalars)] = [a.data.ptr for a in scalars]
         out, source = self.empty((len(scalars),), scalars[0].dtype), step_source(np.dtype(scalars[0].dtype), Board.SIZE)

@@ -206,10 +206,22 @@ def trace_formula(
     return trace, [result.index for result in results]
 
 
-def split_constants(constants: dict[str, Any]) -> tuple[dict[str, float], tuple[tuple[str, Any], ...]]:
-    """A formula's constants as (numbers, settings): those given anew whenever it runs, and those that are part of it."""
-    numbers = {name: float(value) for name, value in constants.items() if isinstance(value, (float, np.floating))}
+def split_constants(constants: dict[str, Any]) -> tuple[dict[str, Any], tuple[tuple[str, Any], ...]]:
+    """A formula's constants as (numbers, settings): those given anew whenever it runs, and those that are part of it.
+
+    Numbers are floats, or Scalars for what is looked up when it is needed (current_values does so).
+    """
+    numbers = {
+        name: value if isinstance(value, Scalar) else float(value)
+        for name, value in constants.items()
+        if isinstance(value, (float, np.floating, Scalar))
+    }
     return numbers, tuple((name, value) for name, value in constants.items() if name not in numbers)
+
+
+def current_values(numbers: dict[str, Any]) -> dict[str, float]:
+    """The numbers of split_constants as floats, as they are now."""
+    return {name: value.evaluate({}) if isinstance(value, Scalar) else value for name, value in numbers.items()}
 
 
 def operation_name(function: Callable[..., Any]) -> str:

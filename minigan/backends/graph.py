@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigan.backends.base import Array, Backend
+from minigan.backends.base import Array
+from minigan.backends.results import Results
 from minigan.errors import DeviceMemoryError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class CapturedStep:
         with cuda.using_allocator(pool.malloc), stream, be.recording(self._host):
             stream.begin_capture()
             try:
-                results = _Results(be, self._step())
+                results = Results(be, self._step(), be.gather_numbers)
             except BaseException:
                 with suppress(Exception):  # that it was cut short
                     stream.end_capture()
@@ -82,43 +83,6 @@ class CapturedStep:
         self._backend.flush_numbers()
         self._graph.launch()
         return self._results.copy()
-
-
-class _Results:
-    """The arrays within what a step returned (an array, or dicts, lists and tuples of them), to be copied after each replay.
-
-    Those without axes are gathered by the graph itself, so that a handful of statistics is one copy.
-    """
-
-    def __init__(self, backend: CupyBackend, result: Any) -> None:
-        self._result, self._arrays = result, list(arrays_in(backend, result))
-        scalars = [a for a in self._arrays if a.ndim == 0]
-        self._gathered = {id(a): i for i, a in enumerate(scalars)} if backend.can_gather(scalars) else {}
-        self._scalars = backend.gather_numbers(scalars) if self._gathered else None
-
-    def copy(self) -> Any:
-        return self._fresh(self._result, None if self._scalars is None else self._scalars.copy())
-
-    def _fresh(self, value: Any, scalars: Array | None) -> Any:
-        if isinstance(value, dict):
-            return {name: self._fresh(v, scalars) for name, v in value.items()}
-        if isinstance(value, (list, tuple)):
-            parts = [self._fresh(v, scalars) for v in value]
-            return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)  # the first: a namedtuple
-        if scalars is not None and id(value) in self._gathered:
-            return scalars[self._gathered[id(value)]]
-        return value.copy() if any(value is a for a in self._arrays) else value
-
-
-def arrays_in(backend: Backend, value: Any) -> Iterator[Array]:
-    """Every array of this backend within value."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        for part in value:
-            yield from arrays_in(backend, part)
-    elif backend.owns(value):
-        yield value
 
 
 class Board:

@@ -23,21 +23,21 @@ class _Loan(weakref.ref):
     block: memoryview
 
 
-class BufferPool(threading.local):
-    """Keeps the memory of dropped arrays for the next array of that size.
+class Buffers:
+    """Keeps the memory of dropped arrays of `least` bytes or more for the next array of that size.
 
-    `array` hands out a view of a block; when the last view of it is gone, the block goes back. No counting by hand. Every
-    thread has its own blocks, so that what one core has in its cache is not given to another.
+    `array` hands out a view of a block; when the last view of it is gone, the block goes back. No counting by hand.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, least: int) -> None:
+        self._least = least
         self._free: dict[int, list[_Loan]] = {}  # loans that have come back
         self._loans: dict[int, _Loan] = {}  # all, by id: a reference must live as long as its array
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Array:
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
-        if size < _POOLED:
+        if size < self._least:
             return np.empty(shape, dtype)
         free = self._free.setdefault(size, [])
         # NumPy asks the system for large pages, which save many page-table look-ups. Behind a memoryview, `flat` is the base
@@ -54,6 +54,13 @@ class BufferPool(threading.local):
         loan.block = block
         self._loans[id(loan)] = loan
         return flat.reshape(shape)
+
+
+class BufferPool(threading.local, Buffers):
+    """Buffers of which every thread has its own, so that what one core has in its cache is not given to another."""
+
+    def __init__(self) -> None:
+        Buffers.__init__(self, _POOLED)
 
 
 class Scratch(threading.local):

@@ -11,15 +11,25 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Kept, put
-from minigan.backends.expressions import Program, UntraceableError, compile_formula, split_constants
+from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generator, Kept, Number, Result, Seed, put
+from minigan.backends.expressions import (
+    Program,
+    Scalar,
+    UntraceableError,
+    compile_formula,
+    current_values,
+    split_constants,
+)
 from minigan.backends.memory import BufferPool, Scratch
+from minigan.backends.tape import NothingToGainError, RecordedStep, Tape, UnrecordableError
 from minigan.backends.winograd import Winograd
 from minigan.backends.workers import Workers
 from minigan.errors import BackendError
@@ -67,6 +77,44 @@ class _BlasThreads:
                 library.set_num_threads(count)
 
 
+class _ThreadState(threading.local):
+    """What a Python thread's passes and steps are under way."""
+
+    own_threads = True  # whether its pass may use threads of ours; see begin_pass
+    tape: Tape | None = None  # of the step that is being recorded
+    host_done = 0  # calls of on_host to pass over, for they were made already
+
+
+class _Number(Number):
+    """While a step is recorded, the number stands in formulas as what is looked up in every replay."""
+
+    def __init__(self, thread: _ThreadState) -> None:
+        self._thread, self.value = thread, 0.0
+
+    def set(self, value: float) -> None:
+        self.value = value
+
+    @property
+    def operand(self) -> Any:  # type: ignore[override]
+        return self.value if self._thread.tape is None else Scalar(lambda constants: self.value)
+
+
+class _Generator(Generator):
+    """Its numbers can be drawn again in every replay of a recorded step."""
+
+    def __init__(self, seed: Seed, thread: _ThreadState) -> None:
+        super().__init__(seed)
+        self._thread = thread
+
+    def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        tape = self._thread.tape
+        return super().normal(shape, dtype) if tape is None else tape.draw(self._rng, "standard_normal", shape, dtype)
+
+    def uniform(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        tape = self._thread.tape
+        return super().uniform(shape, dtype) if tape is None else tape.draw(self._rng, "random", shape, dtype)
+
+
 class NumpyBackend(Backend):
     """The textbook's operations on MINIGAN_NUM_THREADS threads (default: the cores that this process may use)."""
 
@@ -80,12 +128,11 @@ class NumpyBackend(Backend):
         self._workers = Workers(self.threads - 1)
         wide = any(library.info().get("architecture") in _WIDE_KERNELS for library in self._blas)
         self._rate = _WIDE_RATE if wide else _RATE
-        self._passes = threading.local()
+        self._thread = _ThreadState()
 
     @property
     def _own_threads(self) -> bool:
-        """Whether this thread's pass may use threads of ours; see begin_pass."""
-        return getattr(self._passes, "own_threads", True)
+        return self._thread.own_threads
 
     def begin_pass(self, work: frozenset[str], values: int) -> None:
         """A network of products without convolutions, or of small ones, is left to BLAS's threads, which wake more quickly.
@@ -93,19 +140,91 @@ class NumpyBackend(Backend):
         They go on spinning for a while after each product and take the cores away from ours, so it is the one or the other.
         """
         is_large = "convolution" in work and values >= _OWN_THREADS
-        self._passes.own_threads = is_large or not work & {"product", "convolution"}
+        self._thread.own_threads = is_large or not work & {"product", "convolution"}
+        if self._thread.own_threads and self._thread.tape is not None:
+            raise NothingToGainError("the step has work for threads")
 
     @property
     def device(self) -> str:
         return f"{super().device}, {self.threads} {'thread' if self.threads == 1 else 'threads'}"
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self._buffers.array(shape, dtype)
+        tape = self._thread.tape
+        return self._buffers.array(shape, dtype) if tape is None else tape.empty(shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         array = self.empty(shape, dtype)
         array[...] = 0
         return array
+
+    def clear(self, x: Array) -> None:
+        super().clear(*self._seen(x))
+
+    # -- a step as one list of calls -----------------------------------------------------------------------------------
+
+    def capture(self, step: Callable[[], Result], say: Callable[[str], None] = print) -> Callable[[], Result]:
+        return RecordedStep(self, step, say)
+
+    @contextmanager
+    def recording(self, tape: Tape) -> Iterator[None]:
+        """While a step is recorded, in this Python thread."""
+        self._thread.tape = tape
+        try:
+            with self._blas_threads(self.threads):
+                yield
+        finally:
+            self._thread.tape = None
+
+    def _seen(self, *arrays: Any) -> Sequence[Any]:
+        """Arrays whose operations are written down, if a step is being recorded; else the arrays themselves."""
+        tape = self._thread.tape
+        return arrays if tape is None else tape.see(*arrays)
+
+    def refuse_recording(self, what: str) -> None:
+        if self._thread.tape is not None:
+            raise UnrecordableError(what)
+
+    def on_host(self, work: Callable[[], None]) -> None:
+        thread = self._thread
+        if thread.host_done:
+            thread.host_done -= 1
+        elif thread.tape is not None:
+            thread.tape.host(work)
+        else:
+            work()
+
+    def without_host(self, calls: int, step: Callable[[], Result]) -> Result:
+        """step(), in which so many calls of on_host do nothing: they were made already."""
+        self._thread.host_done = calls
+        try:
+            return step()
+        finally:
+            self._thread.host_done = 0
+
+    def with_own_blas_threads(self, work: Callable[[], Result]) -> Result:
+        """work(), with BLAS at this backend's number of threads."""
+        # As a rule BLAS has that number already. If another Python thread's game holds it to one just now, products are slower
+        # and round differently.
+        if all(library.get_num_threads() == self.threads for library in self._blas):
+            return work()
+        with self._blas_threads(self.threads):
+            return work()
+
+    def number(self, dtype: Any = np.float64) -> Number:
+        return _Number(self._thread)
+
+    def generator(self, seed: Seed) -> Generator:
+        return _Generator(seed, self._thread)
+
+    def take_rows(self, values: Array, order: Array, start: Number, count: int, dtype: Any) -> Array:
+        tape, first = self._thread.tape, start
+        if tape is None or not isinstance(first, _Number):
+            return super().take_rows(values, order, start, count, dtype)
+
+        def take() -> Array:
+            return values[order[int(first.value) : int(first.value) + count]]
+
+        return tape.copied(take, np.empty((count, *values.shape[1:]), dtype))
 
     def _spread(
         self, work: Callable[[Sequence[slice]], Any], rows: int, block: int, threads: int = 0, products: bool = True
@@ -121,7 +240,7 @@ class NumpyBackend(Backend):
         shares = [blocks[start : start + share] for start in range(0, len(blocks), share)]
         if len(shares) == 1 and not products:
             return [work(blocks)]
-        with self._blas_threads(1):
+        with self._blas_threads(1 if self._own_threads else self.threads):
             return self._workers.run(work, shares) if len(shares) > 1 else [work(blocks)]
 
     def _blas_threads(self, count: int) -> _BlasThreads:
@@ -130,6 +249,7 @@ class NumpyBackend(Backend):
     # -- products and sums ---------------------------------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
+        a, b, out = self._seen(a, b, out)
         if add:
             return put(self.matmul(a, b), out, add)
         if a.shape[1] == 1:  # an outer product: nothing to add up, and BLAS is slow at that
@@ -138,12 +258,7 @@ class NumpyBackend(Backend):
         if size <= (_SMALL_VECTOR if is_vector else _SMALL_PRODUCT):
             return np.matmul(a, b, out=out)
         if not self._own_threads:
-            # As a rule BLAS has that number already. If another Python thread's game holds it to one just now, this product is
-            # slower and rounds differently.
-            if all(library.get_num_threads() == self.threads for library in self._blas):
-                return np.matmul(a, b, out=out)
-            with self._blas_threads(self.threads):
-                return np.matmul(a, b, out=out)
+            return self.with_own_blas_threads(partial(np.matmul, a, b, out=out))
         if out is None:
             out = self.empty((len(a), b.shape[1]), a.dtype)
         if is_vector or size < _SPREAD_PRODUCT:
@@ -159,6 +274,7 @@ class NumpyBackend(Backend):
 
     def column_sum(self, x: Array, out: Array | None = None, add: bool = False) -> Array:
         """A product with ones, where there is much to add: BLAS reads memory faster than a reduction over the outer axis."""
+        x, out = self._seen(x, out)
         flat = x.reshape(-1, x.shape[-1])
         if flat.size <= _SMALL_SUM:
             return np.add.reduce(flat, axis=0, out=out) if not add else put(np.add.reduce(flat, axis=0), out, add)
@@ -171,6 +287,7 @@ class NumpyBackend(Backend):
 
     def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
         """Every block of values is added up while it is in cache, and none is written to memory."""
+        arrays = tuple(self._seen(*arrays))
         shape, dtype = _broadcast(arrays), arrays[0].dtype
         program, scalars = self._compile(formula, arrays, constants)
         if program is None or math.prod(shape) <= _DIRECT_IN_PLACE:
@@ -179,10 +296,10 @@ class NumpyBackend(Backend):
         width = math.prod(folded[1:])
 
         def work(blocks: Sequence[slice]) -> Array:
-            totals = np.zeros((program.outputs, width), dtype)
+            totals = self.zeros((program.outputs, width), dtype)
             for rows in blocks:
                 block = (rows.stop - rows.start, *folded[1:])
-                values = [self._scratch.block(("value", i), block, dtype) for i in range(program.outputs)]
+                values = [self._block(("value", i), block, dtype) for i in range(program.outputs)]
                 self._run(program, [_rows(a, rows, folded) for a in operands], values, scalars, block)
                 ones = np.ones(block[0], dtype)
                 for total, value in zip(totals, values, strict=True):
@@ -195,15 +312,17 @@ class NumpyBackend(Backend):
     # -- element-wise formulas -----------------------------------------------------------------------------------------
 
     def elementwise(self, formula: Formula, *arrays: Array, **constants: Any) -> Array:
+        arrays = tuple(self._seen(*arrays))
         shape = _broadcast(arrays)
-        if math.prod(shape) <= _DIRECT:
+        if math.prod(shape) <= _DIRECT and self._thread.tape is None:
             return formula(np, *arrays, **constants)
         out = self.empty(shape, arrays[0].dtype)
         self._elementwise(formula, arrays, (out,), constants)
         return out
 
     def elementwise_update(self, formula: Formula, targets: tuple[Array, ...], *arrays: Array, **constants: Any) -> None:
-        if targets[0].size <= _DIRECT_IN_PLACE:
+        targets, arrays = tuple(self._seen(*targets)), tuple(self._seen(*arrays))
+        if targets[0].size <= _DIRECT_IN_PLACE and self._thread.tape is None:
             super().elementwise_update(formula, targets, *arrays, **constants)
         else:
             self._elementwise(formula, (*targets, *arrays), targets, constants, in_place=True)
@@ -245,18 +364,35 @@ class NumpyBackend(Backend):
             program = compile_formula(formula, len(arrays), tuple(numbers), settings, in_place)
         except (UntraceableError, TypeError):  # TypeError: a constant that cannot be part of a cache's key
             return None, []
-        return program, [np.asarray(evaluate(numbers), dtype) for evaluate in program.scalars]
+        scalars = [np.asarray(evaluate(current_values(numbers)), dtype) for evaluate in program.scalars]
+        tape = self._thread.tape
+        if tape is not None and any(isinstance(number, Scalar) for number in numbers.values()):
+            if program.filled:
+                raise UnrecordableError(f"{formula.__name__} takes the maximum or minimum with a number that changes")
+
+            def look_up() -> None:
+                values = current_values(numbers)
+                for scalar, evaluate in zip(scalars, program.scalars, strict=True):
+                    scalar[...] = evaluate(values)
+
+            tape.call(look_up)
+        return program, scalars
 
     def _run(self, program: Program, inputs: list[Array], outputs: list[Array], scalars: list[Array], shape: Any) -> None:
         """The program on one block."""
         numbers = [
             self._scratch.filled(value, shape) if index in program.filled else value for index, value in enumerate(scalars)
         ]
-        blocks = [self._scratch.block(index, shape, inputs[0].dtype) for index in range(program.scratch)]
+        blocks = [self._block(index, shape, inputs[0].dtype) for index in range(program.scratch)]
         program.run([*inputs, *outputs, *numbers, *blocks])
 
+    def _block(self, key: Hashable, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A block for values that live no longer than one block of a computation."""
+        tape = self._thread.tape
+        return self._scratch.block(key, shape, dtype) if tape is None else tape.empty(shape, dtype)
+
     def _threads_for(self, size: int) -> int:
-        return self.threads if size >= _SPREAD and self._own_threads else 1
+        return self.threads if size >= _SPREAD and self._own_threads and self._thread.tape is None else 1
 
     # -- the three convolutions, a few images at a time ----------------------------------------------------------------
 
@@ -411,6 +547,8 @@ def _fold(arrays: Sequence[Array], shape: tuple[int, ...], flat: bool = True) ->
         return list(arrays), shape
     if flat and all(full):
         return [a.reshape(-1) for a in arrays], (math.prod(shape),)
+    if flat and math.prod(shape) <= _DIRECT:
+        return list(arrays), shape  # repeating the vectors would take as long
     channels, pixels = shape[-1], math.prod(shape[:-1])
     repeat = math.gcd(pixels, 1 << (max(1, _FOLDED // channels).bit_length() - 1))
     folded = (pixels // repeat, repeat * channels)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends.graph import arrays_in
+from minigan.backends.results import arrays_in
 from minigan.explain import formulas
 from minigan.explain.formulas import formulas_of, mathml
 from minigan.explain.step import Nudge, OpenedStep, Pass, Update

@@ -106,12 +106,12 @@ class Layer:
             if name in written:
                 self._unwritten.add(name)
             else:
-                grad[...] = 0
+                self.backend.clear(grad)
 
     def settle_grads(self) -> None:
         """End that pass: what it did not write after all is zero."""
         while self._unwritten:
-            self.grads[self._unwritten.pop()][...] = 0
+            self.backend.clear(self.grads[self._unwritten.pop()])
 
     @property
     def largest_array(self) -> int:

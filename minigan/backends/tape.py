@@ -1,0 +1,338 @@
+"""A step of many small NumPy calls as a list of them: recorded once, then replayed without the Python that led to each.
+
+In a dense network on a batch of some rows, half of the time is Python's: passes, layers, checks, memory for every result. What
+reaches NumPy is the same list of calls in every step, on arrays in the same places. While it is recorded, arrays are of the
+class Recorded, and NumPy itself hands every function that meets one to the tape (its protocols __array_ufunc__ and
+__array_function__), which does the call and writes it down. A replay does the calls in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigan.backends.base import Array
+from minigan.backends.expressions import Scalar
+from minigan.backends.memory import Buffers
+from minigan.backends.results import Results, arrays_in
+
+if TYPE_CHECKING:
+    from minigan.backends.numpy import NumpyBackend
+
+
+class UnrecordableError(Exception):
+    """The step does something that a list of calls cannot repeat, such as branching on a value."""
+
+
+class NothingToGainError(UnrecordableError):
+    """The step has large work to spread over threads, beside which Python's share is nothing."""
+
+
+class RecordedStep:
+    """Calls of a step: the first runs it as it is; the second is recorded, the third compares; each later one replays.
+
+    The second and the third are done twice: once by the tape, whose results are compared and then undone, and once as the step
+    is. So a step that cannot be recorded, or would be another one when replayed, has lost nothing: `say` is told why, and every
+    call runs the step as it is. Of what the step gave to on_host, nothing is done twice.
+    """
+
+    def __init__(self, backend: NumpyBackend, step: Callable[[], Any], say: Callable[[str], None]) -> None:
+        self._backend, self._step, self._say = backend, step, say
+        self._call: Callable[[], Any] = self._first
+        self._tape = Tape()
+
+    def __call__(self) -> Any:
+        return self._call()
+
+    def _first(self) -> Any:
+        result = self._step()
+        self._call = self._record
+        return result
+
+    def _record(self) -> Any:
+        tape, reason = self._tape, ""
+        try:
+            with self._backend.recording(tape):
+                result = self._step()
+            self._results = Results(self._backend, result, keep=tape.plain)
+        except NothingToGainError:
+            self._give_up("")
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        finally:
+            tape.close()
+            tape.undo()
+        own = self._backend.without_host(tape.host_calls, self._step)  # an error of the step itself is raised here
+        if reason:
+            self._give_up(reason)
+        elif self._call == self._record:
+            self._call = self._compare
+        return own
+
+    def _compare(self) -> Any:
+        """A replay beside the step itself, from the same state."""
+        tape = self._tape
+        tape.remember()
+        try:
+            replayed = self._replay()
+            written = [array.copy() for array in tape.written]
+        finally:
+            tape.undo()
+        own = self._backend.without_host(tape.host_calls, self._step)
+        ours, theirs = ([*arrays_in(self._backend, result), *rest] for result, rest in ((replayed, written), (own, tape.written)))
+        if len(ours) == len(theirs) and all(map(_same_bytes, ours, theirs)):
+            self._call = self._replay
+            tape.forget()
+        else:
+            self._give_up("replayed, it is not the same step; something changes from call to call that is no array and no number")
+        return own
+
+    def _give_up(self, reason: str) -> None:
+        self._call = self._step
+        self._tape = Tape()
+        if reason:
+            self._say(f"the step is not recorded, every one runs through its layers: {reason}")
+
+    def _replay(self) -> Any:
+        self._backend.with_own_blas_threads(self._tape.play)
+        return self._results.copy()
+
+
+def _same_bytes(x: Array, y: Array) -> bool:
+    return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
+
+
+class Tape:
+    """The calls of one step, memory for the values that it makes, and what it takes to undo it.
+
+    Memory that a value of the step no longer needs is given to the next one, as it was when the step was recorded: a replay has
+    the same values in the same places at the same time. So the calls hold addresses, and no array that would keep its memory
+    from being used again.
+    """
+
+    def __init__(self) -> None:
+        self.host_calls = 0
+        self.written: list[Array] = []  # arrays that were there before, as far as the step writes to them
+        self._calls: list[Callable[[], Any]] = []
+        self._places: set[Any] = set()
+        self._before: list[Array] = []
+        self._streams: dict[int, tuple[np.random.Generator, Any]] = {}
+        self._memory = Buffers(least=1)
+        self._open = True
+
+    def play(self) -> None:
+        for call in self._calls:
+            call()
+
+    def close(self) -> None:
+        """End the recording: from now on arrays of the class Recorded are like others."""
+        self._open = False
+
+    # -- undoing -------------------------------------------------------------------------------------------------------
+
+    def remember(self) -> None:
+        """Keep what the step will write to, and the states of its random streams."""
+        self._before = [array.copy() for array in self.written]
+        self._streams = {key: (stream, stream.bit_generator.state) for key, (stream, _) in self._streams.items()}
+
+    def undo(self) -> None:
+        """All arrays and random streams as they were; in reverse order, for some are views of one another."""
+        for array, before in zip(reversed(self.written), reversed(self._before), strict=True):
+            array[...] = before
+        for stream, state in self._streams.values():
+            stream.bit_generator.state = state
+
+    def forget(self) -> None:
+        """No more undoing."""
+        self.written, self._before, self._streams = [], [], {}
+
+    # -- recording -----------------------------------------------------------------------------------------------------
+
+    def see(self, *arrays: Any) -> list[Any]:
+        """Arrays that were there before, as Recorded: what is done with them is written down. None stays None."""
+        return [self._seen(array) if isinstance(array, np.ndarray) else array for array in arrays]
+
+    def _seen(self, array: Array) -> Array:
+        return array if isinstance(array, Recorded) else _recorded(array, self, False)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A new array in the tape's memory."""
+        return _recorded(self._memory.array(shape, dtype), self, True)
+
+    def call(self, function: Callable[[], Any], target: Array | None = None) -> None:
+        """Do it now, and in every replay. target: the array that it writes to, if it may be one that was there before."""
+        if target is not None and not getattr(target, "fresh", False):
+            self._keep(self.plain(target))
+        function()
+        self._calls.append(function)
+
+    def host(self, work: Callable[[], None]) -> None:
+        """A part of the step that is done on the host, such as counting it: done here too, and not undone."""
+        work()
+        self._calls.append(work)
+        self.host_calls += 1
+
+    def draw(self, stream: np.random.Generator, method: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array of random numbers."""
+        self._streams.setdefault(id(stream), (stream, stream.bit_generator.state))
+        array = self.empty(shape, dtype)
+        self.call(partial(getattr(stream, method), dtype=dtype, out=self.plain(array)))
+        return array
+
+    def _keep(self, array: Array) -> None:
+        """What lies there before the step's first call that writes to it."""
+        place = array.ctypes.data, array.shape, array.strides
+        if place not in self._places:
+            self._places.add(place)
+            self.written.append(array)
+            self._before.append(array.copy())
+
+    def plain(self, value: Any) -> Any:
+        """A recorded array as one of NumPy's own, which does not keep its memory from being used again; else value itself."""
+        if isinstance(value, Scalar):
+            raise UnrecordableError("a number that changes from step to step meets arrays outside of an element-wise formula")
+        if not isinstance(value, Recorded):
+            return value
+        return np.asarray(_Place(value)) if value.fresh else value.view(np.ndarray)
+
+    def ufunc(self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """ufunc(*inputs, **options), or its method reduce."""
+        (target,) = options.pop("out", (None,))
+        operands = [self.plain(x) for x in inputs]
+        options = {name: self.plain(value) for name, value in options.items()}
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        if not self._open:
+            return function(*operands, **options, **({} if target is None else {"out": self.plain(target)}))
+        if method not in ("__call__", "reduce") or ufunc.nout != 1:
+            raise UnrecordableError(f"np.{ufunc.__name__}, in this form, has no place in a recording")
+        if target is None:
+            value = function(*operands, **options)  # once more than needed, for its shape and dtype
+            target = self.empty(np.shape(value), value.dtype)
+        self.call(partial(function, *operands, out=self.plain(target), **options), target)
+        return target
+
+    def function(self, function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Any other function of NumPy that makes a new array. It has no place to put it, so that is copied."""
+        operands, settings = self._all_plain(arguments), {name: self._all_plain(value) for name, value in options.items()}
+        if not self._open:
+            return function(*operands, **settings)
+        if function is np.copyto:
+            self.call(partial(function, *operands, **settings), arguments[0])
+            return None
+        value = function(*operands, **settings)
+        if not isinstance(value, np.ndarray) or any(np.may_share_memory(value, x) for x in arrays_within(operands)):
+            raise UnrecordableError(f"np.{function.__name__} gives no new array")
+        return self.copied(lambda: function(*operands, **settings), value)
+
+    def copied(self, make: Callable[[], Array], like: Array) -> Array:
+        """A new array of that shape and dtype, into which what `make` makes is copied."""
+        if not self._open:
+            return make()
+        target = self.empty(like.shape, like.dtype)
+        place = self.plain(target)
+        self.call(lambda: np.copyto(place, make(), casting="unsafe"))
+        return target
+
+    def _all_plain(self, value: Any) -> Any:
+        return type(value)(map(self._all_plain, value)) if isinstance(value, (list, tuple)) else self.plain(value)
+
+
+def arrays_within(values: tuple[Any, ...]) -> list[Array]:
+    """The arrays among the values, and in lists and tuples of them."""
+    nested = [arrays_within(tuple(value)) for value in values if isinstance(value, (list, tuple))]
+    return [value for value in values if isinstance(value, np.ndarray)] + [array for part in nested for array in part]
+
+
+class _Place:
+    """Where an array lies, and no reference to it."""
+
+    def __init__(self, array: Array) -> None:
+        self.__array_interface__ = array.__array_interface__
+
+
+def _recorded(array: Array, tape: Tape, fresh: bool) -> Recorded:
+    recorded = array.view(Recorded)
+    recorded.tape, recorded.fresh = tape, fresh
+    return recorded
+
+
+def _look(array: Recorded, look: Callable[[Array], Array]) -> Any:
+    """look(array), which is a view of it or a new array."""
+    plain = array.view(np.ndarray)
+    value = look(plain)
+    if np.may_share_memory(value, plain):
+        return _recorded(value, array.tape, array.fresh)
+    plain = array.tape.plain(array)
+    return array.tape.copied(lambda: look(plain), value)
+
+
+def _refuse(name: str) -> Callable[..., Any]:
+    def refuse(self: Recorded, *_: Any) -> Any:
+        raise UnrecordableError(f"the step reads the value of an array ({name}): what depends on that cannot be repeated blindly")
+
+    return refuse
+
+
+class Recorded(np.ndarray):
+    """An array of a step that is being recorded. It has the methods that the tape can write down, or that only look on.
+
+    fresh: whether it lies in the tape's memory; otherwise it was there before the step.
+    """
+
+    tape: Tape
+    fresh: bool
+
+    _attributes = frozenset(
+        "tape fresh shape dtype ndim size itemsize nbytes strides flags base ctypes T view transpose swapaxes squeeze reshape "
+        "ravel flatten copy astype repeat sum mean max min all any prod var std".split()
+    )
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in Recorded._attributes or name.startswith("__"):
+            return super().__getattribute__(name)
+        raise UnrecordableError(f"the method {name} of arrays has no place in a recording")
+
+    def __array_finalize__(self, parent: Any) -> None:
+        if isinstance(parent, Recorded):
+            self.tape, self.fresh = parent.tape, parent.fresh
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return self.tape.ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        return self.tape.function(function, arguments, options)
+
+    def __getitem__(self, key: Any) -> Any:
+        return _look(self, lambda array: array[key])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        target = self[key]
+        if not isinstance(target, Recorded) or not np.may_share_memory(self.tape.plain(target), self.tape.plain(self)):
+            raise UnrecordableError("writing to chosen elements of an array has no place in a recording")
+        if isinstance(value, Recorded) and value.__array_interface__ == target.__array_interface__:
+            return  # the end of x[key] += y, which lies there already
+        np.copyto(target, value, casting="unsafe")
+
+    def reshape(self, *shape: Any, **options: Any) -> Any:
+        return _look(self, lambda array: array.reshape(*shape, **options))
+
+    def ravel(self) -> Any:
+        return self.reshape(-1)
+
+    def flatten(self) -> Any:
+        return self.reshape(-1).copy()
+
+    def copy(self, order: Any = "C") -> Any:
+        return _look(self, lambda array: array.copy())
+
+    def astype(self, dtype: Any, *_: Any, **options: Any) -> Any:
+        return _look(self, lambda array: array.astype(dtype))
+
+    def repeat(self, repeats: Any, axis: Any = None) -> Any:
+        return _look(self, lambda array: array.repeat(repeats, axis))
+
+    __float__ = __int__ = __bool__ = __index__ = __complex__ = _refuse("as a number")
+    __contains__ = _refuse("in")
