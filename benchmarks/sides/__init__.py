@@ -25,14 +25,15 @@ class Entry:
 
 
 SIDES = {
-    "numpy": Entry("minigan_side", "minigan, backend numpy", {"backend": "numpy"}),
+    "numpy": Entry("minigan_side", "minigan, backend numpy, the step as it is trained", {"backend": "numpy", "captured": True}),
+    "numpy-layers": Entry("minigan_side", "minigan, backend numpy, layer by layer: never recorded", {"backend": "numpy"}),
     "textbook": Entry("minigan_side", "minigan, backend textbook", {"backend": "textbook"}),
     "cupy": Entry("minigan_side", "minigan, backend cupy, the step as one CUDA graph", {"backend": "cupy", "captured": True}),
     "cupy-launches": Entry("minigan_side", "minigan, backend cupy, kernel by kernel", {"backend": "cupy"}),
     "numpy-avx2": Entry(
         "minigan_side",
         "minigan, backend numpy, started with OPENBLAS_CORETYPE=Haswell: products as on a processor without AVX-512",
-        {"backend": "numpy"},
+        {"backend": "numpy", "captured": True},
         {"OPENBLAS_CORETYPE": "Haswell"},
     ),
     "products": Entry("products_side", "the step's matrix products alone: np.matmul into arrays made beforehand"),

@@ -224,6 +224,19 @@ def current_values(numbers: dict[str, Any]) -> dict[str, float]:
     return {name: value.evaluate({}) if isinstance(value, Scalar) else value for name, value in numbers.items()}
 
 
+def uses(evaluate: Evaluate, constants: dict[str, float]) -> set[str]:
+    """The names of the constants that a scalar is made of."""
+    seen: set[str] = set()
+
+    class Watched(dict[str, float]):
+        def __getitem__(self, name: str) -> float:
+            seen.add(name)
+            return super().__getitem__(name)
+
+    evaluate(Watched(constants))
+    return seen
+
+
 def operation_name(function: Callable[..., Any]) -> str:
     """The name, NumPy's, of an operation of a trace."""
     return function.__name__.removeprefix("_")

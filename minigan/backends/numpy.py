@@ -27,6 +27,7 @@ from minigan.backends.expressions import (
     compile_formula,
     current_values,
     split_constants,
+    uses,
 )
 from minigan.backends.memory import BufferPool, Scratch
 from minigan.backends.tape import NothingToGainError, RecordedStep, Tape, UnrecordableError
@@ -43,6 +44,7 @@ _OWN_THREADS = 3 << 18  # values of im2col, the largest in a network, from which
 _SPREAD = 1 << 19  # elements from which an element-wise formula is worth more than one thread
 # Multiplications up to which BLAS itself takes one thread, in products of matrices and with a vector.
 _SMALL_PRODUCT, _SMALL_VECTOR = 1 << 18, 1 << 13
+_OUTER = 1 << 18  # elements up to which an outer product is quicker by BLAS
 _SMALL_SUM = 1 << 17  # elements up to which column sums are quickest as a reduction
 _SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth several Python threads
 
@@ -221,10 +223,15 @@ class NumpyBackend(Backend):
         if tape is None or not isinstance(first, _Number):
             return super().take_rows(values, order, start, count, dtype)
 
-        def take() -> Array:
-            return values[order[int(first.value) : int(first.value) + count]]
+        rows = tape.empty((count, *values.shape[1:]), values.dtype)
+        place = tape.plain(rows)
 
-        return tape.copied(take, np.empty((count, *values.shape[1:]), dtype))
+        def take() -> None:
+            chosen = order[int(first.value) : int(first.value) + count]
+            np.take(values, chosen, axis=0, out=place, mode="clip")  # any other mode works in a copy of out
+
+        tape.call(take)
+        return rows.astype(dtype) if rows.dtype != dtype else rows
 
     def _spread(
         self, work: Callable[[Sequence[slice]], Any], rows: int, block: int, threads: int = 0, products: bool = True
@@ -252,8 +259,8 @@ class NumpyBackend(Backend):
         a, b, out = self._seen(a, b, out)
         if add:
             return put(self.matmul(a, b), out, add)
-        if a.shape[1] == 1:  # an outer product: nothing to add up, and BLAS is slow at that
-            return np.multiply(a, b, out=out)
+        if a.shape[1] == 1:
+            return self._outer(a, b, out)
         size, is_vector = a.size * b.shape[1], len(a) == 1 or b.shape[1] == 1
         if size <= (_SMALL_VECTOR if is_vector else _SMALL_PRODUCT):
             return np.matmul(a, b, out=out)
@@ -271,6 +278,13 @@ class NumpyBackend(Backend):
 
         self._spread(work, len(a), len(a))
         return out
+
+    def _outer(self, a: Array, b: Array, out: Array | None) -> Array:
+        """An outer product. np.matmul leaves it to a plain loop, np.dot to BLAS, which wins as long as out stays in cache."""
+        out = self.empty((len(a), b.shape[1]), a.dtype) if out is None else out
+        if out.size > _OUTER or not out.flags.c_contiguous:
+            return np.multiply(a, b, out=out)
+        return np.dot(a, b, out=out)
 
     def column_sum(self, x: Array, out: Array | None = None, add: bool = False) -> Array:
         """A product with ones, where there is much to add: BLAS reads memory faster than a reduction over the outer axis."""
@@ -366,14 +380,17 @@ class NumpyBackend(Backend):
             return None, []
         scalars = [np.asarray(evaluate(current_values(numbers)), dtype) for evaluate in program.scalars]
         tape = self._thread.tape
-        if tape is not None and any(isinstance(number, Scalar) for number in numbers.values()):
+        changing = {name: number for name, number in numbers.items() if isinstance(number, Scalar)}
+        if tape is not None and changing:
             if program.filled:
                 raise UnrecordableError(f"{formula.__name__} takes the maximum or minimum with a number that changes")
+            constants = current_values(numbers)
+            places = [(s.fill, e) for s, e in zip(scalars, program.scalars, strict=True) if uses(e, constants) & changing.keys()]
 
             def look_up() -> None:
-                values = current_values(numbers)
-                for scalar, evaluate in zip(scalars, program.scalars, strict=True):
-                    scalar[...] = evaluate(values)
+                values = {**constants, **current_values(changing)}
+                for fill, evaluate in places:
+                    fill(evaluate(values))
 
             tape.call(look_up)
         return program, scalars

@@ -222,6 +222,9 @@ class Tape:
         if function is np.copyto:
             self.call(partial(function, *operands, **settings), arguments[0])
             return None
+        if settings.get("out") is not None:
+            self.call(partial(function, *operands, **settings), options["out"])
+            return options["out"]
         value = function(*operands, **settings)
         if not isinstance(value, np.ndarray) or any(np.may_share_memory(value, x) for x in arrays_within(operands)):
             raise UnrecordableError(f"np.{function.__name__} gives no new array")
