@@ -211,7 +211,11 @@ class Tape:
         if target is None:
             value = function(*operands, **options)  # once more than needed, for its shape and dtype
             target = self.empty(np.shape(value), value.dtype)
-        self.call(partial(function, *operands, out=self.plain(target), **options), target)
+        operands = _as_arrays(operands, target.dtype)
+        if method == "__call__" and not options:
+            self.call(partial(function, *operands, self.plain(target)), target)  # quicker than by the name `out`
+        else:
+            self.call(partial(function, *operands, out=self.plain(target), **options), target)
         return target
 
     def function(self, function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -247,6 +251,14 @@ def arrays_within(values: tuple[Any, ...]) -> list[Array]:
     """The arrays among the values, and in lists and tuples of them."""
     nested = [arrays_within(tuple(value)) for value in values if isinstance(value, (list, tuple))]
     return [value for value in values if isinstance(value, np.ndarray)] + [array for part in nested for array in part]
+
+
+def _as_arrays(operands: list[Any], dtype: Any) -> list[Any]:
+    """Python's numbers among floats of one dtype as arrays: NumPy then need not convert them in every replay."""
+    arrays = [x for x in operands if isinstance(x, np.ndarray)]
+    if dtype.kind != "f" or any(x.dtype != dtype for x in arrays):
+        return operands
+    return [np.asarray(x, dtype) if isinstance(x, (int, float)) else x for x in operands]
 
 
 class _Place:
