@@ -15,6 +15,7 @@ Result = dict[str, Any]
 
 _COLOURS = {
     "numpy": "#d62728",
+    "numpy-layers": "#c49c94",
     "numpy-avx2": "#ff9896",
     "textbook": "#7f7f7f",
     "cupy": "#9467bd",

@@ -114,14 +114,26 @@ class GAN:
     def discriminator_grads(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
         """∂L_D/∂θ_D into the discriminator's flat_grads; returns L_D and the logits of both passes.
 
-        Real and fake images go through D separately, for BatchNorm's statistics must not mix; no gradient for the images.
+        Real and fake images go through D separately, for BatchNorm's statistics must not mix; no gradient for the images. Where
+        no layer of D mixes the samples of a batch, a backend may want both in one pass, with the same gradients.
         """
         d = self.discriminator
+        if d.samples_apart and self.backend.joins(len(real) * d.largest_array):
+            return self._joint_discriminator_grads(real, fake)
         s_real, cache_real = d.forward(real, train=True)
         s_fake, cache_fake = d.forward(fake, train=True)
         loss, ds_real, ds_fake = discriminator_loss(s_real, s_fake, self.smoothing)
         d.backward(ds_real, cache_real, input_grad=False, accumulate=False)
         d.backward(ds_fake, cache_fake, input_grad=False)
+        return loss, s_real, s_fake
+
+    def _joint_discriminator_grads(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
+        """discriminator_grads in one pass: dW = [x, x̃]ᵀ [dy, dỹ] = xᵀ dy + x̃ᵀ dỹ."""
+        d, n = self.discriminator, len(real)
+        s, cache = d.forward(self.backend.join(real, fake), train=True)
+        s_real, s_fake = s[:n], s[n:]
+        loss, ds_real, ds_fake = discriminator_loss(s_real, s_fake, self.smoothing)
+        d.backward(self.backend.join(ds_real, ds_fake), cache, input_grad=False, accumulate=False)
         return loss, s_real, s_fake
 
     def generator_grads(self, fake: Array, cache: list[Any]) -> Array:

@@ -45,11 +45,11 @@ class Sequential:
         if not self.layers:
             raise ShapeError("a Sequential needs at least one layer, got none")
         self.watch: Watcher | None = None
-        strangers = [layer.label for layer in self.layers if not is_recordable(type(layer))]
-        self._stranger = strangers[0] if strangers else ""
         self._work = frozenset(layer.work for layer in self.layers)
         self.output_shape = self._infer_shapes()
-        self._largest = max(layer.largest_array for layer in self.layers)
+        strangers = [layer.label for layer in self.layers if not is_recordable(type(layer))]
+        self._stranger = strangers[0] if strangers else ""
+        self.largest_array = max(layer.largest_array for layer in self.layers)
         self._allocate(seed)
 
     def _infer_shapes(self) -> tuple[int, ...]:
@@ -114,7 +114,7 @@ class Sequential:
         """
         self._check_input(x)
         self._refuse_recording()
-        self.backend.begin_pass(self._work, len(x) * self._largest)
+        self.backend.begin_pass(self._work, len(x) * self.largest_array)
         caches = []
         for layer in self.layers:
             if x.shape[1:] != layer.input_shape:
@@ -142,7 +142,7 @@ class Sequential:
         """
         if dy.shape[1:] != self.output_shape or dy.dtype != self.dtype:
             raise ShapeError(f"dy is {dy.dtype} {dy.shape}: expected {self.dtype} (N, {_list(self.output_shape)})")
-        self.backend.begin_pass(self._work, len(dy) * self._largest)
+        self.backend.begin_pass(self._work, len(dy) * self.largest_array)
         lowest = 0 if input_grad else self._first_learner if param_grads else len(self.layers)
         for index in reversed(range(lowest, len(self.layers))):
             layer, wanted = self.layers[index], input_grad or index > lowest
@@ -157,6 +157,11 @@ class Sequential:
                 for what, array in {**seen, **({"input gradient": dy} if wanted else {})}.items():
                     self.watch(layer, what, array)
         return dy if input_grad else None
+
+    @property
+    def samples_apart(self) -> bool:
+        """Whether a batch may be any samples put together: each has its own result, and nobody watches or draws for them."""
+        return not (self.watch or self._stranger or any(layer.mixes_batch or layer.random for layer in self.layers))
 
     def _refuse_recording(self) -> None:
         if self.watch:

@@ -55,6 +55,7 @@ class Optimizer:
         self.state: dict[str, Array] = {}
         self._numbers: dict[str, Number] = {}
         self._net: Sequential | None = None
+        self._recordable = is_recordable(type(self))
 
     def attach(self, net: Sequential) -> None:
         """Make room for this network's state; step does it at its first call. An optimiser serves one network."""
@@ -67,7 +68,7 @@ class Optimizer:
     def step(self, net: Sequential) -> None:
         """Move net.flat_params by one update from net.flat_grads."""
         self.attach(net)
-        if not is_recordable(type(self)):
+        if not self._recordable:
             net.backend.refuse_recording(f"{type(self).__name__} is an optimiser of your own; {RECORDABLE}")
         net.backend.on_host(self._begin_step)
         self.update(net, **{name: number.operand for name, number in self._numbers.items()})

@@ -284,6 +284,8 @@ class _Cupy(ModuleType):
     def asarray(cls, a, dtype=None):
         return a if isinstance(a, DeviceArray) and dtype in (None, a.dtype) else cls.array(a, dtype)
 
+    asanyarray = asarray
+
     @staticmethod
     def asnumpy(a):
         return a.get() if isinstance(a, DeviceArray) else np.array(a)

@@ -225,3 +225,59 @@ def test_errors():
         gan.step(np.zeros((2, 4, 4, 1)))
     with pytest.raises(ShapeError, match="z has 3 rows, real has 2"):
         gan.step(np.zeros((2, 4, 4, 1), np.float32), np.zeros((3, 3), np.float32))
+
+
+# -- both passes of D in one ---------------------------------------------------------------------------------------------
+
+
+def joint_game(middle, dtype="float64"):
+    """A game in the plane whose D has these layers in its midst."""
+    generator = mg.Sequential([mg.Dense(2)], (3,), "numpy", dtype)
+    return mg.GAN(generator, mg.Sequential([mg.Dense(5), *middle, mg.Dense(1)], (2,), "numpy", dtype, 1), smoothing=0.1)
+
+
+def discriminator_pass(game, monkeypatch, joins, rows=4):
+    """(L_D, both logits, ∂L_D/∂θ_D), and the batch sizes of D's passes."""
+    rng, sizes = np.random.default_rng(0), []
+    monkeypatch.setattr(type(game.backend), "joins", lambda self, values: joins)
+    forward = game.discriminator.forward
+    monkeypatch.setattr(game.discriminator, "forward", lambda x, train: sizes.append(len(x)) or forward(x, train))
+    real, fake = rng.standard_normal((2, rows, 2)).astype(game.discriminator.dtype)
+    found = game.discriminator_grads(real, fake)
+    return [*found, game.discriminator.flat_grads.copy()], sizes
+
+
+@pytest.mark.parametrize("middle", [lambda: [mg.ReLU()], lambda: [mg.LayerNorm(), mg.Dense(4), mg.Tanh()]])
+@pytest.mark.parametrize("rows", [1, 4])
+def test_both_passes_of_the_discriminator_in_one(monkeypatch, middle, rows):
+    apart, sizes = discriminator_pass(joint_game(middle()), monkeypatch, joins=False, rows=rows)
+    assert sizes == [rows, rows]
+    together, sizes = discriminator_pass(joint_game(middle()), monkeypatch, joins=True, rows=rows)
+    assert sizes == [2 * rows]
+    for ours, expected in zip(together, apart, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-14)
+
+
+class Centred(mg.Tanh):
+    """A layer of one's own: who knows what it does with a batch."""
+
+
+@pytest.mark.parametrize("middle", [mg.BatchNorm, lambda: mg.Dropout(0.5), Centred])
+def test_passes_that_must_not_be_joined_are_not(monkeypatch, middle):
+    assert discriminator_pass(joint_game([middle()]), monkeypatch, joins=True)[1] == [4, 4]
+
+
+def test_a_watched_discriminator_shows_both_passes(monkeypatch):
+    game = joint_game([])
+    game.discriminator.watch = lambda layer, what, array: None
+    assert discriminator_pass(game, monkeypatch, joins=True)[1] == [4, 4]
+
+
+@pytest.mark.parametrize("fault", ["order", "half"])
+def test_planted_faults_in_the_joint_pass_are_seen(monkeypatch, fault):
+    apart, _ = discriminator_pass(joint_game([mg.ReLU()]), monkeypatch, joins=False)
+    join = type(joint_game([]).backend).join
+    wrong = {"order": lambda self, a, b: join(self, b, a), "half": lambda self, a, b: join(self, a, a)}[fault]
+    monkeypatch.setattr(type(joint_game([]).backend), "join", wrong)
+    together, _ = discriminator_pass(joint_game([mg.ReLU()]), monkeypatch, joins=True)
+    assert not np.allclose(together[0], apart[0], rtol=1e-6)

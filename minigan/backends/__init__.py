@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from functools import cache
 
-from minigan.backends.base import RECORDABLE, Array, Backend, ConvGeometry, Formula, Generator, Kept, Number, array_module, is_recordable
+from minigan.backends.base import (
+    RECORDABLE,
+    Array,
+    Backend,
+    ConvGeometry,
+    Formula,
+    Generator,
+    Kept,
+    Number,
+    array_module,
+    is_recordable,
+)
 from minigan.errors import BackendError, nearest_name
 
 BACKENDS = ("textbook", "numpy", "cupy")

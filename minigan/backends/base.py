@@ -11,7 +11,6 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -169,12 +168,13 @@ class Backend:
         work()
 
     def capture(self, step: Callable[[], Result], say: Callable[[str], None] = print) -> Callable[[], Result]:
-        """step, to be called again and again; on a GPU as one piece of work, recorded once and replayed.
+        """step, to be called again and again; recorded once and replayed: on a GPU as one piece of work, on numpy as a list of
+        NumPy's calls, where Python's share in the step is worth it.
 
-        A replay repeats the device's part as it was recorded. So what a step does on the host must go through on_host, and what
-        changes from step to step through number; a Python variable that a layer changes, or another array handed in each time,
-        would stay as it was. Arrays that the step reads must be kept, and filled anew. Where it cannot be recorded, `say` is
-        told once why, and every call runs it anew. The textbook backend records nothing: step itself.
+        A replay repeats what was done with arrays as it was recorded. So what a step does besides must go through on_host, and
+        what changes from step to step through number; a Python variable that a layer changes, or another array handed in each
+        time, would stay as it was. Arrays that the step reads must be kept, and filled anew. Where it cannot be recorded, `say`
+        is told once why, and every call runs it anew. The textbook backend records nothing: step itself.
         """
         return step
 
@@ -212,6 +212,14 @@ class Backend:
     def clear(self, x: Array) -> None:
         """x ← 0"""
         x[...] = 0
+
+    def joins(self, values: int) -> bool:
+        """Whether two passes whose largest array has so many values are quicker as one."""
+        return False
+
+    def join(self, a: Array, b: Array) -> Array:
+        """The samples of a, then those of b."""
+        return self.xp.concatenate((a, b))
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 
@@ -334,7 +342,6 @@ class Backend:
         return padded[:, pad_h : pad_h + height, pad_w : pad_w + width]
 
 
-@cache
 def is_recordable(kind: type) -> bool:
     """Whether all the classes that make up this one are minigan's own or say `recordable = True`."""
     written = (parent for parent in kind.__mro__ if parent is not object)

@@ -51,7 +51,8 @@ def _evaluate(value: Any) -> Evaluate:
     if isinstance(value, Scalar):
         return value.evaluate
     if not isinstance(value, (int, float)):
-        raise UntraceableError(f"{value!r} is neither a number nor a symbol")
+        what = "an array" if isinstance(value, np.ndarray) else repr(value)
+        raise UntraceableError(f"{what} is neither a number nor a symbol")
     return lambda constants: value
 
 

@@ -2,6 +2,7 @@
 
 BLAS is held to one thread meanwhile, and its settings are put back after every call. In networks of products without
 convolutions it is BLAS that has the threads: they wake more quickly than Python's, but spin for a while after each product.
+Where it has, Python's own time counts too: a training step is recorded once and replayed (tape.py).
 Blocks are dealt to threads by position, never by arrival, and partial sums are added in that order: two runs with one thread
 count give the same bytes, if no other Python thread of the process runs a game beside them.
 """
@@ -44,6 +45,7 @@ _OWN_THREADS = 3 << 18  # values of im2col, the largest in a network, from which
 _SPREAD = 1 << 19  # elements from which an element-wise formula is worth more than one thread
 # Multiplications up to which BLAS itself takes one thread, in products of matrices and with a vector.
 _SMALL_PRODUCT, _SMALL_VECTOR = 1 << 18, 1 << 13
+_JOINED = 1 << 15  # values of the largest array up to which D's two passes are quicker as one
 _OUTER = 1 << 18  # elements up to which an outer product is quicker by BLAS
 _SMALL_SUM = 1 << 17  # elements up to which column sums are quickest as a reduction
 _SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth several Python threads
@@ -97,7 +99,7 @@ class _Number(Number):
         self.value = value
 
     @property
-    def operand(self) -> Any:  # type: ignore[override]
+    def operand(self) -> Any:
         return self.value if self._thread.tape is None else Scalar(lambda constants: self.value)
 
 
@@ -161,6 +163,15 @@ class NumpyBackend(Backend):
 
     def clear(self, x: Array) -> None:
         super().clear(*self._seen(x))
+
+    def joins(self, values: int) -> bool:
+        return values <= _JOINED
+
+    def join(self, a: Array, b: Array) -> Array:
+        a, b = self._seen(a, b)
+        both = self.empty((len(a) + len(b), *a.shape[1:]), a.dtype)
+        both[: len(a)], both[len(a) :] = a, b
+        return both
 
     # -- a step as one list of calls -----------------------------------------------------------------------------------
 
@@ -385,7 +396,9 @@ class NumpyBackend(Backend):
             if program.filled:
                 raise UnrecordableError(f"{formula.__name__} takes the maximum or minimum with a number that changes")
             constants = current_values(numbers)
-            places = [(s.fill, e) for s, e in zip(scalars, program.scalars, strict=True) if uses(e, constants) & changing.keys()]
+            places = [
+                (s.fill, e) for s, e in zip(scalars, program.scalars, strict=True) if uses(e, constants) & changing.keys()
+            ]
 
             def look_up() -> None:
                 values = {**constants, **current_values(changing)}

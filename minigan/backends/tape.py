@@ -23,6 +23,22 @@ if TYPE_CHECKING:
     from minigan.backends.numpy import NumpyBackend
 
 
+_SHAPED_BY_VALUES = frozenset(
+    {
+        "argwhere",
+        "compress",
+        "extract",
+        "flatnonzero",
+        "intersect1d",
+        "setdiff1d",
+        "setxor1d",
+        "union1d",
+        "unique",
+        "unique_values",
+    }
+)
+
+
 class UnrecordableError(Exception):
     """The step does something that a list of calls cannot repeat, such as branching on a value."""
 
@@ -41,60 +57,69 @@ class RecordedStep:
 
     def __init__(self, backend: NumpyBackend, step: Callable[[], Any], say: Callable[[str], None]) -> None:
         self._backend, self._step, self._say = backend, step, say
-        self._call: Callable[[], Any] = self._first
+        self._phase = "first"
         self._tape = Tape()
 
     def __call__(self) -> Any:
-        return self._call()
-
-    def _first(self) -> Any:
+        if self._phase == "replay":
+            return self._replay()
+        if self._phase == "record":
+            return self._record()
+        if self._phase == "compare":
+            return self._compare()
         result = self._step()
-        self._call = self._record
+        if self._phase == "first":
+            self._phase = "record"
         return result
 
     def _record(self) -> Any:
-        tape, reason = self._tape, ""
+        self._tape = tape = Tape()
+        reason = ""
         try:
             with self._backend.recording(tape):
                 result = self._step()
             self._results = Results(self._backend, result, keep=tape.plain)
         except NothingToGainError:
-            self._give_up("")
+            self._phase = "plain"
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         finally:
             tape.close()
             tape.undo()
-        own = self._backend.without_host(tape.host_calls, self._step)  # an error of the step itself is raised here
+        own = self._backend.without_host(tape.host_done, self._step)  # an error of the step itself is raised here
         if reason:
             self._give_up(reason)
-        elif self._call == self._record:
-            self._call = self._compare
+        elif self._phase == "record":
+            self._phase = "compare"
         return own
 
     def _compare(self) -> Any:
         """A replay beside the step itself, from the same state."""
-        tape = self._tape
+        tape, replayed, written = self._tape, None, []
         tape.remember()
         try:
             replayed = self._replay()
             written = [array.copy() for array in tape.written]
+        except Exception:  # the step itself raises it too, or the two are not the same
+            written = []
         finally:
             tape.undo()
-        own = self._backend.without_host(tape.host_calls, self._step)
-        ours, theirs = ([*arrays_in(self._backend, result), *rest] for result, rest in ((replayed, written), (own, tape.written)))
+        own = self._backend.without_host(tape.host_done, self._step)
+        ours, theirs = (
+            [*arrays_in(self._backend, result), *rest] for result, rest in ((replayed, written), (own, tape.written))
+        )
         if len(ours) == len(theirs) and all(map(_same_bytes, ours, theirs)):
-            self._call = self._replay
+            self._phase = "replay"
             tape.forget()
         else:
-            self._give_up("replayed, it is not the same step; something changes from call to call that is no array and no number")
+            self._give_up(
+                "replayed, it is not the same step; something changes from call to call that is no array and no number"
+            )
         return own
 
     def _give_up(self, reason: str) -> None:
-        self._call = self._step
-        self._tape = Tape()
-        if reason:
-            self._say(f"the step is not recorded, every one runs through its layers: {reason}")
+        self._phase, self._tape = "plain", Tape()
+        self._say(f"the step is not recorded, every one runs through its layers: {reason}")
 
     def _replay(self) -> Any:
         self._backend.with_own_blas_threads(self._tape.play)
@@ -114,7 +139,7 @@ class Tape:
     """
 
     def __init__(self) -> None:
-        self.host_calls = 0
+        self.host_done = 0  # calls of on_host since the recording, or the remembered state, began
         self.written: list[Array] = []  # arrays that were there before, as far as the step writes to them
         self._calls: list[Callable[[], Any]] = []
         self._places: set[Any] = set()
@@ -135,6 +160,7 @@ class Tape:
 
     def remember(self) -> None:
         """Keep what the step will write to, and the states of its random streams."""
+        self.host_done = 0
         self._before = [array.copy() for array in self.written]
         self._streams = {key: (stream, stream.bit_generator.state) for key, (stream, _) in self._streams.items()}
 
@@ -171,9 +197,12 @@ class Tape:
 
     def host(self, work: Callable[[], None]) -> None:
         """A part of the step that is done on the host, such as counting it: done here too, and not undone."""
-        work()
-        self._calls.append(work)
-        self.host_calls += 1
+
+        def count() -> None:
+            work()
+            self.host_done += 1
+
+        self.call(count)
 
     def draw(self, stream: np.random.Generator, method: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of random numbers."""
@@ -212,10 +241,7 @@ class Tape:
             value = function(*operands, **options)  # once more than needed, for its shape and dtype
             target = self.empty(np.shape(value), value.dtype)
         operands = _as_arrays(operands, target.dtype)
-        if method == "__call__" and not options:
-            self.call(partial(function, *operands, self.plain(target)), target)  # quicker than by the name `out`
-        else:
-            self.call(partial(function, *operands, out=self.plain(target), **options), target)
+        self.call(partial(function, *operands, out=self.plain(target), **options), target)
         return target
 
     def function(self, function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -230,6 +256,8 @@ class Tape:
             self.call(partial(function, *operands, **settings), options["out"])
             return options["out"]
         value = function(*operands, **settings)
+        if function.__name__ in _SHAPED_BY_VALUES:
+            raise UnrecordableError(f"the shape of what np.{function.__name__} gives depends on values")
         if not isinstance(value, np.ndarray) or any(np.may_share_memory(value, x) for x in arrays_within(operands)):
             raise UnrecordableError(f"np.{function.__name__} gives no new array")
         return self.copied(lambda: function(*operands, **settings), value)
@@ -286,7 +314,9 @@ def _look(array: Recorded, look: Callable[[Array], Array]) -> Any:
 
 def _refuse(name: str) -> Callable[..., Any]:
     def refuse(self: Recorded, *_: Any) -> Any:
-        raise UnrecordableError(f"the step reads the value of an array ({name}): what depends on that cannot be repeated blindly")
+        raise UnrecordableError(
+            f"the step reads the value of an array ({name}): what depends on that cannot be repeated blindly"
+        )
 
     return refuse
 
@@ -300,13 +330,12 @@ class Recorded(np.ndarray):
     tape: Tape
     fresh: bool
 
-    _attributes = frozenset(
-        "tape fresh shape dtype ndim size itemsize nbytes strides flags base ctypes T view transpose swapaxes squeeze reshape "
-        "ravel flatten copy astype repeat sum mean max min all any prod var std".split()
-    )
+    _looks = frozenset({"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides", "flags", "tape", "fresh", "ctypes"})
+    _views = frozenset({"T", "view", "transpose", "swapaxes", "squeeze", "reshape", "ravel"})
+    _makes = frozenset({"copy", "flatten", "astype", "repeat", "sum", "mean", "max", "min", "prod", "any", "all"})
 
     def __getattribute__(self, name: str) -> Any:
-        if name in Recorded._attributes or name.startswith("__"):
+        if name in Recorded._looks | Recorded._views | Recorded._makes or name.startswith("__"):
             return super().__getattribute__(name)
         raise UnrecordableError(f"the method {name} of arrays has no place in a recording")
 
@@ -321,10 +350,14 @@ class Recorded(np.ndarray):
         return self.tape.function(function, arguments, options)
 
     def __getitem__(self, key: Any) -> Any:
+        if any(getattr(part, "dtype", None) == np.dtype(bool) for part in (key if isinstance(key, tuple) else (key,))):
+            raise UnrecordableError("how many elements a mask chooses depends on values")
         return _look(self, lambda array: array[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         target = self[key]
+        if target.size == 0:
+            return
         if not isinstance(target, Recorded) or not np.may_share_memory(self.tape.plain(target), self.tape.plain(self)):
             raise UnrecordableError("writing to chosen elements of an array has no place in a recording")
         if isinstance(value, Recorded) and value.__array_interface__ == target.__array_interface__:
@@ -334,10 +367,10 @@ class Recorded(np.ndarray):
     def reshape(self, *shape: Any, **options: Any) -> Any:
         return _look(self, lambda array: array.reshape(*shape, **options))
 
-    def ravel(self) -> Any:
+    def ravel(self, order: Any = "C") -> Any:
         return self.reshape(-1)
 
-    def flatten(self) -> Any:
+    def flatten(self, order: Any = "C") -> Any:
         return self.reshape(-1).copy()
 
     def copy(self, order: Any = "C") -> Any:

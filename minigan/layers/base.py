@@ -40,8 +40,11 @@ class Layer:
       It writes neither to dy nor to the cache, and may be called twice on one cache. A gradient that is one operation of the
       backend may be added by add_grad, which is quicker; a class that does so names it in `direct`.
 
-    On a GPU a training step is recorded once and replayed (Backend.capture). So what changes from pass to pass and is no array
-    must not be a plain attribute: draw it from self.rng, keep it in an array, or set a self.backend.number() in on_host.
+    A training step may be recorded once and replayed (Backend.capture), on a GPU always. So what changes from pass to pass and
+    is no array must not be a plain attribute: draw it from self.rng, keep it in an array, or set a self.backend.number() in
+    on_host. The numpy backend records a step only if classes that are not minigan's own promise this by recordable = True, and
+    that they write to arrays by NumPy's functions, the backend's, or x += y: memory[...] = x on an array that was there before
+    the step is not seen.
 
     The network fills in backend, index, params, grads and state, and checks x's shape before it calls forward.
     """
@@ -49,6 +52,7 @@ class Layer:
     backend: Backend
     rng: Generator  # the layer's own random stream, for layers that set random = True
     random = False
+    mixes_batch = False  # whether a sample's result depends on the others of its batch
     direct: tuple[str, ...] = ()  # parameters whose gradients this class's backward makes by add_grad alone
     work = "element-wise"  # where most of the layer's time goes: this, "product" or "convolution"
 

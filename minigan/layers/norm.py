@@ -88,6 +88,7 @@ class BatchNorm(Layer):
     Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1 and section 3.
     """
 
+    mixes_batch = True
     gamma: Array
     beta: Array
     running_mean: Array
