@@ -579,7 +579,7 @@ def test_a_network_is_large_if_its_columns_are(monkeypatch):
     """Few values out of a wide image and a large kernel still make an im2col that must not be made as a whole."""
     monkeypatch.setattr(numpy_backend, "_OWN_THREADS", OWN_THREADS)
     net = mg.Sequential([mg.Conv2d(1, 7, padding=3)], (16, 16, 64), FAST)
-    net.forward(np.zeros((2, 16, 16, 64), "f4"))
+    net.forward(np.zeros((3, 16, 16, 64), "f4"))
     assert FAST._own_threads
 
 

@@ -41,7 +41,7 @@ _DIRECT, _DIRECT_IN_PLACE = 1 << 17, 1 << 14
 _ELEMENTS = 1 << 18  # elements of a block of an element-wise formula: smaller ones make threads wait for the interpreter
 _FOLDED = 1 << 11  # elements to which a row of channels is widened: NumPy's innermost loop is then long enough
 _COLUMNS = 1 << 20  # elements of a block's im2col rows: 4 MiB in float32
-_OWN_THREADS = 3 << 18  # values of im2col, the largest in a network, from which our threads and blocks are better than BLAS's
+_OWN_THREADS = 1 << 21  # values of im2col, the largest in a network, from which our threads and blocks are better than BLAS's
 _SPREAD = 1 << 19  # elements from which an element-wise formula is worth more than one thread
 # Multiplications up to which BLAS itself takes one thread, in products of matrices and with a vector.
 _SMALL_PRODUCT, _SMALL_VECTOR = 1 << 18, 1 << 13

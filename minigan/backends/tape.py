@@ -139,7 +139,7 @@ class Tape:
     """
 
     def __init__(self) -> None:
-        self.host_done = 0  # calls of on_host since the recording, or the remembered state, began
+        self._host_done = [0]
         self.written: list[Array] = []  # arrays that were there before, as far as the step writes to them
         self._calls: list[Callable[[], Any]] = []
         self._places: set[Any] = set()
@@ -147,6 +147,11 @@ class Tape:
         self._streams: dict[int, tuple[np.random.Generator, Any]] = {}
         self._memory = Buffers(least=1)
         self._open = True
+
+    @property
+    def host_done(self) -> int:
+        """Calls of on_host since the recording, or the remembered state, began."""
+        return self._host_done[0]
 
     def play(self) -> None:
         for call in self._calls:
@@ -160,7 +165,7 @@ class Tape:
 
     def remember(self) -> None:
         """Keep what the step will write to, and the states of its random streams."""
-        self.host_done = 0
+        self._host_done[0] = 0
         self._before = [array.copy() for array in self.written]
         self._streams = {key: (stream, stream.bit_generator.state) for key, (stream, _) in self._streams.items()}
 
@@ -198,9 +203,11 @@ class Tape:
     def host(self, work: Callable[[], None]) -> None:
         """A part of the step that is done on the host, such as counting it: done here too, and not undone."""
 
+        done = self._host_done
+
         def count() -> None:
             work()
-            self.host_done += 1
+            done[0] += 1
 
         self.call(count)
 
