@@ -24,10 +24,10 @@ RESULTS = Path(__file__).resolve().parent / "results"
 _ELSEWHERE = tuple(name for name in ON_GPU if name != "cupy")
 _LEFT_OUT = {
     "steps": (),
-    "layers": ("products", "torch-compile", "torch-defaults"),
-    "scaling": ("products", "torch", "torch-compile", "torch-defaults", "numpy-avx2"),
-    "memory": ("products", "torch-compile", "torch-defaults"),
-    "sampling": ("products", "torch-defaults"),
+    "layers": ("numpy-layers", "products", "torch-compile", "torch-defaults"),
+    "scaling": ("numpy-layers", "products", "torch", "torch-compile", "torch-defaults", "numpy-avx2"),
+    "memory": ("numpy-layers", "products", "torch-compile", "torch-defaults"),
+    "sampling": ("numpy-layers", "products", "torch-defaults"),
 }
 
 

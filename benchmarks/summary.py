@@ -45,6 +45,10 @@ def _steps(result: Result | None) -> list[list[str]]:
             ]
             if _ratio(point, "products") and batch == 128:
                 rows.append([f"{point['title']}: matrix products alone / the whole step", _ratio(point, "products")])
+            if _ratio(point, "numpy-layers"):
+                rows.append(
+                    [f"{point['title']}: minigan, each step through its layers / minigan", _ratio(point, "numpy-layers")]
+                )
             if _ratio(point, "numpy-avx2"):
                 rows.append(
                     [f"{point['title']}: minigan with OPENBLAS_CORETYPE=Haswell / minigan", _ratio(point, "numpy-avx2")]

@@ -130,6 +130,7 @@ class GAN:
     def _joint_discriminator_grads(self, real: Array, fake: Array) -> tuple[Array, Array, Array]:
         """discriminator_grads in one pass: dW = [x, x̃]ᵀ [dy, dỹ] = xᵀ dy + x̃ᵀ dỹ."""
         d, n = self.discriminator, len(real)
+        d.check_input(real)
         s, cache = d.forward(self.backend.join(real, fake), train=True)
         s_real, s_fake = s[:n], s[n:]
         loss, ds_real, ds_fake = discriminator_loss(s_real, s_fake, self.smoothing)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import RECORDABLE, Array, Backend, get_backend, is_recordable
+from minigan.backends import Array, Backend, get_backend, is_own
 from minigan.errors import CheckpointError, OptionError, ShapeError
 from minigan.layers import Layer
 
@@ -47,7 +47,7 @@ class Sequential:
         self.watch: Watcher | None = None
         self._work = frozenset(layer.work for layer in self.layers)
         self.output_shape = self._infer_shapes()
-        strangers = [layer.label for layer in self.layers if not is_recordable(type(layer))]
+        strangers = [layer.label for layer in self.layers if not is_own(type(layer))]
         self._stranger = strangers[0] if strangers else ""
         self.largest_array = max(layer.largest_array for layer in self.layers)
         self._allocate(seed)
@@ -112,8 +112,8 @@ class Sequential:
         train: BatchNorm normalises by the batch and moves its running statistics, Dropout drops.
         Raises ShapeError for an array of another backend, another dtype, another shape or no samples.
         """
-        self._check_input(x)
-        self._refuse_recording()
+        self.check_input(x)
+        self.backend.may_record(self._hindrance)
         self.backend.begin_pass(self._work, len(x) * self.largest_array)
         caches = []
         for layer in self.layers:
@@ -163,13 +163,14 @@ class Sequential:
         """Whether a batch may be any samples put together: each has its own result, and nobody watches or draws for them."""
         return not (self.watch or self._stranger or any(layer.mixes_batch or layer.random for layer in self.layers))
 
-    def _refuse_recording(self) -> None:
+    def _hindrance(self) -> str:
+        """What speaks against replaying a recording of the passes."""
         if self.watch:
-            self.backend.refuse_recording("a network of it is watched")
-        elif self._stranger:
-            self.backend.refuse_recording(f"{self._stranger} is a layer of your own; {RECORDABLE}")
+            return "a network of it is watched"
+        return f"only minigan's own layers are, and {self._stranger} is none of them" if self._stranger else ""
 
-    def _check_input(self, x: Array) -> None:
+    def check_input(self, x: Array) -> None:
+        """Raises ShapeError unless x is a batch that forward takes."""
         if not self.backend.owns(x):
             kind = f"{type(x).__module__}.{type(x).__name__}"
             raise ShapeError(f"x is a {kind}: this network runs on {self.backend.name}; pass net.backend.asarray(x)")

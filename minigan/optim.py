@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigan.backends import RECORDABLE, Array, Number, is_recordable
+from minigan.backends import Array, Number, is_own
 from minigan.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Optimizer:
         self.state: dict[str, Array] = {}
         self._numbers: dict[str, Number] = {}
         self._net: Sequential | None = None
-        self._recordable = is_recordable(type(self))
+        self._is_own = is_own(type(self))
 
     def attach(self, net: Sequential) -> None:
         """Make room for this network's state; step does it at its first call. An optimiser serves one network."""
@@ -68,10 +68,12 @@ class Optimizer:
     def step(self, net: Sequential) -> None:
         """Move net.flat_params by one update from net.flat_grads."""
         self.attach(net)
-        if not self._recordable:
-            net.backend.refuse_recording(f"{type(self).__name__} is an optimiser of your own; {RECORDABLE}")
+        net.backend.may_record(self._hindrance)
         net.backend.on_host(self._begin_step)
         self.update(net, **{name: number.operand for name, number in self._numbers.items()})
+
+    def _hindrance(self) -> str:
+        return "" if self._is_own else f"only minigan's own optimisers are, and {type(self).__name__} is none of them"
 
     def _begin_step(self) -> None:
         assert self._net is not None

@@ -281,3 +281,11 @@ def test_planted_faults_in_the_joint_pass_are_seen(monkeypatch, fault):
     monkeypatch.setattr(type(joint_game([]).backend), "join", wrong)
     together, _ = discriminator_pass(joint_game([mg.ReLU()]), monkeypatch, joins=True)
     assert not np.allclose(together[0], apart[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("real", [np.zeros((4, 3)), np.zeros((4, 2), "f4"), [[0.0, 0.0]] * 4])
+def test_a_batch_that_does_not_fit_is_refused_before_the_passes_are_joined(monkeypatch, real):
+    game = joint_game([])
+    monkeypatch.setattr(type(game.backend), "joins", lambda self, values: True)
+    with pytest.raises(ShapeError, match=r"^x (is|has)"):
+        game.step(real)

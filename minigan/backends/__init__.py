@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 from minigan.backends.base import (
-    RECORDABLE,
     Array,
     Backend,
     ConvGeometry,
@@ -14,7 +13,7 @@ from minigan.backends.base import (
     Kept,
     Number,
     array_module,
-    is_recordable,
+    is_own,
 )
 from minigan.errors import BackendError, nearest_name
 
@@ -24,7 +23,6 @@ PRECISIONS = ("float32", "tf32")
 __all__ = [
     "BACKENDS",
     "PRECISIONS",
-    "RECORDABLE",
     "Array",
     "Backend",
     "ConvGeometry",
@@ -35,7 +33,7 @@ __all__ = [
     "array_module",
     "backend_of",
     "get_backend",
-    "is_recordable",
+    "is_own",
 ]
 
 

@@ -24,7 +24,6 @@ Kept = dict[Any, Array]  # a backend's own intermediate results, under keys of i
 Seed = int | Sequence[int]
 Pair = tuple[int, int]
 Result = TypeVar("Result")
-RECORDABLE = "if all that it does with arrays is NumPy's functions and the backend's, say `recordable = True` in its class"
 
 
 def array_module(x: Array) -> ModuleType:
@@ -173,13 +172,15 @@ class Backend:
 
         A replay repeats what was done with arrays as it was recorded. So what a step does besides must go through on_host, and
         what changes from step to step through number; a Python variable that a layer changes, or another array handed in each
-        time, would stay as it was. Arrays that the step reads must be kept, and filled anew. Where it cannot be recorded, `say`
-        is told once why, and every call runs it anew. The textbook backend records nothing: step itself.
+        time, would stay as it was. Arrays that the step reads must be kept, and filled anew, and nothing may depend on their
+        values. The numpy backend compares a replay with the step before it trusts it, for which it calls step twice in its
+        second call. Where it cannot be recorded, `say` is told once why, and every call runs it anew. The textbook backend
+        records nothing: step itself.
         """
         return step
 
-    def refuse_recording(self, what: str) -> None:
-        """Told, where a step is made of parts that may do what a recording does not see, what they are."""
+    def may_record(self, hindrance: Callable[[], str]) -> None:
+        """Told by each part of a step how to ask what speaks against replaying it: a reason in words, or ""."""
 
     def begin_pass(self, work: frozenset[str], values: int) -> None:
         """Told by a network before each pass what kinds of work its layers are, and the size of the largest array in the pass.
@@ -342,10 +343,9 @@ class Backend:
         return padded[:, pad_h : pad_h + height, pad_w : pad_w + width]
 
 
-def is_recordable(kind: type) -> bool:
-    """Whether all the classes that make up this one are minigan's own or say `recordable = True`."""
-    written = (parent for parent in kind.__mro__ if parent is not object)
-    return all(c.__module__.partition(".")[0] == "minigan" or vars(c).get("recordable", False) for c in written)
+def is_own(kind: type) -> bool:
+    """Whether all the classes that make up this one are minigan's own: what they do with arrays, a recording sees."""
+    return all(parent is object or parent.__module__.partition(".")[0] == "minigan" for parent in kind.__mro__)
 
 
 def put(value: Array, out: Array | None, add: bool) -> Array:

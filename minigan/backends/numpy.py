@@ -86,6 +86,7 @@ class _ThreadState(threading.local):
 
     own_threads = True  # whether its pass may use threads of ours; see begin_pass
     tape: Tape | None = None  # of the step that is being recorded
+    hindrances: list[Callable[[], str]] | None = None  # of the parts of the step that is to be recorded
     host_done = 0  # calls of on_host to pass over, for they were made already
 
 
@@ -152,6 +153,11 @@ class NumpyBackend(Backend):
     def device(self) -> str:
         return f"{super().device}, {self.threads} {'thread' if self.threads == 1 else 'threads'}"
 
+    def to_numpy(self, device: Array) -> np.ndarray:
+        if self._thread.tape is not None:
+            raise UnrecordableError("the step reads the values of an array")
+        return super().to_numpy(device)
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         tape = self._thread.tape
         return self._buffers.array(shape, dtype) if tape is None else tape.empty(shape, dtype)
@@ -183,19 +189,32 @@ class NumpyBackend(Backend):
         """While a step is recorded, in this Python thread."""
         self._thread.tape = tape
         try:
-            with self._blas_threads(self.threads):
+            with self.holding_blas():
                 yield
         finally:
             self._thread.tape = None
+
+    def holding_blas(self) -> _BlasThreads:
+        """BLAS at this backend's number of threads, which no other Python thread's game may change meanwhile."""
+        return self._blas_threads(self.threads)
 
     def _seen(self, *arrays: Any) -> Sequence[Any]:
         """Arrays whose operations are written down, if a step is being recorded; else the arrays themselves."""
         tape = self._thread.tape
         return arrays if tape is None else tape.see(*arrays)
 
-    def refuse_recording(self, what: str) -> None:
-        if self._thread.tape is not None:
-            raise UnrecordableError(what)
+    def may_record(self, hindrance: Callable[[], str]) -> None:
+        if self._thread.hindrances is not None:
+            self._thread.hindrances.append(hindrance)
+
+    @contextmanager
+    def asking(self, hindrances: list[Callable[[], str]]) -> Iterator[None]:
+        """While a step runs in this Python thread: its parts' ways to ask what speaks against replaying it."""
+        self._thread.hindrances = hindrances
+        try:
+            yield
+        finally:
+            self._thread.hindrances = None
 
     def on_host(self, work: Callable[[], None]) -> None:
         thread = self._thread
@@ -220,7 +239,7 @@ class NumpyBackend(Backend):
         # and round differently.
         if all(library.get_num_threads() == self.threads for library in self._blas):
             return work()
-        with self._blas_threads(self.threads):
+        with self.holding_blas():
             return work()
 
     def number(self, dtype: Any = np.float64) -> Number:

@@ -8,8 +8,9 @@ __array_function__), which does the call and writes it down. A replay does the c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.expressions import Scalar
 from minigan.backends.memory import Buffers
-from minigan.backends.results import Results, arrays_in
+from minigan.backends.results import Results
 
 if TYPE_CHECKING:
     from minigan.backends.numpy import NumpyBackend
@@ -39,6 +40,9 @@ _SHAPED_BY_VALUES = frozenset(
 )
 
 
+_ARITHMETIC = {np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum}
+
+
 class UnrecordableError(Exception):
     """The step does something that a list of calls cannot repeat, such as branching on a value."""
 
@@ -50,26 +54,39 @@ class NothingToGainError(UnrecordableError):
 class RecordedStep:
     """Calls of a step: the first runs it as it is; the second is recorded, the third compares; each later one replays.
 
-    The second and the third are done twice: once by the tape, whose results are compared and then undone, and once as the step
-    is. So a step that cannot be recorded, or would be another one when replayed, has lost nothing: `say` is told why, and every
-    call runs the step as it is. Of what the step gave to on_host, nothing is done twice.
+    The second and the third do the work twice: once by the tape, whose results are compared and then undone, and once as the
+    step is. So where a step cannot be recorded, or would be another one when replayed, the arrays are as the step leaves them;
+    `say` is told why, and every call runs the step as it is. Of what the step gave to on_host, nothing is done twice. While
+    something speaks against a replay, such as a network that is watched, the step runs as it is too.
     """
 
     def __init__(self, backend: NumpyBackend, step: Callable[[], Any], say: Callable[[str], None]) -> None:
         self._backend, self._step, self._say = backend, step, say
         self._phase = "first"
         self._tape = Tape()
+        self._hindrances: list[Callable[[], str]] = []
 
     def __call__(self) -> Any:
+        if self._phase == "plain" or (self._phase != "first" and self._hindrance()):
+            return self._step()
         if self._phase == "replay":
             return self._replay()
-        if self._phase == "record":
-            return self._record()
-        if self._phase == "compare":
-            return self._compare()
-        result = self._step()
-        if self._phase == "first":
-            self._phase = "record"
+        return {"first": self._first, "record": self._record, "compare": self._compare}[self._phase]()
+
+    def _hindrance(self) -> str:
+        for ask in self._hindrances:
+            if reason := ask():
+                return reason
+        return ""
+
+    def _first(self) -> Any:
+        asked: list[Callable[[], str]] = []
+        with self._backend.asking(asked):
+            result = self._step()
+        self._hindrances = list(dict.fromkeys(asked))
+        self._phase = "record"
+        if reason := self._hindrance():
+            self._give_up(reason)
         return result
 
     def _record(self) -> Any:
@@ -95,27 +112,27 @@ class RecordedStep:
 
     def _compare(self) -> Any:
         """A replay beside the step itself, from the same state."""
-        tape, replayed, written = self._tape, None, []
+        tape = self._tape
         tape.remember()
-        try:
-            replayed = self._replay()
-            written = [array.copy() for array in tape.written]
-        except Exception:  # the step itself raises it too, or the two are not the same
-            written = []
-        finally:
-            tape.undo()
-        own = self._backend.without_host(tape.host_done, self._step)
-        ours, theirs = (
-            [*arrays_in(self._backend, result), *rest] for result, rest in ((replayed, written), (own, tape.written))
-        )
-        if len(ours) == len(theirs) and all(map(_same_bytes, ours, theirs)):
+        with self._backend.holding_blas():
+            try:
+                replayed = [*_leaves(self._replay()), *(array.copy() for array in tape.written)]
+            except Exception:  # the step itself raises it too, or the two are not the same
+                replayed = []
+            finally:
+                tape.undo()
+            result = self._backend.without_host(tape.host_done, self._step)
+        own = [*_leaves(result), *tape.written]
+        different = sum(not _same(ours, theirs) for ours, theirs in zip_longest(replayed, own))
+        if not different:
             self._phase = "replay"
             tape.forget()
         else:
             self._give_up(
-                "replayed, it is not the same step; something changes from call to call that is no array and no number"
+                f"replayed, it is not the same step ({different} of {len(own)} results and arrays that it writes to differ); "
+                "something changes from call to call that is no array and no number of the backend"
             )
-        return own
+        return result
 
     def _give_up(self, reason: str) -> None:
         self._phase, self._tape = "plain", Tape()
@@ -126,8 +143,22 @@ class RecordedStep:
         return self._results.copy()
 
 
-def _same_bytes(x: Array, y: Array) -> bool:
-    return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
+def _leaves(value: Any) -> Iterator[Any]:
+    """What a step returned, without the dicts, lists and tuples around it."""
+    if isinstance(value, dict):
+        value = [part for pair in value.items() for part in pair]
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
+def _same(x: Any, y: Any) -> bool:
+    """Whether two leaves are one value; arrays, and NumPy's numbers, to the bit."""
+    if isinstance(x, (np.ndarray, np.generic)) and isinstance(y, (np.ndarray, np.generic)):
+        return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
+    return type(x) is type(y) and bool(x == y)
 
 
 class Tape:
@@ -247,7 +278,7 @@ class Tape:
         if target is None:
             value = function(*operands, **options)  # once more than needed, for its shape and dtype
             target = self.empty(np.shape(value), value.dtype)
-        operands = _as_arrays(operands, target.dtype)
+        operands = _as_arrays(operands, target.dtype) if ufunc in _ARITHMETIC else operands
         self.call(partial(function, *operands, out=self.plain(target), **options), target)
         return target
 
@@ -263,6 +294,7 @@ class Tape:
             self.call(partial(function, *operands, **settings), options["out"])
             return options["out"]
         value = function(*operands, **settings)
+        value = np.asarray(value) if isinstance(value, np.generic) else value
         if function.__name__ in _SHAPED_BY_VALUES:
             raise UnrecordableError(f"the shape of what np.{function.__name__} gives depends on values")
         if not isinstance(value, np.ndarray) or any(np.may_share_memory(value, x) for x in arrays_within(operands)):
@@ -375,16 +407,16 @@ class Recorded(np.ndarray):
         return _look(self, lambda array: array.reshape(*shape, **options))
 
     def ravel(self, order: Any = "C") -> Any:
-        return self.reshape(-1)
+        return _look(self, lambda array: array.ravel(order))
 
     def flatten(self, order: Any = "C") -> Any:
-        return self.reshape(-1).copy()
+        return _look(self, lambda array: array.flatten(order))
 
     def copy(self, order: Any = "C") -> Any:
-        return _look(self, lambda array: array.copy())
+        return _look(self, lambda array: array.copy(order))
 
-    def astype(self, dtype: Any, *_: Any, **options: Any) -> Any:
-        return _look(self, lambda array: array.astype(dtype))
+    def astype(self, dtype: Any, *settings: Any, **options: Any) -> Any:
+        return _look(self, lambda array: array.astype(dtype, *settings, **options))
 
     def repeat(self, repeats: Any, axis: Any = None) -> Any:
         return _look(self, lambda array: array.repeat(repeats, axis))

@@ -40,11 +40,9 @@ class Layer:
       It writes neither to dy nor to the cache, and may be called twice on one cache. A gradient that is one operation of the
       backend may be added by add_grad, which is quicker; a class that does so names it in `direct`.
 
-    A training step may be recorded once and replayed (Backend.capture), on a GPU always. So what changes from pass to pass and
-    is no array must not be a plain attribute: draw it from self.rng, keep it in an array, or set a self.backend.number() in
-    on_host. The numpy backend records a step only if classes that are not minigan's own promise this by recordable = True, and
-    that they write to arrays by NumPy's functions, the backend's, or x += y: memory[...] = x on an array that was there before
-    the step is not seen.
+    A training step is recorded once and replayed on a GPU (Backend.capture). So what changes from pass to pass and is no array
+    must not be a plain attribute: draw it from self.rng, keep it in an array, or set a self.backend.number() in on_host. (The
+    numpy backend records only networks whose layers are all minigan's own.)
 
     The network fills in backend, index, params, grads and state, and checks x's shape before it calls forward.
     """
