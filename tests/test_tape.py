@@ -529,6 +529,21 @@ def test_memory_of_values_that_are_gone_is_used_again():
     assert y[0].view(np.ndarray) == 2.0**20
 
 
+def test_plain_views_keep_no_memory_of_the_tape():
+    """As as_strided makes them for im2col."""
+    tape = Tape()
+    (x,) = tape.see(np.arange(1000, dtype="f4"))
+    for _ in range(5):
+        windows = np.lib.stride_tricks.as_strided(x + 1, (999, 2), (4, 4))
+        y = tape.empty((999, 2), "f4")
+        y[...] = windows
+        del windows
+    assert len(tape._memory._loans) == 3
+    y.view(np.ndarray)[...] = 0
+    tape.play()
+    assert np.array_equal(y.view(np.ndarray)[:, 1], np.arange(2, 1001))
+
+
 def test_a_step_that_is_dropped_leaves_nothing_to_the_garbage_collector():
     game, batches = GAMES["mlp"](FAST), Batches(DATA, 6, FAST)
     step = FAST.capture(lambda: game.step(batches.next()), no_complaint)

@@ -177,6 +177,7 @@ class Tape:
         self._before: list[Array] = []
         self._streams: dict[int, tuple[np.random.Generator, Any]] = {}
         self._memory = Buffers(least=1)
+        self._blocks: set[int] = set()  # the ids of the blocks of that memory, which keeps them
         self._open = True
 
     @property
@@ -222,7 +223,10 @@ class Tape:
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """A new array in the tape's memory."""
-        return _recorded(self._memory.array(shape, dtype), self, True)
+        array = self._memory.array(shape, dtype)
+        if array.size:
+            self._blocks.add(id(_memory_of(array)))
+        return _recorded(array, self, True)
 
     def call(self, function: Callable[[], Any], target: Array | None = None) -> None:
         """Do it now, and in every replay. target: the array that it writes to, if it may be one that was there before."""
@@ -258,12 +262,13 @@ class Tape:
             self._before.append(array.copy())
 
     def plain(self, value: Any) -> Any:
-        """A recorded array as one of NumPy's own, which does not keep its memory from being used again; else value itself."""
+        """An array as one of NumPy's own, which does not keep memory of the tape from being used again; else value itself."""
         if isinstance(value, Scalar):
             raise UnrecordableError("a number that changes from step to step meets arrays outside of an element-wise formula")
-        if not isinstance(value, Recorded):
+        if not isinstance(value, np.ndarray):
             return value
-        return np.asarray(_Place(value)) if value.fresh else value.view(np.ndarray)
+        # np.lib.stride_tricks makes plain views of arrays of any class, so the class does not tell.
+        return np.asarray(_Place(value)) if id(_memory_of(value)) in self._blocks else value.view(np.ndarray)
 
     def ufunc(self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """ufunc(*inputs, **options), or its method reduce."""
@@ -335,6 +340,13 @@ class _Place:
         self.__array_interface__ = array.__array_interface__
 
 
+def _memory_of(array: Any) -> Any:
+    """The object at the end of the chain of an array's bases."""
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return array
+
+
 def _recorded(array: Array, tape: Tape, fresh: bool) -> Recorded:
     recorded = array.view(Recorded)
     recorded.tape, recorded.fresh = tape, fresh
@@ -369,7 +381,9 @@ class Recorded(np.ndarray):
     tape: Tape
     fresh: bool
 
-    _looks = frozenset({"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides", "flags", "tape", "fresh", "ctypes"})
+    _looks = frozenset(
+        {"shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides", "flags", "tape", "fresh", "base", "ctypes"}
+    )
     _views = frozenset({"T", "view", "transpose", "swapaxes", "squeeze", "reshape", "ravel"})
     _makes = frozenset({"copy", "flatten", "astype", "repeat", "sum", "mean", "max", "min", "prod", "any", "all"})
 
