@@ -44,12 +44,17 @@ class Results:
         return self._arrays[id(value)].copy() if id(value) in self._arrays else value
 
 
-def arrays_in(backend: Backend, value: Any) -> Iterator[Array]:
-    """Every array of this backend within value."""
+def leaves(value: Any) -> Iterator[Any]:
+    """What is within value, without the dicts, lists and tuples around it; a dict's keys too."""
     if isinstance(value, dict):
-        value = list(value.values())
+        value = [part for pair in value.items() for part in pair]
     if isinstance(value, (list, tuple)):
         for part in value:
-            yield from arrays_in(backend, part)
-    elif backend.owns(value):
+            yield from leaves(part)
+    else:
         yield value
+
+
+def arrays_in(backend: Backend, value: Any) -> Iterator[Array]:
+    """Every array of this backend within value."""
+    return (leaf for leaf in leaves(value) if backend.owns(leaf))

@@ -8,7 +8,7 @@ __array_function__), which does the call and writes it down. A replay does the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -18,28 +18,25 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.expressions import Scalar
 from minigan.backends.memory import Buffers
-from minigan.backends.results import Results
+from minigan.backends.results import Results, leaves
 
 if TYPE_CHECKING:
     from minigan.backends.numpy import NumpyBackend
 
 
-_SHAPED_BY_VALUES = frozenset(
-    {
-        "argwhere",
-        "compress",
-        "extract",
-        "flatnonzero",
-        "intersect1d",
-        "setdiff1d",
-        "setxor1d",
-        "union1d",
-        "unique",
-        "unique_values",
-    }
-)
-
-
+_SHAPED_BY_VALUES = {
+    "argwhere",
+    "bincount",
+    "compress",
+    "extract",
+    "flatnonzero",
+    "intersect1d",
+    "setdiff1d",
+    "setxor1d",
+    "union1d",
+    "unique",
+    "unique_values",
+}
 _ARITHMETIC = {np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum}
 
 
@@ -116,13 +113,13 @@ class RecordedStep:
         tape.remember()
         with self._backend.holding_blas():
             try:
-                replayed = [*_leaves(self._replay()), *(array.copy() for array in tape.written)]
+                replayed = [*leaves(self._replay()), *(array.copy() for array in tape.written)]
             except Exception:  # the step itself raises it too, or the two are not the same
                 replayed = []
             finally:
                 tape.undo()
             result = self._backend.without_host(tape.host_done, self._step)
-        own = [*_leaves(result), *tape.written]
+        own = [*leaves(result), *tape.written]
         different = sum(not _same(ours, theirs) for ours, theirs in zip_longest(replayed, own))
         if not different:
             self._phase = "replay"
@@ -141,17 +138,6 @@ class RecordedStep:
     def _replay(self) -> Any:
         self._backend.with_own_blas_threads(self._tape.play)
         return self._results.copy()
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """What a step returned, without the dicts, lists and tuples around it."""
-    if isinstance(value, dict):
-        value = [part for pair in value.items() for part in pair]
-    if isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _leaves(part)
-    else:
-        yield value
 
 
 def _same(x: Any, y: Any) -> bool:
@@ -302,7 +288,9 @@ class Tape:
         value = np.asarray(value) if isinstance(value, np.generic) else value
         if function.__name__ in _SHAPED_BY_VALUES:
             raise UnrecordableError(f"the shape of what np.{function.__name__} gives depends on values")
-        if not isinstance(value, np.ndarray) or any(np.may_share_memory(value, x) for x in arrays_within(operands)):
+        if not isinstance(value, np.ndarray) or any(
+            np.may_share_memory(value, x) for x in leaves(operands) if isinstance(x, np.ndarray)
+        ):
             raise UnrecordableError(f"np.{function.__name__} gives no new array")
         return self.copied(lambda: function(*operands, **settings), value)
 
@@ -317,12 +305,6 @@ class Tape:
 
     def _all_plain(self, value: Any) -> Any:
         return type(value)(map(self._all_plain, value)) if isinstance(value, (list, tuple)) else self.plain(value)
-
-
-def arrays_within(values: tuple[Any, ...]) -> list[Array]:
-    """The arrays among the values, and in lists and tuples of them."""
-    nested = [arrays_within(tuple(value)) for value in values if isinstance(value, (list, tuple))]
-    return [value for value in values if isinstance(value, np.ndarray)] + [array for part in nested for array in part]
 
 
 def _as_arrays(operands: list[Any], dtype: Any) -> list[Any]:
