@@ -23,7 +23,7 @@ from course import arguments, figure, save
 import minigan as mg
 from minigan.data import Batches, floats_to_pixels, load
 from minigan.losses import discriminator_loss, generator_loss
-from minigan.plots import grid
+from minigan.training.plots import grid
 
 options = arguments(__doc__, steps=8000)
 be, digits = options.backend, load("digits")

@@ -18,13 +18,13 @@ from course import arguments, figure, save
 
 import minigan as mg
 from minigan.data import Batches, floats_to_pixels, load
-from minigan.plots import grid
+from minigan.training.plots import grid
 
 options = arguments(__doc__, steps=700, data="digits")
 be = options.backend
 data = load(options.data)  # uint8 (N, 28, 28, 1)
 G, D = mg.models.dcgan(
-    image_shape=data.shape, latent_dim=32, width=8 if options.quick else 32, refine=True, backend=be, seed=options.seed
+    image_shape=data.shape, latent_dim=32, width=8 if options.quick else 32, extra_conv=True, backend=be, seed=options.seed
 )
 print(G)  # the table of layers
 gan = mg.GAN(G, D, lr=1e-3, betas=(0.0, 0.99), ema=0.998, seed=options.seed)

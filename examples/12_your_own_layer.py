@@ -69,7 +69,7 @@ class GatedUnit(mg.Layer):
             self.add_grad("V", self.backend.matmul, x.T, db)
         return self.backend.matmul(da, self.W.T) + self.backend.matmul(db, self.V.T) if input_grad else None
 
-    def kinks(self, cache):
+    def branch_signature(self, cache):
         return cache[2] > 0
 
 

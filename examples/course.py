@@ -10,7 +10,7 @@ from PIL import Image
 
 from minigan.backends import BACKENDS, get_backend
 from minigan.errors import MiniganError
-from minigan.plots import save_image
+from minigan.training.plots import save_image
 
 FORWARD, BACKWARD = "tab:blue", "tab:red"  # what flows forward and what comes back, in every figure
 STYLE = {

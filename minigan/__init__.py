@@ -2,9 +2,9 @@
 
 from minigan import errors, losses, models, optim
 from minigan.backends import get_backend
+from minigan.checks.gradients import check_game, check_gradients, check_layer, check_loss
 from minigan.errors import MiniganError
-from minigan.gan import GAN
-from minigan.gradcheck import check_game, check_gradients, check_layer, check_loss
+from minigan.games import GAN
 from minigan.layers import (
     BatchNorm,
     Conv2d,

@@ -17,9 +17,10 @@ import pytest
 from hypothesis import settings
 
 from minigan import backends, get_backend
-from minigan.backends import BACKENDS, cublas
-from minigan.backends import numpy as numpy_backend
-from minigan.backends.cupy import CupyBackend
+from minigan.backends import BACKENDS
+from minigan.backends.cupy import cublas
+from minigan.backends.cupy.backend import CupyBackend
+from minigan.backends.numpy import backend as numpy_backend
 from minigan.errors import BackendError
 
 settings.register_profile("minigan", deadline=None, max_examples=25, derandomize=True)

@@ -154,7 +154,7 @@ def test_gpu_without_a_device_says_so_and_writes_nothing(tmp_path):
 STAND_IN = """
 import sys
 import cublas_on_host, guarded
-from minigan.backends import cublas
+from minigan.backends.cupy import cublas
 cublas.load_library = lambda cupy: cublas_on_host.Library()
 sys.modules["cupy"] = guarded.cupy
 """
@@ -164,7 +164,7 @@ sys.modules["cupy"] = guarded.cupy
 def test_gpu_on_device_arrays_of_the_tests(device, tmp_path, capsys, monkeypatch):
     """The whole command on stand-ins for device arrays, in its workers too: graph, launches and numpy do the same work."""
     (tmp_path / "cupy.py").write_text(STAND_IN)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parent), os.getcwd()]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(Path(__file__).parent / "support"), os.getcwd()]))
     points = [("mlp", 2, 4, "float32", ()), ("mlp", 2, 4, "tf32", ("numpy",)), ("mlp", 2, 4, "tf33", ())]
     monkeypatch.setattr(commands, "GPU_POINTS", points)
     monkeypatch.setattr(commands, "_gpu_tests", lambda folder: {"passed": True, "summary": "3 passed"})

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigan as mg
-from minigan.backends import Number, cublas
-from minigan.backends.graph import Board
+from minigan.backends import Number
+from minigan.backends.cupy import cublas
+from minigan.backends.cupy.graph import Board
 from minigan.data import Batches, Dataset, load
 from minigan.errors import BackendError, DeviceMemoryError
 

@@ -11,11 +11,11 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from minigan import cli, plots
+from minigan import cli
 from minigan.data import load
 from minigan.diagnose import TITLES, diagnose, diagnose_run, report
 from minigan.errors import DivergenceError
-from minigan.training import LOG, Config, Run, columns_of, read_log
+from minigan.training import LOG, Config, Run, columns_of, plots, read_log
 
 SEEDS = (30, 31, 32, 33)  # none of those by which the limits were chosen
 RING = {"data": "ring", "hidden": (64, 64), "batch_size": 128}
@@ -26,7 +26,7 @@ PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and
     "healthy": [
         {**RING, "steps": 600},
         {**MLP, "steps": 600, "lr": 3e-3, "beta1": 0.0, "beta2": 0.99},
-        {**DCGAN, "steps": 300, "width": 12, "refine": False, "log_every": 20},
+        {**DCGAN, "steps": 300, "width": 12, "extra_conv": False, "log_every": 20},
     ],
     "discriminator wins": [
         {**RING, "steps": 800, "lr": 1e-5, "lr_d": 5e-3},
@@ -86,7 +86,7 @@ def folder(tmp_path_factory):
 
 @cache
 def real_digits():
-    with resources.files("minigan.datasets").joinpath("digits.npz").open("rb") as file:
+    with resources.files("minigan.data.bundled").joinpath("digits.npz").open("rb") as file:
         labels = np.load(file)["labels"]
     return load("digits", image_size=(12, 12)).values.reshape(5000, -1) / 127.5 - 1, labels
 

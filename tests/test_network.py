@@ -221,7 +221,7 @@ def test_gradients_without_accumulation_are_those_after_zero_grads(layer):
 
 @pytest.mark.parametrize("which", [0, 1], ids=["generator", "discriminator"])
 def test_convolutions_without_accumulation(backend, which):
-    net = mg.models.dcgan((8, 8, 1), 5, 3, backend=backend, dtype="float64", refine=True)[which]
+    net = mg.models.dcgan((8, 8, 1), 5, 3, backend=backend, dtype="float64", extra_conv=True)[which]
     be, rng = net.backend, np.random.default_rng(0)
     y, caches = net.forward(be.asarray(rng.standard_normal((4, *net.input_shape))), train=True)
     dy = be.asarray(rng.standard_normal(y.shape))

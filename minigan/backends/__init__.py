@@ -41,11 +41,11 @@ __all__ = [
 def _make(name: str, precision: str) -> Backend:
     # Imported where used: CuPy is an extra, and `import minigan` stays light.
     if name == "cupy":
-        from minigan.backends.cupy import CupyBackend
+        from minigan.backends.cupy.backend import CupyBackend
 
         return CupyBackend(precision)
     if name == "numpy":
-        from minigan.backends.numpy import NumpyBackend
+        from minigan.backends.numpy.backend import NumpyBackend
 
         return NumpyBackend()
     return Backend()

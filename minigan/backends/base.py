@@ -38,7 +38,7 @@ def array_module(x: Array) -> ModuleType:
 
 @dataclass(frozen=True)
 class ConvGeometry:
-    """How a convolution maps an image (H, W) to a map (OH, OW); each pair is (height, width).
+    """How a convolution maps an image (H, W) to an output (OH, OW); each pair is (height, width).
 
     Map position o reads the image at o·stride − padding + k·dilation for k = 0 … kernel − 1; outside the image it reads 0.
     The transposed convolution is the same geometry walked from the map to the image.
@@ -51,7 +51,7 @@ class ConvGeometry:
     padding: Pair
     dilation: Pair
     image: Pair
-    map: Pair
+    output: Pair
 
     def __post_init__(self) -> None:
         for name, pair in vars(self).items():
@@ -63,17 +63,17 @@ class ConvGeometry:
             ):
                 raise ShapeError(f"{name} is {pair!r}: expected a pair (height, width) of whole numbers from {least} up")
         for axis, name in enumerate(("height", "width")):
-            last = (self.map[axis] - 1) * self.stride[axis] + self.dilation[axis] * (self.kernel[axis] - 1) + 1
+            last = (self.output[axis] - 1) * self.stride[axis] + self.dilation[axis] * (self.kernel[axis] - 1) + 1
             if last > self.padded[axis]:
                 raise ShapeError(
-                    f"a map of {name} {self.map[axis]} reads {last} places, and the padded image has {self.padded[axis]}"
+                    f"a map of {name} {self.output[axis]} reads {last} places, and the padded image has {self.padded[axis]}"
                 )
 
     @property
     def output_padding(self) -> Pair:
         """Image rows and columns beyond the last that a map position can read."""
         return tuple(  # type: ignore[return-value]
-            max(0, self.padded[a] - (self.map[a] - 1) * self.stride[a] - self.dilation[a] * (self.kernel[a] - 1) - 1)
+            max(0, self.padded[a] - (self.output[a] - 1) * self.stride[a] - self.dilation[a] * (self.kernel[a] - 1) - 1)
             for a in (0, 1)
         )
 
@@ -291,7 +291,7 @@ class Backend:
         functions take it: give them the same one as long as x, y and g are the same.
         """
         y = self.matmul(self.im2col(x, g), w.reshape(-1, w.shape[-1]))
-        return y.reshape(x.shape[0], *g.map, w.shape[-1])
+        return y.reshape(x.shape[0], *g.output, w.shape[-1])
 
     def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry, *, kept: Kept | None = None) -> Array:
         """The adjoint x = A_wᵀ y, for which <A_w x, y> = <x, A_wᵀ y>: (N, OH, OW, F) -> (N, H, W, C)."""
@@ -323,22 +323,22 @@ class Backend:
         step_n, step_h, step_w, step_c = padded.strides
         windows = self.xp.lib.stride_tricks.as_strided(
             padded,
-            (batch, *g.map, *g.kernel, channels),
+            (batch, *g.output, *g.kernel, channels),
             (step_n, step_h * g.stride[0], step_w * g.stride[1], step_h * g.dilation[0], step_w * g.dilation[1], step_c),
         )
         columns = self.empty(windows.shape, x.dtype)
         columns[...] = windows
-        return columns.reshape(batch * g.map[0] * g.map[1], -1)
+        return columns.reshape(batch * g.output[0] * g.output[1], -1)
 
     def col2im(self, columns: Array, g: ConvGeometry, batch: int) -> Array:
         """The transpose of im2col: every row is added back to the window it was read from."""
         (pad_h, pad_w), (height, width) = g.padding, g.image
-        windows = columns.reshape(batch, *g.map, *g.kernel, -1)
+        windows = columns.reshape(batch, *g.output, *g.kernel, -1)
         padded = self.zeros((batch, *g.padded, windows.shape[-1]), columns.dtype)
         for kh in range(g.kernel[0]):
-            rows = _every(kh * g.dilation[0], g.stride[0], g.map[0])
+            rows = _every(kh * g.dilation[0], g.stride[0], g.output[0])
             for kw in range(g.kernel[1]):
-                columns_hit = _every(kw * g.dilation[1], g.stride[1], g.map[1])
+                columns_hit = _every(kw * g.dilation[1], g.stride[1], g.output[1])
                 padded[:, rows, columns_hit] += windows[:, :, :, kh, kw]
         return padded[:, pad_h : pad_h + height, pad_w : pad_w + width]
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from minigan import checkpoint, training
+from minigan import training
 from minigan.backends import Array, get_backend
 from minigan.data import Batches, Dataset, load
 from minigan.errors import DivergenceError, MiniganError
-from minigan.gan import GAN
-from minigan.training import CHECKPOINT, Config
+from minigan.games import GAN
+from minigan.training import CHECKPOINT, Config, checkpoint
 
 TRAINED = 400  # steps of a small game before the one that is opened: strokes can be seen by then
 BATCH = 32
 # Small enough that every array can be looked at; else as `minigan train` has them.
 SMALL: dict[str, dict[str, Any]] = {
-    "dcgan": {"width": 8, "latent_dim": 16, "refine": False, "lr": 2e-3},
+    "dcgan": {"width": 8, "latent_dim": 16, "extra_conv": False, "lr": 2e-3},
     "mlp": {"hidden": (32,), "latent_dim": 16, "lr": 2e-3},
 }
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from minigan.backends.results import arrays_in
+from minigan.checks.gradients import Comparison
 from minigan.explain import formulas
 from minigan.explain.formulas import formulas_of, mathml
 from minigan.explain.step import Nudge, OpenedStep, Pass, Update
-from minigan.gradcheck import Comparison
 from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Layer
 from minigan.layers.activations import sigmoid
 from minigan.optim import Adam

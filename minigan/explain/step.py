@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array
+from minigan.checks.gradients import Comparison, compare_entries
 from minigan.errors import DivergenceError, OptionError
-from minigan.gan import GAN
-from minigan.gradcheck import Comparison, compare_entries
+from minigan.games import GAN
 from minigan.layers import Layer
 from minigan.losses import discriminator_loss, generator_loss
 from minigan.network import Sequential
@@ -50,7 +50,7 @@ class Pass:
         sides = []
         for layer in self.net.layers[index + 1 :]:
             y, cache = layer.forward(y, True)
-            side = layer.kinks(cache)
+            side = layer.branch_signature(cache)
             if side is not None:
                 sides.append(side)
         return y, sides

@@ -20,8 +20,8 @@ import numpy as np
 
 from minigan import losses
 from minigan.backends import ConvGeometry
+from minigan.checks.gradients import Report, check_layer, check_loss
 from minigan.errors import OptionError, nearest_name
-from minigan.gradcheck import Report, check_layer, check_loss
 from minigan.layers import (
     BatchNorm,
     Conv2d,
@@ -267,7 +267,7 @@ def dense(page: Working) -> None:
 def products(geometry: ConvGeometry, template: str, **fixed: int) -> str:
     """The sum of a template over all products of a convolution: map (o, p), image (h, v), weight (i, j), some of them fixed."""
     g, found = geometry, []
-    for o, p, i, j in itertools.product(*map(range, (*g.map, *g.kernel))):
+    for o, p, i, j in itertools.product(*map(range, (*g.output, *g.kernel))):
         h, v = (k * g.stride[a] - g.padding[a] + tap * g.dilation[a] for a, (k, tap) in enumerate(((o, i), (p, j))))
         place = {"o": o, "p": p, "i": i, "j": j, "h": h, "v": v}
         inside = 0 <= h < g.image[0] and 0 <= v < g.image[1]

@@ -84,7 +84,7 @@ class ReLU(_Activation):
     formula = staticmethod(relu)
     gradient = staticmethod(relu_grad)
 
-    def kinks(self, cache: Array) -> Array:
+    def branch_signature(self, cache: Array) -> Array:
         return cache > 0
 
 
@@ -105,7 +105,7 @@ class LeakyReLU(_Activation):
         if not 0 < slope <= 1:
             raise OptionError(f"LeakyReLU needs a slope above 0 and up to 1, got {slope!r}: for a slope of 0 use ReLU")
 
-    def kinks(self, cache: Array) -> Array:
+    def branch_signature(self, cache: Array) -> Array:
         return cache > 0
 
 

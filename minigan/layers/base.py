@@ -76,7 +76,7 @@ class Layer:
     def backward(self, dy: Array, cache: Any, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
         raise NotImplementedError(f"{self.name} has no backward")
 
-    def kinks(self, cache: Any) -> Array | None:
+    def branch_signature(self, cache: Any) -> Array | None:
         """On which side of each kink of the formula the pass lay, as an array; None for a smooth layer.
 
         Finite differences are only taken between passes for which this is the same.

@@ -68,7 +68,7 @@ class _Convolution(Layer):
     @property
     def largest_array(self) -> int:
         """The rows of im2col."""
-        return math.prod(self.geometry.map) * math.prod(self.parameters["weight"].shape[:3])
+        return math.prod(self.geometry.output) * math.prod(self.parameters["weight"].shape[:3])
 
 
 class Conv2d(_Convolution):

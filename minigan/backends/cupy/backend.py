@@ -1,0 +1,406 @@
+"""The CUDA backend: the textbook over CuPy, and one kernel wherever it would take several.
+
+No host array ever meets a device array: `asarray` in, `to_numpy` out. The kernels' sources are in cuda/ and kernels.py; every
+element of a result is made by one thread in a fixed order, so the same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+from weakref import WeakSet, ref
+
+import numpy as np
+
+from minigan.backends.base import (
+    Array,
+    Backend,
+    ConvGeometry,
+    Formula,
+    Generator,
+    Number,
+    Result,
+    Seed,
+    put,
+    unavailable,
+)
+from minigan.backends.cupy.cublas import DTYPES, Cublas
+from minigan.backends.cupy.graph import Board, CapturedStep
+from minigan.backends.cupy.kernels import (
+    THREADS,
+    FormulaKernels,
+    convolution_source,
+    formula_kernels,
+    place_of,
+    random_source,
+    row_parts,
+    step_source,
+)
+from minigan.backends.expressions import UntraceableError, split_constants
+from minigan.errors import BackendError, DeviceMemoryError
+
+_ELSE = "Or use --backend numpy."
+_MOST_ELEMENTS = 1 << 31  # that the kernels' 32-bit indices reach, also one stride behind the last
+
+
+def _import_cupy() -> Any:
+    try:
+        import cupy
+    except ImportError as error:
+        advice = "Install it with: pip install 'cupy-cuda12x[ctk]' or 'cupy-cuda13x[ctk]', to match the driver. " + _ELSE
+        raise unavailable("cupy", f"the package CuPy does not import ({error})", advice) from None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        advice = "Install or update the NVIDIA driver (nvidia-smi shows whether it answers). " + _ELSE
+        raise unavailable("cupy", f"the CUDA driver does not answer ({error})", advice) from None
+    if count == 0:
+        advice = "Check nvidia-smi and the variable CUDA_VISIBLE_DEVICES. " + _ELSE
+        raise unavailable("cupy", "the CUDA driver sees no device", advice)
+    return cupy
+
+
+class CupyGenerator(Generator):
+    """Random numbers born on the device: draw number i of a stream is Philox's with the counter i and the stream's key.
+
+    So the state is these two numbers, which lie on the device; the first moves on there.
+    """
+
+    def __init__(self, backend: CupyBackend, seed: Seed) -> None:
+        self._backend = backend
+        key = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+        self._stream = backend.asarray(np.array([0, key], np.uint64))
+
+    def _fill(self, kernel: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        out, source = self._backend.empty(shape, dtype), random_source(np.dtype(dtype))
+        self._backend.launch(source, kernel, -(-out.size // 2), out, np.uint64(out.size), self._stream)
+        self._backend.launch(source, "next_draw", 1, self._stream)
+        return out
+
+    def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._fill("normal", shape, dtype)
+
+    def uniform(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._fill("uniform", shape, dtype)
+
+    @property
+    def state(self) -> Any:
+        draws, key = self._backend.to_numpy(self._stream).tolist()
+        return {"draws": draws, "key": key}
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._stream[...] = self._backend.asarray(np.array([state["draws"], state["key"]], np.uint64))
+
+
+def _version(number: int) -> str:
+    """13.0 from CUDA's 13000"""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _identity(xp: Any, x: Array) -> Array:
+    """x"""
+    return x
+
+
+class HeldNumber(Number):
+    """A number with a place on the device."""
+
+    def __init__(self, board: Board, index: int) -> None:
+        self._board, self._index = board, index
+
+    @property
+    def operand(self) -> Array:
+        """Its place, an array without axes."""
+        return self._board.place(self._index)
+
+    def set(self, value: float) -> None:
+        self._board.set(self._index, value)
+
+
+class CupyBackend(Backend):
+    """The textbook over CuPy, with kernels. Raises BackendError that says whether package, driver or device is missing.
+
+    precision: of float32 products, "float32" or "tf32" (tensor cores; operands keep 10 bits of mantissa, sums are in float32).
+    """
+
+    name = "cupy"
+
+    def __init__(self, precision: str = "float32") -> None:
+        super().__init__(_import_cupy())
+        self.precision = precision
+        self._kernels: dict[tuple[str, str], Any] = {}
+        self._blas = Cublas(self.xp, tf32=precision == "tf32")
+        self._boards: WeakSet[Board] = WeakSet()
+        self._newest: dict[np.dtype, Callable[[], Board | None]] = {}
+        self._recorded: list[Callable[[], None]] | None = None  # the host's part of the step that is being captured
+
+    # -- arrays in and out ---------------------------------------------------------------------------------------------
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._allocate(self.xp.empty, shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._allocate(self.xp.zeros, shape, dtype)
+
+    def _allocate(self, make: Callable[..., Array], shape: tuple[int, ...], dtype: Any) -> Array:
+        try:
+            return make(shape, dtype=dtype)
+        except MemoryError:
+            raise self._no_room(shape, dtype) from None
+
+    def asarray(self, host: Any, dtype: Any = None) -> Array:
+        try:
+            return super().asarray(host, dtype)
+        except MemoryError:
+            raise self._no_room(np.shape(host), dtype or getattr(host, "dtype", np.float64)) from None
+
+    def _no_room(self, shape: tuple[int, ...], dtype: Any) -> DeviceMemoryError:
+        size, (free, total) = math.prod(shape) * np.dtype(dtype).itemsize / 2**20, self.memory
+        return DeviceMemoryError(
+            f"the GPU has no room for an array {tuple(shape)} of {size:,.0f} MiB ({free:,.0f} of {total:,.0f} MiB free): "
+            "choose a smaller batch size (--batch-size), width (--width), image size (--image-size) or dataset"
+        )
+
+    def to_numpy(self, device: Array) -> np.ndarray:
+        return self.xp.asnumpy(device)
+
+    def generator(self, seed: Seed) -> Generator:
+        return CupyGenerator(self, seed)
+
+    def synchronize(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
+
+    @property
+    def device(self) -> str:
+        runtime = self.xp.cuda.runtime
+        properties = runtime.getDeviceProperties(runtime.getDevice())
+        return f"GPU ({properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB)"
+
+    @property
+    def memory(self) -> tuple[float, float]:
+        free, total = self.xp.cuda.runtime.memGetInfo()
+        return free / 2**20, total / 2**20
+
+    @property
+    def versions(self) -> dict[str, str]:
+        runtime = self.xp.cuda.runtime
+        capability = runtime.getDeviceProperties(runtime.getDevice())
+        return {
+            "CuPy": self.xp.__version__,
+            "CUDA": _version(runtime.runtimeGetVersion()),
+            "driver's CUDA": _version(runtime.driverGetVersion()),
+            "cuBLAS": self._blas.version,
+            "compute capability": f"{capability['major']}.{capability['minor']}",
+        }
+
+    def launch(self, source: str, kernel: str, threads: int, *arguments: Any) -> None:
+        """Run a kernel of a source with at least so many threads. It is compiled at its first use."""
+        if threads == 0:
+            return
+        function = self._kernels.get((source, kernel))
+        if function is None:
+            function = self.xp.RawModule(code=source, options=("-std=c++17",)).get_function(kernel)
+            self._kernels[source, kernel] = function
+        function((-(-threads // THREADS),), (THREADS,), arguments)
+
+    # -- a step as one graph -------------------------------------------------------------------------------------------
+
+    def capture(self, step: Callable[[], Result], say: Callable[[str], None] = print) -> Callable[[], Result]:
+        return CapturedStep(self, step, say)
+
+    def on_host(self, work: Callable[[], None]) -> None:
+        if self._recorded is None:
+            work()
+        else:
+            self._recorded.append(work)
+
+    @contextmanager
+    def recording(self, host: list[Callable[[], None]]) -> Iterator[None]:
+        """While a step is captured: what it gives to on_host goes to `host` instead."""
+        self._recorded = host
+        try:
+            yield
+        finally:
+            self._recorded = None
+
+    @cached_property
+    def capture_stream(self) -> Any:
+        """A stream for captures alone. It waits for no other, so the rest of the process goes on beside it."""
+        return self.xp.cuda.Stream(non_blocking=True)
+
+    def number(self, dtype: Any = np.float64) -> Number:
+        if self._recorded is not None:
+            raise BackendError("a step that is captured makes a number: make it beforehand, and in the step set it")
+        dtype = np.dtype(dtype)
+        board = self._newest.get(dtype, lambda: None)()
+        if board is None or board.taken == Board.SIZE:
+            board = Board(self, dtype)
+            self._boards.add(board)
+            self._newest[dtype] = ref(board)
+        board.taken += 1
+        return HeldNumber(board, board.taken - 1)
+
+    def flush_numbers(self) -> None:
+        """Put all numbers that were set on the device."""
+        for board in self._boards:
+            board.flush()
+
+    def set_numbers(self, device: Array, host: np.ndarray) -> None:
+        """device[i] = host[i], for a struct of Board.SIZE numbers that is taken by value."""
+        if self._recorded is not None:
+            raise BackendError("a number was set in the midst of a step: what a step does on the host belongs in on_host")
+        self.launch(step_source(np.dtype(device.dtype), Board.SIZE), "set_numbers", Board.SIZE, device, host)
+
+    def gather_numbers(self, scalars: list[Array]) -> Array | None:
+        """Arrays without axes as one vector; None where they are none, too many, or not of one dtype of floats."""
+        if not (0 < len(scalars) <= Board.SIZE and len({a.dtype for a in scalars}) == 1 and scalars[0].dtype.kind == "f"):
+            return None
+        places = np.zeros((), [("places", np.uint64, Board.SIZE)])
+        places["places"][: len(scalars)] = [a.data.ptr for a in scalars]
+        out, source = self.empty((len(scalars),), scalars[0].dtype), step_source(np.dtype(scalars[0].dtype), Board.SIZE)
+        self.launch(source, "gather_numbers", len(scalars), out, places, np.uint32(len(scalars)))
+        return out
+
+    def take_rows(self, values: Array, order: Array, start: Number, count: int, dtype: Any) -> Array:
+        out = self.empty((count, *values.shape[1:]), dtype)
+        source = step_source(np.dtype(dtype), Board.SIZE, np.dtype(values.dtype))
+        sizes = (np.uint64(out.size), np.uint64(math.prod(values.shape[1:])))
+        self.launch(source, "take_rows", out.size, out, values, order, start.operand, *sizes)
+        return out
+
+    # -- products ------------------------------------------------------------------------------------------------------
+
+    def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
+        if a.dtype != b.dtype or a.dtype.name not in DTYPES or not (out is None or out.flags.c_contiguous):
+            return super().matmul(a, b, out, add)
+        out = self.empty((len(a), b.shape[1]), a.dtype) if out is None else out
+        self._blas.matmul(a, b, out, add)
+        return out
+
+    # -- sums over channels --------------------------------------------------------------------------------------------
+
+    def column_sum(self, x: Array, out: Array | None = None, add: bool = False) -> Array:
+        return self._column_sums(_identity, (x,), {}, out=out, add=add)[0]
+
+    def column_mean(self, x: Array) -> Array:
+        return self.column_means(_identity, x)[0]
+
+    def means(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
+        means = self.column_means(formula, *(a.reshape(-1, 1) for a in arrays), **constants)
+        return tuple(mean.reshape(()) for mean in means)
+
+    def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
+        return self._column_sums(formula, arrays, constants)
+
+    def column_means(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
+        return self._column_sums(formula, arrays, constants, mean=True)
+
+    def _column_sums(
+        self,
+        formula: Formula,
+        arrays: tuple[Array, ...],
+        constants: dict[str, Any],
+        mean: bool = False,
+        out: Array | None = None,
+        add: bool = False,
+    ) -> tuple[Array, ...]:
+        """Sums of some rows each, then sums of these, until one is left: a few launches, in a fixed order.
+
+        out: where to write a formula's only sum; add: what lies there is added to.
+        """
+        compiled = self._compile(formula, arrays, constants)
+        if compiled is None:
+            values = formula(self.xp, *arrays, **constants)
+            flat = [x.reshape(-1, x.shape[-1]) for x in (values if isinstance(values, tuple) else (values,))]
+            return tuple(put(x.mean(axis=0) if mean else x.sum(axis=0), out, add) for x in flat)
+        kernels, shape, operands, numbers = compiled
+        count, channels = math.prod(shape[:-1]), shape[-1]
+        dtype = np.dtype(operands[0].dtype)
+        rows, width, outputs = count, channels, kernels.outputs
+        while True:
+            # (parts, outputs · channels), each the sum over some of the rows
+            parts = row_parts(rows)
+            last = parts == 1
+            sums = out if last and out is not None else self.empty((parts, outputs * width), dtype)
+            sizes = [np.uint32(size) for size in (rows, width, parts, last and add)]
+            scale = dtype.type((1 / count if count else math.nan) if last and mean else 1)
+            self.launch(kernels.source, "column_sums", parts * width, *operands, sums, *numbers, scale, *sizes)
+            if last:
+                return tuple(sums.reshape(-1, channels))
+            kernels, operands, numbers = formula_kernels(_identity, ("full",), (), (), dtype), [sums], []
+            rows, width, outputs = parts, outputs * width, 1
+
+    # -- element-wise formulas -----------------------------------------------------------------------------------------
+
+    def elementwise(self, formula: Formula, *arrays: Array, **constants: Any) -> Array:
+        compiled = self._compile(formula, arrays, constants)
+        if compiled is None:
+            return formula(self.xp, *arrays, **constants)
+        kernels, shape, operands, numbers = compiled
+        out = self.empty(shape, operands[0].dtype)
+        self._launch_elementwise(kernels, shape, (*operands, out), numbers)
+        return out
+
+    def elementwise_update(self, formula: Formula, targets: tuple[Array, ...], *arrays: Array, **constants: Any) -> None:
+        compiled = self._compile(formula, (*targets, *arrays), constants, in_place=True)
+        if compiled is None:
+            super().elementwise_update(formula, targets, *arrays, **constants)
+        else:
+            kernels, shape, operands, numbers = compiled
+            self._launch_elementwise(kernels, shape, operands, numbers)
+
+    def _launch_elementwise(self, kernels: FormulaKernels, shape: tuple[int, ...], arrays: Any, numbers: Any) -> None:
+        count = math.prod(shape)
+        sizes = (np.uint32(count), np.uint32(shape[-1] if shape else 1))
+        self.launch(kernels.source, "elementwise", count, *arrays, *numbers, *sizes)
+
+    def _compile(
+        self, formula: Formula, arrays: tuple[Array, ...], constants: dict[str, Any], in_place: bool = False
+    ) -> tuple[FormulaKernels, tuple[int, ...], list[Array], list[Any]] | None:
+        """(kernels, broadcast shape, contiguous operands, numbers); None where the formula or its operands have no kernel.
+
+        Constants that lie on the device (a Number's operand) are operands behind the others.
+        """
+        held = {name: value for name, value in constants.items() if self.owns(value)}
+        constants = {name: value for name, value in constants.items() if name not in held}
+        if any(value.dtype != arrays[0].dtype or value.ndim for value in held.values()):
+            return None
+        shape, dtype = np.broadcast_shapes(*(a.shape for a in arrays)), arrays[0].dtype
+        places = tuple(place_of(a.shape, shape) for a in arrays)
+        if None in places or any(a.dtype != dtype for a in arrays) or math.prod(shape) >= _MOST_ELEMENTS:
+            return None
+        if in_place and not all(a.flags.c_contiguous for a in arrays):
+            return None
+        values, settings = split_constants(constants)
+        try:
+            kernels = formula_kernels(formula, places, tuple(values), settings, np.dtype(dtype), in_place, tuple(held))
+        except (UntraceableError, TypeError):  # TypeError: a constant that cannot be part of a cache's key
+            return None
+        numbers = [np.dtype(dtype).type(evaluate(values)) for evaluate in kernels.scalars]
+        return kernels, shape, [*(self.xp.ascontiguousarray(a) for a in arrays), *held.values()], numbers
+
+    # -- the two gathers of the convolutions ---------------------------------------------------------------------------
+
+    def im2col(self, x: Array, g: ConvGeometry) -> Array:
+        channels = x.shape[-1]
+        shape = (len(x) * math.prod(g.output), math.prod(g.kernel) * channels)
+        if max(math.prod(shape), x.size) >= _MOST_ELEMENTS:
+            return super().im2col(x, g)
+        columns = self.empty(shape, x.dtype)
+        source = convolution_source(g, channels, np.dtype(x.dtype))
+        self.launch(source, "im2col", columns.size, self.xp.ascontiguousarray(x), columns, np.uint32(columns.size))
+        return columns
+
+    def col2im(self, columns: Array, g: ConvGeometry, batch: int) -> Array:
+        channels = columns.shape[1] // math.prod(g.kernel)
+        shape = (batch, *g.image, channels)
+        if max(columns.size, math.prod(shape)) >= _MOST_ELEMENTS:
+            return super().col2im(columns, g, batch)
+        x = self.empty(shape, columns.dtype)
+        source = convolution_source(g, channels, np.dtype(columns.dtype))
+        self.launch(source, "col2im", x.size, self.xp.ascontiguousarray(columns), x, np.uint32(x.size))
+        return x

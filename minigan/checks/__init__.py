@@ -1,0 +1,1 @@
+"""Proofs: analytic against numeric gradients, and the contract that every layer keeps."""

@@ -1,0 +1,199 @@
+"""Pictures of a run: grids of images, scatters of points, curves of the log, and the film of the samples."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from minigan.data import floats_to_pixels
+from minigan.errors import MiniganError
+from minigan.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+GRID_PIXELS = 480  # a grid of small images is enlarged, by whole factors, to about this width
+
+
+def save_samples(path: str | Path, samples: np.ndarray, real: np.ndarray | None = None, columns: int = 0) -> None:
+    """Samples as a picture: images (N, H, W, C) in [−1, 1] as a grid, points (N, 2) as a scatter over the real ones."""
+    if samples.ndim == 4:
+        save_image(path, grid(floats_to_pixels(samples), columns))
+    else:
+        save_scatter(path, samples, real)
+
+
+def grid(images: np.ndarray, columns: int = 0, gap: int = 1) -> Image.Image:
+    """uint8 images (N, H, W, C) in rows of `columns` (as square as can be if 0), `gap` pixels apart, enlarged to be seen."""
+    from PIL import Image
+
+    count, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 96, np.uint8)
+    for index, image in enumerate(images):
+        top = gap + (index // columns) * (height + gap)
+        left = gap + (index % columns) * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+    picture = to_image(canvas)
+    factor = max(1, GRID_PIXELS // picture.width)
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def to_image(pixels: np.ndarray) -> Image.Image:
+    """uint8 (H, W, 1 or 3) as a picture."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def save_image(path: str | Path, image: Image.Image) -> None:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def save_scatter(path: str | Path, points: np.ndarray, real: np.ndarray | None = None) -> None:
+    """Points (N, 2) over the real ones, whose range sets the axes."""
+    figure = _figure(4.5, 4.5)
+    axes = figure.subplots()
+    if real is not None:
+        axes.scatter(real[:2000, 0], real[:2000, 1], s=4, color="0.75", label="data", linewidths=0)
+        reach = 1.25 * float(np.abs(real).max())
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    axes.scatter(points[:, 0], points[:, 1], s=4, color="tab:blue", label="generated", linewidths=0)
+    axes.set_aspect("equal")
+    axes.legend(loc="upper right", fontsize=8)
+    _save_figure(path, figure)
+
+
+def save_curves(path: str | Path, log: Mapping[str, Sequence[float]]) -> None:
+    """A run's log against steps: losses and D's mean probabilities, with the values at which neither side can win.
+
+    Where the log has them (minigan.training.monitor), also each layer's gradient and update norms, saturated logits
+    and dead ReLUs, and how diverse the generated samples are. A value that is NaN leaves a gap.
+    """
+    steps, networks = log["step"], {"generator": "G", "discriminator": "D"}
+    rows = 4 if "clusters" in log else 1
+    figure = _figure(
+        9, 3.2 * rows, layout=None
+    )  # with its own margins and titles' places, matplotlib would take three times as long
+    panels = figure.subplots(rows, 2, squeeze=False, sharex=True)
+    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.5 / 3.2 / rows, top=1 - 0.3 / 3.2 / rows, hspace=0.18, wspace=0.25)
+    losses, probabilities = panels[0]
+    losses.plot(steps, log["loss_d"], label="$L_D$", linewidth=1)
+    losses.plot(steps, log["loss_g"], label="$L_G$", linewidth=1)
+    losses.axhline(2 * math.log(2), color="tab:blue", linestyle=":", linewidth=1, label="$L_D$ at D = 1/2: 2 log 2")
+    losses.axhline(math.log(2), color="tab:orange", linestyle=":", linewidth=1, label="$L_G$ at D = 1/2: log 2")
+    losses.set(ylabel="loss (nats)")
+    losses.set_title("Losses", y=1)
+    probabilities.plot(steps, log["prob_real"], label="D(x), real", linewidth=1)
+    probabilities.plot(steps, log["prob_fake"], label="D(G(z)), generated", linewidth=1)
+    probabilities.axhline(0.5, color="0.5", linestyle=":", linewidth=1)
+    probabilities.set(ylabel="mean probability", ylim=(0, 1))
+    probabilities.set_title("What D believes", y=1)
+    if rows > 1:
+        for column, (network, letter) in enumerate(networks.items()):
+            norm = rf"$\Vert\partial L_{letter}/\partial\theta\Vert_2$"
+            _plot_layers(panels[1, column], log, network, "gradient", norm, f"Gradients of {letter}, by layer")
+            relative = r"$\Vert\Delta\theta\Vert_2\,/\,\Vert\theta\Vert_2$"
+            _plot_layers(panels[2, column], log, network, "update", relative, f"Updates of {letter}, by layer")
+        _plot_shares(panels[3, 0], log, networks)
+        panels[3, 1].plot(steps, log["diversity"], label="diversity of samples", linewidth=1)
+        panels[3, 1].plot(steps, log["clusters"], label="clusters of the data reached", linewidth=1)
+        panels[3, 1].axhline(1, color="0.5", linestyle=":", linewidth=1)
+        panels[3, 1].set_ylabel("generated / real")
+        panels[3, 1].set_title("Diversity (0: all samples alike)", y=1)
+        panels[3, 1].set_ylim(0, min(2.0, max(1.1, panels[3, 1].get_ylim()[1])))
+    for axes in panels.flat:
+        if axes.get_legend() is None and axes.get_lines():
+            axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
+    for axes in panels[-1]:
+        axes.set_xlabel("step")
+    _save_figure(path, figure, few_colours=True)
+
+
+def _plot_layers(axes: Axes, log: Mapping[str, Sequence[float]], network: str, what: str, label: str, title: str) -> None:
+    """One line for each layer of a network, from the first (dark) to the last (light)."""
+    from matplotlib import colormaps
+    from matplotlib.ticker import LogFormatter
+
+    names = [name for name in log if name.startswith(f"{network}.") and name.endswith(f".{what}")]
+    for position, name in enumerate(names):
+        colour = colormaps["viridis"](0.9 * position / max(1, len(names) - 1))
+        axes.plot(log["step"], log[name], label=f"layer {name.split('.')[1]}", linewidth=0.9, color=colour)
+    if any(0 < value < math.inf for name in names for value in log[name]):
+        axes.set_yscale("log")
+        for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            set_formatter(LogFormatter())  # 3e-02, which is narrower than 3×10⁻²
+    axes.set_ylabel(label)
+    axes.set_title(title, y=1)
+    if names:
+        axes.legend(fontsize=7, ncols=max(1, round(len(names) / 4)))
+
+
+def _plot_shares(axes: Axes, log: Mapping[str, Sequence[float]], networks: Mapping[str, str]) -> None:
+    """Saturated logits, and dead ReLUs in that layer of each network which has most."""
+    axes.plot(log["step"], log["saturated_real"], label="saturated logits, real", linewidth=1)
+    axes.plot(log["step"], log["saturated_fake"], label="saturated logits, generated", linewidth=1)
+    for (network, letter), colour in zip(networks.items(), ("tab:green", "tab:red"), strict=True):
+        dead = [log[name] for name in log if name.startswith(f"{network}.") and name.endswith(".dead")]
+        if dead:
+            worst = [max(values) for values in zip(*dead, strict=True)]
+            axes.plot(log["step"], worst, label=f"dead ReLUs, {letter}'s worst layer", linewidth=1, color=colour)
+    axes.set(ylabel="share", ylim=(-0.02, 1.02))
+    axes.set_title("Saturation of D and dead units", y=1)
+
+
+def save_film(path: str | Path, frames: Sequence[Path], milliseconds: int = 150) -> None:
+    """An endless GIF of PNG files of one size, the last one shown longer."""
+    from PIL import Image
+
+    pictures = []
+    for frame in frames:
+        try:
+            with Image.open(frame) as image:
+                pictures.append(image.convert("P", palette=Image.Palette.ADAPTIVE) if image.mode != "L" else image.copy())
+        except OSError:
+            raise MiniganError(f"{frame} is not a readable picture: remove it") from None
+    if not pictures:
+        return
+    buffer = io.BytesIO()
+    durations = [milliseconds] * (len(pictures) - 1) + [2000]
+    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    write_atomically(path, buffer.getvalue())
+
+
+def save_animation(path: str | Path, images: np.ndarray, milliseconds: int = 80) -> None:
+    """uint8 images (N, H, W, C) one after the other as an endless GIF."""
+    pictures = [grid(image[None], gap=0) for image in images]
+    buffer = io.BytesIO()
+    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+    write_atomically(path, buffer.getvalue())
+
+
+def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    from matplotlib.figure import Figure  # not pyplot: no global state, no window, and `import minigan` stays light
+
+    return Figure(figsize=(width, height), dpi=100, layout=layout)
+
+
+def _save_figure(path: str | Path, figure: Figure, few_colours: bool = False) -> None:
+    """As a PNG. few_colours: of 256, a third of the bytes; lines and text look the same."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    if few_colours:
+        with Image.open(buffer) as picture:
+            buffer = io.BytesIO()
+            picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(buffer, "PNG", optimize=True)
+    write_atomically(path, buffer.getvalue())

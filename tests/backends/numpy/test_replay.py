@@ -1,0 +1,564 @@
+"""A step that numpy records and replays as a list of NumPy's calls does what the step does, to the bit, or says why not."""
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+from conftest import OWN_THREADS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_capture import DATA, GAMES, IMAGE, no_complaint, play, same
+from threadpoolctl import threadpool_info
+
+import minigan as mg
+from minigan.backends import is_own
+from minigan.backends.numpy import backend as numpy
+from minigan.backends.numpy.replay import Recorded, RecordedStep, Tape
+from minigan.data import Batches
+
+FAST = mg.get_backend("numpy")
+
+
+@pytest.fixture(autouse=True)
+def small_networks_are_small(monkeypatch):
+    """As they are outside of tests: their convolutions are recorded too."""
+    monkeypatch.setattr(numpy, "_OWN_THREADS", OWN_THREADS)
+
+
+def replays(step, calls=6):
+    """The results of so many calls of a captured step, which must come to be replayed."""
+    captured = FAST.capture(step, no_complaint)
+    results = [captured() for _ in range(calls)]
+    assert captured._phase == "replay"
+    return results
+
+
+def complaint(make, steps=6):
+    """What is said of a game that is not recorded, and nothing is lost."""
+    said = []
+    assert same(play(FAST, make, steps, True, said.append), play(FAST, make, steps, False))
+    assert len(said) == 1
+    return said[0]
+
+
+# -- games ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_a_recorded_game_is_the_game(name):
+    """Over four epochs: schedules, moments, averages, noise, masks and the order of the data all move on as they should."""
+    plain, recorded = (play(FAST, GAMES[name], 12, captured) for captured in (False, True))
+    assert len({stats["loss_d"] for stats in plain[0]}) == 12, "the steps differ"
+    assert same(recorded, plain)
+    assert recorded[1]["optimizer_g.steps"] == 12
+    game, batches = GAMES[name](FAST), Batches(DATA, 6, FAST)
+    replays(lambda: game.step(batches.next()))
+
+
+def test_from_the_fourth_call_the_step_itself_runs_no_more():
+    game, batches, ran = GAMES["mlp"](FAST), Batches(DATA, 6, FAST), []
+    step = FAST.capture(lambda: (ran.append(1), game.step(batches.next()))[1], no_complaint)
+    seen = []
+    for _ in range(6):
+        step()
+        seen.append(len(ran))
+    assert seen == [1, 3, 4, 4, 4, 4], "once as it is; recorded, and once more; beside the replay; then replays"
+
+
+LAYERS = {
+    "Dense": lambda size: mg.Dense(size),
+    "Dense without bias": lambda size: mg.Dense(size, bias=False),
+    "BatchNorm": lambda size: mg.BatchNorm(),
+    "LayerNorm": lambda size: mg.LayerNorm(),
+    "Dropout": lambda size: mg.Dropout(0.4),
+    "ReLU": lambda size: mg.ReLU(),
+    "LeakyReLU": lambda size: mg.LeakyReLU(0.1),
+    "Tanh": lambda size: mg.Tanh(),
+    "Sigmoid": lambda size: mg.Sigmoid(),
+    "Softplus": lambda size: mg.Softplus(),
+}
+OPTIMISERS = {
+    "Adam": lambda: mg.Adam(mg.optim.cosine(1e-3, 20)),
+    "AdamW": lambda: mg.Adam(mg.optim.linear(1e-3, 20), weight_decay=0.1),
+    "SGD": lambda: mg.SGD(mg.optim.linear(0.1, 20)),
+    "momentum": lambda: mg.SGD(0.01, momentum=0.9, nesterov=True),
+}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_game_of_dense_networks(data):
+    """Drawn layers, sizes, optimisers, averages, dtypes and batch sizes."""
+    draw = data.draw
+    size, batch = draw(st.integers(1, 40)), draw(st.integers(2, 5))
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    inner = [draw(st.lists(st.tuples(st.sampled_from(list(LAYERS)), st.integers(1, 60)), max_size=4)) for _ in range(2)]
+    optimisers = [draw(st.sampled_from(list(OPTIMISERS))) for _ in range(2)]
+    options = {"ema": draw(st.sampled_from([None, 0.9])), "smoothing": draw(st.sampled_from([0.0, 0.1]))}
+    options["saturating"] = draw(st.booleans())
+
+    def play_it(captured):
+        nets = [
+            mg.Sequential([*(LAYERS[name](n) for name, n in layers), mg.Dense(ends)], (starts,), FAST, dtype, seed)
+            for layers, starts, ends, seed in ((inner[0], 3, size, 0), (inner[1], size, 1, 1))
+        ]
+        both = [OPTIMISERS[name]() for name in optimisers]
+        game = mg.GAN(*nets, optimizer_g=both[0], optimizer_d=both[1], **options)
+        batches = Batches(mg.data.Dataset("own", np.random.default_rng(0).normal(size=(13, size))), batch, FAST, dtype)
+        step = lambda: game.step(batches.next())  # noqa: E731
+        run = FAST.capture(step, no_complaint) if captured else step
+        values = [{name: value.item() for name, value in run().items()} for _ in range(7)]
+        assert not captured or run._phase == "replay"
+        return values, game.state_dict(), game.random_state, batches.state
+
+    plain, recorded = play_it(False), play_it(True)
+    assert same(recorded, plain)
+
+
+def test_large_arrays_too():
+    """Products, sums and formulas beyond every limit of the small forms: batch 400 makes arrays of 313,600 elements."""
+    x = np.random.default_rng(0).uniform(-1, 1, (400, 28, 28, 1)).astype("f4")
+    games = [mg.GAN(*mg.models.mlp(backend=FAST)) for _ in range(2)]
+    for game, captured in zip(games, (False, True), strict=True):
+        step = lambda game=game: game.step(x)  # noqa: E731
+        run = FAST.capture(step, no_complaint) if captured else step
+        for _ in range(5):
+            run()
+        assert not captured or run._phase == "replay"
+    states = [game.state_dict() for game in games]
+    assert all(np.array_equal(states[1][name], array) for name, array in states[0].items())
+
+
+def test_large_convolutions_are_left_alone_without_a_word():
+    """Of 42 images they are large, of 41 not; small ones are recorded."""
+    game = mg.GAN(*mg.models.dcgan(backend=FAST))
+    for batch, phase in ((42, "plain"), (2, "replay")):
+        x = np.zeros((batch, 28, 28, 1), "f4")
+        step = FAST.capture(lambda x=x: game.step(x), no_complaint)
+        for _ in range(4):
+            step()
+        assert step._phase == phase
+
+
+def test_blas_has_its_own_number_of_threads_afterwards_and_ours_within():
+    before = threadpool_info()
+    game, x = mg.GAN(*mg.models.mlp(backend=FAST)), np.zeros((16, 28, 28, 1), "f4")
+    step = FAST.capture(lambda: game.step(x), no_complaint)
+    for _ in range(5):
+        step()
+    assert threadpool_info() == before
+    seen = []
+    with FAST._blas_threads(FAST.threads + 1):
+        FAST.with_own_blas_threads(lambda: seen.extend(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"))
+    assert set(seen) == {FAST.threads}
+    assert threadpool_info() == before
+
+
+def test_two_games_recorded_in_two_threads():
+    """What one thread records, the other does not see."""
+    results = {}
+
+    def run(name):
+        results[name] = play(FAST, GAMES[name], 12, captured=True)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in ("mlp", "dropout")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, result in results.items():
+        assert same(result, play(FAST, GAMES[name], 12, captured=False))
+
+
+# -- what cannot be recorded ---------------------------------------------------------------------------------------------
+
+
+class Scale(mg.Tanh):
+    """A layer of one's own: who knows what it does."""
+
+    def forward(self, x, train=False):
+        return super().forward(0.5 * x, train)
+
+
+class Bare(mg.optim.Optimizer):
+    """An optimiser that computes on arrays."""
+
+    def update(self, net, lr):
+        net.flat_params -= lr * net.flat_grads
+
+
+def with_own_layer(be):
+    generator = mg.Sequential([mg.Dense(64), Scale(), mg.Reshape(IMAGE)], (5,), be)
+    return mg.GAN(generator, mg.models.mlp(IMAGE, 5, backend=be)[1])
+
+
+def watched(be):
+    game = GAMES["mlp"](be)
+    game.discriminator.watch = lambda layer, what, array: None
+    return game
+
+
+STRANGE = {
+    "only minigan's own layers are, and Scale (layer 1) is none of them": with_own_layer,
+    "only minigan's own optimisers are, and Bare is none of them": lambda be: GAMES["mlp"](be, optimizer_g=Bare(0.1)),
+    "a network of it is watched": watched,
+}
+
+
+@pytest.mark.parametrize("reason", STRANGE)
+def test_strangers_are_not_recorded_and_their_step_runs_once_a_call(reason):
+    assert complaint(STRANGE[reason]) == f"the step is not recorded, every one runs through its layers: {reason}"
+    game, batches, ran = STRANGE[reason](FAST), Batches(DATA, 6, FAST), []
+    step = FAST.capture(lambda: (ran.append(1), game.step(batches.next()))[1], lambda text: None)
+    for _ in range(4):
+        step()
+    assert len(ran) == 4
+
+
+def test_what_is_minigans_own():
+    own = type("Own", (mg.Tanh,), {})
+    assert [is_own(kind) for kind in (mg.Tanh, mg.SGD, own, Bare)] == [True, True, False, False]
+
+
+def test_a_network_that_is_watched_meanwhile_shows_its_passes():
+    """Then replays go on where the steps have left off."""
+    games = [GAMES["mlp"](FAST) for _ in range(2)]
+    batches = [Batches(DATA, 6, FAST) for _ in games]
+    seen = []
+    step = FAST.capture(lambda: games[1].step(batches[1].next()), no_complaint)
+    for call in range(12):
+        games[1].discriminator.watch = (lambda layer, what, array: seen.append(what)) if call in (2, 6) else None
+        games[0].discriminator.watch = (lambda layer, what, array: None) if call in (2, 6) else None
+        ours, plain = step(), games[0].step(batches[0].next())
+        assert bool(seen) == (call in (2, 6))
+        seen.clear()
+        assert ours == plain
+    assert step._phase == "replay"
+
+
+def counting(result):
+    """A step that changes something nobody knows of."""
+    count = [0]
+
+    def step():
+        count[0] += 1
+        return result(FAST._seen(np.ones(3))[0], count[0])
+
+    return step
+
+
+STREAM = np.random.default_rng(0)
+BROKEN = {
+    "a plain number": lambda x, count: x * float(count),
+    "a result that is no array": lambda x, count: {"x": x * 2, "count": count},
+    "a number of NumPy's": lambda x, count: (x * 2, np.float64(count)),
+    "a stream of its own": lambda x, count: x + STREAM.normal(size=3),
+    "results of other shapes": lambda x, count: [x * 2] * count,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_a_replay_would_not_repeat_is_seen_before_the_first_counts(name):
+    said = []
+    step = FAST.capture(counting(BROKEN[name]), said.append)
+    for _ in range(5):
+        step()
+    assert len(said) == 1
+    assert "replayed, it is not the same step (" in said[0]
+    assert step._phase == "plain"
+
+
+def test_the_comparison_holds_blas():
+    """Or another thread's game might hold BLAS to one thread in the midst, and the two would round differently."""
+    held = []
+
+    def step():
+        held.append(numpy._BLAS_LOCK._is_owned())
+        return FAST.matmul(np.ones((4, 5)), np.ones((5, 6)))
+
+    replays(step)
+    assert held == [False, True, False, True]
+
+
+def test_an_error_of_the_step_itself_is_raised():
+    calls = []
+
+    def step():
+        calls.append(1)
+        if len(calls) > 1:
+            raise ValueError("of its own")
+
+    captured = FAST.capture(step, lambda message: None)
+    captured()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="of its own"):
+            captured()
+
+
+def test_an_error_of_the_hosts_part_comes_once_and_where_it_belongs():
+    """In the third call, which does everything twice; the count goes on from there."""
+    count = [0]
+
+    def host():
+        count[0] += 1
+        if count[0] >= 3:
+            raise ValueError("of the host")
+
+    def step():
+        FAST.on_host(host)
+        return FAST.elementwise(lambda xp, x: x + 1, np.ones(3))
+
+    captured = FAST.capture(step, no_complaint)
+    captured()
+    captured()
+    with pytest.raises(ValueError, match="of the host"):
+        captured()
+    assert count == [4], "the replay's call failed, and the step's own was made anew"
+
+
+FAULTS = {
+    "nothing is undone": (Tape, "undo", lambda self: None),
+    "a number is frozen": (numpy._Number, "operand", property(lambda self: self.value)),
+    "the host's part twice": (numpy.NumpyBackend, "without_host", lambda self, calls, step: step()),
+    "streams are not set back": (Tape, "draw", lambda self, stream, method, shape, dtype: self._seen(
+        getattr(stream, method)(shape, dtype=dtype))),
+    "products are not written down": (Tape, "ufunc", lambda self, ufunc, method, inputs, options, own=Tape.ufunc: (
+        own(self, ufunc, method, inputs, options) if ufunc is not np.matmul
+        else self._seen(ufunc(*map(self.plain, inputs), **{k: v for k, v in options.items() if k != "out"})))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_faults_are_seen(monkeypatch, fault):
+    """Either by the comparison, which then says so, or by the oracle of the games above."""
+    said = []
+    plain = play(FAST, GAMES["mlp"], 8, False)
+    monkeypatch.setattr(*FAULTS[fault])
+    assert not same(play(FAST, GAMES["mlp"], 8, True, said.append), plain) or "not the same step" in said[0]
+
+
+def test_memory_that_is_given_away_too_early_is_seen(monkeypatch):
+    """All values of one size in one place."""
+    places = {}
+    monkeypatch.setattr(
+        Tape,
+        "empty",
+        lambda self, shape, dtype, own=Tape.empty: places.setdefault((shape, np.dtype(dtype)), own(self, shape, dtype)).view(
+            Recorded
+        ),
+    )
+    said = []
+    play(FAST, GAMES["mlp"], 5, True, said.append)
+    assert "not the same step" in said[0]
+
+
+# -- numbers and results -------------------------------------------------------------------------------------------------
+
+
+def test_what_a_replay_returns_stays():
+    x, count = FAST.zeros((3,), "float32"), FAST.number("float32")
+
+    def step():
+        FAST.on_host(lambda: count.set(1.0))
+        FAST.elementwise_update(lambda xp, x, one: (x + one,), (x,), one=count.operand)
+        return {"sum": FAST.column_sum(x.reshape(3, 1)), "views": [x[0, ...], (x[1, ...], "text")], "none": None}
+
+    for number, result in enumerate(replays(step), 1):
+        assert result["none"] is None
+        assert result["views"][1][1] == "text"
+        assert result["sum"] == 3.0 * number
+        if number > 3:  # those before ran as the step is, and returned views
+            assert [float(v) for v in (result["views"][0], result["views"][1][0])] == [number, number]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_number_may_be_set_between_the_calls(dtype):
+    x, number = FAST.zeros((2,), dtype) + 1, FAST.number(dtype)
+    step = FAST.capture(lambda: FAST.elementwise(lambda xp, x, k: x * (2 * k), x, k=number.operand), no_complaint)
+    for value in (1.0, 3.0, 5.0, 7.0, 9.0):
+        number.set(value)
+        assert step().tolist() == [2 * value, 2 * value]
+
+
+def test_numbers_that_change_are_no_blocks():
+    """np.maximum beside a number takes a block full of it, which a replay would not fill anew."""
+    x, number, said = np.ones(30000, "f4"), FAST.number("float32"), []
+    step = FAST.capture(lambda: FAST.elementwise(lambda xp, x, k: xp.maximum(x, k), x, k=number.operand), said.append)
+    for value in (1.0, 3.0, 5.0, 7.0):
+        number.set(value)
+        assert step()[0] == max(1.0, value)
+    assert "takes the maximum or minimum with a number that changes" in said[0]
+
+
+# -- what NumPy is asked for ---------------------------------------------------------------------------------------------
+
+
+OPERATIONS = {
+    "arithmetic": lambda x, y: 2 * x - y / 3 + 1,
+    "comparison": lambda x, y: (x > y).astype(x.dtype) * x,
+    "in place": lambda x, y: _added_to(x * 1, y),
+    "written": lambda x, y: _written(x * 1, y),
+    "rows written": lambda x, y: _rows_written(x * 1, y),
+    "rows added to": lambda x, y: _rows_added_to(x * 1, y),
+    "transposed": lambda x, y: x.T + y.T.reshape(x.T.shape),
+    "reshaped": lambda x, y: x.T.reshape(-1) - y.ravel(),
+    "flattened": lambda x, y: x.flatten() * 2,
+    "copied": lambda x, y: x.copy() + y.copy(),
+    "chosen": lambda x, y: x[[0, -1, 0]] * 2,
+    "one row": lambda x, y: x[0] + y[-1],
+    "one element": lambda x, y: np.asanyarray(x[0, 0] + y[-1, -1]),
+    "rows": lambda x, y: np.concatenate(list(x)) + y.reshape(-1),
+    "where": lambda x, y: np.where(x > 0, x, y),
+    "stacked": lambda x, y: np.stack([x, y]).sum(axis=0),
+    "joined": lambda x, y: np.concatenate((x, y)),
+    "sums": lambda x, y: x.sum(axis=0) + x.mean(axis=0, keepdims=True) + y.max() - y.min(),
+    "products": lambda x, y: x @ y.T,
+    "dot": lambda x, y: np.dot(x[:, :1], y[:1], out=np.zeros_like(x[:, :1] @ y[:1])),
+    "clip": lambda x, y: np.clip(x, -0.5, 0.5),
+    "repeat": lambda x, y: x.repeat(2, axis=1),
+    "tile": lambda x, y: np.tile(x, 2),
+    "sum as a function": lambda x, y: np.sum(x) + np.mean(y, axis=0),
+    "other order": lambda x, y: x.ravel("F") + y.flatten("F") + x.copy("F").T.reshape(-1),
+    "with a whole number": lambda x, y: np.ldexp(x, 2),
+    "power": lambda x, y: np.abs(x) ** 0.5,
+}
+
+
+def _added_to(x, y):
+    x += y
+    return x
+
+
+def _written(x, y):
+    x[...] = y
+    return x + 1
+
+
+def _rows_written(x, y):
+    x[1:] = y[1:]
+    return x
+
+
+def _rows_added_to(x, y):
+    x[:1] += y[:1]
+    return x
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(list(OPERATIONS)), st.tuples(st.integers(1, 6), st.integers(1, 6)), st.sampled_from(["f4", "f8"]))
+def test_operations_are_repeated_on_what_the_arrays_hold_then(name, shape, dtype):
+    check_operation(name, shape, dtype)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation(name):
+    check_operation(name, (3, 4), "f4")
+
+
+def check_operation(name, shape, dtype):
+    rng, operation = np.random.default_rng(0), OPERATIONS[name]
+    x, y = rng.standard_normal((2, *shape)).astype(dtype)
+    step = FAST.capture(lambda: operation(*FAST._seen(x, y)), no_complaint)
+    for _ in range(6):
+        x[...], y[...] = rng.standard_normal((2, *shape)).astype(dtype)
+        before = x.copy(), y.copy()
+        np.testing.assert_array_equal(step(), operation(x, y))
+        assert np.array_equal(x, before[0])
+        assert np.array_equal(y, before[1])
+    assert step._phase == "replay"
+
+
+REFUSED = {
+    "float": lambda x: float(x[0, 0]),
+    "to_numpy": lambda x: FAST.to_numpy(x),
+    "bool": lambda x: bool(x[0, 0]),
+    "int": lambda x: int(x[0, 0]),
+    "index": lambda x: [1, 2][x.argmax()],
+    "list": lambda x: x.tolist(),
+    "in": lambda x: 3 in x,
+    "chosen elements written": lambda x: x.__setitem__([0, 0], 1),
+    "at": lambda x: np.add.at(x, [0, 0], 1),
+    "accumulate": lambda x: np.add.accumulate(x),
+    "two results": lambda x: np.modf(x),
+    "sorted in place": lambda x: x.sort(),
+    "views in a list": lambda x: np.split(x, 3),
+    "a mask": lambda x: x[x > 1],
+    "unique values": lambda x: np.unique(x),
+    "counts": lambda x: np.bincount(x.astype(int).ravel()),
+    "views by name": lambda x: np.swapaxes(x, 0, 1),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_repeated_is_refused(name):
+    said, x = [], np.ones((3, 4), "f4")
+    step = FAST.capture(lambda: REFUSED[name](FAST._seen(x * 2)[0]), said.append)
+    step()
+    step()
+    assert len(said) == 1
+    reasons = ("has no place in a recording", "reads the value", "gives no new array", "depends on values")
+    assert any(reason in said[0] for reason in reasons)
+    step()
+    assert len(said) == 1
+
+
+def test_arrays_that_outlive_the_recording_are_like_others():
+    tape = Tape()
+    (x,) = tape.see(np.arange(6.0).reshape(2, 3))
+    y = x + 1
+    tape.close()
+    calls = len(tape._calls)
+    z = np.concatenate((y * 2, x[[0]]))
+    z[0] = 5
+    assert z.tolist() == [[5, 5, 5], [8, 10, 12], [0, 1, 2]]
+    assert y.copy().sum() == 21
+    assert len(tape._calls) == calls
+
+
+# -- memory --------------------------------------------------------------------------------------------------------------
+
+
+def test_memory_of_values_that_are_gone_is_used_again():
+    """Twenty values in a row need the memory of two."""
+    tape = Tape()
+    (x,) = tape.see(np.ones(1000, "f4"))
+    y = x + 0
+    for _ in range(20):
+        y = y * 2
+    assert len(tape._memory._loans) == 2
+    tape.play()
+    assert y[0].view(np.ndarray) == 2.0**20
+
+
+def test_plain_views_keep_no_memory_of_the_tape():
+    """As as_strided makes them for im2col."""
+    tape = Tape()
+    (x,) = tape.see(np.arange(1000, dtype="f4"))
+    for _ in range(5):
+        windows = np.lib.stride_tricks.as_strided(x + 1, (999, 2), (4, 4))
+        y = tape.empty((999, 2), "f4")
+        y[...] = windows
+        del windows
+    assert len(tape._memory._loans) == 3
+    y.view(np.ndarray)[...] = 0
+    tape.play()
+    assert np.array_equal(y.view(np.ndarray)[:, 1], np.arange(2, 1001))
+
+
+def test_a_step_that_is_dropped_leaves_nothing_to_the_garbage_collector():
+    game, batches = GAMES["mlp"](FAST), Batches(DATA, 6, FAST)
+    step = FAST.capture(lambda: game.step(batches.next()), no_complaint)
+    for _ in range(5):
+        step()
+    gc.collect()
+    gc.disable()
+    try:
+        del step
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert not [waiting for waiting in gc.garbage if isinstance(waiting, (np.ndarray, RecordedStep, Tape))]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()

@@ -1,0 +1,302 @@
+"""The command line as a user meets it: every command, and every mistake as one line with status 2 and nothing lost."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import minigan
+from minigan import cli
+from minigan.files import write_atomically
+from minigan.training import CHECKPOINT
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    options = "--steps 60 --lr 0.01 --width 4 --batch-size 16 --latent-dim 8 --backend numpy --quiet"  # enough to differ
+    assert cli.main(["train", *options.split(), "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "points"
+    assert cli.main(["train", "--data", "ring", "--steps", "5", "--backend", "numpy", "--quiet", "--out", str(folder)]) == 0
+    return folder
+
+
+def fails(capsys, command, *parts):
+    """The command ends with status 2 and one line on standard error that holds all parts."""
+    assert cli.main(shlex.split(command)) == cli.USER_ERROR
+    text = capsys.readouterr().err
+    assert text.startswith("minigan: error: ")
+    assert text.count("\n") == 1, text
+    for part in parts:
+        assert part in text
+
+
+def test_as_module_and_version():
+    result = subprocess.run([sys.executable, "-m", "minigan", "--version"], capture_output=True, text=True, check=True)
+    assert result.stdout == f"minigan {minigan.__version__}\n"
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "usage: minigan" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+# -- sample --------------------------------------------------------------------------------------------------------------
+
+
+def test_sample_npz_and_npy(trained, tmp_path):
+    for name in ("a.npz", "a.npy"):
+        assert cli.main(["sample", str(trained), "-n", "5", "--out", str(tmp_path / name)]) == 0
+    images = np.load(tmp_path / "a.npz")["images"]
+    assert images.shape == (5, 28, 28, 1)
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), images)
+    cli.main(["sample", str(trained), "-n", "5", "--seed", "1", "--out", str(tmp_path / "b.npy")])
+    assert not np.array_equal(np.load(tmp_path / "b.npy"), images)
+
+
+def test_sample_grid_folder_and_film(trained, tmp_path):
+    sample = ["sample", str(trained), "-n", "10", "--out"]
+    assert cli.main([*sample, str(tmp_path / "deep" / "grid.png")]) == 0
+    assert cli.main([*sample, str(tmp_path / "folder")]) == 0
+    assert cli.main([*sample, str(tmp_path / "walk.gif"), "--interpolate"]) == 0
+    assert cli.main([*sample, str(tmp_path / "all.npy")]) == 0
+    images = np.load(tmp_path / "all.npy")
+    assert sorted(os.listdir(tmp_path / "folder")) == [f"{i:04d}.png" for i in range(10)]
+    with Image.open(tmp_path / "folder" / "0003.png") as image:
+        np.testing.assert_array_equal(np.array(image), images[3, ..., 0])
+    with Image.open(tmp_path / "deep" / "grid.png") as grid:
+        factor = grid.width // (4 * 29 + 1)
+        first = np.array(grid)[factor : 29 * factor : factor, factor : 29 * factor : factor]
+        np.testing.assert_array_equal(first, images[0, ..., 0])
+    with Image.open(tmp_path / "walk.gif") as film:
+        assert film.n_frames == 10
+
+
+def test_interpolation_walks_between_samples(trained, tmp_path):
+    cli.main(["sample", str(trained), "-n", "24", "--interpolate", "--out", str(tmp_path / "walk.npy")])
+    cli.main(["sample", str(trained), "-n", "2", "--out", str(tmp_path / "ends.npy")])
+    walk, ends = np.load(tmp_path / "walk.npy").astype(int), np.load(tmp_path / "ends.npy").astype(int)
+    assert abs(walk[0] - ends[0]).max() <= 1
+    assert abs(walk[8] - ends[1]).max() <= 1
+    steps = [abs(walk[(i + 1) % 24] - walk[i]).mean() for i in range(24)]
+    assert max(steps) < abs(ends[0] - ends[1]).mean()
+
+
+@pytest.mark.parametrize("count", [3, 5, 8, 20])
+def test_a_walk_of_any_length_moves_and_closes(count):
+    corners = np.random.default_rng(0).standard_normal((cli._corners(count), 30))
+    walk = cli._walk(corners, count)
+    assert walk.shape == (count, 30)
+    np.testing.assert_allclose(walk[0], corners[0])
+    steps = [np.linalg.norm(walk[(i + 1) % count] - walk[i]) for i in range(count)]
+    assert min(steps) > 0
+    assert max(steps) < 3 * min(steps), "even steps, the one back to the first among them"
+
+
+def test_slerp_keeps_the_length():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal(50), rng.standard_normal(50)
+    b *= np.linalg.norm(a) / np.linalg.norm(b)
+    for t in (0, 0.3, 0.5, 1):
+        assert np.linalg.norm(cli._slerp(a, b, t)) == pytest.approx(np.linalg.norm(a))
+    np.testing.assert_allclose(cli._slerp(a, b, 0), a)
+    np.testing.assert_allclose(cli._slerp(a, b, 1), b)
+    np.testing.assert_allclose(cli._slerp(a, a, 0.5), a)
+
+
+def test_sample_points(points, tmp_path, capsys):
+    assert cli.main(["sample", str(points), "-n", "7", "--out", str(tmp_path / "p.npz")]) == 0
+    assert np.load(tmp_path / "p.npz")["points"].shape == (7, 2)
+    assert cli.main(["sample", str(points), "--out", str(tmp_path / "p.png")]) == 0
+    capsys.readouterr()
+    fails(capsys, f"sample {points} --out {tmp_path}/p.gif", "points can be written as .png, .npz or .npy")
+
+
+def test_sample_errors(trained, tmp_path, capsys):
+    fails(capsys, f"sample {tmp_path}/none --out {tmp_path}/a.png", "no checkpoint", "minigan train")
+    fails(capsys, f"sample {trained} --out {tmp_path}/a.jpg", "a.jpg", ".png, .npz, .npy or .gif")
+    fails(capsys, f"sample {trained} -n 0 --out {tmp_path}/a.png", "'0' is not a whole number from 1 up")
+    fails(capsys, f"sample {trained}", "--out")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.png").write_bytes(b"mine")
+    fails(capsys, f"sample {trained} --out {tmp_path}/full", "a folder that is not empty", "--overwrite")
+    assert cli.main(["sample", str(trained), "-n", "2", "--out", str(tmp_path / "full"), "--overwrite"]) == 0
+    assert (tmp_path / "full" / "mine.png").read_bytes() == b"mine"
+    (tmp_path / "file").write_bytes(b"x")
+    fails(capsys, f"sample {trained} --out {tmp_path}/file/a.png", "file")
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes()[:-100])
+    fails(capsys, f"sample {damaged} --out {tmp_path}/a.png", "is damaged or no checkpoint")
+    assert not (tmp_path / "a.png").exists()
+
+
+# -- train ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        ("--data digit", ["unknown dataset 'digit'", "did you mean 'digits'"]),
+        ("--data none.npy", ["no file or folder 'none.npy'"]),
+        ("--model dcgann", ["unknown name 'dcgann'", "did you mean 'dcgan'"]),
+        ("--backend nupmy", ["unknown name 'nupmy'", "did you mean 'numpy'"]),
+        ("--batch-size 9999", ["the batch size is 9999", "5000 samples"]),
+        ("--batch-size 0", ["'0' is not a whole number from 1 up"]),
+        ("--steps many", ["'many' is not a whole number"]),
+        ("--lr -1", ["'-1' is not a number from 0 up"]),
+        ("--lr inf", ["'inf' is not a number"]),
+        ("--image-size 30", ["divisible by 4, got 30x30"]),
+        ("--image-size big", ["an image size is 'big'"]),
+        ("--data ring --model dcgan", ["take the model mlp"]),
+        ("--data ring --width 8", ["width is no option of the model mlp"]),
+        ("--stpes 5", ["unknown argument '--stpes'", "did you mean --steps?"]),
+        ("extra", ["unknown argument 'extra': see minigan train --help"]),
+        ("--smoothing 2", ["smoothing is 2.0: expected a number in [0, 1)"]),
+        ("--data-dir here", ["data_dir is 'here': only mnist and fashion-mnist"]),
+        ("--data ring --image-size 8", ["holds points"]),
+        ("--data mnist --data-dir nowhere", ["no folder 'nowhere' to look for mnist in"]),
+        ("--steps 5 --epochs 5", ["not allowed with"]),
+        ("--overwrite --resume", ["exclude each other"]),
+    ],
+)
+def test_train_errors_write_nothing(options, parts, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fails(capsys, f"train --out run {options}", *parts)
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_gpu_is_an_error_not_a_fall_back(tmp_path, capsys, monkeypatch):
+    if minigan.get_backend("auto").name == "cupy":
+        pytest.skip("a GPU answers on this machine")
+    monkeypatch.chdir(tmp_path)
+    fails(capsys, "train --backend cupy", "backend 'cupy' cannot run here", "pip install 'cupy-cuda12x[ctk]'")
+    assert os.listdir(tmp_path) == []
+
+
+def test_unknown_command(capsys):
+    fails(capsys, "trian", "unknown command 'trian'", "did you mean 'train'")
+    fails(capsys, "", "COMMAND")
+
+
+def test_train_refuses_another_run(trained, tmp_path, capsys):
+    before = (trained / CHECKPOINT).read_bytes()
+    fails(capsys, f"train --out {trained}", "already holds a run")
+    fails(capsys, f"train --resume --out {trained} --width 8", "has width 4, not 8")
+    fails(capsys, "train --resume", "--resume needs --out")
+    assert (trained / CHECKPOINT).read_bytes() == before
+
+
+def test_train_into_a_file_or_a_forbidden_place(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    fails(capsys, f"train --out {tmp_path}/file", "is a file: name a folder")
+    fails(capsys, f"train --out {tmp_path}/file/below", "cannot make")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_full_disk_keeps_the_last_checkpoint(tmp_path, capsys, monkeypatch):
+    """The disk fills up after two checkpoints: one line, status 2, and that checkpoint still loads."""
+    command = "train --steps 9 --checkpoint-every 3 --width 4 --batch-size 16 --backend numpy --quiet --out " + str(
+        tmp_path / "run"
+    )
+    saves = []
+
+    def writing(path, data):
+        if str(path).endswith(CHECKPOINT):
+            saves.append(path)
+            if len(saves) > 2:  # after those of steps 0 and 3
+                raise minigan.MiniganError(f"cannot write {path}: No space left on device")
+        write_atomically(path, data)
+
+    monkeypatch.setattr("minigan.training.checkpoint.write_atomically", writing)
+    fails(capsys, command, "No space left on device")
+    monkeypatch.undo()
+    assert minigan.training.checkpoint.load(tmp_path / "run" / CHECKPOINT)[1]["step"] == 3
+
+
+def test_divergence_is_one_line(tmp_path, capsys):
+    command = f"train --model mlp --lr 1e38 --steps 50 --backend numpy --quiet --out {tmp_path}/run"
+    fails(capsys, command, "step 1: ", "is not finite", "--lr")
+
+
+def test_progress_bar_shows_what_is_promised(tmp_path):
+    command = [sys.executable, "-m", "minigan", "train", "--steps", "40", "--width", "4", "--batch-size", "16"]
+    result = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=True)
+    assert "| backend " in result.stdout.splitlines()[0]
+    for word in ("40/40", "L_D=", "L_G=", "D(x)=", "D(G(z))=", "images/s="):
+        assert word in result.stderr
+
+
+# -- the other commands --------------------------------------------------------------------------------------------------
+
+
+def test_gradcheck_command(capsys, monkeypatch):
+    monkeypatch.setattr(
+        minigan.checks.gradients, "_check_games", lambda backend: iter(())
+    )  # tested by test_gradcheck, at length
+    assert cli.main(["gradcheck", "--backend", "textbook"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "backend textbook" in lines[0]
+    assert all(line.startswith("ok ") for line in lines[1:-1])
+    assert "all gradients agree" in lines[-1]
+
+
+def test_gradcheck_command_turns_red(capsys, monkeypatch):
+    monkeypatch.setattr(minigan.checks.gradients, "_check_games", lambda backend: iter(()))
+    monkeypatch.setattr(minigan.Tanh, "gradient", staticmethod(lambda xp, dy, y: dy * (1 - y)))
+    assert cli.main(["gradcheck", "--backend", "textbook"]) == 1
+    out = capsys.readouterr().out
+    assert [line.split()[-1] for line in out.splitlines() if line.startswith("FAILED")] == ["Tanh()"]
+    assert "worst at" in out
+    assert "1 of " in out
+
+
+def test_info(capsys):
+    assert cli.main(["info"]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "minigan 0.",
+        "Python 3.",
+        "numpy ",
+        "BLAS: ",
+        "backend textbook: CPU",
+        "backend numpy: CPU",
+        "backend cupy: ",
+        "auto is ",
+    ):
+        assert part in text
+
+
+def test_closed_pipe_is_no_traceback():
+    result = subprocess.run(
+        f"{sys.executable} -m minigan info | head -1", shell=True, capture_output=True, text=True, check=True
+    )
+    assert result.stderr == ""
+
+
+def test_ctrl_c_while_nothing_is_running_is_no_traceback():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minigan", "gradcheck"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "minigan: interrupted\n")

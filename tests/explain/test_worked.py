@@ -1,0 +1,306 @@
+"""`minigan explain NAME`: every layer, loss and optimiser has one; what is written is what is computed; faults are told."""
+
+import inspect
+import math
+import os
+import re
+import subprocess
+import sys
+import unicodedata
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minigan as mg
+from minigan import cli, layers, losses, optim
+from minigan.errors import OptionError
+from minigan.explain import worked
+
+LAYERS = {
+    name
+    for name in layers.__all__
+    if inspect.isclass(getattr(layers, name)) and issubclass(getattr(layers, name), mg.Layer) and name != "Layer"
+}
+LOSSES = {
+    name
+    for name, value in vars(losses).items()
+    if inspect.isfunction(value)
+    and value.__module__ == losses.__name__
+    and not name.startswith("_")
+    and "xp" not in inspect.signature(value).parameters  # the terms of the losses
+}
+OPTIMISERS = {name for name, value in vars(optim).items() if inspect.isclass(value) and issubclass(value, optim.Optimizer)} - {
+    "Optimizer"
+}
+NAMES = sorted(LAYERS | LOSSES | OPTIMISERS)
+
+explain = cache(worked.explain)
+
+
+def example(text):
+    return text.partition("Worked by hand\n")[2].split("\n")
+
+
+def written_out(text):
+    """[entry, formula, formula with its numbers, value] of everything that is written out; a formula may be left out."""
+    joined = []
+    for line in example(text):
+        if re.match(r"  [A-Za-z_]\w*(\[[\d,]+\])? = ", line):
+            joined.append(line.strip())
+        elif joined and joined[-1] and re.match(r"    +[=+-] ", line):
+            joined[-1] += " " + line.strip()
+        else:
+            joined.append("")
+    return [line.split(" = ") for line in joined if line]
+
+
+def value_of(text):
+    functions = {"exp": math.exp, "log": math.log, "sqrt": math.sqrt, "max": max}
+    return eval(text.replace("·", "*").replace("^", "**"), functions)
+
+
+def tables(text):
+    """The tables of an example by name, read from the printed columns."""
+    found = {}
+    for block in "\n".join(example(text)).split("\n\n"):
+        lines = block.split("\n")
+        if re.fullmatch(r"    \w+(  +\w+)*", lines[0]) and len(lines) > 1:
+            starts = [m.start() for m in re.finditer(r"\w+", lines[0])]
+            for name, start, end in zip(lines[0].split(), starts, [*starts[1:], None], strict=True):
+                rows = [[float(v) for v in line[start:end].split()] for line in lines[1:] if line[start:end].strip()]
+                found[name] = np.array(rows)
+    return found
+
+
+def by_complex_step(f, x):
+    """∂f/∂x of a real function written for complex numbers, exact to rounding: Im f(x + ih) / h."""
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        moved = x.astype(complex)
+        moved[index] += 1e-20j
+        gradient[index] = f(moved).imag / 1e-20
+    return gradient
+
+
+def test_every_layer_loss_and_optimiser_has_an_example():
+    assert set(worked.EXAMPLES) == set(NAMES)
+    assert len(LAYERS) >= 14
+    assert len(LOSSES) >= 5
+    assert {"SGD", "Adam"} <= OPTIMISERS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_docstrings_derive_and_name_their_source(name):
+    subject = worked.EXAMPLES[name][0]
+    text = inspect.cleandoc(subject.__doc__)
+    assert "\nSource: " in text
+    if name not in OPTIMISERS:
+        derivation = text.partition("\nBackward" if name in LAYERS else "\nGradient")[2]
+        assert "∂" in derivation
+        assert "=" in derivation
+    assert text in explain(name)[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_written_sum_has_the_value_it_claims(name):
+    text, agrees = explain(name)
+    assert agrees
+    assert "FAILED" not in text
+    for line in text.split("\n"):
+        assert sum(not unicodedata.combining(c) for c in line) <= 100, line
+    sums = written_out(text)
+    assert len(sums) >= 2
+    for _, *sides in sums:
+        shown = value_of(sides[-1])
+        if len(sides) == 3:  # the middle one has the numbers in it
+            assert value_of(sides[1]) == pytest.approx(shown, rel=1e-3, abs=1e-5)
+    gradients = [entry for entry, *_ in sums if entry.startswith("d") and not entry.startswith(("dw", "direct"))]
+    assert gradients or name in OPTIMISERS
+
+
+@pytest.mark.parametrize("name", sorted(LAYERS | LOSSES))
+def test_every_gradient_stands_beside_its_difference(name):
+    text, _ = explain(name)
+    values = {entry: sides[-1] for entry, *sides in written_out(text)}
+    nudged = re.findall(r"^  (\S+) +(\(.+\) / 0\.002) = (\S+)    gradient (\S+)$", text, re.M)
+    assert nudged
+    for entry, quotient, numeric, analytic in nudged:
+        assert value_of(quotient) == pytest.approx(float(numeric), abs=1e-4)
+        assert float(numeric) == pytest.approx(float(analytic), abs=1e-5)
+        assert float(analytic) == pytest.approx(float(values[entry]), rel=1e-4, abs=1e-6)
+
+
+def test_convolution_by_loops():
+    t = tables(explain("Conv2d")[0])
+    y, dx, dw = np.full((2, 2), t["b"].item()), np.zeros((3, 3)), np.zeros((2, 2))
+    for o, p, i, j in np.ndindex(2, 2, 2, 2):
+        y[o, p] += t["x"][o + i, p + j] * t["w"][i, j]
+        dx[o + i, p + j] += t["dy"][o, p] * t["w"][i, j]
+        dw[i, j] += t["dy"][o, p] * t["x"][o + i, p + j]
+    for name, expected in {"y": y, "dx": dx, "dw": dw, "db": t["dy"].sum()}.items():
+        np.testing.assert_array_equal(t[name], np.atleast_2d(expected))
+
+
+def test_transposed_convolution_by_loops():
+    t = tables(explain("ConvTranspose2d")[0])
+    wide, dy_wide, dx = np.zeros((5, 5)), np.pad(t["dy"], 1), np.zeros((2, 2))
+    for h, v, i, j in np.ndindex(2, 2, 3, 3):
+        wide[2 * h + i, 2 * v + j] += t["x"][h, v] * t["w"][i, j]
+        dx[h, v] += dy_wide[2 * h + i, 2 * v + j] * t["w"][i, j]
+    np.testing.assert_array_equal(t["y"], wide[1:-1, 1:-1] + t["b"].item())
+    np.testing.assert_array_equal(t["dx"], dx)
+
+
+@pytest.mark.parametrize(("name", "axis"), [("BatchNorm", 0), ("LayerNorm", 1)])
+def test_normalisation_and_its_three_paths(name, axis):
+    t = tables(explain(name)[0])
+
+    def normalised(x):
+        deviation = x - x.mean(axis, keepdims=True)
+        return deviation / np.sqrt((deviation**2).mean(axis, keepdims=True) + 1e-5)
+
+    np.testing.assert_allclose(t["y"], t["gamma"] * normalised(t["x"]) + t["beta"], rtol=1e-4)
+    dx = by_complex_step(lambda x: (t["dy"] * t["gamma"] * normalised(x)).sum(), t["x"])
+    np.testing.assert_allclose(t["dx"], dx, atol=2e-5)
+    np.testing.assert_allclose(t["direct"] + t["by_mu"] + t["by_v"], t["dx"], atol=2e-4)
+    np.testing.assert_allclose(t["dgamma"], (t["dy"] * normalised(t["x"])).sum(axis=0)[None], atol=1e-4)
+
+
+def test_losses_by_logarithms():
+    t = tables(explain("softmax_cross_entropy")[0])
+
+    def cross_entropy(s):
+        p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
+        return -np.log(p[[0, 1], t["c"][0].astype(int)]).mean()
+
+    np.testing.assert_allclose(t["ds"], by_complex_step(cross_entropy, t["s"]), rtol=1e-4)
+    t = tables(explain("discriminator_loss")[0])
+    for kind, image in (("real", lambda s: 1 / (1 + np.exp(-s))), ("fake", lambda s: 1 - 1 / (1 + np.exp(-s)))):
+        gradient = by_complex_step(lambda s, image=image: -np.log(image(s)).mean(), t[f"s_{kind}"])
+        np.testing.assert_allclose(t[f"ds_{kind}"], gradient, rtol=1e-4)
+
+
+def test_adam_as_in_the_paper():
+    t = tables(explain("Adam")[0])
+    for start, scale, column in ((1.0, 1.0, 0), (-2.0, 4.0, 1)):
+        w, m, v = start, 0.0, 0.0
+        for step in (1, 2):
+            gradient = scale * w
+            m, v = 0.5 * m + 0.5 * gradient, 0.999 * v + 0.001 * gradient**2
+            w -= 0.1 * (m / (1 - 0.5**step)) / (math.sqrt(v / (1 - 0.999**step)) + 1e-8)
+            np.testing.assert_allclose([t[k][step, column] for k in "wmv"], [w, m, v], rtol=1e-4)
+
+
+# -- faults ---------------------------------------------------------------------------------------------------------------
+
+
+def _backward_times(factor, where):
+    def plant(layer_class, monkeypatch):
+        honest = layer_class.backward
+
+        def faulty(self, dy, cache, *, param_grads=True, input_grad=True):
+            dx = np.array(honest(self, dy, cache, param_grads=param_grads, input_grad=input_grad))
+            dx[where] *= factor
+            return dx
+
+        monkeypatch.setattr(layer_class, "backward", faulty)
+
+    return plant
+
+
+def shortcomings(text):
+    """What noticed: the sums, the nudged entries, the check of all entries."""
+    before, _, nudged = "\n".join(example(text)).partition("\nNudged")
+    nudged, _, checked = nudged.partition("\n\nFAILED: ")[0].partition("\nChecked")
+    return ["FAILED" in part for part in (before, nudged, checked)]
+
+
+@pytest.mark.parametrize("layer_class", [getattr(mg, name) for name in sorted(LAYERS)], ids=lambda c: c.__name__)
+def test_a_fault_in_a_backward_is_told(layer_class, monkeypatch, capsys):
+    _backward_times(1.5, np.s_[...])(layer_class, monkeypatch)
+    assert cli.main(["explain", layer_class.__name__]) == 1
+    assert shortcomings(capsys.readouterr().out) == [True, True, True]
+
+
+def test_a_fault_in_an_entry_not_written_out_is_told_by_the_check(monkeypatch):
+    _backward_times(1.5, np.s_[:, 2, 2])(mg.Conv2d, monkeypatch)
+    text, agrees = worked.explain("Conv2d")
+    assert not agrees
+    assert shortcomings(text) == [False, False, True]
+
+
+def test_a_fault_in_a_forward_is_told_by_its_sum(monkeypatch):
+    """Forward and backward agree with each other, and not with the formula."""
+    honest = mg.Dense.forward
+    monkeypatch.setattr(mg.Dense, "forward", lambda self, x, train=False: (honest(self, x)[0] + 1, x))
+    text, agrees = worked.explain("Dense")
+    assert not agrees
+    assert shortcomings(text) == [True, False, False]
+    assert re.search(r"= -4    FAILED: minigan has -3\n", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "term"),
+    [
+        ("discriminator_loss", "fake_grad"),
+        ("generator_loss", "saturating_grad"),
+        ("bce_with_logits", "bce_grad"),
+        ("mse", "squared_error_grad"),
+    ],
+)
+def test_a_fault_in_a_loss_is_told(name, term, monkeypatch):
+    honest = getattr(losses, term)
+    monkeypatch.setattr(losses, term, lambda *arrays, **constants: -honest(*arrays, **constants))
+    text, agrees = worked.explain(name)
+    assert not agrees
+    assert shortcomings(text) == [True, True, True]
+
+
+@pytest.mark.parametrize(("name", "formula"), [("Adam", "adam"), ("SGD", "sgd_momentum")])
+def test_a_fault_in_an_update_is_told(name, formula, monkeypatch):
+    honest = getattr(optim, formula)
+
+    def faulty(xp, w, *rest, **constants):
+        moved, *state = honest(xp, w, *rest, **constants)
+        return moved + 1e-6, *state
+
+    monkeypatch.setattr(optim, formula, faulty)
+    text, agrees = worked.explain(name)
+    assert not agrees
+    assert "against these formulas: FAILED" in text
+
+
+# -- the command ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_name_in_any_case(capsys):
+    assert cli.main(["explain", "CONV2D"]) == 0
+    assert capsys.readouterr().out == explain("Conv2d")[0] + "\n"
+    with pytest.raises(OptionError, match="'Conv': did you mean 'Conv2d'"):
+        worked.explain("Conv")
+
+
+def test_what_cannot_be_explained(capsys):
+    assert cli.main(["explain", "Conv3d"]) == cli.USER_ERROR
+    error = capsys.readouterr().err
+    assert "'Conv3d' is neither a run folder nor a name: did you mean 'Conv2d'?" in error
+    assert "softmax_cross_entropy" in error
+    assert error.count("\n") == 1
+
+
+def test_a_terminal_without_greek():
+    command = [sys.executable, "-m", "minigan", "explain", "mse"]
+    result = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=True)
+    assert result.stderr == b""
+    assert b"dy[0,0] = 2*(y[0,0] - t[0,0]) / 4" in result.stdout
+
+
+def test_the_readme_shows_what_the_command_prints():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    excerpt = readme.partition("`minigan explain Conv2d` prints")[2].split("```")[1].strip("\n")
+    parts = excerpt.split("\n…\n")
+    assert len(parts) == 4
+    for part in parts:
+        assert part in explain("Conv2d")[0]

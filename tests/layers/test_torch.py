@@ -1,0 +1,201 @@
+"""PyTorch as a second oracle: every layer's forward and gradients, optimisers, and 20 steps of both reference games."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_layers import geometries
+
+import minigan as mg
+from minigan.checks.gradients import layer_table
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'minigan[bench]' brings it")
+nn = torch.nn
+F = torch.nn.functional
+
+NAMES = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
+
+
+def to_torch(name, layer, value):
+    """A parameter of minigan in PyTorch's layout."""
+    value = torch.tensor(np.array(value))
+    if name != "weight":
+        return value
+    if value.ndim == 2:
+        return value.T.contiguous()
+    return value.permute(3, 2, 0, 1).contiguous()  # (k, k, C, F) -> (F, C, k, k); transposed (k, k, out, in) -> (in, out, k, k)
+
+
+class Nhwc(nn.Module):
+    """A PyTorch layer between axes NHWC."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        if x.ndim < 4:
+            return self.inner(x)
+        return self.inner(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def twin_layer(layer):
+    """The PyTorch layer for one of minigan's, without its values."""
+    kind, o, shape = layer.name, layer.options, layer.input_shape
+    if kind == "Dense":
+        return nn.Linear(shape[0], o["units"], bias=o["bias"])
+    if kind in ("Conv2d", "ConvTranspose2d"):
+        options = {name: value for name, value in o.items() if name != "channels"}
+        return Nhwc(getattr(nn, kind)(shape[2], o["channels"], **options))
+    if kind == "BatchNorm":
+        return Nhwc((nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d)(shape[-1], eps=o["eps"], momentum=o["momentum"]))
+    if kind == "LayerNorm":
+        return nn.LayerNorm(shape[-o["axes"] :], eps=o["eps"])
+    if kind == "Reshape":
+        return nn.Unflatten(1, o["shape"])
+    if kind == "Upsample":
+        return Nhwc(nn.Upsample(scale_factor=o["factor"]))
+    plain = {"ReLU": nn.ReLU, "Tanh": nn.Tanh, "Sigmoid": nn.Sigmoid, "Softplus": nn.Softplus, "Flatten": nn.Flatten}
+    return nn.LeakyReLU(o["slope"]) if kind == "LeakyReLU" else plain[kind]()
+
+
+def twin(net):
+    """A float64 PyTorch network with the same layers and values, and a map from minigan's parameter names to its own."""
+    layers, names = [], {}
+    for layer in net.layers:
+        module = twin_layer(layer)
+        inner = module.inner if isinstance(module, Nhwc) else module
+        for name, value in layer.params.items():
+            target = getattr(inner, NAMES[name])
+            target.data = to_torch(name, layer, net.backend.to_numpy(value))
+            names[f"{layer.index}.{name}"] = (layer, name, target)
+        layers.append(module)
+    return nn.Sequential(*layers).double(), names
+
+
+def compare(ours, names, rtol, atol, gradients=False):
+    for key, (layer, name, target) in names.items():
+        mine = to_torch(name, layer, (ours.grads if gradients else ours.params)[key]).numpy()
+        theirs = (target.grad if gradients else target).detach().numpy()
+        np.testing.assert_allclose(mine, theirs, rtol=rtol, atol=atol, err_msg=key)
+
+
+def layer_agrees(layer, shape, batch=3, backend="numpy"):
+    net = mg.Sequential([layer], shape, backend=backend, dtype="float64")
+    rng = np.random.default_rng(0)
+    net.flat_params[...] = rng.standard_normal(net.num_params)
+    peer, names = twin(net)
+    x = rng.standard_normal((batch, *shape))
+    x_torch = torch.tensor(x, requires_grad=True)
+    y, caches = net.forward(x, train=True)
+    y_torch = peer(x_torch)
+    np.testing.assert_allclose(y, y_torch.detach().numpy(), rtol=1e-9, atol=1e-10)
+    dy = rng.standard_normal(y.shape)
+    dx = net.backward(dy, caches)
+    y_torch.backward(torch.tensor(dy))
+    np.testing.assert_allclose(dx, x_torch.grad.numpy(), rtol=1e-8, atol=1e-10)
+    compare(net, names, 1e-8, 1e-10, gradients=True)
+    if layer.name == "BatchNorm":
+        inner = peer[0].inner
+        np.testing.assert_allclose(net.state["0.running_mean"], inner.running_mean.numpy(), rtol=1e-12)
+        np.testing.assert_allclose(net.state["0.running_var"], inner.running_var.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [case for case in layer_table() if not isinstance(case[0](), mg.Dropout)],
+    ids=lambda v: repr(v()) if callable(v) else str(v),
+)
+def test_layers(make, shape):
+    layer_agrees(make(), shape)
+
+
+@given(st.data(), st.booleans(), st.integers(1, 3))
+def test_convolutions_of_drawn_geometries(data, transposed, batch):
+    options, shape = data.draw(geometries(transposed))
+    layer_agrees((mg.ConvTranspose2d if transposed else mg.Conv2d)(2, **options), shape, batch)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (lambda: mg.Adam(0.01, (0.5, 0.999), 1e-8), lambda p: torch.optim.Adam(p, 0.01, (0.5, 0.999), 1e-8)),
+        (
+            lambda: mg.Adam(0.01, (0.9, 0.99), 1e-6, weight_decay=0.1),
+            lambda p: torch.optim.AdamW(p, 0.01, (0.9, 0.99), 1e-6, weight_decay=0.1),
+        ),
+        (lambda: mg.SGD(0.1), lambda p: torch.optim.SGD(p, 0.1)),
+        (lambda: mg.SGD(0.1, 0.9), lambda p: torch.optim.SGD(p, 0.1, momentum=0.9)),
+        (lambda: mg.SGD(0.1, 0.9, nesterov=True), lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True)),
+    ],
+    ids=["adam", "adamw", "sgd", "momentum", "nesterov"],
+)
+def test_optimisers(ours, theirs):
+    net = mg.Sequential([mg.Dense(3)], (4,), backend="numpy", dtype="float64")
+    weights = torch.tensor(net.flat_params.copy(), requires_grad=True)
+    optimizer, peer = ours(), theirs([weights])
+    for gradient in np.random.default_rng(0).standard_normal((10, net.num_params)):
+        net.flat_grads[...] = gradient
+        weights.grad = torch.tensor(gradient)
+        optimizer.step(net)
+        peer.step()
+    np.testing.assert_allclose(net.flat_params, weights.detach().numpy(), rtol=1e-12)
+
+
+def test_losses():
+    rng = np.random.default_rng(0)
+    s, t, labels = rng.standard_normal((6, 4)), rng.random((6, 4)), rng.integers(0, 4, 6)
+    for loss, gradient, formula in [
+        (*mg.losses.bce_with_logits(s, t), lambda x: F.binary_cross_entropy_with_logits(x, torch.tensor(t))),
+        (*mg.losses.mse(s, t), lambda x: F.mse_loss(x, torch.tensor(t))),
+        (*mg.losses.softmax_cross_entropy(s, labels), lambda x: F.cross_entropy(x, torch.tensor(labels))),
+    ]:
+        x = torch.tensor(s, requires_grad=True)
+        value = formula(x)
+        value.backward()
+        assert float(loss) == pytest.approx(value.item(), rel=1e-12)
+        np.testing.assert_allclose(gradient, x.grad.numpy(), rtol=1e-10)
+
+
+def torch_step(g, d, opt_g, opt_d, real, z):
+    """One round as a user of PyTorch writes it (the DCGAN tutorial's order, BCE from logits)."""
+    bce = F.binary_cross_entropy_with_logits
+    ones, zeros = torch.ones(len(real), 1, dtype=torch.float64), torch.zeros(len(real), 1, dtype=torch.float64)
+    fake = g(z)
+    opt_d.zero_grad()
+    loss_d = bce(d(real), ones) + bce(d(fake.detach()), zeros)
+    loss_d.backward()
+    opt_d.step()
+    opt_g.zero_grad()
+    loss_g = bce(d(fake), ones)
+    loss_g.backward()
+    opt_g.step()
+    return loss_d.item(), loss_g.item()
+
+
+@pytest.mark.slow_on_stand_in
+@pytest.mark.parametrize("name", mg.models.MODELS)
+def test_twenty_steps_of_the_reference_games(name, backend):
+    """From the same weights, data and noise, all parameters and running statistics within 1e-9 of PyTorch's."""
+    batch = 128 if name == "mlp" else 16
+    gan = mg.GAN(*mg.models.build(name, backend=backend, dtype="float64"))
+    on_device, host = gan.backend.asarray, gan.backend.to_numpy
+    (g, names_g), (d, names_d) = twin(gan.generator), twin(gan.discriminator)
+    adam = lambda net: torch.optim.Adam(net.parameters(), 2e-4, (0.5, 0.999), 1e-8)  # noqa: E731
+    opt_g, opt_d = adam(g), adam(d)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        real, z = rng.uniform(-1, 1, (batch, 28, 28, 1)), rng.standard_normal((batch, 100))
+        stats = gan.step(on_device(real), on_device(z))
+        losses = torch_step(g, d, opt_g, opt_d, torch.tensor(real), torch.tensor(z))
+        assert (float(stats["loss_d"]), float(stats["loss_g"])) == pytest.approx(losses, rel=1e-9)
+    for net, names, peer in ((gan.generator, names_g, g), (gan.discriminator, names_d, d)):
+        for key, (layer, kind, target) in names.items():
+            mine, theirs = to_torch(kind, layer, host(net.params[key])).numpy(), target.detach().numpy()
+            assert np.abs(mine - theirs).max() <= 1e-9 * np.abs(theirs).max(), key
+        for index, module in enumerate(peer):
+            if f"{index}.running_var" in net.state:
+                np.testing.assert_allclose(
+                    host(net.state[f"{index}.running_mean"]), module.inner.running_mean.numpy(), rtol=1e-8, atol=1e-10
+                )
+                np.testing.assert_allclose(host(net.state[f"{index}.running_var"]), module.inner.running_var.numpy(), rtol=1e-9)

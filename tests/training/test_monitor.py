@@ -1,0 +1,350 @@
+"""The figures of a run's health: each against loops or a case made by hand, and measuring them leaves no trace in the game."""
+
+import math
+from functools import partial
+from types import SimpleNamespace
+
+import guarded
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_faults import compiled, faults, is_caught
+
+import minigan as mg
+from minigan.backends import Backend
+from minigan.data import Batches, Dataset
+from minigan.training import monitor
+from minigan.training.monitor import Clusters, Monitor, bandwidth, effective_number, layer_norms, same_cluster, saturation
+
+BOOK = Backend()
+
+
+class Scale(mg.Layer):
+    """y = a x, a layer of a user's own."""
+
+    def build(self, input_shape):
+        self.add_parameter("a", input_shape[-1:], mg.constant(0.0))
+        return input_shape
+
+    def forward(self, x, train=False):
+        return (1 + self.a) * x, x
+
+    def backward(self, dy, cache, *, param_grads=True, input_grad=True):
+        if param_grads:
+            self.grads["a"] += self.backend.column_dot(cache, dy)
+        return (1 + self.a) * dy if input_grad else None
+
+
+class OwnReLU(mg.ReLU):
+    pass
+
+
+def images(count=200, shape=(4, 4, 1), seed=0):
+    return Dataset("own", np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8))
+
+
+def game(backend="numpy", dtype="float32", seed=0):
+    """With all that a pass could leave a trace in: running statistics, Dropout's streams; and with layers of a user's own."""
+    generator = [
+        mg.Dense(32),
+        mg.Reshape((4, 4, 2)),
+        mg.BatchNorm(),
+        mg.ReLU(),
+        mg.Dropout(0.2),
+        mg.Conv2d(1, 3, padding=1),
+        mg.Tanh(),
+    ]
+    discriminator = [mg.Flatten(), mg.Dense(12), Scale(), mg.BatchNorm(), OwnReLU(), mg.Dropout(0.1), mg.Dense(1)]
+    pair = [
+        mg.Sequential(layers, shape, backend, dtype, seed=(seed, index))
+        for index, (layers, shape) in enumerate([(generator, (5,)), (discriminator, (4, 4, 1))])
+    ]
+    return mg.GAN(*pair, lr=0.01, ema=0.9, seed=seed)
+
+
+def trained(backend="numpy", dtype="float32", steps=3, data=None):
+    """A game after some steps, the last of which was remembered, its measuring instrument, and D and G before that step."""
+    gan, data = game(backend, dtype), data or images()
+    batches, meter = Batches(data, 16, gan.backend, dtype), Monitor(gan, data)
+    for _ in range(steps):
+        meter.remember()
+        before = {"generator": gan.generator.state_dict(), "discriminator": gan.discriminator.state_dict()}
+        gan.step(batches.next())
+    return gan, meter, before, batches
+
+
+def by_name(meter):
+    return dict(zip(meter.columns, meter.backend.to_numpy(meter.measure()).tolist(), strict=True))
+
+
+# -- the formulas against loops --------------------------------------------------------------------------------------------
+
+
+def number_by_loops(x, h):
+    total = sum(math.exp(-sum((a - b) ** 2 for a, b in zip(p, q, strict=True)) / (2 * h * h)) for p in x for q in x)
+    return len(x) ** 2 / total
+
+
+def same_by_loops(x, centres):
+    near = [min(range(len(centres)), key=lambda c: sum((a - b) ** 2 for a, b in zip(p, centres[c], strict=True))) for p in x]
+    chosen = [(i, j) for i in range(len(x)) for j in range(len(x)) if i != j]
+    return sum(near[i] == near[j] for i, j in chosen) / len(chosen)
+
+
+def check_formulas(x, centres, h):
+    """Every formula of the module equals its loops: an AssertionError, else a report that all is well."""
+    np.testing.assert_allclose(effective_number(BOOK, x, h), number_by_loops(x.tolist(), h), rtol=1e-9)
+    np.testing.assert_allclose(same_cluster(BOOK, x, centres), same_by_loops(x.tolist(), centres.tolist()), rtol=1e-12)
+    edge = math.log(999)  # σ(log 999) = 0.999
+    s = np.array([[0.0], [edge - 1e-4], [edge + 1e-4], [-edge + 1e-4], [-edge - 1e-4], [1000.0], [-1000.0]])
+    sigma = [math.exp(min(v, 0)) / (1 + math.exp(-abs(v))) for v in s[:, 0]]
+    np.testing.assert_allclose(saturation(np, s), sum(v < 1e-3 or 1 - v < 1e-3 for v in sigma) / len(s), rtol=1e-12)
+    net = mg.Sequential([mg.Dense(3), mg.ReLU(), Scale(), mg.Dense(2)], (4,), BOOK, "float64")
+    vector = np.random.default_rng(0).normal(0, 7, net.num_params)
+    slices = [vector[:15], vector[15:18], vector[18:]]
+    np.testing.assert_allclose(layer_norms(net, vector), [math.sqrt(sum(v * v for v in part)) for part in slices], rtol=1e-12)
+    return SimpleNamespace(ok=True)
+
+
+CASE = (np.random.default_rng(1).normal(0, 2, (9, 3)), np.random.default_rng(2).normal(0, 2, (4, 3)), 1.3)
+
+
+@given(st.integers(2, 9), st.integers(1, 5), st.integers(1, 6), st.floats(0.05, 20), st.integers(0, 99))
+def test_formulas_equal_their_loops(count, size, clusters, h, seed):
+    rng = np.random.default_rng(seed)
+    check_formulas(rng.normal(0, 2, (count, size)), rng.normal(0, 2, (clusters, size)), h)
+
+
+@pytest.mark.parametrize(
+    "name", ["layer_norms", "saturation", "squared_distances", "similarity", "pairs", "effective_number", "same_cluster"]
+)
+def test_every_fault_in_a_formula_is_caught(name, monkeypatch):
+    check_formulas(*CASE)
+    planted = list(faults(getattr(monitor, name)))
+    assert planted
+    for description, tree in planted:
+        with monkeypatch.context() as patch:
+            faulty = compiled(tree, monitor)
+            patch.setattr(monitor, name, faulty)
+            patch.setitem(globals(), name, faulty)
+            assert is_caught(partial(check_formulas, *CASE)), description
+
+
+def test_norms_of_very_small_and_very_large_gradients():
+    """Their squares leave float32's range; the norms do not."""
+    net = mg.Sequential([mg.Dense(3), mg.Dense(2)], (4,), "numpy", "float32")
+    for size in (1e-30, 1e30):
+        vector = np.full(net.num_params, size, np.float32)
+        np.testing.assert_allclose(layer_norms(net, vector), [size * math.sqrt(15), size * math.sqrt(8)], rtol=1e-6)
+    assert layer_norms(net, np.zeros(net.num_params, np.float32)) == [0, 0]
+
+
+# -- diversity and clusters ------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(8, 60), st.integers(1, 20), st.floats(1e-3, 1e3), st.integers(0, 99))
+def test_bandwidth_makes_real_samples_count_as_four(count, size, scale, seed):
+    x = scale * np.random.default_rng(seed).normal(size=(count, size))
+    np.testing.assert_allclose(number_by_loops(x.tolist(), bandwidth(x)), 4, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("points", "number"), [([0, 0, 0], 1), ([0], 1), ([0, 5, 0, 5], 1.5), ([1, 2, 3, 3, 3, 3], 1.5)])
+def test_bandwidth_of_few_or_repeated_samples(points, number):
+    """Of n distinct samples at most n can be told apart, so half the way there is aimed at."""
+    x = np.array(points, np.float64)[:, None]
+    found = number_by_loops(x.tolist(), bandwidth(x))
+    assert 1 <= found <= len(set(points))
+    np.testing.assert_allclose(found, number, rtol=0.01)
+
+
+def ring(modes, count, seed=0):
+    """Points on so many of the eight Gaussians of the dataset."""
+    rng = np.random.default_rng(seed)
+    angles = 2 * np.pi * rng.integers(0, modes, count) / 8
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1) + 0.01 * rng.standard_normal((count, 2))
+
+
+def test_clusters_find_the_modes_and_count_those_that_are_reached():
+    clusters = Clusters(ring(8, 1000), np.random.default_rng(0))
+    assert clusters.centres.shape == (10, 2)
+    mode = np.rint(np.arctan2(clusters.centres[:, 1], clusters.centres[:, 0]) / (np.pi / 4)) % 8
+    assert set(mode) == set(range(8))
+    np.testing.assert_allclose(np.linalg.norm(clusters.centres, axis=1), 1, atol=0.02)
+    assert 1 / 10 <= clusters.evenness < 0.15
+    reached = [clusters.evenness / same_cluster(BOOK, ring(modes, 64, seed=1), clusters.centres) for modes in (8, 4, 2, 1)]
+    assert 0.75 < reached[0] < 1.3
+    assert 0.4 < reached[1] < 0.65
+    assert 0.2 < reached[2] < 0.35
+    assert reached[3] < 0.2
+
+
+def test_clusters_of_fewer_samples_than_clusters():
+    x = np.array([[0.0], [1.0], [1.0], [5.0]])
+    clusters = Clusters(x, np.random.default_rng(0))
+    assert sorted(clusters.centres[:, 0]) == [0, 1, 5]
+    assert clusters.evenness == (1 + 4 + 1) / 16
+
+
+class Fixed(mg.Layer):
+    """A generator that makes given samples, whatever z is."""
+
+    def __init__(self, samples):
+        super().__init__(samples=samples)
+        self.samples = samples
+
+    def build(self, input_shape):
+        return self.samples.shape[1:]
+
+    def forward(self, x, train=False):
+        return self.backend.asarray(self.samples[: len(x)], x.dtype), None
+
+
+@pytest.mark.parametrize(("modes", "diversity", "clusters"), [(8, 1, 1), (4, 0.5, 0.5), (2, 0.1, 0.25), (1, 0, 0.12)])
+def test_a_generator_that_makes_some_of_the_modes(modes, diversity, clusters):
+    generator = mg.Sequential([Fixed(ring(modes, 64, seed=2))], (3,), "numpy", "float32")
+    discriminator = mg.Sequential([mg.Dense(1)], (2,), "numpy", "float32")
+    meter = Monitor(mg.GAN(generator, discriminator), Dataset("ring", ring(8, 3000).astype(np.float32)))
+    values = by_name(meter)
+    np.testing.assert_allclose(values["diversity"], diversity, atol=0.17)
+    np.testing.assert_allclose(values["clusters"], clusters, rtol=0.35)
+
+
+@pytest.mark.parametrize(
+    "data", [np.full((5, 2), 3, np.float32), np.array([[0, 1]] * 3 + [[4, 1]], np.float32)], ids=["one", "two"]
+)
+def test_data_with_hardly_any_diversity(data):
+    """One sample over and over has none that could be measured; nothing else is lost by that."""
+    generator, discriminator = mg.models.mlp(image_shape=(2,), latent_dim=3, hidden=4, backend="numpy")
+    values = by_name(Monitor(mg.GAN(generator, discriminator), Dataset("own", data)))
+    assert math.isnan(values["diversity"]) == (len(set(map(tuple, data))) == 1)
+    assert all(np.isfinite(v) for name, v in values.items() if name != "diversity" and not name.endswith("update"))
+
+
+# -- a whole measurement ---------------------------------------------------------------------------------------------------
+
+
+def test_every_column_against_the_game_itself(backend):
+    """On every backend; on the stand-in for device arrays a host array among them would raise."""
+    gan, meter, before, _ = trained(backend)
+    values = by_name(meter)
+    for name, net in (("generator", gan.generator), ("discriminator", gan.discriminator)):
+        after, grads = net.state_dict(), {key: gan.backend.to_numpy(g) for key, g in net.grads.items()}
+        for layer in net.layers:
+            if not layer.params:
+                assert f"{name}.{layer.index}.gradient" not in values
+                continue
+            own = [key for key in grads if key.split(".")[0] == str(layer.index)]
+            size = [math.sqrt(sum(float((a[key].astype(np.float64) ** 2).sum()) for key in own)) for a in (grads, after)]
+            change = math.sqrt(sum(float(((after[key].astype(np.float64) - before[name][key]) ** 2).sum()) for key in own))
+            np.testing.assert_allclose(values[f"{name}.{layer.index}.gradient"], size[0], rtol=1e-4)
+            np.testing.assert_allclose(values[f"{name}.{layer.index}.update"], change / size[1], rtol=1e-4)
+    assert set(values) == {
+        *monitor.SHARED,
+        *(f"generator.{layer}.{what}" for layer in (0, 2, 5) for what in ("gradient", "update")),
+        *(f"discriminator.{layer}.{what}" for layer in (1, 2, 3, 6) for what in ("gradient", "update")),
+        *("generator.3.dead", "discriminator.4.dead"),
+    }
+
+
+def test_dead_units_are_counted(backend):
+    """Three of D's twelve and one of G's two units are put below 0 for every sample."""
+    gan, meter, _, _ = trained(backend)
+    values = by_name(meter)
+    assert values["generator.3.dead"] == values["discriminator.4.dead"] == 0
+    beta = gan.discriminator.state_dict()
+    beta["3.beta"][[1, 5, 11]] = -100
+    gan.discriminator.load_state_dict(beta)
+    beta = gan.generator.state_dict()
+    beta["2.beta"][1] = -100
+    gan.generator.load_state_dict(beta)
+    values = by_name(meter)
+    assert values["generator.3.dead"] == 0.5
+    assert values["discriminator.4.dead"] == 0.25
+
+
+def test_a_unit_that_answers_to_real_samples_alone_is_not_dead():
+    generator = mg.Sequential([Fixed(np.full((64, 2), -1.0))], (3,), "numpy")
+    discriminator = mg.Sequential([mg.Dense(4), mg.ReLU(), mg.Dense(1)], (2,), "numpy")
+    weights = {"0.weight": [[1, 0, -1, 0], [0, 0, 0, 0]], "0.bias": [0, -9, 0, -9], "2.weight": [[20]] * 4, "2.bias": [-10]}
+    discriminator.load_state_dict({name: np.array(w, np.float32) for name, w in weights.items()})
+    real = np.tile(np.float32([[0.8, 0], [0.9, 0]]), (40, 1))
+    values = by_name(Monitor(mg.GAN(generator, discriminator), Dataset("own", real)))
+    assert values["discriminator.1.dead"] == 0.5
+    assert values["saturated_fake"] == 1  # s = 20 − 10
+    np.testing.assert_allclose(values["saturated_real"], 0.5, atol=0.15)  # s = 6 and 8 about log 999 = 6.9
+
+
+def test_measuring_leaves_no_trace(backend):
+    """A game that is measured goes on in the same bytes: parameters, running statistics, streams, batches."""
+    results = []
+    for measured in (True, False):
+        gan, meter, _, batches = trained(backend)
+        for _ in range(2):
+            if measured:
+                meter.measure()
+                meter.remember()
+            gan.step(batches.next())
+        results.append((gan.state_dict(), gan.random_state, batches.state))
+    ours, other = results
+    for name, array in ours[0].items():
+        np.testing.assert_array_equal(array, other[0][name], err_msg=name)
+    assert ours[1:] == other[1:]
+
+
+def test_the_same_state_measures_the_same():
+    """Also by another instrument, as after --resume, and though Dropout draws; another seed looks at other samples."""
+    gan, meter, _, _ = trained()
+    meter.measure()
+    again, other = meter.measure(), Monitor(gan, images()).measure()
+    np.testing.assert_array_equal(again, other)
+    assert not np.array_equal(other, Monitor(gan, images(), seed=1).measure(), equal_nan=True)
+
+
+def test_updates_that_were_not_remembered_are_missing():
+    _, meter, _, _ = trained()
+    assert not any(math.isnan(v) for v in by_name(meter).values())
+    missing = {name for name, value in by_name(meter).items() if math.isnan(value)}
+    assert missing == {name for name in meter.columns if name.endswith("update")}
+
+
+@given(
+    st.lists(st.sampled_from([mg.Dense, mg.ReLU, mg.BatchNorm, mg.Tanh, Scale, OwnReLU]), max_size=5),
+    st.sampled_from([(2,), (3, 4, 1), (2, 2, 3)]),
+    st.sampled_from(["float32", "float64"]),
+)
+def test_any_row_of_layers(kinds, shape, dtype):
+    """Columns and values fit each other, and what must lie in [0, 1] does."""
+    rows = [[kind(4) if kind is mg.Dense else kind() for kind in kinds] for _ in range(2)]
+    size = math.prod(shape)
+    generator = mg.Sequential([*rows[0], mg.Dense(size), mg.Reshape(shape)], (3,), "textbook", dtype)
+    discriminator = mg.Sequential([mg.Flatten(), *rows[1], mg.Dense(1)], shape, "textbook", dtype, seed=1)
+    gan = mg.GAN(generator, discriminator)
+    points = Dataset("own", np.random.default_rng(0).normal(size=(30, *shape)).astype(np.float32))
+    data = images(30, shape) if len(shape) == 3 else points
+    meter = Monitor(gan, data)
+    meter.remember()
+    gan.step(Batches(data, 8, gan.backend, dtype).next())
+    vector = meter.measure()
+    assert vector.shape == (len(meter.columns),)
+    assert vector.dtype == dtype
+    assert len(set(meter.columns)) == len(meter.columns)
+    for name, value in zip(meter.columns, vector, strict=True):
+        assert 0 <= value + 1e-6 < np.inf, name
+        if name.endswith("dead") or name.startswith("saturated"):
+            assert value <= 1
+
+
+def test_a_measurement_waits_for_the_device_not_once(device):
+    """All of it stays on the device; the log brings it over with the statistics."""
+    gan = game(device)
+    data = images()
+    meter, batches = Monitor(gan, data), Batches(data, 16, gan.backend)
+    for _ in range(2):
+        meter.remember()
+        gan.step(batches.next())
+        before = guarded.traffic.copy()
+        meter.measure()
+        uploads = guarded.traffic - before
+        assert not uploads["synchronise"]
+        assert uploads["upload"] <= 3  # NaN for what is missing, and the state of the copies' two Dropout streams
