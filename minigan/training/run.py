@@ -5,225 +5,37 @@ config.json, log.csv, samples/step_000000.png …, progress.gif, curves.png, che
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
 import shlex
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_type_hints
+from typing import Any, NoReturn
 
 import numpy as np
 
-from minigan import models
 from minigan.backends import Array, get_backend
-from minigan.data import DATASETS, Batches, Dataset, load
-from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, nearest_name
+from minigan.data import DATASETS, Batches, load
+from minigan.errors import CheckpointError, DivergenceError, MiniganError
 from minigan.files import PART, write_atomically
-from minigan.games import GAN
 from minigan.layers import Layer
-from minigan.network import DTYPES
-from minigan.optim import SCHEDULES
 from minigan.training import checkpoint, plots
+from minigan.training.config import Config
+from minigan.training.folder import CHECKPOINT, CONFIG, CURVES, FILM, LOG, SAMPLES, columns_of, holds_run, read_log
 from minigan.training.monitor import Monitor
+from minigan.training.recipes import build_game
 
-CONFIG, LOG, CHECKPOINT, CURVES, FILM, SAMPLES = (
-    "config.json",
-    "log.csv",
-    "checkpoint.safetensors",
-    "curves.png",
-    "progress.gif",
-    "samples",
-)
 STATS = ("loss_d", "loss_g", "prob_real", "prob_fake")
 LOG_COLUMNS = ("step", "epoch", *STATS, "images_per_s", "seconds")
-LATER_OPTIONS = {"precision"}  # that earlier versions did not have
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
-
-# What each model trains with unless told otherwise: values that, of many tried, made the best samples in two minutes (mlp and
-# points: one) on two cores. Without momentum (β₁ = 0) the two sides circle each other less.
-RECIPES: dict[str, dict[str, Any]] = {
-    "dcgan": {
-        **{"steps": 2200, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
-        **{"latent_dim": 32, "width": 32, "extra_conv": True},
-    },
-    "mlp": {
-        **{"steps": 8000, "batch_size": 64, "lr": 5e-4, "beta1": 0.5, "beta2": 0.999, "ema": 0.999, "smoothing": 0.1},
-        **{"latent_dim": 100, "hidden": (256, 256)},
-    },
-    "points": {
-        **{"steps": 5000, "batch_size": 256, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
-        **{"latent_dim": 16, "hidden": (128, 128)},
-    },
-}
-
-
-@dataclass
-class Config:
-    """Everything that decides a run. None stands for the model's own default; `resolve` fills it in.
-
-    Its length is given in steps or in epochs, never in both. sample_every stays None unless given: about 24 pictures a run.
-    """
-
-    data: str = "digits"
-    data_dir: str | None = None
-    image_size: tuple[int, int] | None = None
-    model: str | None = None
-    backend: str = "auto"
-    dtype: str = "float32"
-    precision: str = "float32"
-    seed: int = 0
-    epochs: int | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    lr_d: float | None = None
-    beta1: float | None = None
-    beta2: float | None = None
-    schedule: str = "constant"
-    smoothing: float | None = None
-    saturating: bool = False
-    ema: float | None = None
-    latent_dim: int | None = None
-    width: int | None = None
-    extra_conv: bool | None = None
-    hidden: tuple[int, ...] | None = None
-    log_every: int = 20
-    sample_every: int | None = None
-    checkpoint_every: int = 500
-
-    def resolve(self, dataset: Dataset) -> None:
-        """Fill in what was left open, by model and data. What is filled in already stays, so that twice is once."""
-        self.model = self.model or ("dcgan" if dataset.is_images else "mlp")
-        self._check_names()
-        if self.precision != "float32" and self.dtype != "float32":
-            raise MiniganError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
-        if self.epochs is not None and self.steps is not None:
-            raise MiniganError("both epochs and steps are given: choose one")
-        recipe = RECIPES[self.model if dataset.is_images else "points"]
-        if self.model == "dcgan" and not dataset.is_images:
-            raise ModelError(f"dcgan makes images, and {dataset.name} holds points: take the model mlp")
-        foreign = {"dcgan": ("hidden",), "mlp": ("width", "extra_conv")}[self.model]
-        for name in foreign:
-            if getattr(self, name) is not None:
-                raise ModelError(f"{name} is no option of the model {self.model}: leave it out")
-        for name, value in recipe.items():
-            if getattr(self, name) is None and not (name == "steps" and self.epochs is not None):
-                setattr(self, name, value)
-        self._check_numbers()
-
-    def _check_names(self) -> None:
-        for name, known in (("model", models.MODELS), ("dtype", DTYPES), ("schedule", SCHEDULES)):
-            value = getattr(self, name)
-            if value is not None and value not in known:
-                raise MiniganError(f"unknown {name} {value!r}: {nearest_name(value, known)}")
-
-    def _check_numbers(self) -> None:
-        counts = ("epochs", "steps", "batch_size", "latent_dim", "width", "log_every", "sample_every", "checkpoint_every")
-        for name in counts:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise MiniganError(f"{name} is {value}: expected a whole number from 1 up")
-        for name in ("lr", "lr_d"):
-            value = getattr(self, name)
-            if value is not None and not (0 < value < math.inf):
-                raise MiniganError(f"{name} is {value}: expected a learning rate above 0")
-        if self.seed < 0:
-            raise MiniganError(f"seed is {self.seed}: expected a whole number from 0 up")
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Config:
-        """The configuration that to_json gave; what an earlier version had no entry for is as it was then, the default.
-
-        Raises CheckpointError for entries that are unknown or missing or of another type than the field's, MiniganError for
-        unknown names and for numbers out of range.
-        """
-        known = {field.name for field in fields(cls)}
-        unknown, missing = sorted(values.keys() - known), sorted(known - values.keys() - LATER_OPTIONS)
-        if unknown:
-            raise CheckpointError(
-                f"the configuration has entries that this version does not know: {', '.join(unknown)}; "
-                "remove them, or use the version of minigan that wrote them"
-            )
-        if missing:
-            raise CheckpointError(
-                f"the configuration lacks entries: {', '.join(missing)}; put them back, with null for the model's own default"
-            )
-        pairs: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        for name, hint in get_type_hints(cls).items():
-            if name in pairs and not any(_is_of(pairs[name], kind) for kind in get_args(hint) or (hint,)):
-                expected = " or ".join(_KINDS[kind] for kind in get_args(hint) or (hint,))
-                raise CheckpointError(f"the configuration's {name} is {values[name]!r}: expected {expected}")
-        config = cls(**pairs)
-        config._check_names()
-        config._check_numbers()
-        return config
-
-    def to_json(self) -> dict[str, Any]:
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
-
-
-_KINDS: dict[Any, str] = {  # the types of Config's fields, as JSON has them
-    str: "a text",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a finite number",
-    tuple[int, int]: "a list of two whole numbers",
-    tuple[int, ...]: "a list of whole numbers",
-    type(None): "null",
-}
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    """Whether a value is of the type of a field; a whole number is one where a float is meant, and true and false are none."""
-    if isinstance(value, tuple):
-        pair = kind == tuple[int, int] and len(value) == 2
-        return (pair or kind == tuple[int, ...]) and all(_is_of(entry, int) for entry in value)
-    if kind is float:
-        return type(value) in (int, float) and abs(value) <= sys.float_info.max
-    return type(value) is kind
-
-
-def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
-    """The game that a resolved configuration describes, for samples of this shape and a run of so many steps."""
-    size = {"width": config.width, "extra_conv": config.extra_conv} if config.model == "dcgan" else {"hidden": config.hidden}
-    backend = get_backend(config.backend, config.precision)
-    common = {"latent_dim": config.latent_dim, "backend": backend, "dtype": config.dtype, "seed": config.seed}
-    generator, discriminator = models.build(config.model or "", image_shape=shape, **common, **size)
-    assert config.lr is not None
-    assert config.beta1 is not None
-    assert config.beta2 is not None
-    schedule = SCHEDULES[config.schedule]
-    return GAN(
-        generator,
-        discriminator,
-        lr=schedule(config.lr, steps),
-        lr_d=schedule(config.lr_d or config.lr, steps),
-        betas=(config.beta1, config.beta2),
-        smoothing=config.smoothing or 0.0,
-        saturating=config.saturating,
-        ema=config.ema or None,
-        seed=config.seed,
-    )
-
-
-def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
-    """The trained game of a run folder, to sample from, on any backend. Raises CheckpointError if there is none."""
-    arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
-    config = Config.from_json(info["config"])
-    config.backend, config.precision = backend, "float32"
-    game = build_game(config, tuple(info["shape"]), steps=1)  # its optimisers will take no step
-    game.load_state_dict(arrays)
-    return game, config
 
 
 def say_at_once(text: str) -> None:
@@ -565,20 +377,6 @@ def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, **paths}
 
 
-def read_log(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a log; a last line cut short by a crash is left out."""
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [row for row in rows if None not in row.values() and row["step"].isdigit()]
-
-
-def columns_of(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
-    """The columns of a log's rows by name, as numbers; NaN where a cell is empty."""
-    return {name: [float(row[name] or math.nan) for row in rows] for name in rows[0]}
-
-
 def _same_as_config_file(folder: Path, config: Config) -> None:
     """config.json must describe the checkpoint's run; what may differ is how long it is to be."""
     path = folder / CONFIG
@@ -595,18 +393,3 @@ def _same_as_config_file(folder: Path, config: Config) -> None:
     if other:
         pairs = ", ".join(f"{name} {written[name]!r} against {own[name]!r}" for name in other)
         raise CheckpointError(f"{path} and {CHECKPOINT} are of different runs ({pairs}): put back the one that belongs here")
-
-
-def holds_run(folder: Path) -> bool:
-    return (folder / CONFIG).exists() or (folder / CHECKPOINT).exists()
-
-
-def free_folder(data: str, model: str | None) -> Path:
-    """runs/<data>, or runs/<data>-<model> where a model is named; with a number behind it where that is taken."""
-    name = Path(data).resolve().stem
-    base = Path("runs") / (f"{name}-{model}" if model else name)
-    number, folder = 1, base
-    while holds_run(folder):
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
