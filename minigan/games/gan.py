@@ -101,7 +101,7 @@ class GAN(Game):
             steps = self.optimizer_g.steps
             self._average_rate.set(1 - min(self.ema, (1 + steps) / (10 + steps)))
 
-    def compute(self, real: Array, z: Array | None = None) -> dict[str, Array]:
+    def compute(self, real: Array, z: Array | None = None) -> dict[str, Array]:  # type: ignore[override]
         """The step itself, whose order stands here and nowhere else.
 
         z ~ p_z;  x̃ = G(z), one forward pass, its cache kept for G's step
