@@ -13,6 +13,7 @@ from functools import cache, partial
 import cublas_on_host
 import cuda_on_host
 import guarded
+import own_threads  # noqa: F401  keeps the backend's own value
 import pytest
 from hypothesis import settings
 
@@ -26,7 +27,6 @@ from minigan.errors import BackendError
 settings.register_profile("minigan", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("minigan")
 
-OWN_THREADS = numpy_backend._OWN_THREADS
 numpy_backend._OWN_THREADS = 0  # the tests' small networks go the way of large ones: in blocks, on threads of minigan's own
 
 
