@@ -2,9 +2,10 @@
 
 import os
 
-os.environ.setdefault(
-    "OPENBLAS_NUM_THREADS", "1"
-)  # before NumPy loads: its idle threads spin, and tests run many small products
+# Before NumPy loads. Tests run side by side, and in many small products: BLAS's idle threads would spin, and more than two of
+# minigan's own would only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MINIGAN_NUM_THREADS", "2")
 
 import sys
 from contextlib import contextmanager, nullcontext
