@@ -233,6 +233,11 @@ def _read_numpy(path: Path) -> np.ndarray:
         raise DataError(f"{path} is not a readable {path.suffix} file of plain numbers ({reason})") from None
 
 
+def as_dataset(data: Any, name: str = "array") -> Dataset:
+    """A dataset of an array in memory; a Dataset as it is."""
+    return data if isinstance(data, Dataset) else Dataset(name, _as_dataset(np.asarray(data), name))
+
+
 def _as_dataset(array: np.ndarray, name: str) -> np.ndarray:
     """Images or points, from what a file held."""
     if array.dtype.kind not in "uifb":
@@ -355,11 +360,11 @@ class Batches:
 
     def next(self) -> Array:
         """The next batch (batch_size, *shape)."""
-        self.backend.on_host(self._advance)
+        self.backend.on_host(self.advance)
         values = self.backend.take_rows(self._resident, self._order, self._start, self.batch_size, self.dtype)
         return self.backend.elementwise(pixels_to_floats, values) if self.dataset.is_images else values
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         if self.batch == self.per_epoch:
             self.epoch, self.batch = self.epoch + 1, 0
             self._shuffle()

@@ -163,6 +163,24 @@ class GAN:
         steps = self.optimizer_g.steps
         self._average_rate.set(1 - min(self.ema, (1 + steps) / (10 + steps)))
 
+    stats = ("loss_d", "loss_g", "prob_real", "prob_fake")
+
+    @property
+    def networks(self) -> dict[str, Sequential]:
+        return {"generator": self.generator, "discriminator": self.discriminator}
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        return {"generator": self.optimizer_g, "discriminator": self.optimizer_d}
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.generator.dtype
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return self.generator.output_shape
+
     # -- noise and samples ---------------------------------------------------------------------------------------------
 
     @property
