@@ -29,6 +29,7 @@ from minigan.layers import (
 )
 from minigan.network import Sequential
 from minigan.optim import SGD, Adam
+from minigan.training import Run, train
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "MiniganError",
     "ReLU",
     "Reshape",
+    "Run",
     "Sequential",
     "Sigmoid",
     "Softplus",
@@ -66,5 +68,6 @@ __all__ = [
     "models",
     "normal",
     "optim",
+    "train",
     "zeros",
 ]

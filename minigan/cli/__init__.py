@@ -225,11 +225,11 @@ def _train(options: argparse.Namespace) -> int:
             raise MiniganError("--resume needs --out, the folder of the run to go on with")
         if options.overwrite:
             raise MiniganError("--resume and --overwrite exclude each other: choose one")
-        run = training.Run.resume(options.out, changes=given)
+        run = training.resume_run(options.out, changes=given)
     else:
         config = training.Config(**given)
-        out = options.out or training.free_folder(config.data, config.model)
-        run = training.Run(config, out, overwrite=options.overwrite)
+        out = options.out or training.default_run_dir(config.data, config.model)
+        run = training.start_run(config, out, overwrite=options.overwrite)
     return 0 if run.train(progress=not options.quiet) else INTERRUPTED
 
 

@@ -10,7 +10,7 @@ from minigan.games import GAN
 from minigan.optim import SCHEDULES
 from minigan.training import checkpoint
 from minigan.training.config import Config
-from minigan.training.folder import CHECKPOINT
+from minigan.training.folder import CHECKPOINT, refuse_python_run
 
 
 def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
@@ -39,6 +39,7 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
 def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
     """The trained game of a run folder, to sample from, on any backend. Raises CheckpointError if there is none."""
     arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
+    refuse_python_run(info["config"], folder)
     config = Config.from_json(info["config"])
     config.backend, config.precision = backend, "float32"
     game = build_game(config, tuple(info["shape"]), steps=1)  # its optimisers will take no step
