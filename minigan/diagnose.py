@@ -18,8 +18,8 @@ from minigan.training import CONFIG, LOG, RECIPES, SAMPLES, Config, columns_of, 
 
 NEEDED = ("step", "loss_d", "loss_g", "prob_real", "prob_fake")  # columns of a log that can be judged
 # The limits stand in the gaps between games made to fail and healthy ones: dense and convolutional games on digits of 12x12
-# pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was known from the modes or digits that G
-# made. A run is judged by the last third of its log, by medians over the rows.
+# pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was known from the modes or digits
+# that G made. A run is judged by the last third of its log, by medians over the rows.
 LEAST_ROWS, LEAST_STEPS = 9, 100
 # The largest losses in nats, each a mean over the steps of one row. At learning rates of 0.2 and more L_D rose above 10 and L_G
 # above 9. Elsewhere L_D stayed below 5.3, but for one game that D won with a first row of 8.9; where D hardly learned, L_D rose
@@ -170,7 +170,7 @@ def diagnose_run(folder: str | Path) -> tuple[list[Finding], str]:
         return findings, f"{folder}: networks of your own on {settings.get('data')}, {LOG} has {last}"
     try:
         config = Config.from_json(settings)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise CheckpointError(f"{folder / CONFIG} is damaged ({error}): put back an earlier copy") from None
     return diagnose(log, config, folder), f"{folder}: {config.model} on {config.data}, {LOG} has {last}"
 

@@ -1,4 +1,4 @@
-"""The figures of a run's health: each against loops or a case made by hand, and measuring them leaves no trace in the game."""
+"""What is measured of a game as it is played: each against loops or a case made by hand, and measuring them leaves no trace in the game."""
 
 import math
 from functools import partial
@@ -64,11 +64,11 @@ def game(backend="numpy", dtype="float32", seed=0):
 
 
 def trained(backend="numpy", dtype="float32", steps=3, data=None):
-    """A game after some steps, the last of which was remembered, its measuring instrument, and D and G before that step."""
+    """A game after some steps, the last of which was taken a snapshot of, its measuring instrument, and D and G before that step."""
     gan, data = game(backend, dtype), data or images()
     batches, meter = Batches(data, 16, gan.backend, dtype), Monitor(gan, data)
     for _ in range(steps):
-        meter.remember()
+        meter.snapshot()
         before = {"generator": gan.generator.state_dict(), "discriminator": gan.discriminator.state_dict()}
         gan.step(batches.next())
     return gan, meter, before, batches
@@ -141,49 +141,6 @@ def test_norms_of_very_small_and_very_large_gradients():
 
 
 # -- diversity and clusters ------------------------------------------------------------------------------------------------
-
-
-@given(st.integers(8, 60), st.integers(1, 20), st.floats(1e-3, 1e3), st.integers(0, 99))
-def test_bandwidth_makes_real_samples_count_as_four(count, size, scale, seed):
-    x = scale * np.random.default_rng(seed).normal(size=(count, size))
-    np.testing.assert_allclose(number_by_loops(x.tolist(), bandwidth(x)), 4, rtol=1e-6)
-
-
-@pytest.mark.parametrize(("points", "number"), [([0, 0, 0], 1), ([0], 1), ([0, 5, 0, 5], 1.5), ([1, 2, 3, 3, 3, 3], 1.5)])
-def test_bandwidth_of_few_or_repeated_samples(points, number):
-    """Of n distinct samples at most n can be told apart, so half the way there is aimed at."""
-    x = np.array(points, np.float64)[:, None]
-    found = number_by_loops(x.tolist(), bandwidth(x))
-    assert 1 <= found <= len(set(points))
-    np.testing.assert_allclose(found, number, rtol=0.01)
-
-
-def ring(modes, count, seed=0):
-    """Points on so many of the eight Gaussians of the dataset."""
-    rng = np.random.default_rng(seed)
-    angles = 2 * np.pi * rng.integers(0, modes, count) / 8
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1) + 0.01 * rng.standard_normal((count, 2))
-
-
-def test_clusters_find_the_modes_and_count_those_that_are_reached():
-    clusters = Clusters(ring(8, 1000), np.random.default_rng(0))
-    assert clusters.centres.shape == (10, 2)
-    mode = np.rint(np.arctan2(clusters.centres[:, 1], clusters.centres[:, 0]) / (np.pi / 4)) % 8
-    assert set(mode) == set(range(8))
-    np.testing.assert_allclose(np.linalg.norm(clusters.centres, axis=1), 1, atol=0.02)
-    assert 1 / 10 <= clusters.evenness < 0.15
-    reached = [clusters.evenness / same_cluster(BOOK, ring(modes, 64, seed=1), clusters.centres) for modes in (8, 4, 2, 1)]
-    assert 0.75 < reached[0] < 1.3
-    assert 0.4 < reached[1] < 0.65
-    assert 0.2 < reached[2] < 0.35
-    assert reached[3] < 0.2
-
-
-def test_clusters_of_fewer_samples_than_clusters():
-    x = np.array([[0.0], [1.0], [1.0], [5.0]])
-    clusters = Clusters(x, np.random.default_rng(0))
-    assert sorted(clusters.centres[:, 0]) == [0, 1, 5]
-    assert clusters.evenness == (1 + 4 + 1) / 16
 
 
 class Fixed(mg.Layer):
@@ -283,7 +240,7 @@ def test_measuring_leaves_no_trace(backend):
         for _ in range(2):
             if measured:
                 meter.measure()
-                meter.remember()
+                meter.snapshot()
             gan.step(batches.next())
         results.append((gan.state_dict(), gan.random_state, batches.state))
     ours, other = results
@@ -301,7 +258,7 @@ def test_the_same_state_measures_the_same():
     assert not np.array_equal(other, Monitor(gan, images(), seed=1).measure(), equal_nan=True)
 
 
-def test_updates_that_were_not_remembered_are_missing():
+def test_updates_without_a_snapshot_are_missing():
     _, meter, _, _ = trained()
     assert not any(math.isnan(v) for v in by_name(meter).values())
     missing = {name for name, value in by_name(meter).items() if math.isnan(value)}
@@ -323,7 +280,7 @@ def test_any_row_of_layers(kinds, shape, dtype):
     points = Dataset("own", np.random.default_rng(0).normal(size=(30, *shape)).astype(np.float32))
     data = images(30, shape) if len(shape) == 3 else points
     meter = Monitor(gan, data)
-    meter.remember()
+    meter.snapshot()
     gan.step(Batches(data, 8, gan.backend, dtype).next())
     vector = meter.measure()
     assert vector.shape == (len(meter.columns),)
@@ -341,7 +298,7 @@ def test_a_measurement_waits_for_the_device_not_once(device):
     data = images()
     meter, batches = Monitor(gan, data), Batches(data, 16, gan.backend)
     for _ in range(2):
-        meter.remember()
+        meter.snapshot()
         gan.step(batches.next())
         before = guarded.traffic.copy()
         meter.measure()
