@@ -502,7 +502,7 @@ def test_whole_numbers_stand_for_numbers():
 
 def test_points_are_learned_and_drawn(tmp_path, pictures):
     """Two minutes would give all eight modes; a few seconds must already bring the samples to the ring."""
-    settings = Config(data="ring", backend="numpy", steps=600, hidden=(64, 64), batch_size=128, sample_every=600)
+    settings = Config(data="ring", backend="textbook", steps=600, hidden=(64, 64), batch_size=128, sample_every=600)
     started = start_run(settings, tmp_path / "run", log=lambda text: None)
     started.train(progress=False)
     radius = np.linalg.norm(started.game.sample(1000), axis=1)
