@@ -54,7 +54,7 @@ BANNED_NAMES = {
         "on_host",
         "may_record",
     ),
-    *("Number", "Kept", "kept", "say", "zero_grads", "add_grad", "forget_grads", "settle_grads", "largest_array"),
+    *("Number", "Kept", "say", "zero_grads", "add_grad", "forget_grads", "settle_grads", "largest_array"),
 }
 BANNED_IN = {"minigan/backends/numpy/winograd.py": {"points"}}
 
@@ -160,7 +160,8 @@ def sources():
 
 
 def test_imports_go_downwards(sources):
-    assert list(upward_imports(sources, ORDER)) == []
+    found = list(upward_imports(sources, ORDER))
+    assert not found, "\n".join(found)
 
 
 def test_no_imports_in_a_circle(sources):
@@ -169,7 +170,8 @@ def test_no_imports_in_a_circle(sources):
 
 def test_every_file_has_its_place(sources):
     """In ORDER, and nothing stands there that is gone."""
-    assert places(sources) == listed(ORDER)
+    there, expected = places(sources), listed(ORDER)
+    assert not there ^ expected, f"not in ORDER: {sorted(there - expected)}; in ORDER alone: {sorted(expected - there)}"
 
 
 def test_the_core_is_short():
@@ -184,7 +186,7 @@ def test_names_are_the_fields(folder):
         if path != Path(__file__)
         for what in banned(path.read_text(encoding="utf-8"), BANNED_IN.get(str(path.relative_to(ROOT)), frozenset()))
     ]
-    assert found == []
+    assert not found, "\n".join(found)
 
 
 def test_nothing_lies_about_at_the_top_level():
@@ -260,8 +262,11 @@ def test_a_core_that_grew_is_found(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["tape = 1", "class RecordingTape: ...", "x.save_film()", "leaves(x)", "def map(): ...", "map = 1", "g.map[0]", "f(map=1)"]
-    + ["# hindrances", '"""A stranger."""', 'f"a film of {x}"', "Health()", "FILM = 1"],
+    [
+        *("tape = 1", "class RecordingTape: ...", "x.save_film()", "FILM = 1", "leaves(x)", "Health()"),
+        *("def map(): ...", "map = 1", "g.map[0]", "f(map=1)"),
+        *("# hindrances", '"""A stranger."""', 'f"a film of {x}"'),
+    ],
 )
 def test_a_banned_name_is_found(text):
     assert len(list(banned(text + "\n"))) == 1

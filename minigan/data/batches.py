@@ -43,7 +43,7 @@ class Batches:
         self.per_epoch = len(dataset) // batch_size
         self.epoch, self.batch = 0, 0
         self._resident = backend.asarray(dataset.values)
-        self._order, self._start = backend.zeros((len(dataset),), np.int64), backend.number()
+        self._order, self._start = backend.zeros((len(dataset),), np.int64), backend.scalar()
         self._shuffle(0)
 
     def _shuffle(self, epoch: int) -> None:
@@ -65,7 +65,7 @@ class Batches:
 
     def next(self) -> Array:
         """The next batch (batch_size, *shape)."""
-        self.backend.on_host(self.advance)
+        self.advance()
         return self.take()
 
     @property
