@@ -7,7 +7,7 @@ from typing import Any
 
 from minigan.backends import Array
 from minigan.data import Batches
-from minigan.games import GAN
+from minigan.games import Game
 from minigan.layers import Layer
 
 
@@ -15,7 +15,7 @@ class _NotFinite(Exception):  # noqa: N818 (it carries what was found out of a s
     """The first array that is not finite, in words."""
 
 
-def find_divergence(game: GAN, batches: Batches, steps: int) -> tuple[int, str] | None:
+def find_divergence(game: Game, batches: Batches, steps: int) -> tuple[int, str] | None:
     """(which of the next `steps` steps, from 1 up; "network, layer: what is not finite") of the first bad array.
 
     None if all arrays stay finite. The game takes these steps, the last of them perhaps not to its end.
@@ -45,7 +45,7 @@ def find_divergence(game: GAN, batches: Batches, steps: int) -> tuple[int, str] 
     return None
 
 
-def _check_state(game: GAN, check: Any) -> None:
+def _check_state(game: Game, check: Any) -> None:
     """Show `check` all that a step updates."""
     for name, net in game.networks.items():
         for layer in net.layers:

@@ -13,7 +13,7 @@ import numpy as np
 
 from minigan.backends import Array, Backend
 from minigan.data import Dataset, pixels_to_floats
-from minigan.games import GAN
+from minigan.games import Game
 from minigan.layers import Layer, ReLU
 from minigan.metrics import Clusters, bandwidth, effective_number, same_cluster
 from minigan.network import Sequential
@@ -44,7 +44,7 @@ class Monitor:
     state alone.
     """
 
-    def __init__(self, game: GAN, dataset: Dataset, seed: int = 0) -> None:
+    def __init__(self, game: Game, dataset: Dataset, seed: int = 0) -> None:
         self.backend, self._dtype = game.backend, game.dtype
         self._networks = dict(game.networks)
         self._probe = _Probe(game, dataset, seed) if _can_be_probed(game, dataset) else None
@@ -82,7 +82,7 @@ class Monitor:
         return self.backend.xp.stack(vector) if vector else self.backend.zeros((0,), self._dtype)
 
 
-def _can_be_probed(game: GAN, dataset: Dataset) -> bool:
+def _can_be_probed(game: Game, dataset: Dataset) -> bool:
     """True for a game of G and D as _Probe runs them: latent vectors to samples, samples to one logit."""
     if not game.networks.keys() >= set(PROBED):
         return False
@@ -94,7 +94,7 @@ def _can_be_probed(game: GAN, dataset: Dataset) -> bool:
 class _Probe:
     """Copies of G and D that look at fixed real samples and latent vectors."""
 
-    def __init__(self, game: GAN, dataset: Dataset, seed: int) -> None:
+    def __init__(self, game: Game, dataset: Dataset, seed: int) -> None:
         self.backend = game.backend
         dtype, rng = game.dtype, np.random.default_rng([seed, 4])
         chosen = dataset.values[rng.choice(len(dataset), min(PROBE_SIZE, len(dataset)), replace=False)]

@@ -19,9 +19,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minigan.backends import Array
+from minigan.capture import capture
 from minigan.data import Batches, Dataset, as_dataset, load
 from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError
-from minigan.games import GAN
+from minigan.games import Game
 from minigan.training import checkpoint
 from minigan.training.divergence import find_divergence
 from minigan.training.folder import (
@@ -85,7 +86,7 @@ class Run:
 
     def __init__(
         self,
-        game: GAN,
+        game: Game,
         data: Dataset | str | Any,
         out: str | Path,
         *,
@@ -129,7 +130,7 @@ class Run:
         cls,
         out: str | Path,
         *,
-        game: GAN,
+        game: Game,
         data: Dataset | str | Any,
         steps: int | None = None,
         log: Callable[[str], None] = print_now,
@@ -234,7 +235,7 @@ class Run:
         self._good = self._state()
         if self.step == 0:
             self._save_samples()
-        step = self.game.backend.capture(self._step, partial(self._log_beside, bar))
+        step = capture(self.game, self.batches, partial(self._log_beside, bar))
         self._since = time.perf_counter()
         try:
             # Overflows are looked for where it is decided what to do about them; NumPy's warnings would only add noise.
@@ -256,9 +257,6 @@ class Run:
                 self.folder.save_pictures()
             raise
         self.folder.save_pictures()
-
-    def _step(self) -> dict[str, Array]:
-        return self.game.step(self.batches.next())
 
     def _log_beside(self, bar: Any, text: str) -> None:
         bar.clear()
@@ -423,7 +421,7 @@ class Run:
 
 
 def train(
-    game: GAN,
+    game: Game,
     data: Dataset | str | Any,
     out: str | Path | None = None,
     *,
