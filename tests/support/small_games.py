@@ -11,7 +11,9 @@ DROPOUT = lambda: [mg.Flatten(), mg.Dense(6), mg.LayerNorm(), mg.Dropout(0.3), m
 GAMES = {
     "mlp": lambda be, **options: mg.GAN(*mg.models.mlp(IMAGE, 5, (6, 7), backend=be), **options),
     "dcgan": lambda be, **options: mg.GAN(*mg.models.dcgan(IMAGE, 5, 3, backend=be), **options),
-    "average and schedule": lambda be: GAMES["dcgan"](be, ema=0.9, smoothing=0.1, lr=mg.optim.cosine(1e-3, 9), lr_d=1e-3),
+    "average and schedule": lambda be: GAMES["dcgan"](
+        be, ema=0.9, objective=mg.losses.NonSaturating(0.1), lr=mg.optim.cosine(1e-3, 9), lr_d=1e-3
+    ),
     "other optimisers": lambda be: GAMES["mlp"](
         be, optimizer_g=mg.SGD(mg.optim.linear(0.1, 9), momentum=0.9), optimizer_d=mg.Adam(1e-3, weight_decay=0.1)
     ),
@@ -23,14 +25,10 @@ def no_complaint(message):
     raise AssertionError(message)
 
 
-def play(be, make, steps, captured, say=no_complaint):
+def play(be, make, steps, captured, log=no_complaint):
     """(statistics of every step, state, random state) of a game; a batch of 6 of 20 makes epochs of three steps."""
     game, batches = make(be), Batches(DATA, 6, be)
-
-    def step():
-        return game.step(batches.next())
-
-    step = be.capture(step, say) if captured else step
+    step = mg.capture(game, batches, log) if captured else lambda: game.step(batches.next())
     stats = [step() for _ in range(steps)]
     values = [{name: be.to_numpy(value).item() for name, value in each.items()} for each in stats]
     return values, game.state_dict(), game.random_state, batches.state

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from layer_formulas import FORMULAS
-from own_threads import OWN_THREADS
+from large_convolution import LARGE_CONVOLUTION
 from threadpoolctl import threadpool_info
 
 import minigan as mg

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from own_threads import OWN_THREADS
+from large_convolution import LARGE_CONVOLUTION
 from small_games import DATA, GAMES, IMAGE, no_complaint, play, same
 from threadpoolctl import threadpool_info
 
