@@ -1,6 +1,6 @@
 """A run and its folder."""
 
-from minigan.training.config import RECIPES, Config
+from minigan.training.config import OPTIONS, RECIPES, Config, recipe_of
 from minigan.training.folder import CHECKPOINT, CONFIG, CURVES, FILM, LOG, SAMPLES, columns_of, free_folder, read_log
 from minigan.training.recipes import build_game, load_game
 from minigan.training.run import STATS, Run
@@ -11,6 +11,7 @@ __all__ = [
     "CURVES",
     "FILM",
     "LOG",
+    "OPTIONS",
     "RECIPES",
     "SAMPLES",
     "STATS",
@@ -21,4 +22,5 @@ __all__ = [
     "free_folder",
     "load_game",
     "read_log",
+    "recipe_of",
 ]

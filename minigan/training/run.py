@@ -22,12 +22,12 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minigan.backends import Array, get_backend
-from minigan.data import DATASETS, Batches, load
+from minigan.data import Batches, load
 from minigan.errors import CheckpointError, DivergenceError, MiniganError
 from minigan.files import PART, write_atomically
 from minigan.layers import Layer
 from minigan.training import checkpoint, plots
-from minigan.training.config import Config
+from minigan.training.config import Config, with_absolute_paths
 from minigan.training.folder import CHECKPOINT, CONFIG, CURVES, FILM, LOG, SAMPLES, columns_of, holds_run, read_log
 from minigan.training.monitor import Monitor
 from minigan.training.recipes import build_game
@@ -58,7 +58,7 @@ class Run:
             raise MiniganError(f"{folder} is a file: name a folder for the run")
         backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
         self.dataset = load(config.data, config.data_dir, config.image_size)
-        paths = _with_absolute_paths({"data": config.data, "data_dir": config.data_dir})
+        paths = with_absolute_paths({"data": config.data, "data_dir": config.data_dir, "model": config.model})
         self.config = config = replace(config, backend=backend.name, **paths)
         config.resolve(self.dataset)
         assert config.batch_size is not None
@@ -97,7 +97,7 @@ class Run:
         config = Config.from_json(info["config"])
         _same_as_config_file(folder, config)
         longer = {name: value for name, value in (changes or {}).items() if name in ("steps", "epochs")}
-        for name, value in _with_absolute_paths(changes or {}).items():
+        for name, value in with_absolute_paths(changes or {}).items():
             if name not in longer and getattr(config, name) != value:
                 raise CheckpointError(f"the run in {folder} has {name} {getattr(config, name)!r}, not {value!r}: leave it out")
         if longer:
@@ -365,16 +365,6 @@ class Run:
     def _divergence(self, net: str, layer: Layer, what: str) -> str:
         kept = f"the last good checkpoint stays in {self.folder / CHECKPOINT}"
         return f"step {self.step:,}: {net}, {layer.label}: {what} is not finite; {kept}. Try a smaller learning rate (--lr)"
-
-
-def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Paths to data, made absolute: a run can then go on from any folder. Names of datasets stay names."""
-    paths = {
-        name: os.path.abspath(value)
-        for name, value in settings.items()
-        if value is not None and (name == "data_dir" or (name == "data" and value not in DATASETS and os.path.exists(value)))
-    }
-    return {**settings, **paths}
 
 
 def _same_as_config_file(folder: Path, config: Config) -> None:

@@ -104,7 +104,7 @@ def test_resumed_run_ends_in_the_same_bytes(tmp_path, model, backend):
         {"ema": 0.0},
         {"model": "mlp", "ema": None, "sample_every": None},
         {"data": "ring", "model": None, "width": None, "extra_conv": None, "steps": 8},
-        {"extra_conv": True, "smoothing": 0.1, "saturating": True, "lr_d": 1e-4, "schedule": "cosine"},
+        {"extra_conv": True, "smoothing": 0.1, "loss": "saturating", "lr_d": 1e-4, "schedule": "cosine"},
         {"image_size": (12, 8)},
     ],
     ids=str,
