@@ -522,7 +522,7 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys):
         ("lr_d", "fast", "lr_d is 'fast'"),
         ("smoothing", "a", "smoothing is 'a'"),
         ("log_every", "a", "log_every is 'a'"),
-        ("model", "zz", "unknown model 'zz'"),
+        ("model", "zz", "model is 'zz': an unknown name"),
         ("data", 5, "data is 5"),
         ("hidden", 3, "hidden is 3"),
         ("bogus", 1, "does not know: bogus; remove them"),

@@ -73,7 +73,7 @@ def argument_type(option: Option) -> Callable[[str], Any]:
             if option.choices:
                 names = nearest_name(text, option.all_choices)
                 raise argparse.ArgumentTypeError(f"unknown name {shorten(text)}: {names}") from None
-            words = option.expected.removeprefix("a list of ") if is_entry else option.expected
+            words = option.expected_entry if is_entry else option.expected
             raise argparse.ArgumentTypeError(f"{shorten(text)} is not {words}") from None
 
     return convert

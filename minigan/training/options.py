@@ -63,11 +63,15 @@ class Option:
     @property
     def expected(self) -> str:
         """In words what a value must be, as "a whole number from 1 up"."""
-        words = _NOUNS[self.item] + self._range()
         if not self.is_list:
-            return words
+            return self.expected_entry
         count = "" if ... in get_args(self.kind) else f"{len(get_args(self.kind))} "
-        return f"a list of {count}{words.removeprefix('a ').replace('number', 'numbers')}"
+        return f"a list of {count}{self.expected_entry.removeprefix('a ').replace('number', 'numbers')}"
+
+    @property
+    def expected_entry(self) -> str:
+        """The same for one entry of a list."""
+        return (_NOUNS[self.item] if self.below is None else "a number") + self._range()
 
     def convert(self, value: Any) -> Any:
         """The value as the field holds it: a list becomes a tuple, a number of NumPy a plain one, a path a text.
