@@ -23,8 +23,9 @@ def add(commands: Any) -> None:
 
 
 def gradcheck(options: argparse.Namespace) -> int:
-    from minigan.checks.contract import check_file
-    from minigan.checks.gradients import TOLERANCE, check_all
+    from minigan.checks.differences import TOLERANCE
+    from minigan.checks.file import check_file
+    from minigan.checks.suite import check_all
 
     backend = get_backend(options.backend)
     own = [check_file(file, backend) for file in options.files]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from minigan.backends import BACKENDS, PRECISIONS
 from minigan.data import DATASETS, Dataset, parse_size
 from minigan.errors import CheckpointError, ModelError, OptionError
+from minigan.losses import OBJECTIVES
 from minigan.models import MODELS
 from minigan.network import DTYPES
 from minigan.optim import SCHEDULES
@@ -17,11 +18,10 @@ from minigan.training.options import Option, declared_options, shorten
 from minigan.user_code import FUNCTION_IN_FILE, names_function, split_function
 
 
-def _one_of(names: tuple[str, ...]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+def _one_of(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
 
-
-LOSSES = ("non-saturating", "saturating")
 
 # What each model trains with unless told otherwise: values that, of many tried, made the best samples in two minutes (mlp and
 # points: one) on two cores. Without momentum (β₁ = 0) the two sides circle each other less.
@@ -103,11 +103,11 @@ class Config:
     )
     beta2: Annotated[float | None, Option("Adam's decay of the mean square", "learning", metavar="B", least=0, below=1)] = None
     schedule: Annotated[
-        str, Option(f"of the learning rate: {_one_of(tuple(SCHEDULES))}", "learning", metavar="NAME", choices=tuple(SCHEDULES))
+        str, Option(f"of the learning rate: {_one_of(SCHEDULES)}", "learning", metavar="NAME", choices=tuple(SCHEDULES))
     ] = "constant"
-    loss: Annotated[str, Option(f"what G and D minimise: {_one_of(LOSSES)}", "learning", metavar="NAME", choices=LOSSES)] = (
-        "non-saturating"
-    )
+    loss: Annotated[
+        str, Option(f"what G and D minimise: {_one_of(OBJECTIVES)}", "learning", metavar="NAME", choices=tuple(OBJECTIVES))
+    ] = "non-saturating"
     smoothing: Annotated[float | None, Option("one-sided label smoothing", "learning", metavar="A", least=0, below=1)] = None
     ema: Annotated[
         float | None,

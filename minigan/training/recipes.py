@@ -11,6 +11,7 @@ from minigan import models
 from minigan.backends import Backend, get_backend
 from minigan.errors import CheckpointError, ModelError, UserFileError, nearest_name
 from minigan.games import GAN
+from minigan.losses import OBJECTIVES
 from minigan.network import Sequential
 from minigan.optim import SCHEDULES
 from minigan.training import checkpoint
@@ -47,8 +48,7 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         lr=schedule(config.lr, steps),
         lr_d=schedule(config.lr_d or config.lr, steps),
         betas=(config.beta1, config.beta2),
-        smoothing=config.smoothing or 0.0,
-        saturating=config.loss == "saturating",
+        objective=OBJECTIVES[config.loss](smoothing=config.smoothing or 0.0),
         ema=config.ema or None,
         seed=config.seed,
     )

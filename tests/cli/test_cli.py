@@ -250,7 +250,7 @@ def test_progress_bar_shows_what_is_promised(tmp_path):
 
 def test_gradcheck_command(capsys, monkeypatch):
     monkeypatch.setattr(
-        minigan.checks.gradients, "_check_games", lambda backend: iter(())
+        minigan.checks.suite, "_check_games", lambda backend: iter(())
     )  # tested by test_gradcheck, at length
     assert cli.main(["gradcheck", "--backend", "textbook"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -260,7 +260,7 @@ def test_gradcheck_command(capsys, monkeypatch):
 
 
 def test_gradcheck_command_turns_red(capsys, monkeypatch):
-    monkeypatch.setattr(minigan.checks.gradients, "_check_games", lambda backend: iter(()))
+    monkeypatch.setattr(minigan.checks.suite, "_check_games", lambda backend: iter(()))
     monkeypatch.setattr(minigan.Tanh, "gradient", staticmethod(lambda xp, dy, y: dy * (1 - y)))
     assert cli.main(["gradcheck", "--backend", "textbook"]) == 1
     out = capsys.readouterr().out
