@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minigan.errors import CheckpointError
-from minigan.training import CONFIG, LOG, RECIPES, SAMPLES, Config, columns_of, made_from_python, read_log, read_settings
+from minigan.training import CONFIG, LOG, SAMPLES, Config, columns_of, made_from_python, read_log, read_settings, recipe_of
 
 NEEDED = ("step", "loss_d", "loss_g", "prob_real", "prob_fake")  # columns of a log that can be judged
 # The limits stand in the gaps between games made to fail and healthy ones: dense and convolutional games on digits of 12x12
@@ -309,8 +309,9 @@ def _discriminator_wins(view: _View) -> Finding | None:
         evidence.append(
             f"{_percent(saturated)} of D's logits s of generated samples are saturated: σ(s) is within 0.001 of 0 or 1"
         )
-    if view.config.saturating:
-        evidence.append(f"with --saturating the slope of L_G by D's logit is −D(G(z)): {_percent(fake)} of the most it can be")
+    if view.config.loss == "saturating":
+        slope = "with --loss saturating the slope of L_G by D's logit is −D(G(z))"
+        evidence.append(f"{slope}: {_percent(fake)} of the most it can be")
     before, after = view.gradient("generator", view.early), view.gradient("generator", view.late)
     if after < before / 3:
         evidence.append(f"G's gradient has vanished: its norm was {before:.2g} at the start and is {after:.2g}")
@@ -323,7 +324,7 @@ def _discriminator_wins(view: _View) -> Finding | None:
 
 def _generator_wins(view: _View) -> Finding | None:
     fake, real, loss_d, loss_g = (view.median(name) for name in ("prob_fake", "prob_real", "loss_d", "loss_g"))
-    fooled = fake >= FOOLED or (not view.config.saturating and loss_g <= -math.log(FOOLED))
+    fooled = fake >= FOOLED or (view.config.loss != "saturating" and loss_g <= -math.log(FOOLED))
     if not (fooled and loss_d >= FOOLED_LOSS):
         return None
     evidence = (
@@ -390,7 +391,7 @@ def _diversity(view: _View) -> str:
 
 def _settings(config: Config) -> dict[str, Any]:
     """The recipe of this kind of model, and what the run has in place of it."""
-    recipe = RECIPES["points" if config.data in ("ring", "grid") else config.model or "dcgan"]
+    recipe = recipe_of(config.model or "dcgan", config.data not in ("ring", "grid"))
     own = {name: getattr(config, name) for name in recipe if getattr(config, name) is not None}
     return {"recipe": recipe, **recipe, **own}
 
@@ -435,8 +436,8 @@ def _weaker_d(config: Config) -> tuple[Advice, ...]:
         reason = f"G learns at {lr:g}, and {usual:g} is what the model trains with by default"
     if rates:
         advice.append(Advice(rates, reason))
-    if config.saturating:
-        advice.append(Advice({"saturating": False}, "−log D(G(z)) is steepest where D rejects what G makes"))
+    if config.loss == "saturating":
+        advice.append(Advice({"loss": "non-saturating"}, "−log D(G(z)) is steepest where D rejects what G makes"))
     if not rates:
         advice.append(Advice({"lr_d": (config.lr_d or lr) / 4}, "a slower D"))
     if not settings["smoothing"]:

@@ -30,8 +30,8 @@ PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and
     ],
     "discriminator wins": [
         {**RING, "steps": 800, "lr": 1e-5, "lr_d": 5e-3},
-        {**MLP, "steps": 300, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
-        {**DCGAN, "steps": 110, "saturating": True, "lr": 1e-4, "lr_d": 4e-3},
+        {**MLP, "steps": 300, "loss": "saturating", "lr": 1e-4, "lr_d": 4e-3},
+        {**DCGAN, "steps": 110, "loss": "saturating", "lr": 1e-4, "lr_d": 4e-3},
     ],
     "collapse": [
         {**RING, "steps": 600, "lr_d": 1e-2, "beta1": 0.5},
@@ -287,7 +287,7 @@ def test_a_young_game_is_told_from_a_collapse(diversity, steps, expected):
 
 def test_g_wins_with_a_saturating_loss():
     """L_G = log(1 − D(G(z))) is far below 0 where G wins and near 0 where it loses."""
-    config = replace(CONFIG, saturating=True)
+    config = replace(CONFIG, loss="saturating")
     assert kinds(log(loss_d=5.0, loss_g=-4.0, prob_fake=0.98), config) == ["generator wins"]
     assert kinds(log(loss_d=2.0, loss_g=-0.01, prob_fake=0.1), config) == ["healthy"]
 
@@ -377,11 +377,11 @@ def test_evidence_are_the_figures_of_the_log():
     columns = log(prob_fake=(0.4, 0.1, 0.02), prob_real=0.97, saturated_fake=(0.0, 0.0, 0.75))
     columns["generator.0.gradient"] = [0.6] * 10 + [0.006] * 20
     columns["generator.2.gradient"] = [0.8] * 10 + [0.008] * 20
-    text = report(diagnose(columns, replace(CONFIG, saturating=True)))
+    text = report(diagnose(columns, replace(CONFIG, loss="saturating")))
     for words in ("from step 420 on D(x) is 0.97 and D(G(z)) is 0.02", "75 % of D's logits", "2 % of the most", "was 1 at the"):
         assert words in text.replace("\n    ", " ")
     assert "start and is 0.01" in text.replace("\n    ", " ")
-    assert "leave out --saturating" in text
+    assert "--loss non-saturating" in text
     columns = log(diversity=0.1, clusters=(0.9, 0.5, 0.2))
     assert "20 % as many clusters" in report(diagnose(columns, CONFIG))
     assert "was 90 % at step 20" in report(diagnose(columns, CONFIG)).replace("\n    ", " ")
@@ -402,7 +402,7 @@ def test_evidence_are_the_figures_of_the_log():
         ("learning rate", {"data": "ring", "lr": 0.1}, "--lr 0.001"),
         ("discriminator wins", {"lr_d": 0.01}, "leave out --lr-d"),
         ("discriminator wins", {"lr": 1e-5}, "--lr 0.0005"),
-        ("discriminator wins", {"saturating": True}, "leave out --saturating"),
+        ("discriminator wins", {"loss": "saturating"}, "--loss non-saturating"),
         ("discriminator wins", {}, "--lr-d 0.000125"),
         ("collapse", {"beta1": 0.9}, "--beta1 0"),
         ("collapse", {"lr": 0.01, "lr_d": 1e-5}, "--lr 0.0005 and leave out --lr-d"),
@@ -522,7 +522,7 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys):
         ("lr_d", "fast", "lr_d is 'fast'"),
         ("smoothing", "a", "smoothing is 'a'"),
         ("log_every", "a", "log_every is 'a'"),
-        ("model", "zz", "unknown model 'zz'"),
+        ("model", "zz", "model is 'zz': an unknown name"),
         ("data", 5, "data is 5"),
         ("hidden", 3, "hidden is 3"),
         ("bogus", 1, "does not know: bogus; remove them"),

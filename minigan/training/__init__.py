@@ -1,6 +1,6 @@
 """A run and its folder."""
 
-from minigan.training.config import RECIPES, Config
+from minigan.training.config import OPTIONS, RECIPES, Config, recipe_of
 from minigan.training.configured import resume_run, start_run
 from minigan.training.folder import (
     ANIMATION,
@@ -25,6 +25,7 @@ __all__ = [
     "CONFIG",
     "CURVES",
     "LOG",
+    "OPTIONS",
     "RECIPES",
     "SAMPLES",
     "Config",
@@ -36,6 +37,7 @@ __all__ = [
     "made_from_python",
     "read_log",
     "read_settings",
+    "recipe_of",
     "refuse_python_run",
     "resume_run",
     "start_run",

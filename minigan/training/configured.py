@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from minigan.backends import get_backend
-from minigan.data import DATASETS, load
+from minigan.data import load
 from minigan.errors import CheckpointError, MiniganError
 from minigan.training import checkpoint
-from minigan.training.config import Config
+from minigan.training.config import Config, with_absolute_paths
 from minigan.training.folder import RunFolder, check_settings_file, refuse_python_run
 from minigan.training.recipes import build_game
 from minigan.training.run import RUN_OPTIONS, Hints, Run, print_now
@@ -28,7 +28,7 @@ def start_run(config: Config, folder: str | Path, *, overwrite: bool = False, lo
     RunFolder(folder)
     backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
     dataset = load(config.data, config.data_dir, config.image_size)
-    paths = _with_absolute_paths({"data": config.data, "data_dir": config.data_dir})
+    paths = with_absolute_paths({"data": config.data, "data_dir": config.data_dir, "model": config.model})
     config = replace(config, backend=backend.name, **paths)
     config.resolve(dataset)
     if os.path.isdir(config.data) and Path(folder).resolve().is_relative_to(config.data):
@@ -36,8 +36,9 @@ def start_run(config: Config, folder: str | Path, *, overwrite: bool = False, lo
     assert config.batch_size is not None
     steps = config.steps or (config.epochs or 0) * max(1, len(dataset) // config.batch_size)
     options = {name: getattr(config, name) for name in RUN_OPTIONS if name != "steps"}
+    game = build_game(config, dataset.shape, steps)  # before to_json: networks of a user's file note themselves in config
     return Run(
-        build_game(config, dataset.shape, steps),
+        game,
         dataset,
         folder,
         steps=steps,
@@ -61,7 +62,7 @@ def resume_run(folder: str | Path, *, changes: Mapping[str, Any] | None = None, 
     config = Config.from_json(info["config"])
     check_settings_file(folder, info["config"])
     longer = {name: value for name, value in (changes or {}).items() if name in ("steps", "epochs")}
-    for name, value in _with_absolute_paths(changes or {}).items():
+    for name, value in with_absolute_paths(changes or {}).items():
         if name not in longer and getattr(config, name) != value:
             raise CheckpointError(f"the run in {folder} has {name} {getattr(config, name)!r}, not {value!r}: leave it out")
     if longer:
@@ -82,13 +83,3 @@ def _command_hints(folder: str | Path) -> Hints:
         replace="--resume continues it, --overwrite replaces it, --out names another",
         sample=f"minigan sample {quoted} -n 64 --out more.png",
     )
-
-
-def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Paths to data, made absolute: a run can then go on from any folder. Names of datasets stay names."""
-    paths = {
-        name: os.path.abspath(value)
-        for name, value in settings.items()
-        if value is not None and (name == "data_dir" or (name == "data" and value not in DATASETS and os.path.exists(value)))
-    }
-    return {**settings, **paths}
