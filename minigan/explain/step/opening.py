@@ -43,6 +43,7 @@ def open_step(
     (made,), (of_real, of_fake, judged) = passes["generator"], passes["discriminator"]
     after = {name: _Snapshot(net, game.optimizers[name]) for name, net in game.networks.items()}
     after["discriminator"].grads = judged.grads_before  # as D's optimiser saw them
+    random_state = game.random_state
 
     look = _Look(rerun, before, after, shown, np.random.default_rng(seed), tick)
     look.check_outputs(of_real, "loss_d", "discriminator", 0)
@@ -51,6 +52,7 @@ def open_step(
     look.check_outputs(judged, "loss_g", "discriminator", 2)
     look.check_outputs(made, "loss_g", "generator", 0)
     update_g = look.update("loss_g", "generator")
+    game.random_state = random_state  # its streams are the copy's, too
     for name, update in (("L_D", update_d), ("L_G", update_g)):
         if not np.isfinite([update.loss_before, update.loss_after, *(v for n in update.nudges for v in n.losses)]).all():
             raise DivergenceError(f"{name} is not finite in this step: the game has diverged; try a smaller learning rate")

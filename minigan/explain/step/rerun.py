@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minigan.backends import Array
-from minigan.checks.game import still
+from minigan.checks.game import forward_only, still
 from minigan.games import Game
 from minigan.layers import Layer
 from minigan.network import Sequential
@@ -38,9 +39,12 @@ class Rerun:
     """
 
     def __init__(self, game: Game, real: Array, z: Array) -> None:
-        self.networks = (copy := still(game)).networks
-        self._game, self._real, self._z, self._random_state = copy, real, z, game.random_state
-        self._skip_backward()
+        self._game, self._real, self._z, self._random_state = still(game), real, z, game.random_state
+        self.networks: dict[str, Sequential] = self._game.networks
+        # Gradients go nowhere while the optimisers hold still. Unless a loss depends on one, as a penalty does, none is made.
+        wanted = [float(self._compute()[name]) for name in PASSES]
+        with forward_only(self._game):
+            self._quick = [float(self._compute()[name]) for name in PASSES] == wanted
 
     def set_params(self, network: str, values: Mapping[str, np.ndarray]) -> None:
         net = self.networks[network]
@@ -53,22 +57,13 @@ class Rerun:
         for network, net in self.networks.items():
             replaced = output if output is not None and output.network == network else None
             net.watch = watchers[network] = _Watcher(PASSES[name][network], replaced)
-        value = self._compute()[name]
+        with forward_only(self._game) if self._quick else nullcontext():
+            value = self._compute()[name]
         return value, [signature for watcher in watchers.values() for signature in watcher.signatures]
 
     def _compute(self) -> dict[str, Array]:
         self._game.random_state = self._random_state
         return self._game.compute(self._real.copy(), self._z.copy())  # copies: views of them may be written to
-
-    def _skip_backward(self) -> None:
-        """Leave out the backward passes unless a loss depends on them: gradients go nowhere while the optimisers hold still."""
-        wanted = {name: float(self._compute()[name]) for name in PASSES}
-        for net in self.networks.values():
-            vars(net).update(_empty_backward(net))
-        if {name: float(self._compute()[name]) for name in PASSES} != wanted:
-            for net in self.networks.values():
-                for method in _empty_backward(net):
-                    del vars(net)[method]
 
 
 class _Watcher:
@@ -90,15 +85,3 @@ class _Watcher:
             signature = layer.branch_signature(value)
             if signature is not None:
                 self.signatures.append(signature)
-
-
-def _empty_backward(net: Sequential) -> dict[str, Any]:
-    """Methods that take the place of the backward passes: a gradient of zeros for the input, none for the parameters."""
-
-    def backward(dy: Array, caches: Any, grads: Any = None, input_grad: bool = True) -> Array | None:
-        return net.backend.zeros((len(dy), *net.input_shape), net.dtype) if input_grad else None
-
-    def backward_each(dys: Any, caches: Any, grads: Any = None, input_grad: bool = True) -> Any:
-        return tuple(backward(dy, caches, grads, input_grad) for dy in dys) if input_grad else None
-
-    return {"backward": backward, "backward_each": backward_each}

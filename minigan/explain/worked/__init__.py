@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 
-from minigan.checks.gradients import layer_table
+from minigan.checks.suite import layer_table
 from minigan.errors import OptionError, nearest_name
 from minigan.explain.worked import layers, losses, optimizers  # noqa: F401 (importing them registers their examples)
 from minigan.explain.worked.calculator import Working

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.checks.gradients import Report
+from minigan.checks.differences import Report
 
 WIDTH = 100
 NUDGE = 1e-3  # h: the rounding of L, divided by 2h, stays below the digits that are printed

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minigan.checks.gradients import Report, check_layer, check_loss
+from minigan.checks.differences import Report
+from minigan.checks.gradients import check_layer, check_loss
 from minigan.explain.worked.calculator import Working
 from minigan.layers import Layer
 from minigan.network import Sequential
