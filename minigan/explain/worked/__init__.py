@@ -2,7 +2,8 @@
 
 An example chooses inputs and says which entries to write out, and by which formula; all else is computed. The arrays are
 those of minigan's own forward and backward in float64. Each gradient that is written out is also measured by nudging its entry,
-and gradcheck checks the layer or loss as a whole. A layer without an example of its own runs on small random numbers.
+and gradcheck checks the layer or loss as a whole. A layer or objective without an example of its own runs on small random
+numbers.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from minigan.checks.suite import layer_table
 from minigan.errors import OptionError, nearest_name
 from minigan.explain.worked import layers, losses, optimizers  # noqa: F401 (importing them registers their examples)
 from minigan.explain.worked.calculator import Working
-from minigan.explain.worked.generic import add_generic_examples
+from minigan.explain.worked.generic import add_layers, add_objectives
 from minigan.explain.worked.registry import EXAMPLES
+from minigan.losses import OBJECTIVES
 
-add_generic_examples(layer_table())
+add_layers(layer_table())
+add_objectives(OBJECTIVES.values())
 
 
 def find(name: str) -> str | None:
@@ -49,7 +52,7 @@ def explain(name: str) -> tuple[str, bool]:
         *inspect.cleandoc(subject.__doc__).split("\n"),
         "",
     ]
-    page.lines += ["Worked by hand", "--------------", "Computed in float64, shown to five digits.", ""]
+    page.lines += ["Worked through", "--------------", "Computed in float64, shown to five digits.", ""]
     write(page)
     page.nudge()
     page.conclude()

@@ -1,4 +1,4 @@
-"""The worked example of a layer for which none is written by hand: small random numbers, and differences of some entries."""
+"""Worked examples of layers and objectives for which none is written by hand: small random numbers, and some entries nudged."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from minigan.explain.places import choose_places
 from minigan.explain.worked.calculator import Working, at
 from minigan.explain.worked.registry import EXAMPLES, Example
-from minigan.explain.worked.running import run_layer, show_backward
+from minigan.explain.worked.running import run_layer, run_objective, show_backward
 from minigan.layers import Layer
+from minigan.losses import Objective
 
 BATCH = 3  # the sentence below says so
 ROOM = 8  # rows and columns of a table
@@ -19,15 +20,22 @@ STEPS = (1.0, 0.5, 0.25, 0.1, 0.05, 0.01)  # between the values of x: the first 
 LARGEST = 9.0
 
 
-def add_generic_examples(table: Iterable[tuple[Callable[[], Layer], Sequence[int]]]) -> None:
+def add_layers(table: Iterable[tuple[Callable[[], Layer], Sequence[int]]]) -> None:
     """Register an example for each layer of a table of (maker, input shape) that has none yet."""
     for make, shape in table:
         subject = type(make())
         if subject.__name__ not in EXAMPLES:
-            EXAMPLES[subject.__name__] = (subject, _example(make, tuple(shape)))
+            EXAMPLES[subject.__name__] = (subject, _layer_example(make, tuple(shape)))
 
 
-def _example(make: Callable[[], Layer], shape: tuple[int, ...]) -> Example:
+def add_objectives(table: Iterable[type[Objective]]) -> None:
+    """Register an example for each objective that has none yet."""
+    for subject in table:
+        if subject.__name__ not in EXAMPLES:
+            EXAMPLES[subject.__name__] = (subject, _objective_example(subject))
+
+
+def _layer_example(make: Callable[[], Layer], shape: tuple[int, ...]) -> Example:
     def write(page: Working) -> None:
         layer, rng = make(), np.random.default_rng(0)
         page.write(f"{layer!r} on three samples of shape {shape}, all numbers drawn at random.")
@@ -37,10 +45,33 @@ def _example(make: Callable[[], Layer], shape: tuple[int, ...]) -> Example:
         run_layer(page, layer, _apart(rng, (BATCH, *shape)), _halves(rng, (BATCH, *output_shape)), parameters)
         page.show(*(_window(page, name) for name in ("x", *parameters, "y")))
         show_backward(page, *(_window(page, name) for name in ("dy", "dx", *(f"d{name}" for name in parameters))))
-        for name in ("dx", *(f"d{name}" for name in parameters)):
-            page.nudged += [f"{name}{at(place)}" for place in choose_places(page.values[name], NUDGED, rng)]
+        _nudge(page, rng, "dx", *(f"d{name}" for name in parameters))
 
     return write
+
+
+def _objective_example(subject: type[Objective]) -> Example:
+    def write(page: Working) -> None:
+        rng = np.random.default_rng(0)
+        page.write("The logits of three real and of three generated samples:")
+        page.values |= {name: _apart(rng, (BATCH, 1)) for name in ("s_real", "s_fake")}
+        page.show("s_real", "s_fake")
+        run_objective(
+            page, subject(), "discriminator", {"s_real": page.values["s_real"], "s_fake": page.values["s_fake"]}, "_D"
+        )
+        # A generator's loss may depend on the real logits; it has no gradient for them, as they are none of its doing.
+        inputs = {"s_fake": page.values["s_fake"]}
+        run_objective(page, subject(), "generator", inputs, "_G", s_real=page.values["s_real"].copy())
+        page.write("The losses of both players, and their gradients:")
+        page.show("L_D", "ds_real_D", "ds_fake_D", "L_G", "ds_fake_G")
+        _nudge(page, rng, "ds_real_D", "ds_fake_D", "ds_fake_G")
+
+    return write
+
+
+def _nudge(page: Working, rng: np.random.Generator, *gradients: str) -> None:
+    for name in gradients:
+        page.nudged += [f"{name}{at(place)}" for place in choose_places(page.values[name], NUDGED, rng)]
 
 
 def _apart(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

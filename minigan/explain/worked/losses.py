@@ -9,42 +9,50 @@ import numpy as np
 from minigan import losses
 from minigan.explain.worked.calculator import Working, at, plus
 from minigan.explain.worked.registry import example
-from minigan.explain.worked.running import run_loss
-from minigan.layers.activations import sigmoid
+from minigan.explain.worked.running import run_loss, run_objective
+from minigan.layers.elementwise import sigmoid
+from minigan.losses import NonSaturating, Saturating
 
 
-@example(losses.discriminator_loss)
-def discriminator_loss(page: Working) -> None:
-    run_loss(page, losses.discriminator_loss, "discriminator_loss", {"s_real": [2, -1, 0.5], "s_fake": [-2, 1, 0]})
+@example(NonSaturating)
+def non_saturating(page: Working) -> None:
+    objective = NonSaturating()
+    run_objective(page, objective, "discriminator", {"s_real": [2, -1, 0.5], "s_fake": [-2, 1, 0]}, "_D")
     page.values |= {f"D_{kind}": sigmoid(np, page.values[f"s_{kind}"]) for kind in ("real", "fake")}
     page.write("The logits of three real and of three generated images, and D = σ(s):")
     page.show("s_real", "D_real", "s_fake", "D_fake")
     page.write_out("D_real[0]", "1 / (1 + exp(-s_real[0]))")
     real = plus(f"log(1 + exp(-s_real[{n}]))" for n in range(3))
-    page.write_out("L", f"({real}) / 3 + ({plus(f'log(1 + exp(s_fake[{n}]))' for n in range(3))}) / 3")
+    page.write_out("L_D", f"({real}) / 3 + ({plus(f'log(1 + exp(s_fake[{n}]))' for n in range(3))}) / 3")
     page.write()
-    page.write("A step down these gradients lifts real logits and lowers generated ones, most where D is wrong:")
-    page.show("ds_real", "ds_fake")
-    page.gradient("ds_real[1]", "(D_real[1] - 1) / 3")
-    page.gradient("ds_fake[1]", "D_fake[1] / 3")
+    page.write("A step down these gradients raises the real logits and lowers the generated ones, most where D is wrong:")
+    page.show("ds_real_D", "ds_fake_D")
+    page.gradient("ds_real_D[1]", "(D_real[1] - 1) / 3")
+    page.gradient("ds_fake_D[1]", "D_fake[1] / 3")
+    page.write()
+    page.write("The generator's loss of the same generated images, and its gradient, which raises their logits:")
+    run_objective(page, objective, "generator", {"s_fake": page.values["s_fake"]}, "_G")
+    page.show("ds_fake_G")
+    page.write_out("L_G", real.replace("s_real", "s_fake").join(["(", ") / 3"]))
+    page.gradient("ds_fake_G[0]", "(D_fake[0] - 1) / 3")
 
 
-@example(losses.generator_loss)
-def generator_loss(page: Working) -> None:
-    inputs = {"s": [-4, 0, 2]}
-    run_loss(page, losses.generator_loss, "generator_loss", inputs)
-    minimax = "generator_loss(saturating=True)"
-    run_loss(page, lambda s: losses.generator_loss(s, saturating=True), minimax, inputs, "_minimax")
-    page.values["D"] = sigmoid(np, page.values["s"])
+@example(Saturating)
+def saturating(page: Working) -> None:
+    inputs = {"s_fake": [-4, 0, 2]}
+    run_objective(page, Saturating(), "generator", inputs, "_G")
+    run_objective(page, NonSaturating(), "generator", inputs, "_other")
+    page.values["D"] = sigmoid(np, page.values["s_fake"])
     page.write("The logits of three generated images, and D = σ(s); D is sure that the first is generated:")
-    page.show("s", "D")
-    page.write_out("L", f"({plus(f'log(1 + exp(-s[{n}]))' for n in range(3))}) / 3")
-    page.write_out("L_minimax", f"-({plus(f'log(1 + exp(s[{n}]))' for n in range(3))}) / 3")
+    page.show("s_fake", "D")
+    page.write_out("L_G", f"-({plus(f'log(1 + exp(s_fake[{n}]))' for n in range(3))}) / 3")
     page.write()
-    page.write("The gradients ds = ∂L/∂s: for the worst image the first is largest, and minimax's is smallest.")
-    page.show("ds", "ds_minimax")
-    page.gradient("ds[0]", "(D[0] - 1) / 3")
-    page.gradient("ds_minimax[0]", "-D[0] / 3")
+    page.write("Its gradient, beside that of NonSaturating: for the worst image this one is smallest, and the other largest.")
+    page.show("ds_fake_G", "ds_fake_other")
+    page.gradient("ds_fake_G[0]", "-D[0] / 3")
+    page.gradient("ds_fake_other[0]", "(D[0] - 1) / 3")
+    page.write()
+    page.write("L_D is that of NonSaturating.")
 
 
 @example(losses.bce_with_logits)

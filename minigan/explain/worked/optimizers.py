@@ -21,7 +21,7 @@ def run_optimizer(page: Working, optimizer: Optimizer, steps: int, states: dict[
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ("w", "dw", *states)}
     for step in range(steps + 1):
         if step:
-            optimizer.step(net)
+            optimizer.update(net)
         net.flat_grads[...] = net.flat_params * [1, 4]
         rows["w"].append(net.flat_params.copy())
         rows["dw"].append(net.flat_grads.copy())

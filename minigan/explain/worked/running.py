@@ -11,6 +11,7 @@ from minigan.checks.differences import Report
 from minigan.checks.gradients import check_layer, check_loss
 from minigan.explain.worked.calculator import Working
 from minigan.layers import Layer
+from minigan.losses import Objective
 from minigan.network import Sequential
 
 
@@ -30,10 +31,10 @@ def run_layer(page: Working, layer: Layer, x: Any, dy: Any, parameters: dict[str
     for (name, values), own in zip((parameters or {}).items(), layer.params, strict=True):
         layer.params[own][...] = np.reshape(values, layer.params[own].shape)
         shape = np.shape(values)
-        page.values |= {name: layer.params[own].reshape(shape), f"d{name}": layer.grads[own].reshape(shape)}
+        page.values |= {name: layer.params[own].reshape(shape), f"d{name}": net.grads.of_layer[0][own].reshape(shape)}
     y, caches = forward()
     dy = np.array(dy, np.float64).reshape(y.shape)
-    dx = net.backward(dy, caches)
+    dx = net.backward(dy, caches, net.grads)
     assert dx is not None
     page.values |= {"x": x[shown], "y": y[shown], "dy": dy[shown], "dx": dx[shown]}
     for name in ("x", *(parameters or {})):
@@ -60,6 +61,18 @@ def run_loss(page: Working, loss: Callable[..., Any], title: str, inputs: dict[s
         return report
 
     page.checks.append(("these", check))
+
+
+def run_objective(
+    page: Working, objective: Objective, player: str, inputs: dict[str, Any], mark: str = "", **fixed: Any
+) -> None:
+    """run_loss for one player's loss, "discriminator" or "generator"; fixed: logits for which it has no gradient."""
+
+    def loss(*logits: np.ndarray) -> tuple[np.ndarray, ...]:
+        value, gradients = getattr(objective, player)(*logits, **fixed)
+        return (value, *gradients) if isinstance(gradients, tuple) else (value, gradients)
+
+    run_loss(page, loss, f"{type(objective).__name__}().{player}", inputs, mark)
 
 
 def show_backward(page: Working, *names: str) -> None:
