@@ -2,19 +2,24 @@
 
 from minigan import errors, losses, models, optim
 from minigan.backends import get_backend
-from minigan.checks.gradients import check_game, check_gradients, check_layer, check_loss
+from minigan.capture import Step, capture
+from minigan.checks.game import check_game
+from minigan.checks.gradients import check_gradients, check_layer, check_loss
+from minigan.data import Batches
 from minigan.errors import MiniganError
-from minigan.games import GAN
+from minigan.games import GAN, Game
 from minigan.layers import (
     BatchNorm,
     Conv2d,
     ConvTranspose2d,
     Dense,
     Dropout,
+    Elementwise,
     Flatten,
     Layer,
     LayerNorm,
     LeakyReLU,
+    Linear,
     ReLU,
     Reshape,
     Sigmoid,
@@ -37,22 +42,28 @@ __all__ = [
     "SGD",
     "Adam",
     "BatchNorm",
+    "Batches",
     "Conv2d",
     "ConvTranspose2d",
     "Dense",
     "Dropout",
+    "Elementwise",
     "Flatten",
+    "Game",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "Linear",
     "MiniganError",
     "ReLU",
     "Reshape",
     "Sequential",
     "Sigmoid",
     "Softplus",
+    "Step",
     "Tanh",
     "Upsample",
+    "capture",
     "check_game",
     "check_gradients",
     "check_layer",

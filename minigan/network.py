@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend, get_backend, is_own
+from minigan.backends import Array, Backend, get_backend
 from minigan.errors import CheckpointError, OptionError, ShapeError
 from minigan.layers import Layer
 
 DTYPES = ("float32", "float64")
-Watcher = Callable[[Layer, str, Array], None]  # watch(layer, "output" | "input gradient" | "gradient of weight" …, array)
+Watcher = Callable[[Layer | None, str, Any], None]
+Grads = Mapping[str, Array]
+
+
+class Views(dict[str, Array]):
+    """Views by name ("0.weight") of one flat vector, `flat`; `of_layer[0]` has those of layer 0 by their own names."""
+
+    def __init__(self, layers: Sequence[Layer], flat: Array) -> None:
+        super().__init__()
+        self.flat = flat
+        self.of_layer: list[dict[str, Array]] = []
+        start = 0
+        for index, layer in enumerate(layers):
+            self.of_layer.append({})
+            for name, spec in layer.parameters.items():
+                end = start + math.prod(spec.shape)
+                self[f"{index}.{name}"] = self.of_layer[index][name] = flat[start:end].reshape(spec.shape)
+                start = end
+
+
+def add(xp: Any, a: Array, b: Array) -> tuple[Array]:
+    """a ← a + b"""
+    return (a + b,)
 
 
 class Sequential:
@@ -21,8 +44,12 @@ class Sequential:
 
     All parameters lie in one vector, flat_params, and all gradients in another, flat_grads; they are allocated once and never
     resized or rebound. params and grads are views of them by name ("0.weight"). state holds what is saved but not learned
-    (BatchNorm's running statistics). Initial values are drawn on the host from `seed`. watch, if set, is shown every array
-    as the passes make it.
+    (BatchNorm's running statistics). Initial values are drawn on the host from `seed`.
+
+    watch, if set, is called as the passes run: watch(layer, what, value) with what = "output", "cache", "input gradient" or
+    "gradient of weight" …; and, as a pass begins, with layer None and "forward", (x, caches) or "backward", (dy, caches), where
+    the list of caches tells which forward pass a backward pass belongs to. It may write into an output: the pass goes on with
+    what it wrote.
 
     layers: a layer belongs to one network. input_shape: without the batch axis. dtype: "float32" or "float64".
     Raises ShapeError, naming the layer and both shapes, if the layers do not fit together.
@@ -45,11 +72,7 @@ class Sequential:
         if not self.layers:
             raise ShapeError("a Sequential needs at least one layer, got none")
         self.watch: Watcher | None = None
-        self._work = frozenset(layer.work for layer in self.layers)
         self.output_shape = self._infer_shapes()
-        strangers = [layer.label for layer in self.layers if not is_own(type(layer))]
-        self._stranger = strangers[0] if strangers else ""
-        self.largest_array = max(layer.largest_array for layer in self.layers)
         self._allocate(seed)
 
     def _infer_shapes(self) -> tuple[int, ...]:
@@ -62,37 +85,28 @@ class Sequential:
         return shape
 
     def _allocate(self, seed: int | Sequence[int]) -> None:
-        """One vector of parameters and one of gradients, and every layer's named views of both."""
+        """One vector of parameters and one of gradients, and every layer's named views of its parameters."""
         be = self.backend
         seeds = [seed] if isinstance(seed, int) else list(seed)
         if not all(isinstance(part, int) and part >= 0 for part in seeds):
             raise OptionError(f"seed is {seed!r}: expected a whole number from 0 up, or several")
-        specs = [(layer, name, spec) for layer in self.layers for name, spec in layer.parameters.items()]
-        host = np.zeros(sum(math.prod(spec.shape) for _, _, spec in specs), self.dtype)
-        self.flat_params = be.zeros(host.shape, self.dtype)
-        self.flat_grads = be.zeros(host.shape, self.dtype)
-        self.params: dict[str, Array] = {}
-        self.grads: dict[str, Array] = {}
+        size = sum(math.prod(spec.shape) for layer in self.layers for spec in layer.parameters.values())
+        host = Views(self.layers, np.zeros(size, self.dtype))
+        self.flat_params, self.flat_grads = be.zeros((size,), self.dtype), be.zeros((size,), self.dtype)
+        self.params, self.grads = Views(self.layers, self.flat_params), Views(self.layers, self.flat_grads)
         self.state: dict[str, Array] = {}
         rng = np.random.default_rng(seeds)
-        start = 0
-        for layer, name, spec in specs:
-            end = start + math.prod(spec.shape)
-            host[start:end] = spec.init(rng, spec.shape, spec.fan_in, spec.fan_out).ravel()
-            layer.params[name] = self.flat_params[start:end].reshape(spec.shape)
-            layer.grads[name] = self.flat_grads[start:end].reshape(spec.shape)
-            setattr(layer, name, layer.params[name])
-            self.params[f"{layer.index}.{name}"] = layer.params[name]
-            self.grads[f"{layer.index}.{name}"] = layer.grads[name]
-            start = end
-        self.flat_params[...] = be.asarray(host)
         for index, layer in enumerate(self.layers):
-            layer.backend = be
-            if layer.random:
-                layer.rng = be.generator([*seeds, index])
+            layer.backend, layer.params = be, self.params.of_layer[index]
+            for name, spec in layer.parameters.items():
+                host.of_layer[index][name][...] = spec.init(rng, spec.shape, spec.fan_in, spec.fan_out)
+                setattr(layer, name, layer.params[name])
             for name, value in layer.initial_state.items():
                 layer.state[name] = self.state[f"{index}.{name}"] = be.asarray(value, self.dtype)
                 setattr(layer, name, layer.state[name])
+            if layer.random:
+                layer.rng = be.generator([*seeds, index])
+        self.flat_params[...] = be.asarray(host.flat)
         # Below the first layer that learns, no gradient is needed unless the caller asks for dx.
         self._first_learner = next((i for i, layer in enumerate(self.layers) if layer.params), len(self.layers))
 
@@ -112,64 +126,104 @@ class Sequential:
         train: BatchNorm normalises by the batch and moves its running statistics, Dropout drops.
         Raises ShapeError for an array of another backend, another dtype, another shape or no samples.
         """
-        self.check_input(x)
-        self.backend.may_record(self._hindrance)
-        self.backend.begin_pass(self._work, len(x) * self.largest_array)
-        caches = []
+        self._check_input(x)
+        self.backend.set_threading(self.layers, len(x))
+        caches: list[Any] = []
+        self._show(None, "forward", (x, caches))
         for layer in self.layers:
             if x.shape[1:] != layer.input_shape:
                 raise ShapeError(f"{layer.label} needs {layer.input_shape}, got {x.shape[1:]} from the layer before it")
             x, cache = layer.forward(x, train)
             caches.append(cache)
-            if self.watch:
-                self.watch(layer, "output", x)
+            self._show(layer, "output", x)
+            self._show(layer, "cache", cache)
         return x, caches
 
-    def backward(
-        self,
-        dy: Array,
-        caches: list[Any],
-        *,
-        param_grads: bool = True,
-        input_grad: bool = True,
-        accumulate: bool = True,
-    ) -> Array | None:
-        """dx = ∂L/∂x from dy = ∂L/∂y, for the pass that made `caches`; parameter gradients are added to flat_grads.
+    def backward(self, dy: Array, caches: list[Any], grads: Grads | None = None, input_grad: bool = True) -> Array | None:
+        """dx = ∂L/∂x from dy = ∂L/∂y, for the pass that made `caches`.
 
-        param_grads=False leaves flat_grads alone; input_grad=False returns None and saves the product that makes dx;
-        accumulate=False puts the parameter gradients in place of what flat_grads held, as zero_grads before would, but quicker.
-        Raises ShapeError if dy is not an array (N, *output_shape) of this dtype.
+        grads: where each parameter's gradient is written, over what lies there, by names as in params: usually net.grads; None:
+        no parameter gradient is made. input_grad=False returns None and saves the product that makes dx.
+        Raises ShapeError if dy is not an array (N, *output_shape) of this dtype, or grads lacks a parameter.
         """
         if dy.shape[1:] != self.output_shape or dy.dtype != self.dtype:
             raise ShapeError(f"dy is {dy.dtype} {dy.shape}: expected {self.dtype} (N, {_list(self.output_shape)})")
-        self.backend.begin_pass(self._work, len(dy) * self.largest_array)
-        lowest = 0 if input_grad else self._first_learner if param_grads else len(self.layers)
+        self.backend.set_threading(self.layers, len(dy))
+        of_layer = self._grads_of_layers(grads)
+        self._show(None, "backward", (dy, caches))
+        lowest = 0 if input_grad else len(self.layers) if grads is None else self._first_learner
         for index in reversed(range(lowest, len(self.layers))):
             layer, wanted = self.layers[index], input_grad or index > lowest
-            if param_grads and not accumulate and layer.grads:
-                layer.forget_grads()
-            try:
-                dy = layer.backward(dy, caches[index], param_grads=param_grads, input_grad=wanted)
-            finally:
-                layer.settle_grads()
-            if self.watch:
-                seen = {f"gradient of {name}": grad for name, grad in layer.grads.items()} if param_grads else {}
-                for what, array in {**seen, **({"input gradient": dy} if wanted else {})}.items():
-                    self.watch(layer, what, array)
+            dy = layer.backward(dy, caches[index], of_layer[index], wanted)
+            for name, grad in (of_layer[index] or {}).items():
+                self._show(layer, f"gradient of {name}", grad)
+            if wanted:
+                self._show(layer, "input gradient", dy)
         return dy if input_grad else None
 
+    def forward_each(self, xs: Sequence[Array], train: bool = False) -> tuple[tuple[Array, ...], list[Any]]:
+        """(outputs, caches) of several batches, each as forward would make it: no statistics of one mix with another's.
+
+        Where every sample's output depends on that sample alone, one pass over all of them gives the same, if that is quicker.
+        """
+        if self._concatenates(xs):
+            for x in xs:
+                self._check_input(x)
+            y, caches = self.forward(self.backend.concatenate(xs), train)
+            ends = np.cumsum([len(x) for x in xs]).tolist()
+            return tuple(y[end - len(x) : end] for x, end in zip(xs, ends, strict=True)), [caches]
+        passes = [self.forward(x, train) for x in xs]
+        return tuple(y for y, _ in passes), [caches for _, caches in passes]
+
+    def backward_each(
+        self, dys: Sequence[Array], caches: list[Any], grads: Grads | None = None, input_grad: bool = True
+    ) -> tuple[Array | None, ...]:
+        """backward through the passes of a forward_each: their dx; `grads` gets the sum of their parameter gradients.
+
+        In one pass dW = [x, x̃]ᵀ [dy, dỹ] = xᵀ dy + x̃ᵀ dỹ, which is that sum.
+        """
+        if len(caches) == 1 < len(dys):
+            dx = self.backward(self.backend.concatenate(dys), caches[0], grads, input_grad)
+            ends = np.cumsum([len(dy) for dy in dys]).tolist()
+            return tuple(None if dx is None else dx[end - len(dy) : end] for dy, end in zip(dys, ends, strict=True))
+        dxs = [self.backward(dys[0], caches[0], grads, input_grad)]
+        for dy, cache in zip(dys[1:], caches[1:], strict=True):
+            more = None if grads is None else Views(self.layers, self.backend.empty(self.flat_grads.shape, self.dtype))
+            dxs.append(self.backward(dy, cache, more, input_grad))
+            if grads is not None and more is not None:
+                self._add(grads, more)
+        return tuple(dxs)
+
+    def _add(self, grads: Grads, more: Views) -> None:
+        if isinstance(grads, Views):
+            self.backend.elementwise_update(add, (grads.flat,), more.flat)
+        else:
+            for name, grad in grads.items():
+                self.backend.elementwise_update(add, (grad,), more[name])
+
+    def _concatenates(self, xs: Sequence[Array]) -> bool:
+        alike = self.watch is None and self.batch_independent
+        return alike and len(xs) > 1 and self.backend.concatenates(self.layers, sum(map(len, xs)))
+
     @property
-    def samples_apart(self) -> bool:
-        """Whether a batch may be any samples put together: each has its own result, and nobody watches or draws for them."""
-        return not (self.watch or self._stranger or any(layer.mixes_batch or layer.random for layer in self.layers))
+    def batch_independent(self) -> bool:
+        """True if each sample's output depends on that sample alone, and on no draw."""
+        return not any(layer.cross_sample or layer.random for layer in self.layers)
 
-    def _hindrance(self) -> str:
-        """What speaks against replaying a recording of the passes."""
-        if self.watch:
-            return "a network of it is watched"
-        return f"only minigan's own layers are, and {self._stranger} is none of them" if self._stranger else ""
+    def _grads_of_layers(self, grads: Grads | None) -> Sequence[dict[str, Array] | None]:
+        if grads is None:
+            return [None] * len(self.layers)
+        if isinstance(grads, Views):
+            return grads.of_layer
+        if missing := self.params.keys() - grads.keys():
+            raise ShapeError(f"grads lacks {', '.join(sorted(missing))}: give an array for each of net.params, or net.grads")
+        return [{name: grads[f"{layer.index}.{name}"] for name in layer.params} for layer in self.layers]
 
-    def check_input(self, x: Array) -> None:
+    def _show(self, layer: Layer | None, what: str, value: Any) -> None:
+        if self.watch is not None:
+            self.watch(layer, what, value)
+
+    def _check_input(self, x: Array) -> None:
         """Raises ShapeError unless x is a batch that forward takes."""
         if not self.backend.owns(x):
             kind = f"{type(x).__module__}.{type(x).__name__}"
@@ -182,10 +236,6 @@ class Sequential:
             raise ShapeError(f"x has shape {x.shape}: a batch needs at least one sample")
 
     # -- parameters ----------------------------------------------------------------------------------------------------
-
-    def zero_grads(self) -> None:
-        """dθ = 0, before the gradients of several passes are added up."""
-        self.backend.clear(self.flat_grads)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Parameters and running statistics as host arrays by name."""
@@ -228,17 +278,26 @@ class Sequential:
 
     # -- printing ------------------------------------------------------------------------------------------------------
 
-    def summary(self) -> str:
-        """The table of layers: output shape, parameters, total. `print(net)` shows it."""
+    def _table(self) -> list[tuple[str, str, str]]:
+        """Rows of layer, output shape and number of parameters: the head, the input, each layer, the total."""
         rows = [("layer", "output shape", "parameters"), ("input", _batch(self.input_shape), "")]
         for index, layer in enumerate(self.layers):
             count = sum(math.prod(spec.shape) for spec in layer.parameters.values())
             rows.append((f"{index} {layer!r}", _batch(layer.output_shape or ()), f"{count:,}"))
-        rows.append(("total", "", f"{self.num_params:,}"))
+        return [*rows, ("total", "", f"{self.num_params:,}")]
+
+    def summary(self) -> str:
+        """The table of layers: output shape, parameters, total. `print(net)` shows it."""
+        rows = self._table()
         first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
         lines = [f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows]
         rule = "-" * len(lines[0])
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def _repr_html_(self) -> str:
+        """The same table in a notebook."""
+        head, *rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self._table())
+        return f"<table><tr>{head.replace('td>', 'th>')}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
     def __str__(self) -> str:
         return self.summary()

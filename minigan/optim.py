@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Number, is_own
+from minigan.backends import Array, DeviceScalar
 from minigan.errors import CheckpointError, OptionError
-
-if TYPE_CHECKING:
-    from minigan.network import Sequential
+from minigan.network import Sequential
 
 Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate
 
@@ -43,7 +41,11 @@ SCHEDULES = {"constant": lambda lr, steps: constant(lr), "linear": linear, "cosi
 
 
 class Optimizer:
-    """Base of the optimisers: one learning rate or schedule, state vectors beside the parameters, one network each."""
+    """Base of the optimisers: one learning rate or schedule, state vectors beside the parameters, one network each.
+
+    An optimiser of one's own writes apply(self, net, lr): the update's formula on net.flat_params and net.flat_grads. What else
+    changes from update to update it names in scalars; on a GPU such numbers are 0-d arrays of the network's dtype.
+    """
 
     slots: tuple[str, ...] = ()  # names of the state vectors
 
@@ -53,47 +55,41 @@ class Optimizer:
         self.schedule: Schedule = lr if callable(lr) else constant(lr)
         self.steps = 0
         self.state: dict[str, Array] = {}
-        self._numbers: dict[str, Number] = {}
+        self._scalars: dict[str, DeviceScalar] = {}
         self._net: Sequential | None = None
-        self._is_own = is_own(type(self))
 
     def attach(self, net: Sequential) -> None:
-        """Make room for this network's state; step does it at its first call. An optimiser serves one network."""
+        """Make room for this network's state; update does it at its first call. An optimiser serves one network."""
         if self._net is None:
             self._net = net
             self.state = {name: net.backend.zeros(net.flat_params.shape, net.dtype) for name in self.slots}
+            self._scalars = {name: net.backend.scalar(net.dtype) for name in self.scalars(1.0, 1)}
         elif self._net is not net:
             raise OptionError("this optimiser holds the state of another network: make a new one for each network")
 
-    def step(self, net: Sequential) -> None:
+    def update(self, net: Sequential) -> None:
         """Move net.flat_params by one update from net.flat_grads."""
         self.attach(net)
-        net.backend.may_record(self._hindrance)
-        net.backend.on_host(self._begin_step)
-        self.update(net, **{name: number.operand for name, number in self._numbers.items()})
+        self.advance()
+        self.compute(net)
 
-    def _hindrance(self) -> str:
-        return "" if self._is_own else f"only minigan's own optimisers are, and {type(self).__name__} is none of them"
-
-    def _begin_step(self) -> None:
-        assert self._net is not None
-        lr = self.schedule(self.steps)
+    def advance(self) -> None:
+        """The host's part of an update: count it, and set the scalars that it computes with."""
+        for name, value in self.scalars(self.schedule(self.steps), self.steps + 1).items():
+            self._scalars[name].set(value)
         self.steps += 1
-        for name, value in self.numbers(lr).items():
-            if name not in self._numbers:
-                self._numbers[name] = self._net.backend.number(self._net.dtype)
-            self._numbers[name].set(value)
 
-    def numbers(self, lr: float) -> dict[str, float]:
-        """The numbers by name that the update of step number self.steps needs, from its learning rate."""
+    def compute(self, net: Sequential) -> None:
+        """The device's part of an update, with the scalars as advance has set them."""
+        self.apply(net, **{name: scalar.value for name, scalar in self._scalars.items()})
+
+    def scalars(self, lr: float, step: int) -> dict[str, float]:
+        """The numbers by name that update number `step`, counted from 1, needs at this learning rate."""
         return {"lr": lr}
 
-    def update(self, net: Sequential, **numbers: Any) -> None:
-        """The update's formula, which an optimiser of one's own writes: update(self, net, lr), or with what numbers names.
-
-        On a GPU the numbers are 0-d arrays of the network's dtype.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no update")
+    def apply(self, net: Sequential, **scalars: Any) -> None:
+        """The update's formula."""
+        raise NotImplementedError(f"{type(self).__name__} has no apply")
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The step count and the state vectors, as host arrays by name."""
@@ -140,7 +136,7 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = momentum, nesterov
         self.slots = ("momentum",) if momentum else ()
 
-    def update(self, net: Sequential, lr: Any) -> None:  # type: ignore[override]
+    def apply(self, net: Sequential, lr: Any) -> None:  # type: ignore[override]
         be, w, dw = net.backend, net.flat_params, net.flat_grads
         if self.momentum:
             targets = (w, self.state["momentum"])
@@ -192,14 +188,14 @@ class Adam(Optimizer):
             raise OptionError(f"Adam needs eps > 0 and weight_decay >= 0, got eps={eps!r}, weight_decay={weight_decay!r}")
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
-    def numbers(self, lr: float) -> dict[str, float]:
+    def scalars(self, lr: float, step: int) -> dict[str, float]:
         b1, b2 = self.betas
-        a, c = (1 - b1**self.steps) / (1 - b1), math.sqrt((1 - b2**self.steps) / (1 - b2))
+        a, c = (1 - b1**step) / (1 - b1), math.sqrt((1 - b2**step) / (1 - b2))
         shrink = {"shrink": 1 - lr * self.weight_decay} if self.weight_decay else {}
         return {"rate": lr * c / a, "eps": self.eps * c, **shrink}
 
-    def update(self, net: Sequential, **numbers: Any) -> None:
+    def apply(self, net: Sequential, **scalars: Any) -> None:
         b1, b2 = self.betas
         targets = (net.flat_params, self.state["m_sum"], self.state["v_sum"])
         formula = adamw if self.weight_decay else adam
-        net.backend.elementwise_update(formula, targets, net.flat_grads, b1=b1, b2=b2, **numbers)
+        net.backend.elementwise_update(formula, targets, net.flat_grads, b1=b1, b2=b2, **scalars)

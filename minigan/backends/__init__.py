@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from minigan.backends.base import (
-    Array,
-    Backend,
-    ConvGeometry,
-    Formula,
-    Generator,
-    Kept,
-    Number,
-    array_module,
-    is_own,
-)
+from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generator, array_module
+from minigan.backends.scalars import DeviceScalar
 from minigan.errors import BackendError, nearest_name
 
 BACKENDS = ("textbook", "numpy", "cupy")
@@ -26,14 +17,11 @@ __all__ = [
     "Array",
     "Backend",
     "ConvGeometry",
+    "DeviceScalar",
     "Formula",
     "Generator",
-    "Kept",
-    "Number",
     "array_module",
-    "backend_of",
     "get_backend",
-    "is_own",
 ]
 
 
@@ -49,11 +37,6 @@ def _make(name: str, precision: str) -> Backend:
 
         return NumpyBackend()
     return Backend()
-
-
-def backend_of(x: Array) -> Backend:
-    """The backend that works on x whoever made it: textbook for host arrays, cupy for device arrays."""
-    return get_backend("cupy" if array_module(x).__name__ == "cupy" else "textbook")
 
 
 def get_backend(name: str | Backend = "auto", precision: str = "float32") -> Backend:

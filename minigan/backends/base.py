@@ -6,24 +6,23 @@ backend that one may choose. `numpy` and `cupy` override what is worth overridin
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from minigan.errors import BackendError, ShapeError
+from minigan.backends.machine import cpu_name, free_and_total_memory
+from minigan.backends.scalars import DeviceScalar
+from minigan.errors import ShapeError
 
 Array = Any  # a numpy.ndarray or a cupy.ndarray
 Formula = Callable[..., Any]  # formula(xp, *arrays, **constants) -> array, or tuple of arrays
-Kept = dict[Any, Array]  # a backend's own intermediate results, under keys of its own
 Seed = int | Sequence[int]
 Pair = tuple[int, int]
-Result = TypeVar("Result")
 
 
 def array_module(x: Array) -> ModuleType:
@@ -38,12 +37,12 @@ def array_module(x: Array) -> ModuleType:
 
 @dataclass(frozen=True)
 class ConvGeometry:
-    """How a convolution maps an image (H, W) to an output (OH, OW); each pair is (height, width).
+    """How a convolution takes an image (H, W) to an output (OH, OW); each pair is (height, width).
 
-    Map position o reads the image at o·stride − padding + k·dilation for k = 0 … kernel − 1; outside the image it reads 0.
-    The transposed convolution is the same geometry walked from the map to the image.
-    Raises ShapeError unless all are pairs of whole numbers, from 1 up (padding: from 0), and no map position reads beyond the
-    padded image.
+    Output position o reads the image at o·stride − padding + k·dilation for k = 0 … kernel − 1; outside the image it reads 0.
+    The transposed convolution is the same geometry walked from the output to the image.
+    Raises ShapeError unless all are pairs of whole numbers, from 1 up (padding: from 0), and no output position reads beyond
+    the padded image.
     """
 
     kernel: Pair
@@ -66,12 +65,12 @@ class ConvGeometry:
             last = (self.output[axis] - 1) * self.stride[axis] + self.dilation[axis] * (self.kernel[axis] - 1) + 1
             if last > self.padded[axis]:
                 raise ShapeError(
-                    f"a map of {name} {self.output[axis]} reads {last} places, and the padded image has {self.padded[axis]}"
+                    f"an output of {name} {self.output[axis]} reads {last} places, and the padded image has {self.padded[axis]}"
                 )
 
     @property
     def output_padding(self) -> Pair:
-        """Image rows and columns beyond the last that a map position can read."""
+        """Image rows and columns beyond the last that an output position can read."""
         return tuple(  # type: ignore[return-value]
             max(0, self.padded[a] - (self.output[a] - 1) * self.stride[a] - self.dilation[a] * (self.kernel[a] - 1) - 1)
             for a in (0, 1)
@@ -106,28 +105,16 @@ class Generator:
         self._rng.bit_generator.state = state
 
 
-class Number:
-    """A number that changes from step to step, such as a learning rate: set on the host, taken in where a step needs it.
-
-    operand is what stands for it in a formula's constants: the number itself, or on a GPU its place in the device's memory,
-    where a captured step finds each time what was set last.
-    """
-
-    def __init__(self) -> None:
-        self.operand: Any = 0.0
-
-    def set(self, value: float) -> None:
-        self.operand = value
-
-
 class Backend:
     """Every operation that layers, losses, optimisers and the game need, in textbook form on the module `xp`.
 
-    Shapes: images (N, H, W, C), maps (N, OH, OW, F), convolution weights (KH, KW, C, F).
+    Shapes: images (N, H, W, C), outputs (N, OH, OW, F), convolution weights (KH, KW, C, F).
     """
 
     name = "textbook"
     precision = "float32"  # of products of float32
+    records_builtins_only = False  # True if a recording may hold no layers and optimisers but minigan's own
+    tracks_writes = False  # True if a recording knows every array that it writes to
 
     def __init__(self, xp: ModuleType = np) -> None:
         self.xp = xp
@@ -158,35 +145,37 @@ class Backend:
         """A random stream whose numbers are born on this backend's device."""
         return Generator(seed)
 
-    def number(self, dtype: Any = np.float64) -> Number:
+    def scalar(self, dtype: Any = np.float64) -> DeviceScalar:
         """A number that may change between steps. dtype: that of the arrays it will meet, where it lies on a device."""
-        return Number()
+        return DeviceScalar()
 
-    def on_host(self, work: Callable[[], None]) -> None:
-        """Do the host's part of a step: count it, set its numbers. Now, and again before every replay of a captured step."""
-        work()
+    # -- what a backend may make use of --------------------------------------------------------------------------------
 
-    def capture(self, step: Callable[[], Result], say: Callable[[str], None] = print) -> Callable[[], Result]:
-        """step, to be called again and again; recorded once and replayed: on a GPU as one piece of work, on numpy as a list of
-        NumPy's calls, where Python's share in the step is worth it.
+    def operand(self, x: Array) -> Array:
+        """x for several products with it: what a backend computes from x alone may ride on what it hands out here."""
+        return x
 
-        A replay repeats what was done with arrays as it was recorded. So what a step does besides must go through on_host, and
-        what changes from step to step through number; a Python variable that a layer changes, or another array handed in each
-        time, would stay as it was. Arrays that the step reads must be kept, and filled anew, and nothing may depend on their
-        values. The numpy backend compares a replay with the step before it trusts it, for which it calls step twice in its
-        second call. Where it cannot be recorded, `say` is told once why, and every call runs it anew. The textbook backend
-        records nothing: step itself.
+    def set_threading(self, layers: Sequence[Any], batch: int) -> None:
+        """A pass of so many samples through these layers begins: a backend may choose which threads serve it."""
+
+    def concatenates(self, layers: Sequence[Any], batch: int) -> bool:
+        """True if passes through these layers, of so many samples together, are quicker as one."""
+        return False
+
+    def record(self, compute: Callable[[], Any], arrays: Sequence[Array]) -> Any:
+        """A recording of compute(), whose effects are undone: replay() repeats it on the same arrays and returns copies of its
+        results; snapshot(), rollback() and discard() keep, restore and drop what the arrays it writes to, `written`, held.
+
+        None: this backend records nothing. arrays: those that compute is known to write to. Raises CaptureError, or what the
+        device's libraries raise, where compute cannot be repeated.
         """
-        return step
+        return None
 
-    def may_record(self, hindrance: Callable[[], str]) -> None:
-        """Told by each part of a step how to ask what speaks against replaying it: a reason in words, or ""."""
+    def undisturbed(self) -> AbstractContextManager[Any]:
+        """Within it, no other Python thread changes how this backend computes: two equal computations give equal bytes."""
+        return nullcontext()
 
-    def begin_pass(self, work: frozenset[str], values: int) -> None:
-        """Told by a network before each pass what kinds of work its layers are, and the size of the largest array in the pass.
-
-        A backend may use its threads accordingly, in this Python thread and until its next pass.
-        """
+    # -- the device ----------------------------------------------------------------------------------------------------
 
     def synchronize(self) -> None:
         """Wait until all work given to the device is done. On a CPU there is nothing to wait for."""
@@ -194,43 +183,40 @@ class Backend:
     @property
     def device(self) -> str:
         """The device in words."""
-        return f"CPU ({_cpu_name()})"
+        return f"CPU ({cpu_name()})"
 
     @property
     def memory(self) -> tuple[float, float] | None:
         """(free, total) memory of the device in MiB; None where the system does not tell."""
-        try:
-            page = os.sysconf("SC_PAGE_SIZE") / 2**20
-            return os.sysconf("SC_AVPHYS_PAGES") * page, os.sysconf("SC_PHYS_PAGES") * page
-        except (AttributeError, ValueError, OSError):
-            return None
+        return free_and_total_memory()
 
     @property
     def versions(self) -> dict[str, str]:
         """What else there is to know of the device and its libraries, by name."""
         return {}
 
-    def clear(self, x: Array) -> None:
-        """x ← 0"""
-        x[...] = 0
+    # -- moving values -------------------------------------------------------------------------------------------------
 
-    def joins(self, values: int) -> bool:
-        """Whether two passes whose largest array has so many values are quicker as one."""
-        return False
+    def store(self, value: Array, out: Array | None) -> Array:
+        """value, written to `out` if there is one."""
+        if out is None:
+            return value
+        out[...] = value
+        return out
 
-    def join(self, a: Array, b: Array) -> Array:
-        """The samples of a, then those of b."""
-        return self.xp.concatenate((a, b))
+    def concatenate(self, arrays: Sequence[Array]) -> Array:
+        """The samples of all arrays, one array after the other."""
+        return self.xp.concatenate(arrays)
 
     # -- products and sums ---------------------------------------------------------------------------------------------
 
-    def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
-        """a b for matrices (M, K) and (K, N). out: where to write it; add: what lies there is added to."""
-        return put(self.xp.matmul(a, b), out, add) if add else self.xp.matmul(a, b, out=out)
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """a b for matrices (M, K) and (K, N). out: where to write it."""
+        return self.xp.matmul(a, b, out=out)
 
-    def column_sum(self, x: Array, out: Array | None = None, add: bool = False) -> Array:
-        """Σ x over all axes but the last: (…, C) -> (C,). out: where to write it; add: what lies there is added to."""
-        return put(x.reshape(-1, x.shape[-1]).sum(axis=0), out, add)
+    def column_sum(self, x: Array, out: Array | None = None) -> Array:
+        """Σ x over all axes but the last: (…, C) -> (C,). out: where to write it."""
+        return self.store(x.reshape(-1, x.shape[-1]).sum(axis=0), out)
 
     def column_sums(self, formula: Formula, *arrays: Array, **constants: Any) -> tuple[Array, ...]:
         """Σ over all axes but the last of each array that an element-wise formula returns (one or a tuple): a tuple of (C,)."""
@@ -274,48 +260,36 @@ class Backend:
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
-    def take_rows(self, values: Array, order: Array, start: Number, count: int, dtype: Any) -> Array:
+    def take_rows(self, values: Array, order: Array, start: DeviceScalar, count: int, dtype: Any) -> Array:
         """values[order[start : start + count]] in another dtype."""
-        first = start.operand
+        first = start.value
         return values[order[first : first + count]].astype(dtype)
 
     # -- the three convolutions ----------------------------------------------------------------------------------------
 
-    def conv2d(self, x: Array, w: Array, g: ConvGeometry, *, kept: Kept | None = None) -> Array:
+    def conv2d(self, x: Array, w: Array, g: ConvGeometry) -> Array:
         """The convolution y = A_w x (a cross-correlation, as everywhere in deep learning): (N, H, W, C) -> (N, OH, OW, F).
 
         y[n, o, p, f] = Σ_{i, j, c} x̄[n, o·s + i·d, p·s + j·d, c] · w[i, j, c, f], with x̄ the zero-padded x.
         As one product: im2col(x) (N·OH·OW, KH·KW·C) times w (KH·KW·C, F).
-
-        kept: a dict in which a backend may leave what it computes from x alone, or from y alone, and find it again. All three
-        functions take it: give them the same one as long as x, y and g are the same.
         """
         y = self.matmul(self.im2col(x, g), w.reshape(-1, w.shape[-1]))
         return y.reshape(x.shape[0], *g.output, w.shape[-1])
 
-    def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry, *, kept: Kept | None = None) -> Array:
+    def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry) -> Array:
         """The adjoint x = A_wᵀ y, for which <A_w x, y> = <x, A_wᵀ y>: (N, OH, OW, F) -> (N, H, W, C)."""
         columns = self.matmul(y.reshape(-1, w.shape[-1]), w.reshape(-1, w.shape[-1]).T)  # (N·OH·OW, KH·KW·C)
         return self.col2im(columns, g, y.shape[0])
 
-    def conv2d_weight_grad(
-        self,
-        x: Array,
-        y: Array,
-        g: ConvGeometry,
-        out: Array | None = None,
-        add: bool = False,
-        *,
-        kept: Kept | None = None,
-    ) -> Array:
-        """∂<A_w x, y>/∂w = im2col(x)ᵀ y: (N, H, W, C), (N, OH, OW, F) -> (KH, KW, C, F); out and add as for matmul."""
+    def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry, out: Array | None = None) -> Array:
+        """∂<A_w x, y>/∂w = im2col(x)ᵀ y: (N, H, W, C), (N, OH, OW, F) -> (KH, KW, C, F). out: where to write it."""
         channels, features = x.shape[-1], y.shape[-1]
         matrix = None if out is None else out.reshape(-1, features)
-        dw = self.matmul(self.im2col(x, g).T, y.reshape(-1, features), matrix, add)
+        dw = self.matmul(self.im2col(x, g).T, y.reshape(-1, features), matrix)
         return dw.reshape(*g.kernel, channels, features)
 
     def im2col(self, x: Array, g: ConvGeometry) -> Array:
-        """The window under every map position as a row: (N, H, W, C) -> (N·OH·OW, KH·KW·C)."""
+        """The window under every output position as a row: (N, H, W, C) -> (N·OH·OW, KH·KW·C)."""
         batch, channels = x.shape[0], x.shape[-1]
         (pad_h, pad_w), (height, width) = g.padding, g.image
         padded = self.zeros((batch, *g.padded, channels), x.dtype)
@@ -343,22 +317,6 @@ class Backend:
         return padded[:, pad_h : pad_h + height, pad_w : pad_w + width]
 
 
-def is_own(kind: type) -> bool:
-    """Whether all the classes that make up this one are minigan's own: what they do with arrays, a recording sees."""
-    return all(parent is object or parent.__module__.partition(".")[0] == "minigan" for parent in kind.__mro__)
-
-
-def put(value: Array, out: Array | None, add: bool) -> Array:
-    """value, written or added to `out` if there is one."""
-    if out is None:
-        return value
-    if add:
-        out += value
-    else:
-        out[...] = value
-    return out
-
-
 def _product(xp: Any, x: Array, y: Array) -> Array:
     """x y"""
     return x * y
@@ -367,20 +325,3 @@ def _product(xp: Any, x: Array, y: Array) -> Array:
 def _every(start: int, step: int, count: int) -> slice:
     """The slice of `count` positions start, start + step, …"""
     return slice(start, start + step * (count - 1) + 1, step)
-
-
-def _cpu_name() -> str:
-    """The processor's name and the number of cores that this process may use."""
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            name = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # not Linux, or a processor without a model name: the platform's own word will do
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{name}, {cores} {'core' if cores == 1 else 'cores'}"
-
-
-def unavailable(name: str, missing: str, advice: str) -> BackendError:
-    """The error for a backend that cannot run here: what is missing, and what to do about it."""
-    return BackendError(f"backend {name!r} cannot run here: {missing}. {advice}")

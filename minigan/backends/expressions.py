@@ -129,7 +129,7 @@ def _copy(x: Array, out: Array) -> None:
 class Functions:
     """Stands in for the module xp while a formula is traced: the functions that formulas may use."""
 
-    _ufuncs = ("maximum", "minimum", "sqrt", "exp", "log", "log1p", "tanh", "abs", "sign", "square")
+    _ufuncs = ("maximum", "minimum", "sqrt", "exp", "log", "log1p", "expm1", "tanh", "abs", "sign", "square")
 
     def __init__(self, trace: Trace) -> None:
         for name in self._ufuncs:

@@ -346,7 +346,7 @@ class Batches:
         self.per_epoch = len(dataset) // batch_size
         self.epoch, self.batch = 0, 0
         self._resident = backend.asarray(dataset.values)  # the whole dataset lies on the device, pixels as single bytes
-        self._order, self._start = backend.zeros((len(dataset),), np.int64), backend.number()
+        self._order, self._start = backend.zeros((len(dataset),), np.int64), backend.scalar()
         self._shuffle()
 
     def _shuffle(self) -> None:
@@ -355,11 +355,16 @@ class Batches:
 
     def next(self) -> Array:
         """The next batch (batch_size, *shape)."""
-        self.backend.on_host(self._advance)
+        self.advance()
+        return self.take()
+
+    def take(self) -> Array:
+        """The batch at which advance has arrived."""
         values = self.backend.take_rows(self._resident, self._order, self._start, self.batch_size, self.dtype)
         return self.backend.elementwise(pixels_to_floats, values) if self.dataset.is_images else values
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
+        """Move to the next batch, on the host."""
         if self.batch == self.per_epoch:
             self.epoch, self.batch = self.epoch + 1, 0
             self._shuffle()

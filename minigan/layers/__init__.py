@@ -1,10 +1,12 @@
 """The calculus: each layer is a forward formula, the backward formula derived from it, and nothing else."""
 
-from minigan.layers.activations import Dropout, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from minigan.layers.base import Layer
 from minigan.layers.conv import Conv2d, ConvTranspose2d
 from minigan.layers.dense import Dense
+from minigan.layers.dropout import Dropout
+from minigan.layers.elementwise import Elementwise, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from minigan.layers.initializers import Initializer, constant, glorot, he, normal, zeros
+from minigan.layers.linear import Linear
 from minigan.layers.norm import BatchNorm, LayerNorm
 from minigan.layers.shape import Flatten, Reshape, Upsample
 
@@ -14,11 +16,13 @@ __all__ = [
     "ConvTranspose2d",
     "Dense",
     "Dropout",
+    "Elementwise",
     "Flatten",
     "Initializer",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "Linear",
     "ReLU",
     "Reshape",
     "Sigmoid",

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from minigan.errors import OptionError, ShapeError
 from minigan.layers.initializers import Initializer
 
 Shape = tuple[int, ...]
+Grads = Mapping[str, Array]  # where to write the gradient of each parameter, by its name
 
 
 @dataclass(frozen=True)
@@ -36,23 +35,23 @@ class Layer:
       with add_parameter and what it remembers with add_state; both then are attributes: self.weight, self.running_mean.
     - forward(x, train=False) -> (y, cache). The cache holds what backward needs and belongs to the caller: a layer keeps no
       trace of a forward pass, so that several passes can be live at once.
-    - backward(dy, cache, *, param_grads=True, input_grad=True) -> dx or None. Parameter gradients are added to self.grads.
-      It writes neither to dy nor to the cache, and may be called twice on one cache. A gradient that is one operation of the
-      backend may be added by add_grad, which is quicker; a class that does so names it in `direct`.
+    - backward(dy, cache, grads=None, input_grad=True) -> dx, or None where input_grad is False. The gradient of each parameter
+      is written to grads[name], over whatever lies there; with grads=None none is computed. Adding up the gradients of several
+      passes is the caller's business. It writes neither to dy nor to the cache, and may be called twice on one cache.
 
-    A training step is recorded once and replayed on a GPU (Backend.capture). So what changes from pass to pass and is no array
-    must not be a plain attribute: draw it from self.rng, keep it in an array, or set a self.backend.number() in on_host. (The
-    numpy backend records only networks whose layers are all minigan's own.)
+    A training step may be recorded once and replayed (minigan.capture). So what changes from pass to pass and is no array must
+    not be a plain attribute: draw it from self.rng, or keep it in an array. (On the CPU, networks with layers that are not
+    minigan's own run layer by layer.)
 
-    The network fills in backend, index, params, grads and state, and checks x's shape before it calls forward.
+    The network fills in backend, index, params and state, and checks x's shape before it calls forward.
     """
 
     backend: Backend
     rng: Generator  # the layer's own random stream, for layers that set random = True
     random = False
-    mixes_batch = False  # whether a sample's result depends on the others of its batch
-    direct: tuple[str, ...] = ()  # parameters whose gradients this class's backward makes by add_grad alone
-    work = "element-wise"  # where most of the layer's time goes: this, "product" or "convolution"
+    cross_sample = (
+        True  # False where a sample's output depends on that sample alone; a class that writes a forward says so itself
+    )
 
     def __init__(self, **options: Any) -> None:
         self.options = options  # what the layer was made with, for its repr
@@ -62,9 +61,12 @@ class Layer:
         self.parameters: dict[str, Parameter] = {}
         self.initial_state: dict[str, np.ndarray] = {}
         self.params: dict[str, Array] = {}
-        self.grads: dict[str, Array] = {}
         self.state: dict[str, Array] = {}
-        self._unwritten: set[str] = set()  # gradients that the pass under way is the first to write
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in vars(cls):
+            cls.cross_sample = vars(cls).get("cross_sample", True)
 
     def build(self, input_shape: Shape) -> Shape:
         """Shapes without the batch axis. A layer that changes no shape and learns nothing needs no build of its own."""
@@ -73,13 +75,13 @@ class Layer:
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Any]:
         raise NotImplementedError(f"{self.name} has no forward")
 
-    def backward(self, dy: Array, cache: Any, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: Any, grads: Grads | None = None, input_grad: bool = True) -> Array | None:
         raise NotImplementedError(f"{self.name} has no backward")
 
     def branch_signature(self, cache: Any) -> Array | None:
-        """On which side of each kink of the formula the pass lay, as an array; None for a smooth layer.
+        """Which branch of the formula each value took in this pass (x > 0 for a ReLU), as an array; None for a smooth layer.
 
-        Finite differences are only taken between passes for which this is the same.
+        A finite difference is taken only between passes with the same signature.
         """
         return None
 
@@ -90,35 +92,6 @@ class Layer:
     def add_state(self, name: str, value: np.ndarray) -> None:
         """Declare an array that is saved with the network but not learned, to be called in build."""
         self.initial_state[name] = value
-
-    def add_grad(self, name: str, operation: Callable[..., Any], *operands: Any, **options: Any) -> None:
-        """self.grads[name] += operation(*operands, **options); straight to its place where it would be added to zeros.
-
-        operation: one of the backend's that takes out and add.
-        """
-        first = name in self._unwritten
-        self._unwritten.discard(name)
-        operation(*operands, out=self.grads[name], add=not first, **options)
-
-    def forget_grads(self) -> None:
-        """Begin a backward pass whose gradients take the place of those in grads: zeros, or `direct` left to be written."""
-        kind: type = type(self)
-        written = _direct_of(kind)
-        for name, grad in self.grads.items():
-            if name in written:
-                self._unwritten.add(name)
-            else:
-                self.backend.clear(grad)
-
-    def settle_grads(self) -> None:
-        """End that pass: what it did not write after all is zero."""
-        while self._unwritten:
-            self.backend.clear(self.grads[self._unwritten.pop()])
-
-    @property
-    def largest_array(self) -> int:
-        """Values of the largest array that one sample's passes make, as far as the shapes tell."""
-        return max(math.prod(self.input_shape or ()), math.prod(self.output_shape or ()))
 
     @property
     def name(self) -> str:
@@ -138,8 +111,7 @@ class Layer:
         """A layer with the same options that belongs to no network yet."""
         twin = copy.copy(self)
         twin.index = twin.input_shape = twin.output_shape = None
-        twin.parameters, twin.initial_state, twin.params, twin.grads, twin.state = {}, {}, {}, {}, {}
-        twin._unwritten = set()
+        twin.parameters, twin.initial_state, twin.params, twin.state = {}, {}, {}, {}
         return twin
 
     def __repr__(self) -> str:
@@ -147,13 +119,6 @@ class Layer:
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
         shown = [f"{name}={value!r}" for name, value in self.options.items() if value != defaults.get(name)]
         return f"{self.name}({', '.join(shown)})"
-
-
-@cache
-def _direct_of(kind: type) -> tuple[str, ...]:
-    """The `direct` of the class that wrote this one's backward; a class that writes its own begins without."""
-    author = next(parent for parent in kind.__mro__ if "backward" in vars(parent))
-    return tuple(vars(author).get("direct", ()))
 
 
 def positive_int(value: Any, name: str, least: int = 1) -> int:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from minigan.backends import Array, ConvGeometry, Kept
-from minigan.layers.base import Layer, Shape, pair, positive_int
+from minigan.backends import Array, ConvGeometry
+from minigan.layers.base import Shape, pair, positive_int
 from minigan.layers.initializers import Initializer, glorot, zeros
-
-# The input, and what the backend has computed from it in a training pass and would compute again for the weight's gradient. A
-# forward pass cannot know whether that will be asked for: where it is not, as in G's step through D, it is kept for nothing.
-Cache = tuple[Array, Kept]
+from minigan.layers.linear import Linear
 
 
-class _Convolution(Layer):
+class _Convolution(Linear):
     """What both convolutions share: their options, their parameters and the check of an image shape."""
 
-    work = "convolution"
-    weight: Array
-    bias: Array
     geometry: ConvGeometry
 
     def __init__(
@@ -56,19 +49,14 @@ class _Convolution(Layer):
         """How many image rows (columns) the dilated kernel spans."""
         return self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
 
-    def _build(self, image: tuple[int, ...], map: tuple[int, ...], weight: Shape, fan_in: int, fan_out: int) -> None:
+    def _build(self, image: tuple[int, ...], output: tuple[int, ...], weight: Shape, fan_in: int, fan_out: int) -> None:
         self.geometry = ConvGeometry(
-            self.kernel_size, self.stride, self.padding, self.dilation, (image[0], image[1]), (map[0], map[1])
+            self.kernel_size, self.stride, self.padding, self.dilation, (image[0], image[1]), (output[0], output[1])
         )
         taps = self.kernel_size[0] * self.kernel_size[1]
         self.add_parameter("weight", weight, self.weight_init, taps * fan_in, taps * fan_out)
         if self.has_bias:
             self.add_parameter("bias", (self.channels,), self.bias_init, taps * fan_in, taps * fan_out)
-
-    @property
-    def largest_array(self) -> int:
-        """The rows of im2col."""
-        return math.prod(self.geometry.output) * math.prod(self.parameters["weight"].shape[:3])
 
 
 class Conv2d(_Convolution):
@@ -91,8 +79,6 @@ class Conv2d(_Convolution):
     Source: Dumoulin and Visin 2016 (arXiv:1603.07285), sections 2 and 5.1.
     """
 
-    direct = ("weight", "bias")
-
     def __init__(
         self,
         channels: int,
@@ -113,25 +99,18 @@ class Conv2d(_Convolution):
         free = [image[a] + 2 * self.padding[a] - self._reach(a) for a in (0, 1)]
         reach = (self._reach(0), self._reach(1))
         self.require(min(free) >= 0, f"an image of at least {reach} with its padding of {self.padding}", input_shape)
-        map = tuple(free[a] // self.stride[a] + 1 for a in (0, 1))
-        self._build(image, map, (*self.kernel_size, features, self.channels), features, self.channels)
-        return (*map, self.channels)
+        output = tuple(free[a] // self.stride[a] + 1 for a in (0, 1))
+        self._build(image, output, (*self.kernel_size, features, self.channels), features, self.channels)
+        return (*output, self.channels)
 
-    def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
-        kept: Kept = {}
-        y = self.backend.conv2d(x, self.weight, self.geometry, kept=kept if train else None)
-        if self.has_bias:
-            y += self.bias
-        return y, (x, kept)
+    def apply(self, x: Array) -> Array:
+        return self.backend.conv2d(x, self.weight, self.geometry)
 
-    def backward(self, dy: Array, cache: Cache, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
-        x, kept = cache
-        kept = dict(kept)  # what is computed from dy is of this pass alone
-        if param_grads:
-            self.add_grad("weight", self.backend.conv2d_weight_grad, x, dy, self.geometry, kept=kept)
-            if self.has_bias:
-                self.add_grad("bias", self.backend.column_sum, dy)
-        return self.backend.conv2d_transpose(dy, self.weight, self.geometry, kept=kept) if input_grad else None
+    def transpose(self, dy: Array) -> Array:
+        return self.backend.conv2d_transpose(dy, self.weight, self.geometry)
+
+    def weight_grad(self, x: Array, dy: Array, out: Array) -> None:
+        self.backend.conv2d_weight_grad(x, dy, self.geometry, out=out)
 
 
 class ConvTranspose2d(_Convolution):
@@ -156,8 +135,6 @@ class ConvTranspose2d(_Convolution):
     (arXiv:1511.06434), section 3.
     """
 
-    direct = ("weight", "bias")
-
     def __init__(
         self,
         channels: int,
@@ -181,26 +158,19 @@ class ConvTranspose2d(_Convolution):
 
     def build(self, input_shape: Shape) -> Shape:
         self.require(len(input_shape) == 3, "(H, W, C)", input_shape)
-        map, features = input_shape[:2], input_shape[2]
+        small, features = input_shape[:2], input_shape[2]
         image = tuple(
-            (map[a] - 1) * self.stride[a] - 2 * self.padding[a] + self._reach(a) + self.output_padding[a] for a in (0, 1)
+            (small[a] - 1) * self.stride[a] - 2 * self.padding[a] + self._reach(a) + self.output_padding[a] for a in (0, 1)
         )
         self.require(min(image) >= 1, f"an input that leaves a pixel; it would make {image}: use less padding", input_shape)
-        self._build(image, map, (*self.kernel_size, self.channels, features), features, self.channels)
+        self._build(image, small, (*self.kernel_size, self.channels, features), features, self.channels)
         return (*image, self.channels)
 
-    def forward(self, x: Array, train: bool = False) -> tuple[Array, Cache]:
-        kept: Kept = {}
-        y = self.backend.conv2d_transpose(x, self.weight, self.geometry, kept=kept if train else None)
-        if self.has_bias:
-            y += self.bias
-        return y, (x, kept)
+    def apply(self, x: Array) -> Array:
+        return self.backend.conv2d_transpose(x, self.weight, self.geometry)
 
-    def backward(self, dy: Array, cache: Cache, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
-        x, kept = cache
-        kept = dict(kept)  # what is computed from dy is of this pass alone
-        if param_grads:
-            self.add_grad("weight", self.backend.conv2d_weight_grad, dy, x, self.geometry, kept=kept)
-            if self.has_bias:
-                self.add_grad("bias", self.backend.column_sum, dy)
-        return self.backend.conv2d(dy, self.weight, self.geometry, kept=kept) if input_grad else None
+    def transpose(self, dy: Array) -> Array:
+        return self.backend.conv2d(dy, self.weight, self.geometry)
+
+    def weight_grad(self, x: Array, dy: Array, out: Array) -> None:
+        self.backend.conv2d_weight_grad(dy, x, self.geometry, out=out)

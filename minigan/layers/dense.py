@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from minigan.backends import Array
-from minigan.layers.base import Layer, Shape, positive_int
+from minigan.layers.base import Shape, positive_int
 from minigan.layers.initializers import Initializer, glorot, zeros
+from minigan.layers.linear import Linear
 
 
-class Dense(Layer):
+class Dense(Linear):
     """Fully connected layer: y = x W + b, y_no = Σ_i x_ni W_io + b_o.
 
     x: (N, I) -> y: (N, O). Parameters: weight W (I, O), bias b (O,).
@@ -18,11 +19,6 @@ class Dense(Layer):
     Raises ShapeError if x is not (N, I); put a Flatten before it.
     Source: Rumelhart, Hinton and Williams 1986 (Nature 323), equations 1, 6 and 7.
     """
-
-    work = "product"
-    direct = ("weight", "bias")
-    weight: Array
-    bias: Array
 
     def __init__(
         self, units: int, bias: bool = True, *, weight_init: Initializer | None = None, bias_init: Initializer | None = None
@@ -41,16 +37,11 @@ class Dense(Layer):
             self.add_parameter("bias", (self.units,), self.bias_init, features, self.units)
         return (self.units,)
 
-    def forward(self, x: Array, train: bool = False) -> tuple[Array, Array]:
-        y = self.backend.matmul(x, self.weight)
-        if self.has_bias:
-            y += self.bias
-        return y, x
+    def apply(self, x: Array) -> Array:
+        return self.backend.matmul(x, self.weight)
 
-    def backward(self, dy: Array, cache: Array, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
-        x = cache
-        if param_grads:
-            self.add_grad("weight", self.backend.matmul, x.T, dy)
-            if self.has_bias:
-                self.add_grad("bias", self.backend.column_sum, dy)
-        return self.backend.matmul(dy, self.weight.T) if input_grad else None
+    def transpose(self, dy: Array) -> Array:
+        return self.backend.matmul(dy, self.weight.T)
+
+    def weight_grad(self, x: Array, dy: Array, out: Array) -> None:
+        self.backend.matmul(x.T, dy, out=out)

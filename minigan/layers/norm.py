@@ -9,7 +9,7 @@ import numpy as np
 
 from minigan.backends import Array
 from minigan.errors import OptionError
-from minigan.layers.base import Layer, Shape, positive_int
+from minigan.layers.base import Grads, Layer, Shape, positive_int
 from minigan.layers.initializers import constant, zeros
 
 
@@ -88,7 +88,7 @@ class BatchNorm(Layer):
     Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1 and section 3.
     """
 
-    mixes_batch = True
+    cross_sample = True
     gamma: Array
     beta: Array
     running_mean: Array
@@ -125,15 +125,15 @@ class BatchNorm(Layer):
         return y, (x, mean, inv_std, train)  # x̂ is quicker computed again than kept
 
     def backward(
-        self, dy: Array, cache: tuple[Array, Array, Array, bool], *, param_grads: bool = True, input_grad: bool = True
+        self, dy: Array, cache: tuple[Array, Array, Array, bool], grads: Grads | None = None, input_grad: bool = True
     ) -> Array | None:
         x, mean, inv_std, train = cache
         be = self.backend
-        if train or param_grads:
+        if train or grads is not None:
             d_gamma, d_beta = be.column_sums(batch_norm_sums, dy, x, mean, inv_std)
-        if param_grads:
-            self.grads["gamma"] += d_gamma
-            self.grads["beta"] += d_beta
+        if grads is not None:
+            be.store(d_gamma, grads["gamma"])
+            be.store(d_beta, grads["beta"])
         if not input_grad:
             return None
         if not train:
@@ -161,6 +161,7 @@ class LayerNorm(Layer):
     Source: Ba, Kiros and Hinton 2016 (arXiv:1607.06450), equation 3.
     """
 
+    cross_sample = False
     gamma: Array
     beta: Array
 
@@ -188,14 +189,14 @@ class LayerNorm(Layer):
         return y.reshape(x.shape), (x_hat, inv_std)
 
     def backward(
-        self, dy: Array, cache: tuple[Array, Array], *, param_grads: bool = True, input_grad: bool = True
+        self, dy: Array, cache: tuple[Array, Array], grads: Grads | None = None, input_grad: bool = True
     ) -> Array | None:
         x_hat, inv_std = cache
         be = self.backend
         rows = dy.reshape(-1, self.size)
-        if param_grads:
-            self.grads["gamma"] += be.column_dot(rows, x_hat).reshape(self.gamma.shape)
-            self.grads["beta"] += be.column_sum(rows).reshape(self.beta.shape)
+        if grads is not None:
+            be.store(be.column_dot(rows, x_hat).reshape(self.gamma.shape), grads["gamma"])
+            be.store(be.column_sum(rows).reshape(self.beta.shape), grads["beta"])
         if not input_grad:
             return None
         g = be.elementwise(product, rows, self.gamma.reshape(-1))

@@ -8,10 +8,11 @@ from typing import Any
 
 from minigan.backends import Array
 from minigan.errors import OptionError
-from minigan.layers.base import Layer, Shape, pair, positive_int
+from minigan.layers.base import Shape, pair, positive_int
+from minigan.layers.linear import Linear
 
 
-class Reshape(Layer):
+class Reshape(Linear):
     """y = x with each sample in another shape: (N, …) -> (N, *shape), values in C order.
 
     Backward: with the values of a sample counted through in C order y_k = x_k, so ∂y_k/∂x_i = [k = i]
@@ -35,12 +36,11 @@ class Reshape(Layer):
         self.require(fits, f"{known} values per sample to make {self.shape}", f"{input_shape} with {size}")
         return tuple(size // known if n == -1 else n for n in self.shape)
 
-    def forward(self, x: Array, train: bool = False) -> tuple[Array, Shape]:
-        assert self.output_shape is not None
-        return x.reshape(x.shape[0], *self.output_shape), x.shape
+    def apply(self, x: Array) -> Array:
+        return x.reshape(len(x), *self.output_shape)  # type: ignore[misc]
 
-    def backward(self, dy: Array, cache: Shape, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
-        return dy.reshape(cache) if input_grad else None
+    def transpose(self, dy: Array) -> Array:
+        return dy.reshape(len(dy), *self.input_shape)  # type: ignore[misc]
 
 
 class Flatten(Reshape):
@@ -56,7 +56,7 @@ class Flatten(Reshape):
         self.options = {}
 
 
-class Upsample(Layer):
+class Upsample(Linear):
     """Nearest-neighbour upsampling: y_nhvc = x_n⌊h/f⌋⌊v/g⌋c for a factor (f, g).
 
     x: (N, H, W, C) -> y: (N, H·f, W·g, C). factor is one number or (height, width).
@@ -75,13 +75,10 @@ class Upsample(Layer):
         height, width, channels = input_shape
         return height * self.factor[0], width * self.factor[1], channels
 
-    def forward(self, x: Array, train: bool = False) -> tuple[Array, None]:
-        return x.repeat(self.factor[0], axis=1).repeat(self.factor[1], axis=2), None
+    def apply(self, x: Array) -> Array:
+        return x.repeat(self.factor[0], axis=1).repeat(self.factor[1], axis=2)
 
-    def backward(self, dy: Array, cache: None, *, param_grads: bool = True, input_grad: bool = True) -> Array | None:
-        if not input_grad:
-            return None
-        assert self.input_shape is not None
-        height, width, channels = self.input_shape
+    def transpose(self, dy: Array) -> Array:
+        height, width, channels = self.input_shape  # type: ignore[misc]
         copies = dy.reshape(-1, height, self.factor[0], width, self.factor[1], channels)
         return copies.sum(axis=(2, 4))

@@ -7,6 +7,7 @@ from pathlib import Path
 from minigan import models
 from minigan.backends import get_backend
 from minigan.games import GAN
+from minigan.losses import NonSaturating, Saturating
 from minigan.optim import SCHEDULES
 from minigan.training import checkpoint
 from minigan.training.config import Config
@@ -29,8 +30,7 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         lr=schedule(config.lr, steps),
         lr_d=schedule(config.lr_d or config.lr, steps),
         betas=(config.beta1, config.beta2),
-        smoothing=config.smoothing or 0.0,
-        saturating=config.saturating,
+        objective=(Saturating if config.saturating else NonSaturating)(config.smoothing or 0.0),
         ema=config.ema or None,
         seed=config.seed,
     )

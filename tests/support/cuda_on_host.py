@@ -26,7 +26,8 @@ static thread_local Place blockIdx, blockDim, threadIdx;
 #define FUNCTION(name) \\
     static inline float name(float x) { return __builtin_##name##f(x); } \\
     static inline double name(double x) { return __builtin_##name(x); }
-FUNCTION(sqrt) FUNCTION(exp) FUNCTION(log) FUNCTION(log1p) FUNCTION(tanh) FUNCTION(fabs) FUNCTION(sin) FUNCTION(cos)
+FUNCTION(sqrt) FUNCTION(exp) FUNCTION(log) FUNCTION(log1p) FUNCTION(expm1)
+FUNCTION(tanh) FUNCTION(fabs) FUNCTION(sin) FUNCTION(cos)
 static inline float pow(float x, float y) { return __builtin_powf(x, y); }
 static inline double pow(double x, double y) { return __builtin_pow(x, y); }
 """

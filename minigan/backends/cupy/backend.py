@@ -7,11 +7,10 @@ element of a result is made by one thread in a fixed order, so the same input gi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
 import numpy as np
 
@@ -21,29 +20,33 @@ from minigan.backends.base import (
     ConvGeometry,
     Formula,
     Generator,
-    Number,
-    Result,
     Seed,
-    put,
-    unavailable,
 )
 from minigan.backends.cupy.cublas import DTYPES, Cublas
-from minigan.backends.cupy.graph import Board, CapturedStep
+from minigan.backends.cupy.graph import Graph
 from minigan.backends.cupy.kernels import (
     THREADS,
     FormulaKernels,
     convolution_source,
     formula_kernels,
     place_of,
-    random_source,
     row_parts,
     step_source,
 )
+from minigan.backends.cupy.random import CupyGenerator
+from minigan.backends.cupy.scalars import Board, Boards
 from minigan.backends.expressions import UntraceableError, split_constants
+from minigan.backends.recording import CaptureError
+from minigan.backends.scalars import DeviceScalar
 from minigan.errors import BackendError, DeviceMemoryError
 
 _ELSE = "Or use --backend numpy."
 _MOST_ELEMENTS = 1 << 31  # that the kernels' 32-bit indices reach, also one stride behind the last
+
+
+def _unavailable(missing: str, advice: str) -> BackendError:
+    """The error where there is no GPU to run on: what is missing, and what to do about it."""
+    return BackendError(f"backend 'cupy' cannot run here: {missing}. {advice}")
 
 
 def _import_cupy() -> Any:
@@ -51,49 +54,16 @@ def _import_cupy() -> Any:
         import cupy
     except ImportError as error:
         advice = "Install it with: pip install 'cupy-cuda12x[ctk]' or 'cupy-cuda13x[ctk]', to match the driver. " + _ELSE
-        raise unavailable("cupy", f"the package CuPy does not import ({error})", advice) from None
+        raise _unavailable(f"the package CuPy does not import ({error})", advice) from None
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         advice = "Install or update the NVIDIA driver (nvidia-smi shows whether it answers). " + _ELSE
-        raise unavailable("cupy", f"the CUDA driver does not answer ({error})", advice) from None
+        raise _unavailable(f"the CUDA driver does not answer ({error})", advice) from None
     if count == 0:
         advice = "Check nvidia-smi and the variable CUDA_VISIBLE_DEVICES. " + _ELSE
-        raise unavailable("cupy", "the CUDA driver sees no device", advice)
+        raise _unavailable("the CUDA driver sees no device", advice)
     return cupy
-
-
-class CupyGenerator(Generator):
-    """Random numbers born on the device: draw number i of a stream is Philox's with the counter i and the stream's key.
-
-    So the state is these two numbers, which lie on the device; the first moves on there.
-    """
-
-    def __init__(self, backend: CupyBackend, seed: Seed) -> None:
-        self._backend = backend
-        key = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
-        self._stream = backend.asarray(np.array([0, key], np.uint64))
-
-    def _fill(self, kernel: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        out, source = self._backend.empty(shape, dtype), random_source(np.dtype(dtype))
-        self._backend.launch(source, kernel, -(-out.size // 2), out, np.uint64(out.size), self._stream)
-        self._backend.launch(source, "next_draw", 1, self._stream)
-        return out
-
-    def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self._fill("normal", shape, dtype)
-
-    def uniform(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self._fill("uniform", shape, dtype)
-
-    @property
-    def state(self) -> Any:
-        draws, key = self._backend.to_numpy(self._stream).tolist()
-        return {"draws": draws, "key": key}
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        self._stream[...] = self._backend.asarray(np.array([state["draws"], state["key"]], np.uint64))
 
 
 def _version(number: int) -> str:
@@ -104,21 +74,6 @@ def _version(number: int) -> str:
 def _identity(xp: Any, x: Array) -> Array:
     """x"""
     return x
-
-
-class HeldNumber(Number):
-    """A number with a place on the device."""
-
-    def __init__(self, board: Board, index: int) -> None:
-        self._board, self._index = board, index
-
-    @property
-    def operand(self) -> Array:
-        """Its place, an array without axes."""
-        return self._board.place(self._index)
-
-    def set(self, value: float) -> None:
-        self._board.set(self._index, value)
 
 
 class CupyBackend(Backend):
@@ -134,9 +89,9 @@ class CupyBackend(Backend):
         self.precision = precision
         self._kernels: dict[tuple[str, str], Any] = {}
         self._blas = Cublas(self.xp, tf32=precision == "tf32")
-        self._boards: WeakSet[Board] = WeakSet()
-        self._newest: dict[np.dtype, Callable[[], Board | None]] = {}
-        self._recorded: list[Callable[[], None]] | None = None  # the host's part of the step that is being captured
+        self._boards = Boards(self, self._set_scalars)
+        self._generators: WeakSet[CupyGenerator] = WeakSet()  # whose streams lie on the device
+        self._recording = False
 
     # -- arrays in and out ---------------------------------------------------------------------------------------------
 
@@ -169,7 +124,9 @@ class CupyBackend(Backend):
         return self.xp.asnumpy(device)
 
     def generator(self, seed: Seed) -> Generator:
-        return CupyGenerator(self, seed)
+        generator = CupyGenerator(self, self.launch, seed)
+        self._generators.add(generator)
+        return generator
 
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
@@ -207,84 +164,66 @@ class CupyBackend(Backend):
             self._kernels[source, kernel] = function
         function((-(-threads // THREADS),), (THREADS,), arguments)
 
-    # -- a step as one graph -------------------------------------------------------------------------------------------
+    # -- a computation as one graph ------------------------------------------------------------------------------------
 
-    def capture(self, step: Callable[[], Result], say: Callable[[str], None] = print) -> Callable[[], Result]:
-        return CapturedStep(self, step, say)
+    def concatenates(self, layers: Sequence[Any], batch: int) -> bool:
+        """Always: as one pass they take half of the launches."""
+        return True
 
-    def on_host(self, work: Callable[[], None]) -> None:
-        if self._recorded is None:
-            work()
-        else:
-            self._recorded.append(work)
-
-    @contextmanager
-    def recording(self, host: list[Callable[[], None]]) -> Iterator[None]:
-        """While a step is captured: what it gives to on_host goes to `host` instead."""
-        self._recorded = host
+    def record(self, compute: Callable[[], Any], arrays: Sequence[Array]) -> Graph:
+        self._recording = True
         try:
-            yield
+            written = [*arrays, *(generator.stream for generator in self._generators)]
+            return Graph(self, compute, self._capture_stream, self._boards.flush, self._gather_scalars, written)
         finally:
-            self._recorded = None
+            self._recording = False
 
     @cached_property
-    def capture_stream(self) -> Any:
+    def _capture_stream(self) -> Any:
         """A stream for captures alone. It waits for no other, so the rest of the process goes on beside it."""
         return self.xp.cuda.Stream(non_blocking=True)
 
-    def number(self, dtype: Any = np.float64) -> Number:
-        if self._recorded is not None:
-            raise BackendError("a step that is captured makes a number: make it beforehand, and in the step set it")
-        dtype = np.dtype(dtype)
-        board = self._newest.get(dtype, lambda: None)()
-        if board is None or board.taken == Board.SIZE:
-            board = Board(self, dtype)
-            self._boards.add(board)
-            self._newest[dtype] = ref(board)
-        board.taken += 1
-        return HeldNumber(board, board.taken - 1)
+    def scalar(self, dtype: Any = np.float64) -> DeviceScalar:
+        if self._recording:
+            raise CaptureError("compute makes a DeviceScalar; make it beforehand, and set it in advance")
+        return self._boards.scalar(np.dtype(dtype))
 
-    def flush_numbers(self) -> None:
-        """Put all numbers that were set on the device."""
-        for board in self._boards:
-            board.flush()
+    def _set_scalars(self, source: str, kernel: str, threads: int, *arguments: Any) -> None:
+        """The launch that brings scalars over, which a graph would repeat with the values of its recording."""
+        if self._recording:
+            raise CaptureError("compute sets a DeviceScalar; that belongs in advance")
+        self.launch(source, kernel, threads, *arguments)
 
-    def set_numbers(self, device: Array, host: np.ndarray) -> None:
-        """device[i] = host[i], for a struct of Board.SIZE numbers that is taken by value."""
-        if self._recorded is not None:
-            raise BackendError("a number was set in the midst of a step: what a step does on the host belongs in on_host")
-        self.launch(step_source(np.dtype(device.dtype), Board.SIZE), "set_numbers", Board.SIZE, device, host)
-
-    def gather_numbers(self, scalars: list[Array]) -> Array | None:
+    def _gather_scalars(self, scalars: list[Array]) -> Array | None:
         """Arrays without axes as one vector; None where they are none, too many, or not of one dtype of floats."""
         if not (0 < len(scalars) <= Board.SIZE and len({a.dtype for a in scalars}) == 1 and scalars[0].dtype.kind == "f"):
             return None
         places = np.zeros((), [("places", np.uint64, Board.SIZE)])
         places["places"][: len(scalars)] = [a.data.ptr for a in scalars]
         out, source = self.empty((len(scalars),), scalars[0].dtype), step_source(np.dtype(scalars[0].dtype), Board.SIZE)
-        self.launch(source, "gather_numbers", len(scalars), out, places, np.uint32(len(scalars)))
+        self.launch(source, "gather_scalars", len(scalars), out, places, np.uint32(len(scalars)))
         return out
 
-    def take_rows(self, values: Array, order: Array, start: Number, count: int, dtype: Any) -> Array:
+    def take_rows(self, values: Array, order: Array, start: DeviceScalar, count: int, dtype: Any) -> Array:
         out = self.empty((count, *values.shape[1:]), dtype)
         source = step_source(np.dtype(dtype), Board.SIZE, np.dtype(values.dtype))
         sizes = (np.uint64(out.size), np.uint64(math.prod(values.shape[1:])))
-        self.launch(source, "take_rows", out.size, out, values, order, start.operand, *sizes)
+        self.launch(source, "take_rows", out.size, out, values, order, start.value, *sizes)
         return out
 
     # -- products ------------------------------------------------------------------------------------------------------
 
-    def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
+    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
         if a.dtype != b.dtype or a.dtype.name not in DTYPES or not (out is None or out.flags.c_contiguous):
-            return super().matmul(a, b, out, add)
+            return super().matmul(a, b, out)
         out = self.empty((len(a), b.shape[1]), a.dtype) if out is None else out
-        self._blas.matmul(a, b, out, add)
+        self._blas.matmul(a, b, out)
         return out
 
     # -- sums over channels --------------------------------------------------------------------------------------------
 
-    def column_sum(self, x: Array, out: Array | None = None, add: bool = False) -> Array:
-        return self._column_sums(_identity, (x,), {}, out=out, add=add)[0]
+    def column_sum(self, x: Array, out: Array | None = None) -> Array:
+        return self._column_sums(_identity, (x,), {}, out=out)[0]
 
     def column_mean(self, x: Array) -> Array:
         return self.column_means(_identity, x)[0]
@@ -306,17 +245,16 @@ class CupyBackend(Backend):
         constants: dict[str, Any],
         mean: bool = False,
         out: Array | None = None,
-        add: bool = False,
     ) -> tuple[Array, ...]:
         """Sums of some rows each, then sums of these, until one is left: a few launches, in a fixed order.
 
-        out: where to write a formula's only sum; add: what lies there is added to.
+        out: where to write a formula's only sum.
         """
         compiled = self._compile(formula, arrays, constants)
         if compiled is None:
             values = formula(self.xp, *arrays, **constants)
             flat = [x.reshape(-1, x.shape[-1]) for x in (values if isinstance(values, tuple) else (values,))]
-            return tuple(put(x.mean(axis=0) if mean else x.sum(axis=0), out, add) for x in flat)
+            return tuple(self.store(x.mean(axis=0) if mean else x.sum(axis=0), out) for x in flat)
         kernels, shape, operands, numbers = compiled
         count, channels = math.prod(shape[:-1]), shape[-1]
         dtype = np.dtype(operands[0].dtype)
@@ -326,7 +264,7 @@ class CupyBackend(Backend):
             parts = row_parts(rows)
             last = parts == 1
             sums = out if last and out is not None else self.empty((parts, outputs * width), dtype)
-            sizes = [np.uint32(size) for size in (rows, width, parts, last and add)]
+            sizes = [np.uint32(size) for size in (rows, width, parts)]
             scale = dtype.type((1 / count if count else math.nan) if last and mean else 1)
             self.launch(kernels.source, "column_sums", parts * width, *operands, sums, *numbers, scale, *sizes)
             if last:
@@ -363,7 +301,7 @@ class CupyBackend(Backend):
     ) -> tuple[FormulaKernels, tuple[int, ...], list[Array], list[Any]] | None:
         """(kernels, broadcast shape, contiguous operands, numbers); None where the formula or its operands have no kernel.
 
-        Constants that lie on the device (a Number's operand) are operands behind the others.
+        Constants that lie on the device (a DeviceScalar's value) are operands behind the others.
         """
         held = {name: value for name, value in constants.items() if self.owns(value)}
         constants = {name: value for name, value in constants.items() if name not in held}

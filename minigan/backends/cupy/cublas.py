@@ -93,8 +93,8 @@ class Cublas:
         self._check(self._library.cublasSetWorkspace_v2(self._handle, self._workspaces[stream].ptr, WORKSPACE))
         self._stream = stream
 
-    def matmul(self, a: Array, b: Array, out: Array, add: bool) -> None:
-        """out = a b, or out += a b, for matrices of one dtype; out is C-contiguous.
+    def matmul(self, a: Array, b: Array, out: Array) -> None:
+        """out = a b, for matrices of one dtype; out is C-contiguous.
 
         cuBLAS stores by columns. By columns our out (M, N) is outᵀ (N, M), so what it computes is outᵀ = bᵀ aᵀ.
         """
@@ -105,7 +105,7 @@ class Cublas:
         status = self._library.cublasGemmEx(
             *(self._handle, b_op, a_op, columns, rows, inner, one),
             *(b.data.ptr, kind, b_lead, a.data.ptr, kind, a_lead),
-            *(one if add else zero, out.data.ptr, kind, columns, self._compute[dtype], _DEFAULT_ALGORITHM),
+            *(zero, out.data.ptr, kind, columns, self._compute[dtype], _DEFAULT_ALGORITHM),
         )
         self._check(status)
 

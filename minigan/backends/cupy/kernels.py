@@ -6,7 +6,7 @@ once on symbols (expressions.py), and each operation that it did is one line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from minigan.backends.base import ConvGeometry, Formula
 from minigan.backends.expressions import Evaluate, Scalar, UntraceableError, operation_name, trace_formula
 
 THREADS = 256  # of a block
+Launch = Callable[..., None]  # launch(source, kernel, threads, *arguments)
 _SOURCES = Path(__file__).parent / "cuda"
 _TYPES = {np.dtype("float32"): "float", np.dtype("float64"): "double", np.dtype("uint8"): "unsigned char"}
 
@@ -35,7 +36,7 @@ _OPERATIONS = {
     "where": "{} != 0 ? {} : {}",
     "absolute": "fabs({})",
     "power": "pow({}, {})",
-    **{name: f"{name}({{}})" for name in ("sqrt", "exp", "log", "log1p", "tanh", "sign")},
+    **{name: f"{name}({{}})" for name in ("sqrt", "exp", "log", "log1p", "expm1", "tanh", "sign")},
     **{name: f"{name}({{}}, {{}})" for name in ("maximum", "minimum")},
 }
 
@@ -64,7 +65,7 @@ def random_source(dtype: np.dtype) -> str:
 
 @cache
 def step_source(dtype: np.dtype, count: int, data: np.dtype | None = None) -> str:
-    """set_numbers and gather_numbers of `count` at the most, and take_rows from rows of `data`'s type."""
+    """set_scalars and gather_scalars of `count` at the most, and take_rows from rows of `data`'s type."""
     return _source("step", {"T": _TYPES[dtype], "S": _TYPES[data or dtype], "COUNT": count})
 
 

@@ -31,7 +31,8 @@ import numpy as np
 
 from minigan.backends.base import Array, ConvGeometry
 
-# Nanoseconds for a number of an image, a map or a kernel to get to a point or back, on two cores; see benchmarks/README.md.
+# Nanoseconds for a number of an image, an output or a kernel to enter the transform domain or leave it, on two cores; see
+# benchmarks/README.md.
 _POINT, _KERNEL_POINT = 0.55, 0.8
 _BLOCK = 1 << 20  # values at the points of the images of one product for each point: 4 MiB in float32
 _CACHED = 1 << 17  # values of the images that go to the points, or come back, together
@@ -122,7 +123,7 @@ class Winograd:
         self._image = [
             phases(t.reach(t.points), g.image[axis], g.stride[axis], g.padding[axis]) for axis, t in enumerate(self.axes)
         ]
-        self._map = [phases(t.reach(t.size), g.output[axis]) for axis, t in enumerate(self.axes)]
+        self._output = [phases(t.reach(t.size), g.output[axis]) for axis, t in enumerate(self.axes)]
 
     @staticmethod
     def work(g: ConvGeometry, batch: int, channels: int, features: int) -> tuple[float, float]:
@@ -167,16 +168,16 @@ class Winograd:
         """V = Bᵀ x B: (N, H, W, C) -> (P·P', tiles·N, K)."""
         return self._enter(self._bt, x, self._image)
 
-    def map(self, y: Array) -> Array:
+    def output(self, y: Array) -> Array:
         """Z = A y Aᵀ: (N, OH, OW, F) -> (P·P', tiles·N, F)."""
-        return self._enter(self._a, y, self._map)
+        return self._enter(self._a, y, self._output)
 
     def conv2d(self, v: Array, u: Array, out: Array) -> None:
         """out = A_w x, with v from image(x) and u from kernel(w)."""
-        self._leave(self._a, self._multiply(v, _flat(u)), out, self._map)
+        self._leave(self._a, self._multiply(v, _flat(u)), out, self._output)
 
     def conv2d_transpose(self, z: Array, u: Array, out: Array) -> None:
-        """out = A_wᵀ y, with z from map(y) and u from kernel(w)."""
+        """out = A_wᵀ y, with z from output(y) and u from kernel(w)."""
         rows, columns = (max(phase.image.stop for phase in axis) for axis in self._image)
         out[:, rows:] = out[:, :, columns:] = 0  # pixels that no kernel reaches
         self._leave(self._bt, self._multiply(z, _flat(u).swapaxes(1, 2)), out, self._image)

@@ -23,10 +23,10 @@ extern "C" __global__ void elementwise(INPUTS RESULTS NUMBERS index_t count, ind
     STORE(i)
 }
 
-// partials[p, k, c] = scale · Σ formula_k(inputs[r, c]) over the rows r = p, p + parts, p + 2·parts, …, with `add` plus what was there:
+// partials[p, k, c] = scale · Σ formula_k(inputs[r, c]) over the rows r = p, p + parts, p + 2·parts, …:
 // one thread for each p and c, so the order of the terms is always the same
 extern "C" __global__ void column_sums(
-    INPUTS T* partials, NUMBERS T scale, index_t rows, index_t channels, index_t parts, index_t add)
+    INPUTS T* partials, NUMBERS T scale, index_t rows, index_t channels, index_t parts)
 {
     index_t at = blockIdx.x * blockDim.x + threadIdx.x;
     if (at >= parts * channels) return;
@@ -39,8 +39,5 @@ extern "C" __global__ void column_sums(
         const T values[COUNT] = {VALUES};
         for (int k = 0; k < COUNT; k++) sums[k] += values[k];
     }
-    for (int k = 0; k < COUNT; k++) {
-        T* place = partials + (part * COUNT + k) * channels + channel;
-        *place = scale * sums[k] + (add ? *place : T(0));
-    }
+    for (int k = 0; k < COUNT; k++) partials[(part * COUNT + k) * channels + channel] = scale * sums[k];
 }

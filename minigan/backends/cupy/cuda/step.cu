@@ -1,22 +1,22 @@
-// What surrounds the formulas of a step: its numbers come in, its batch is gathered, its results go out.
+// What surrounds the formulas of a step: its scalars come in, its batch is gathered, its results go out.
 //   T S      types of a board or a batch, and of the data that the batch is taken from
-//   COUNT    numbers in a board, and the most results that are gathered at once
+//   COUNT    scalars in a board, and the most results that are gathered at once
 
 typedef unsigned int index_t;
 typedef unsigned long long long_t;
 
-struct Numbers { double values[COUNT]; };
+struct Scalars { double values[COUNT]; };
 struct Places { const T* places[COUNT]; };
 
-// board_i = numbers_i: the numbers come by value, so the host may change its own at once
-extern "C" __global__ void set_numbers(T* board, Numbers numbers)
+// board_i = scalars_i: they come by value, so the host may change its own at once
+extern "C" __global__ void set_scalars(T* board, Scalars scalars)
 {
     index_t i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < COUNT) board[i] = T(numbers.values[i]);
+    if (i < COUNT) board[i] = T(scalars.values[i]);
 }
 
-// out_i = the number that lies at place i
-extern "C" __global__ void gather_numbers(T* out, Places from, index_t count)
+// out_i = the scalar that lies at place i
+extern "C" __global__ void gather_scalars(T* out, Places from, index_t count)
 {
     index_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < count) out[i] = *from.places[i];

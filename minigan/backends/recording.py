@@ -1,4 +1,4 @@
-"""What a captured step returned: arrays to be copied after each replay, for the next one writes to the same places."""
+"""What the recordings of all backends share: why there is none, and the results that each replay must copy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from minigan.backends.base import Array, Backend
+
+
+class CaptureError(Exception):
+    """The computation does something that a recording cannot repeat, such as branching on a value."""
+
+
+class NotWorthCapturingError(CaptureError):
+    """The computation has work for several threads, beside which Python's share is nothing."""
 
 
 class Results:
@@ -44,17 +52,17 @@ class Results:
         return self._arrays[id(value)].copy() if id(value) in self._arrays else value
 
 
-def leaves(value: Any) -> Iterator[Any]:
+def tree_leaves(value: Any) -> Iterator[Any]:
     """What is within value, without the dicts, lists and tuples around it; a dict's keys too."""
     if isinstance(value, dict):
         value = [part for pair in value.items() for part in pair]
     if isinstance(value, (list, tuple)):
         for part in value:
-            yield from leaves(part)
+            yield from tree_leaves(part)
     else:
         yield value
 
 
 def arrays_in(backend: Backend, value: Any) -> Iterator[Array]:
     """Every array of this backend within value."""
-    return (leaf for leaf in leaves(value) if backend.owns(leaf))
+    return (leaf for leaf in tree_leaves(value) if backend.owns(leaf))

@@ -1,0 +1,43 @@
+"""Random numbers that are born on the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigan.backends.base import Array, Backend, Generator, Seed
+from minigan.backends.cupy.kernels import Launch, random_source
+
+
+class CupyGenerator(Generator):
+    """Random numbers born on the device: draw number i of a stream is Philox's with the counter i and the stream's key.
+
+    So the state is these two numbers, which lie on the device; the first moves on there.
+    """
+
+    def __init__(self, backend: Backend, launch: Launch, seed: Seed) -> None:
+        self._backend, self._launch = backend, launch
+        key = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+        self.stream = backend.asarray(np.array([0, key], np.uint64))
+
+    def _fill(self, kernel: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        out, source = self._backend.empty(shape, dtype), random_source(np.dtype(dtype))
+        self._launch(source, kernel, -(-out.size // 2), out, np.uint64(out.size), self.stream)
+        self._launch(source, "next_draw", 1, self.stream)
+        return out
+
+    def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._fill("normal", shape, dtype)
+
+    def uniform(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self._fill("uniform", shape, dtype)
+
+    @property
+    def state(self) -> Any:
+        draws, key = self._backend.to_numpy(self.stream).tolist()
+        return {"draws": draws, "key": key}
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self.stream[...] = self._backend.asarray(np.array([state["draws"], state["key"]], np.uint64))

@@ -1,0 +1,134 @@
+"""Which threads do the work: BLAS's, or one Python thread per core, which hold BLAS to one thread meanwhile."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from minigan.backends.base import Backend
+from minigan.backends.numpy.workers import Workers
+from minigan.errors import BackendError
+
+LARGE_CONVOLUTION = 1 << 21  # values of im2col, the largest of a pass, from which our threads and blocks are better than BLAS's
+CONCATENATED = 1 << 16  # values of the largest array up to which two passes are quicker as one
+
+Result = TypeVar("Result")
+
+_BLAS_LOCK = threading.RLock()  # two threads that step two games must not mistake each other's number of threads for BLAS's own
+
+
+class BlasThreads:
+    """Holds BLAS to so many threads inside a `with`, and puts its own number back afterwards: one for the whole process."""
+
+    def __init__(self, libraries: list[Any], count: int) -> None:
+        self._libraries, self._count = libraries, count
+
+    def __enter__(self) -> None:
+        _BLAS_LOCK.acquire()
+        self._own = [library.get_num_threads() for library in self._libraries]
+        self._set([self._count] * len(self._own))
+
+    def __exit__(self, *error: object) -> None:
+        self._set(self._own)
+        _BLAS_LOCK.release()
+
+    def _set(self, counts: list[int]) -> None:
+        for library, own, count in zip(self._libraries, self._own, counts, strict=True):
+            if own != self._count:
+                library.set_num_threads(count)
+
+
+class _PassThreads(threading.local):
+    """Which threads serve the passes of a Python thread."""
+
+    own = True  # ours; else BLAS's
+
+
+class ThreadedBackend(Backend):
+    """The choice of threads, and work dealt out to them."""
+
+    def __init__(self) -> None:
+        super().__init__(np)
+        self.threads = thread_count()
+        self._blas = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
+        self._workers = Workers(self.threads - 1)
+        self._thread = _PassThreads()
+        self._work: WeakKeyDictionary[Any, tuple[str, int]] = WeakKeyDictionary()  # of layers that were asked for before
+
+    @property
+    def device(self) -> str:
+        return f"{super().device}, {self.threads} {'thread' if self.threads == 1 else 'threads'}"
+
+    def set_threading(self, layers: Sequence[Any], batch: int) -> None:
+        """A network of products without convolutions, or with small ones, is left to BLAS's threads, which wake more quickly.
+
+        They go on spinning for a while after each product and take the cores away from ours, so it is the one or the other, in
+        this Python thread and until its next pass.
+        """
+        kinds, largest = self._work_of(layers)
+        is_large = "convolution" in kinds and batch * largest >= LARGE_CONVOLUTION
+        self._thread.own = is_large or kinds == {"element-wise"}
+
+    def concatenates(self, layers: Sequence[Any], batch: int) -> bool:
+        return batch * self._work_of(layers)[1] <= CONCATENATED
+
+    def _work_of(self, layers: Sequence[Any]) -> tuple[set[str], int]:
+        """The kinds of work of layers, and how many values the largest array of one sample has."""
+        work = [self._work.get(layer) or self._work.setdefault(layer, work_of(layer)) for layer in layers]
+        return {kind for kind, _ in work}, max(values for _, values in work)
+
+    def with_own_blas_threads(self, work: Callable[[], Result]) -> Result:
+        """work(), with BLAS at this backend's number of threads."""
+        # As a rule BLAS has that number already. If another Python thread's game holds it to one just now, products are slower
+        # and round differently.
+        if all(library.get_num_threads() == self.threads for library in self._blas):
+            return work()
+        with self.undisturbed():
+            return work()
+
+    def undisturbed(self) -> BlasThreads:
+        """BLAS at this backend's number of threads, which no other Python thread's game may change meanwhile."""
+        return BlasThreads(self._blas, self.threads)
+
+    def _spread(
+        self, work: Callable[[Sequence[slice]], Any], rows: int, block: int, threads: int = 0, products: bool = True
+    ) -> list[Any]:
+        """work(its blocks of rows) on every thread, as many equal blocks each, contiguous; the results in the order of rows.
+
+        products: whether work calls BLAS. Several threads work only inside the lock: the queues of Workers are for one caller.
+        """
+        threads = threads or self.threads
+        share = -(-max(-(-rows // block), threads) // threads)  # blocks for each thread
+        block = -(-rows // (share * threads))
+        blocks = [slice(start, min(start + block, rows)) for start in range(0, rows, block)]
+        shares = [blocks[start : start + share] for start in range(0, len(blocks), share)]
+        if len(shares) == 1 and not products:
+            return [work(blocks)]
+        with BlasThreads(self._blas, 1 if self._thread.own else self.threads):
+            return self._workers.run(work, shares) if len(shares) > 1 else [work(blocks)]
+
+
+def work_of(layer: Any) -> tuple[str, int]:
+    """("convolution", "product" or "element-wise", values of the largest array that one sample's pass makes), by its shapes."""
+    weight, geometry = layer.params.get("weight"), getattr(layer, "geometry", None)
+    if geometry is not None:
+        return "convolution", math.prod(geometry.output) * math.prod(weight.shape[:3])  # the rows of im2col
+    values = max(math.prod(layer.input_shape), math.prod(layer.output_shape))
+    return "element-wise" if weight is None or weight.ndim < 2 else "product", values
+
+
+def thread_count() -> int:
+    """MINIGAN_NUM_THREADS, else the cores that this process may use."""
+    wanted = os.environ.get("MINIGAN_NUM_THREADS", "")
+    if not wanted:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not wanted.isdigit() or int(wanted) < 1:
+        raise BackendError(f"MINIGAN_NUM_THREADS is {wanted!r}: set it to a number of threads from 1 up, or unset it")
+    return int(wanted)

@@ -1,0 +1,175 @@
+"""A training step recorded once and replayed: on the CPU as a list of NumPy's calls, on a GPU as a CUDA graph.
+
+What a step does on the host (counting, learning rates, the place in the data) is apart from what it does with arrays, so that
+only the latter is recorded. A replay is compared with the step itself before it is trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import Array, Backend
+from minigan.backends.recording import NotWorthCapturingError, tree_leaves
+from minigan.backends.scalars import watch_sets
+
+
+class Step:
+    """A training step in two parts. A game is one; a new one gives backend, networks and optimizers, and writes both parts.
+
+    advance: the host's part. It counts, moves to the next batch, and sets the DeviceScalars that compute reads, each once.
+    compute: the device's part, and its results. It may be repeated at will: what it depends on lies in arrays, in DeviceScalars
+    and in the backend's random streams, and it changes nothing but these.
+    """
+
+    backend: Backend
+    networks: Mapping[str, Any] = {}
+    optimizers: Mapping[str, Any] = {}
+
+    def advance(self) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.advance()
+
+    def compute(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no compute")
+
+    def __call__(self) -> Any:
+        self.advance()
+        return self.compute()
+
+    def arrays(self) -> Iterator[Array]:
+        """The arrays that compute writes to."""
+        for net in self.networks.values():
+            yield from (net.flat_params, net.flat_grads, *net.state.values())
+        for optimizer in self.optimizers.values():
+            yield from optimizer.state.values()
+
+
+class _OnBatches(Step):
+    """A game's step on the next batch of its data."""
+
+    def __init__(self, game: Any, batches: Any) -> None:
+        self.game, self.batches = game, batches
+        self.backend, self.networks, self.optimizers = game.backend, game.networks, game.optimizers
+
+    def advance(self) -> None:
+        self.batches.advance()
+        self.game.advance()
+
+    def compute(self) -> Any:
+        return self.game.compute(self.batches.take())
+
+    def arrays(self) -> Iterator[Array]:
+        yield from self.game.arrays()
+
+
+def capture(step: Any, batches: Any = None, log: Callable[[str], None] = print) -> Callable[[], Any]:
+    """A function that takes the step, recorded once and then replayed where the backend can do so.
+
+    capture(step) takes a Step; capture(game, batches) makes one of a game and the data that it trains on.
+    The first call runs the step eagerly; the second also records it; the third compares a replay with it, bit by bit; each
+    later one replays. Results are copies. (A CUDA graph of a step that is not minigan's own is replayed uncompared.)
+    Where the step cannot be captured, `log` is told once why, and every call runs it eagerly: on the CPU if it has layers or
+    optimisers that are not minigan's own; anywhere if it branches on the values of an array, sets a DeviceScalar twice, or
+    changes something else than arrays. While a network is watched the step runs eagerly too.
+    """
+    return Captured(_OnBatches(step, batches) if batches is not None else step, log)
+
+
+class Captured:
+    """The function that capture returns. phase: "first", "record", "compare", "replay" or "eager"."""
+
+    def __init__(self, step: Step, log: Callable[[str], None]) -> None:
+        self._step, self._log, self._backend = step, log, step.backend
+        self.phase = "first"
+        self._recording: Any = None
+
+    def __call__(self) -> Any:
+        if self.phase == "eager" or any(net.watch is not None for net in self._step.networks.values()):
+            return self._step()
+        if self.phase == "replay":
+            self._step.advance()
+            return self._recording.replay()
+        return {"first": self._first, "record": self._record, "compare": self._compare}[self.phase]()
+
+    def _first(self) -> Any:
+        """Eagerly, which compiles kernels and fills pools."""
+        with watch_sets() as scalars:
+            self._step.advance()
+        result = self._step.compute()
+        self.phase = "record"
+        if len(set(map(id, scalars))) < len(scalars):
+            self._run_eagerly("advance sets a DeviceScalar twice; give each use one of its own")
+        elif self._backend.records_builtins_only and (custom := custom_part(self._step)):
+            self._run_eagerly(f"{custom} is not minigan's own")
+        return result
+
+    def _record(self) -> Any:
+        self._step.advance()
+        try:
+            self._recording = self._backend.record(self._step.compute, list(self._step.arrays()))
+            self.phase = "eager" if self._recording is None else "compare"
+        except NotWorthCapturingError:
+            self.phase = "eager"
+        except Exception as error:  # whatever the step, NumPy, CuPy or CUDA refuse to do in a recording
+            self._run_eagerly(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        if self.phase == "compare" and not (self._backend.tracks_writes or self._is_builtin()):
+            self.phase = "replay"  # to compare, both write, and what one wrote must be put back
+        return self._step.compute()  # an error of the step itself is raised here
+
+    def _compare(self) -> Any:
+        """A replay beside the step itself, from the same state."""
+        recording = self._recording
+        self._step.advance()
+        recording.snapshot()
+        with self._backend.undisturbed():
+            try:
+                replayed = [*tree_leaves(recording.replay()), *(array.copy() for array in recording.written)]
+            except Exception:  # the step itself raises it too, or the two are not the same
+                replayed = []
+            finally:
+                recording.rollback()
+            result = self._step.compute()
+        own = [*tree_leaves(result), *recording.written]
+        different = sum(not self._equal(ours, theirs) for ours, theirs in zip_longest(replayed, own))
+        if different:
+            self._run_eagerly(
+                f"replayed, it is another step ({different} of {len(own)} results and arrays differ); "
+                "something changes from call to call that is neither an array nor a DeviceScalar"
+            )
+        else:
+            self.phase = "replay"
+            recording.discard()
+        return result
+
+    def _is_builtin(self) -> bool:
+        step = self._step.game if isinstance(self._step, _OnBatches) else self._step
+        return is_builtin(type(step)) and not custom_part(step)
+
+    def _run_eagerly(self, reason: str) -> None:
+        self.phase, self._recording = "eager", None
+        self._log(f"not captured, running eagerly: {reason}")
+
+    def _equal(self, x: Any, y: Any) -> bool:
+        """True if two leaves are the same value; arrays, and NumPy's numbers, to the bit."""
+        x, y = (self._backend.to_numpy(a) if self._backend.owns(a) else a for a in (x, y))
+        if isinstance(x, (np.ndarray, np.generic)) and isinstance(y, (np.ndarray, np.generic)):
+            return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
+        return type(x) is type(y) and bool(x == y)
+
+
+def custom_part(step: Step) -> str:
+    """The first layer or optimiser of a step that is not minigan's own; "" where all are."""
+    for net in step.networks.values():
+        for layer in net.layers:
+            if not is_builtin(type(layer)):
+                return layer.label
+    return next((type(o).__name__ for o in step.optimizers.values() if not is_builtin(type(o))), "")
+
+
+def is_builtin(kind: type) -> bool:
+    """True if every class that makes up this one is minigan's own, so that what it does with arrays is known."""
+    return all(parent is object or parent.__module__.partition(".")[0] == "minigan" for parent in kind.__mro__)

@@ -1,0 +1,260 @@
+"""Analytic against numeric derivatives.
+
+The numeric derivative of f along a direction is the fourth-order central difference
+    f' ≈ (8 (f(h) − f(−h)) − (f(2h) − f(−2h))) / 12h,   error O(h⁴)
+in float64. A vector output y is contracted with a random dy, after the subtraction, so that outputs which do not move
+cancel exactly; with dy = 1 some wrong gradients pass (BatchNorm's sum to 0). A difference is only taken between passes in
+the same branch of every formula (ReLU's x > 0): h shrinks until that holds, and an entry for which it never does is counted
+as skipped, never tolerated.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import Array, Backend
+from minigan.errors import OptionError
+from minigan.network import Sequential
+
+TOLERANCE = 1e-6
+STEPS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # h: the largest that crosses no kink is the most exact
+Evaluate = Callable[[], tuple[Array, list[Array]]]  # () -> (outputs, branch signatures of the pass)
+
+
+@dataclass
+class Row:
+    """One array of derivatives: how many entries (or directions) were compared, and the worst of them."""
+
+    name: str
+    checked: int
+    skipped: int
+    max_error: float
+    where: tuple[int, ...] | str
+    analytic: float
+    numeric: float
+
+    def __str__(self) -> str:
+        text = f"{self.name:<28} {self.max_error:9.1e}  {self.checked:>5} checked"
+        skipped = f", {self.skipped} skipped at kinks" if self.skipped else ""
+        return f"{text}{skipped}; worst at {self.where}: analytic {self.analytic:+.9e}, numeric {self.numeric:+.9e}"
+
+
+@dataclass
+class Report:
+    """The outcome of a check: a row per parameter and one for x. print(report) shows the table.
+
+    broken: what the layer breaks of the layer contract, a sentence each, where that was checked too. hint: what may be amiss
+    if a gradient is wrong.
+    """
+
+    name: str
+    tolerance: float
+    rows: list[Row] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    hint: str = ""
+
+    @property
+    def max_error(self) -> float:
+        """The largest relative error |a − n| / max(|a|, |n|, floor) of all rows."""
+        return max((row.max_error for row in self.rows), default=float("inf"))
+
+    @property
+    def ok(self) -> bool:
+        """All errors below the tolerance, more entries checked than skipped per row, some gradient not 0, nothing broken."""
+        return bool(self.rows) and not self.unproved and not self.broken and self.max_error < self.tolerance
+
+    @property
+    def unproved(self) -> list[str]:
+        """Why gradients that agree would prove nothing."""
+        reasons = []
+        if any(row.checked <= row.skipped for row in self.rows):
+            reasons.append("too many entries lie on a kink to prove anything")
+        if all(row.numeric == 0 and row.analytic == 0 for row in self.rows):
+            reasons.append("all gradients are 0, which proves nothing: try another shape")
+        return reasons
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.ok else "FAILED"
+        head = f"{self.name}: {verdict}, largest relative error {self.max_error:.1e} (tolerance {self.tolerance:.0e})"
+        return "\n".join([head, *(f"  {line}" for line in self.lines)])
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        head = f"<b>{html.escape(self.name)}: {'ok' if self.ok else 'FAILED'}</b>, tolerance {self.tolerance:.0e}"
+        names = "".join(f"<th>{name}</th>" for name in ("array", "largest relative error", "checked", "at kinks"))
+        cells = ((row.name, f"{row.max_error:.1e}", row.checked, row.skipped) for row in self.rows)
+        rows = "".join(f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in cells)
+        rest = "".join(f"<br>{html.escape(line)}" for line in self.lines[len(self.rows) :])
+        return f"{head}<table><tr>{names}</tr>{rows}</table>{rest}"
+
+    @property
+    def lines(self) -> list[str]:
+        """The table without its head: a line per row, then one for each thing that is wrong beside them."""
+        doubts = self.unproved if self.rows else []
+        if self.hint and any(row.max_error >= self.tolerance for row in self.rows):
+            doubts.append(self.hint)
+        return [*map(str, self.rows), *doubts, *(f"contract broken: {sentence}" for sentence in self.broken)]
+
+
+@dataclass
+class Target:
+    """An array to vary, and its analytic gradient."""
+
+    name: str
+    array: Array
+    gradient: np.ndarray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One derivative, found in both ways; numeric is None where no difference could be taken that crosses no kink.
+
+    uncertainty: what rounding may make of the numeric one, about 100 ε |L| / h for a machine epsilon ε.
+    """
+
+    where: tuple[int, ...]
+    analytic: float
+    numeric: float | None
+    uncertainty: float = 0.0
+
+    @property
+    def error(self) -> float | None:
+        """|a − n| / max(|a|, |n|)"""
+        if self.numeric is None:
+            return None
+        largest = max(abs(self.analytic), abs(self.numeric))
+        return abs(self.analytic - self.numeric) / largest if largest else 0.0
+
+
+def compare_entries(
+    backend: Backend, evaluate: Evaluate, array: Array, gradient: np.ndarray, places: Sequence[tuple[int, ...]]
+) -> list[Comparison]:
+    """∂L/∂array at single places beside central differences of evaluate() -> (L, kink sides), which reads `array`.
+
+    array: float64, C-contiguous, varied in place and put back; gradient: the analytic one, of its shape, on the host. It is
+    varied in units of its typical value, for where all values are small a step of fixed size would be a leap.
+    """
+    target = Target("", array, gradient)
+    unit = min(1.0, float(np.sqrt(np.mean(backend.to_numpy(array) ** 2)))) or 1.0
+    probes = _chosen_entries(target, [int(np.ravel_multi_index(place, gradient.shape)) for place in places], unit)
+    rounding = 100 * float(np.finfo(np.float64).eps) * abs(float(evaluate()[0])) / unit
+    return [
+        Comparison(where, a / unit, None if n is None else n / unit, rounding / h)
+        for where, a, n, h in _differences(backend, evaluate, 1.0, target, probes)
+    ]
+
+
+def branch_signatures(net: Sequential, caches: list[Any]) -> list[Array]:
+    """Those of all layers that have one, in a pass that made these caches."""
+    signatures = (layer.branch_signature(cache) for layer, cache in zip(net.layers, caches, strict=True))
+    return [signature for signature in signatures if signature is not None]
+
+
+def compare(
+    name: str,
+    be: Backend,
+    evaluate: Evaluate,
+    dy: Array | float,
+    targets: list[Target],
+    mode: str,
+    max_entries: int | None,
+    tolerance: float,
+    rng: np.random.Generator,
+) -> Report:
+    if mode not in ("full", "projection"):
+        raise OptionError(f"unknown mode {mode!r}: choose full or projection")
+    pick = _entries if mode == "full" else _directions
+    compared = [
+        (target, [found[:3] for found in _differences(be, evaluate, dy, target, pick(be, target, max_entries, rng))])
+        for target in targets
+    ]
+    largest = [
+        max([float(np.abs(target.gradient).max(initial=0.0))] + [abs(n) for _, _, n in pairs if n is not None])
+        for target, pairs in compared
+    ]
+    scale = max(largest, default=0.0)
+    rows = [_row(target.name, pairs, own, scale) for (target, pairs), own in zip(compared, largest, strict=True)]
+    return Report(name, tolerance, rows)
+
+
+Probe = tuple[Any, Callable[[float], None], float]  # where, a move by t along the probe, the analytic derivative
+
+
+def _entries(be: Backend, target: Target, max_entries: int | None, rng: np.random.Generator) -> Iterator[Probe]:
+    """Single entries: all of them, or max_entries drawn without replacement."""
+    indices = np.arange(target.gradient.size)
+    if max_entries is not None and max_entries < target.gradient.size:
+        indices = np.sort(rng.choice(target.gradient.size, max_entries, replace=False))
+    return _chosen_entries(target, indices.tolist())
+
+
+def _chosen_entries(target: Target, indices: Sequence[int], unit: float = 1.0) -> Iterator[Probe]:
+    """The single entries at these places of the flattened array, moved in this unit."""
+    flat, gradient = target.array.reshape(-1), target.gradient.reshape(-1)
+    for i in indices:
+        start = float(flat[i])
+
+        def move(t: float, i: int = i, start: float = start) -> None:
+            flat[i] = start + t * unit
+
+        yield tuple(int(k) for k in np.unravel_index(i, target.gradient.shape)), move, float(gradient[i]) * unit
+
+
+def _directions(be: Backend, target: Target, max_entries: int | None, rng: np.random.Generator) -> Iterator[Probe]:
+    """Random unit directions through the whole array, four unless max_entries says otherwise."""
+    start = target.array.copy()
+    for k in range(max_entries or 4):
+        direction = rng.standard_normal(target.gradient.shape)
+        direction /= np.linalg.norm(direction)
+        on_device = be.asarray(direction)
+
+        def move(t: float, v: Array = on_device) -> None:
+            target.array[...] = start + t * v
+
+        yield f"direction {k}", move, float((target.gradient * direction).sum())
+
+
+def _differences(
+    be: Backend, evaluate: Evaluate, dy: Array | float, target: Target, probes: Iterator[Probe]
+) -> Iterator[tuple[Any, float, float | None, float]]:
+    """(where, analytic, numeric, h) for every probe; numeric is None where each step h crosses a kink."""
+    for where, move, analytic in probes:
+        numeric = None
+        for h in STEPS:
+            passes = {}
+            for t in (h, -h, 2 * h, -2 * h):
+                move(t)
+                passes[t] = evaluate()
+            if _same_branches([signatures for _, signatures in passes.values()]):
+                near, far = passes[h][0] - passes[-h][0], passes[2 * h][0] - passes[-2 * h][0]
+                numeric = float((dy * (8 * near - far)).sum()) / (12 * h)
+                break
+        move(0.0)
+        yield where, analytic, numeric, h
+
+
+def _same_branches(passes: list[list[Array]]) -> bool:
+    first = passes[0]
+    return all(bool((a == b).all()) for other in passes[1:] for a, b in zip(first, other, strict=True))
+
+
+def _row(name: str, pairs: list[tuple[Any, float, float | None]], own: float, scale: float) -> Row:
+    """The worst entry by |a − n| / max(|a|, |n|, floor).
+
+    An entry far below the largest of its array, or an array far below the largest gradient of all (a bias before BatchNorm
+    has none), is rounding noise in a difference. The floor is 1e-2 of the array's largest (own), or 1e-5 of the largest
+    of all (scale).
+    """
+    checked = [(where, a, n) for where, a, n in pairs if n is not None]
+    floor = max(1e-2 * own, 1e-5 * scale, np.finfo(float).tiny)
+    worst = (0.0, "-", 0.0, 0.0)
+    for where, a, n in checked:
+        error = abs(a - n) / max(abs(a), abs(n), floor)
+        if not error <= worst[0] or worst[1] == "-":  # also takes a NaN
+            worst = (float("inf") if np.isnan(error) else error, where, a, n)
+    return Row(name, len(checked), len(pairs) - len(checked), worst[0], worst[1], worst[2], worst[3])

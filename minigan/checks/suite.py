@@ -1,0 +1,133 @@
+"""All that minigan has to prove: the table of its layers, its losses and its reference games."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from minigan import losses, models
+from minigan.backends import Array, Backend, get_backend
+from minigan.checks.differences import Report
+from minigan.checks.game import check_game
+from minigan.checks.gradients import check_layer, check_loss
+from minigan.games import GAN
+from minigan.layers import (
+    BatchNorm,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    ReLU,
+    Reshape,
+    Sigmoid,
+    Softplus,
+    Tanh,
+    Upsample,
+)
+
+
+def layer_table() -> list[tuple[Callable[[], Layer], tuple[int, ...]]]:
+    """(a maker, an input shape) for every layer, in the configurations whose gradients differ."""
+    return [
+        (lambda: Dense(4), (5,)),
+        (lambda: Dense(4, bias=False), (5,)),
+        (lambda: Conv2d(3, 3), (5, 6, 2)),
+        (lambda: Conv2d(3, 3, padding=1, bias=False), (5, 4, 2)),
+        (lambda: Conv2d(2, 4, stride=2, padding=1), (8, 6, 2)),
+        (lambda: Conv2d(2, (2, 3), stride=(3, 2), padding=(1, 2), dilation=(2, 3)), (7, 8, 2)),
+        (lambda: ConvTranspose2d(3, 3), (3, 4, 2)),
+        (lambda: ConvTranspose2d(2, 4, stride=2, padding=1, bias=False), (3, 4, 2)),
+        (lambda: ConvTranspose2d(2, 3, stride=2, padding=1, output_padding=1), (3, 4, 2)),
+        (lambda: ConvTranspose2d(2, (2, 3), stride=(3, 2), padding=(1, 2), output_padding=(2, 1), dilation=(2, 3)), (3, 4, 2)),
+        (lambda: BatchNorm(), (4,)),
+        (lambda: BatchNorm(), (3, 4, 2)),
+        (lambda: LayerNorm(), (5,)),
+        (lambda: LayerNorm(axes=3), (3, 2, 2)),
+        (lambda: ReLU(), (4, 3)),
+        (lambda: LeakyReLU(0.2), (4, 3)),
+        (lambda: Tanh(), (4, 3)),
+        (lambda: Sigmoid(), (4, 3)),
+        (lambda: Softplus(), (4, 3)),
+        (lambda: Dropout(0.4), (4, 3)),
+        (lambda: Flatten(), (3, 2, 2)),
+        (lambda: Reshape((2, 3, 2)), (12,)),
+        (lambda: Upsample((2, 3)), (3, 2, 2)),
+    ]
+
+
+def block_table() -> list[tuple[Callable[[], Layer], tuple[int, ...], int]]:
+    """(a maker, an input shape, a batch) of work large enough that a backend may deal it out in several blocks."""
+    return [
+        (lambda: Dense(300), (400,), 80),
+        (lambda: Conv2d(8, 4, stride=2, padding=1), (16, 16, 8), 80),
+        (lambda: ConvTranspose2d(8, 4, stride=2, padding=1), (8, 8, 16), 80),
+        (lambda: Conv2d(128, 4, stride=2, padding=1), (14, 14, 64), 32),
+        (lambda: Conv2d(128, 3, padding=1), (8, 8, 64), 32),
+        (lambda: ConvTranspose2d(64, 4, stride=2, padding=1), (7, 7, 128), 32),
+        (lambda: BatchNorm(), (32, 32, 8), 80),
+        (lambda: LeakyReLU(0.2), (32, 32, 8), 80),
+    ]
+
+
+def check_all(backend: str | Backend = "auto") -> Iterator[Report]:
+    """Every layer (BatchNorm and Dropout in training and at inference), every loss, and both reference games, one by one."""
+    be = get_backend(backend)
+    for make, shape in layer_table():
+        yield check_layer(make(), shape, backend=be)
+        if isinstance(make(), (BatchNorm, Dropout)):
+            report = check_layer(make(), shape, backend=be, train=False)
+            report.name += " at inference"
+            yield report
+    for make, shape, batch in block_table():
+        report = check_layer(make(), shape, batch=batch, backend=be, mode="projection")
+        report.name += f" on a batch of {batch}"
+        yield report
+    yield from _check_losses(be)
+    yield from _check_games(be)
+
+
+def _check_losses(be: Backend) -> Iterator[Report]:
+    """Both losses of every objective, and the losses against targets."""
+    rng = np.random.default_rng(0)
+    s, s_fake, targets = (3 * rng.standard_normal((6, 1)) for _ in range(3))
+    t, labels = be.asarray(rng.random((6, 1))), be.asarray(rng.integers(0, 4, 6))
+    for objective in objective_table():
+        yield from check_objective(objective, s, s_fake, be)
+    yield check_loss(lambda a: losses.bce_with_logits(a, t), s, backend=be, name="bce_with_logits")
+    yield check_loss(lambda a: losses.mse(a, be.asarray(targets)), s, backend=be, name="mse")
+    logits = rng.standard_normal((6, 4))
+    yield check_loss(lambda a: losses.softmax_cross_entropy(a, labels), logits, backend=be, name="softmax_cross_entropy")
+
+
+def objective_table() -> list[losses.Objective]:
+    """Every objective, in the configurations whose gradients differ."""
+    return [*(make() for make in losses.OBJECTIVES.values()), losses.NonSaturating(smoothing=0.1)]
+
+
+def check_objective(objective: losses.Objective, s_real: Array, s_fake: Array, be: Backend) -> Iterator[Report]:
+    """D's loss in both logits, then G's in the logits of generated images."""
+    bound, name = objective.bind(be), repr(objective)
+
+    def discriminator(a: Array, b: Array) -> tuple[Array, ...]:
+        loss, ds = bound.discriminator(a, b)
+        return (loss, *ds)
+
+    yield check_loss(discriminator, s_real, s_fake, backend=be, name=f"{name}.discriminator")
+    real = be.asarray(s_real)
+    yield check_loss(lambda b: bound.generator(b, real), s_fake, backend=be, name=f"{name}.generator")
+
+
+def _check_games(be: Backend) -> Iterator[Report]:
+    """The reference games at full size, a few entries of every array and then directions through all of it."""
+    real = np.random.default_rng(0).uniform(-1, 1, (2, 28, 28, 1))
+    for (name, make), (mode, count) in itertools.product(
+        (("mlp", models.mlp), ("dcgan", models.dcgan)), (("full", 6), ("projection", 2))
+    ):
+        gan = GAN(*make(backend=be, dtype="float64"))
+        yield check_game(gan, real, mode=mode, max_entries=count, name=f"game {name} ({mode})")

@@ -1,0 +1,114 @@
+"""What every game has: networks, optimisers, a step in two parts, samples, and a state that can be saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minigan.backends import Array, Backend, Generator
+from minigan.capture import Step
+from minigan.errors import CheckpointError, OptionError
+from minigan.network import Sequential
+from minigan.optim import Optimizer
+
+SAMPLE_BATCH = 256  # images that `sample` makes at a time, so that its memory does not grow with n
+
+
+class Game(Step):
+    """Networks that are trained together. A game writes compute(batch, …) -> its statistics by name, as 0-d device arrays.
+
+    networks, optimizers: by the networks' names. stats: the names of the statistics; losses: which of them each network
+    minimises. sampler: the network that makes samples from latent vectors. streams: the game's own random streams by name.
+    """
+
+    networks: dict[str, Sequential]
+    optimizers: dict[str, Optimizer]
+    stats: tuple[str, ...]
+    losses: ClassVar[Mapping[str, str]]
+    streams: dict[str, Generator]
+    backend: Backend
+    sampler: Sequential
+
+    def compute(self, *batch: Any) -> dict[str, Array]:
+        raise NotImplementedError(f"{type(self).__name__} has no compute")
+
+    def step(self, *batch: Any) -> dict[str, Array]:
+        """One training step on a batch: the host's part, then the device's. Returns its statistics, 0-d device arrays."""
+        self.advance()
+        return self.compute(*batch)
+
+    # -- samples -------------------------------------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.sampler.dtype
+
+    @property
+    def latent_dim(self) -> int:
+        return self.sampler.input_shape[0]
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return self.sampler.output_shape
+
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+        """n samples as a host array, images in [−1, 1] or points in the data's own units.
+
+        The same n and seed give the same samples. Networks run in inference mode, so no sample depends on the others.
+        """
+        return self.decode(self.latent(n, seed))
+
+    def latent(self, n: int, seed: int = 0) -> np.ndarray:
+        """n latent vectors from N(0, 1) on the host: the same on every backend."""
+        if n < 0:
+            raise OptionError(f"n is {n}: expected how many samples to draw, from 0 up")
+        return np.random.default_rng(seed).standard_normal((n, self.latent_dim)).astype(self.dtype)
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """Samples from host latent vectors (N, latent): a host array."""
+        net, parts = self.sampler, []
+        for start in range(0, len(z), SAMPLE_BATCH):
+            y, _ = net.forward(self.backend.asarray(z[start : start + SAMPLE_BATCH], net.dtype))
+            parts.append(self.backend.to_numpy(y))
+        return np.concatenate(parts) if parts else np.empty((0, *net.output_shape), net.dtype)
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def _parts(self) -> Iterator[tuple[str, Any]]:
+        """What has a state_dict, by name."""
+        yield from self.networks.items()
+        yield from ((f"optimizer_{name}", optimizer) for name, optimizer in self.optimizers.items())
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Networks and optimisers as host arrays by name: "generator.0.weight", "optimizer_generator.m_sum"."""
+        return {f"{part}.{name}": a for part, object in self._parts() for name, a in object.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over a state_dict. Raises CheckpointError unless all names and shapes agree."""
+        parts = dict(self._parts())
+        stray = sorted({name.partition(".")[0] for name in state} ^ parts.keys())
+        if stray:
+            raise CheckpointError(f"the state is of another game: {', '.join(stray)} is in only one of the two")
+        for part, object in parts.items():
+            prefix = f"{part}."
+            try:
+                object.load_state_dict({k[len(prefix) :]: a for k, a in state.items() if k.startswith(prefix)})
+            except CheckpointError as error:
+                raise CheckpointError(f"{part}: {error}") from None
+
+    @property
+    def random_state(self) -> dict[str, Any]:
+        """The states of the game's own streams and of all Dropout streams, plain JSON."""
+        return {
+            **{name: stream.state for name, stream in self.streams.items()},
+            **{name: net.random_state for name, net in self.networks.items()},
+        }
+
+    @random_state.setter
+    def random_state(self, state: Mapping[str, Any]) -> None:
+        for name, stream in self.streams.items():
+            stream.state = state[name]
+        for name, net in self.networks.items():
+            net.random_state = state[name]

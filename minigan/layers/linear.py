@@ -1,0 +1,50 @@
+"""What all linear maps share: both passes follow from the map, its transpose and the gradient of its weight."""
+
+from __future__ import annotations
+
+from minigan.backends import Array
+from minigan.layers.base import Grads, Layer
+
+
+class Linear(Layer):
+    """A linear map of each sample, with a bias where the layer has one: y = A x + b.
+
+    A layer writes apply and transpose, and weight_grad where A is made of a parameter `weight`. For every x and y they keep
+    ⟨A x, y⟩ = ⟨x, Aᵀ y⟩, and weight_grad(x, dy) = ∂⟨A x, dy⟩/∂weight.
+    Backward: L reaches x through y = A x alone, and y_k = Σ_i A_ki x_i, so dx_i = Σ_k dy_k ∂y_k/∂x_i = Σ_k A_ki dy_k, that is
+        dx = Aᵀ dy
+    b is added to every row of the batch (and to every pixel), so db sums dy over all axes but the last.
+    """
+
+    has_bias = False
+    cross_sample = False
+    weight: Array
+    bias: Array
+
+    def apply(self, x: Array) -> Array:
+        """A x, in a new array or as a view of x."""
+        raise NotImplementedError(f"{self.name} has no apply")
+
+    def transpose(self, dy: Array) -> Array:
+        """Aᵀ dy"""
+        raise NotImplementedError(f"{self.name} has no transpose")
+
+    def weight_grad(self, x: Array, dy: Array, out: Array) -> None:
+        """out = ∂⟨A x, dy⟩/∂weight"""
+        raise NotImplementedError(f"{self.name} has no weight_grad")
+
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Array]:
+        if train:
+            x = self.backend.operand(x)
+        y = self.apply(x)
+        if self.has_bias:
+            y += self.bias
+        return y, x
+
+    def backward(self, dy: Array, cache: Array, grads: Grads | None = None, input_grad: bool = True) -> Array | None:
+        x, dy = cache, self.backend.operand(dy)
+        if grads:
+            self.weight_grad(x, dy, out=grads["weight"])
+            if self.has_bias:
+                self.backend.column_sum(dy, out=grads["bias"])
+        return self.transpose(dy) if input_grad else None
