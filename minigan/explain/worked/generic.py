@@ -54,11 +54,9 @@ def _objective_example(subject: type[Objective]) -> Example:
     def write(page: Working) -> None:
         rng = np.random.default_rng(0)
         page.write("The logits of three real and of three generated samples:")
-        page.values |= {name: _apart(rng, (BATCH, 1)) for name in ("s_real", "s_fake")}
+        logits = {name: 0.7 * _apart(rng, (BATCH, 1)) for name in ("s_real", "s_fake")}  # not whole numbers, where hinges bend
+        run_objective(page, subject(), "discriminator", logits, "_D")
         page.show("s_real", "s_fake")
-        run_objective(
-            page, subject(), "discriminator", {"s_real": page.values["s_real"], "s_fake": page.values["s_fake"]}, "_D"
-        )
         # A generator's loss may depend on the real logits; it has no gradient for them, as they are none of its doing.
         inputs = {"s_fake": page.values["s_fake"]}
         run_objective(page, subject(), "generator", inputs, "_G", s_real=page.values["s_real"].copy())
