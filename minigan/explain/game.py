@@ -49,9 +49,7 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     batches = Batches(dataset, config.batch_size, backend, "float64", config.seed)
     for _ in progress(range(steps)):
         gan.step(batches.next())
-    if not bool(
-        backend.xp.isfinite(gan.generator.flat_params).all() & backend.xp.isfinite(gan.discriminator.flat_params).all()
-    ):
+    if not all(bool(backend.xp.isfinite(net.flat_params).all()) for net in gan.networks.values()):
         raise DivergenceError(f"after {steps} steps the parameters are not finite: try a smaller learning rate (--lr)")
     about = f"{config.model} on {config.data} after {steps:,} steps, batch {config.batch_size}, seed {config.seed}"
     return _about_to_step(gan, batches, about)
