@@ -101,7 +101,8 @@ class Run:
         hints: Hints | None = None,
         log: Callable[[str], None] = print_now,
     ) -> None:
-        self.folder, self.game, self.log = RunFolder(out), game, log
+        self.files, self.game, self.log = RunFolder(out), game, log
+        self.folder = self.files.path
         self.dataset = load(data) if isinstance(data, str) else as_dataset(data)
         self._check_game()
         options = (steps, batch_size, seed, log_every, sample_every, checkpoint_every)
@@ -116,9 +117,9 @@ class Run:
         self.step = 0
         self.last_stats: dict[str, float] = {}
         self.settings: dict[str, Any] = self._own_settings() if settings is None else dict(settings)
-        self.hints = hints or _python_hints(self.folder.path)
+        self.hints = hints or _python_hints(self.folder)
         self.replaces = overwrite
-        if not overwrite and holds_run(self.folder.path):
+        if not overwrite and holds_run(self.folder):
             raise MiniganError(f"{out} already holds a run: {self.hints.replace}")
         self._good: dict[str, Any] = {}
         self._pending: list[dict[str, Array]] = []
@@ -163,7 +164,7 @@ class Run:
         """Take over what a checkpoint holds. Raises CheckpointError, changing nothing, if it is of another game or data."""
         if info["dataset"] != self.dataset.digest:
             raise CheckpointError(f"{self.dataset.name} has changed since the run began: put back the data it was made with")
-        _check_state(arrays, self.game.state_dict(), self.folder.checkpoint)
+        _check_state(arrays, self.game.state_dict(), self.files.checkpoint)
         self.replaces = False
         self._restore({"arrays": arrays, **info})
 
@@ -212,12 +213,12 @@ class Run:
         """
         from tqdm.auto import tqdm
 
-        total, path = self.total_steps, self.folder.path
+        total, path = self.total_steps, self.folder
         with self._stop_on_signal():
             self._open_folder()
             self.log(self.headline())
             if self.step >= total:
-                self.folder.save_pictures()
+                self.files.save_pictures()
                 self.log(f"{path} has its {self.step:,} steps already: {self.hints.lengthen}")
                 return True
             with tqdm(
@@ -253,10 +254,10 @@ class Run:
             with suppress(MiniganError):  # the first error is the one to tell
                 if isinstance(error, DivergenceError):
                     nothing = dict.fromkeys(self.game.stats, math.nan)
-                    self.folder.append_row({"step": self.step, "epoch": self.batches.epoch, **nothing})
-                self.folder.save_pictures()
+                    self.files.append_row({"step": self.step, "epoch": self.batches.epoch, **nothing})
+                self.files.save_pictures()
             raise
-        self.folder.save_pictures()
+        self.files.save_pictures()
 
     def _log_beside(self, bar: Any, text: str) -> None:
         bar.clear()
@@ -319,10 +320,10 @@ class Run:
 
         The checkpoint goes first: whatever happens later, the folder holds a run that can be resumed.
         """
-        self.folder.make(self.replaces)
+        self.files.make(self.replaces)
         if self.step == 0:
             self._save_checkpoint()
-        self.folder.open(self.settings, self.log_columns, self.step, self.replaces)
+        self.files.open(self.settings, self.log_columns, self.step, self.replaces)
         self.replaces = False
 
     def _write_log(self, bar: Any) -> None:
@@ -343,7 +344,7 @@ class Run:
         cells |= {name: f"{value:.6g}" for name, value in self.last_stats.items()}
         columns = zip(self.monitor.columns, measured, strict=True)
         cells |= {name: f"{value:.6g}" for name, value in columns if not math.isnan(value)}
-        self.folder.append_row(cells)
+        self.files.append_row(cells)
         shown = {SYMBOLS.get(name, name): f"{value:.3f}" for name, value in self.last_stats.items()}
         bar.set_postfix({**shown, "images/s": f"{speed:,.0f}"}, refresh=False)
         if self.step - self._good["step"] >= SNAPSHOT_STEPS:
@@ -354,12 +355,12 @@ class Run:
         since = time.perf_counter()
         count = SAMPLED["images" if self.dataset.is_images else "points"]
         samples = self.game.sample(count, seed=self.options["seed"])
-        self.folder.save_samples(self.step, samples, None if self.dataset.is_images else self.dataset.values)
+        self.files.save_samples(self.step, samples, None if self.dataset.is_images else self.dataset.values)
         self._since += time.perf_counter() - since  # the log's images/s is that of training alone
 
     def _save_checkpoint(self) -> None:
         state = self._finite_state()
-        checkpoint.save(self.folder.checkpoint, state["arrays"], {k: v for k, v in state.items() if k != "arrays"})
+        checkpoint.save(self.files.checkpoint, state["arrays"], {k: v for k, v in state.items() if k != "arrays"})
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -397,7 +398,7 @@ class Run:
             raise DivergenceError(f"step {last}: a statistic or an average is not finite; the steps from {good} show no cause")
         self.step = good + found[0]
         raise DivergenceError(
-            f"step {self.step:,}: {found[1]}; the last good checkpoint stays in {self.folder.checkpoint}. "
+            f"step {self.step:,}: {found[1]}; the last good checkpoint stays in {self.files.checkpoint}. "
             "Try a smaller learning rate"
         )
 
@@ -405,14 +406,14 @@ class Run:
 
     def __repr__(self) -> str:
         stats = "".join(f", {name} {value:.3g}" for name, value in self.last_stats.items())
-        return f"Run({str(self.folder.path)!r}, step {self.step:,} of {self.total_steps:,}{stats})"
+        return f"Run({str(self.folder)!r}, step {self.step:,} of {self.total_steps:,}{stats})"
 
     def _repr_html_(self) -> str:
         """For a notebook: the folder, the step, the last statistics and the last picture of samples."""
-        cells = {"folder": str(self.folder.path), "step": f"{self.step:,} of {self.total_steps:,}"}
+        cells = {"folder": str(self.folder), "step": f"{self.step:,} of {self.total_steps:,}"}
         cells |= {name: f"{value:.4g}" for name, value in self.last_stats.items()}
         rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in cells.items())
-        frames = self.folder.frames()
+        frames = self.files.frames()
         picture = ""
         if frames:
             data = base64.b64encode(frames[-1].read_bytes()).decode()

@@ -249,9 +249,7 @@ def test_progress_bar_shows_what_is_promised(tmp_path):
 
 
 def test_gradcheck_command(capsys, monkeypatch):
-    monkeypatch.setattr(
-        minigan.checks.suite, "_check_games", lambda backend: iter(())
-    )  # tested by test_gradcheck, at length
+    monkeypatch.setattr(minigan.checks.suite, "_check_games", lambda backend: iter(()))  # tested by test_gradcheck, at length
     assert cli.main(["gradcheck", "--backend", "textbook"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "backend textbook" in lines[0]

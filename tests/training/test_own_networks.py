@@ -114,7 +114,7 @@ class Autoencoder(Game):
         nets = (([mg.Dense(4), mg.ReLU(), mg.Dense(1)], (2,)), ([mg.Dense(4), mg.ReLU(), mg.Dense(2)], (1,)))
         encoder, decoder = (mg.Sequential(layers, shape, "textbook") for layers, shape in nets)
         self.networks = {"encoder": encoder, "decoder": decoder}
-        self.optimizers = {"encoder": mg.Adam(1e-2), "decoder": mg.Adam(1e-2)}
+        self.optimizers = {"encoder": mg.Adam(0.05), "decoder": mg.Adam(0.05)}
         for name, optimizer in self.optimizers.items():
             optimizer.attach(self.networks[name])
         self.backend, self.sampler = encoder.backend, decoder
@@ -189,7 +189,7 @@ def test_config_json_tells_what_the_networks_were(tmp_path):
     [
         (gan, IMAGES[:, :5], {}, ModelError, r"makes samples of shape \(6, 6, 1\), and array holds \(5, 6, 1\)"),
         (gan, "digitz", {}, DataError, "unknown dataset 'digitz': did you mean 'digits'"),
-        (gan, np.zeros((9, 3, 3, 2)), {}, DataError, r"array has shape \(9, 3, 3, 2\): expected images"),
+        (gan, np.zeros((9, 8, 8, 2)), {}, DataError, r"array has shape \(9, 8, 8, 2\): expected images"),
         (gan, IMAGES, {"steps": 0}, OptionError, "steps is 0: expected a whole number from 1 up"),
         (gan, IMAGES, {"log_every": 2.5}, OptionError, "log_every is 2.5: expected a whole number"),
         (gan, IMAGES, {"seed": -1}, OptionError, "seed is -1: expected a whole number from 0 up"),
@@ -206,7 +206,7 @@ def test_a_run_goes_on_with_its_own_networks_and_data_alone(tmp_path, capsys):
     folder = tmp_path / "run"
     mg.Run(gan(), IMAGES, folder, steps=4, **SHORT).train(progress=False)
     before = (folder / CHECKPOINT).read_bytes()
-    with pytest.raises(MiniganError, match="already holds a run: mg.Run.resume continues it, overwrite=True replaces it"):
+    with pytest.raises(MiniganError, match=r"already holds a run: mg\.Run\.resume continues it, overwrite=True replaces it"):
         mg.Run(gan(), IMAGES, folder, steps=4, **SHORT)
     for game, data, message in (
         (gan(), IMAGES[::-1], "array has changed since the run began"),
@@ -219,12 +219,8 @@ def test_a_run_goes_on_with_its_own_networks_and_data_alone(tmp_path, capsys):
         assert len(str(caught.value)) <= 300
         assert "\n" not in str(caught.value)
     assert (folder / CHECKPOINT).read_bytes() == before
-    for command in (
-        ["sample", str(folder), "--out", "x.png"],
-        ["train", "--resume", "--out", str(folder)],
-        ["explain", str(folder)],
-    ):
-        assert cli.main(command) == cli.USER_ERROR
+    for command in (["sample", "RUN", "--out", "x.png"], ["train", "--resume", "--out", "RUN"], ["explain", "RUN"]):
+        assert cli.main([str(folder) if word == "RUN" else word for word in command]) == cli.USER_ERROR
         assert "was started from Python with networks of its own" in capsys.readouterr().err
 
 
@@ -244,7 +240,8 @@ def test_its_diagnosis_advises_in_words(tmp_path):
     assert [one.options for one in finding.advice] == [""]
     assert "mg.Run.resume(" in finding.advice[0].reason
     log = tmp_path / "run" / LOG
-    log.write_text(log.read_text() + "6,0,nan,nan,nan,nan\n")
-    (finding,), _ = diagnose_run(tmp_path / "run")
+    columns = log.read_text().partition("\n")[0].split(",")
+    log.write_text(log.read_text() + ",".join(["6", "0", *["nan"] * (len(columns) - 2)]) + "\n")
+    (finding, *_), _ = diagnose_run(tmp_path / "run")
     assert finding.kind == "learning rate"
     assert finding.advice[0].reason.startswith("smaller learning rates")

@@ -215,7 +215,7 @@ def wait_for_checkpoint(process, folder):
 
 
 def test_killed_at_random_moments_and_resumed_to_the_same_bytes(tmp_path, whole):
-    rng, folder = random.Random(), tmp_path / "killed"
+    rng, folder, startup = random.Random(), tmp_path / "killed", 0.0
     for moment in range(3):
         begun = (folder / CHECKPOINT).exists()
         process = start(folder, "--resume") if begun else start(folder)
