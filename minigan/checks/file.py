@@ -11,8 +11,8 @@ import numpy as np
 
 from minigan.backends import Backend, get_backend
 from minigan.checks.contract import check_contract
-from minigan.checks.differences import TOLERANCE, Report
 from minigan.checks.gradients import check_layer
+from minigan.checks.report import TOLERANCE, Report
 from minigan.errors import MiniganError, UserFileError
 from minigan.layers import Layer
 from minigan.user_code import describe_error, run_file
