@@ -37,22 +37,23 @@ def open_step(
     prove nothing, and makes the passes of one step of D and one of G; DivergenceError for a loss that is not finite.
     """
     _check_game(game)
-    rerun = Rerun(game, real, z)
     before = {name: _Snapshot(net, game.optimizers[name]) for name, net in game.networks.items()}
+    random_state = game.random_state
     passes, losses = _record(game, real, z)
     (made,), (of_real, of_fake, judged) = passes["generator"], passes["discriminator"]
     after = {name: _Snapshot(net, game.optimizers[name]) for name, net in game.networks.items()}
     after["discriminator"].grads = judged.grads_before  # as D's optimiser saw them
-    random_state = game.random_state
+    moved_random_state = game.random_state
+    rerun = Rerun(game, real, z, passes, random_state)
 
-    look = _Look(rerun, before, after, shown, np.random.default_rng(seed), tick)
-    look.check_outputs(of_real, "loss_d", "discriminator", 0)
-    look.check_outputs(of_fake, "loss_d", "discriminator", 1)
-    update_d = look.update("loss_d", "discriminator")
-    look.check_outputs(judged, "loss_g", "discriminator", 2)
-    look.check_outputs(made, "loss_g", "generator", 0)
-    update_g = look.update("loss_g", "generator")
-    game.random_state = random_state  # its streams are the copy's, too
+    look = _Look(rerun, passes, before, after, shown, np.random.default_rng(seed), tick)
+    look.check_outputs("discriminator", "discriminator", 0)
+    look.check_outputs("discriminator", "discriminator", 1)
+    update_d = look.update("discriminator")
+    look.check_outputs("generator", "discriminator", 2)
+    look.check_outputs("generator", "generator", 0)
+    update_g = look.update("generator")
+    game.random_state = moved_random_state  # its streams are the copy's, too
     for name, update in (("L_D", update_d), ("L_G", update_g)):
         if not np.isfinite([update.loss_before, update.loss_after, *(v for n in update.nudges for v in n.losses)]).all():
             raise DivergenceError(f"{name} is not finite in this step: the game has diverged; try a smaller learning rate")
@@ -115,30 +116,35 @@ class _Look:
     def __init__(
         self,
         rerun: Rerun,
+        passes: dict[str, list[Pass]],
         before: dict[str, _Snapshot],
         after: dict[str, _Snapshot],
         shown: int,
         rng: np.random.Generator,
         tick: Callable[[], None],
     ) -> None:
-        self.rerun, self.before, self.after, self.shown, self.rng, self.tick = rerun, before, after, shown, rng, tick
+        self.rerun, self.passes, self.before, self.after = rerun, passes, before, after
+        self.shown, self.rng, self.tick = shown, rng, tick
+        for network, snapshot in before.items():
+            rerun.set_params(network, snapshot.params)
 
-    def check_outputs(self, record: Pass, loss: str, network: str, number: int) -> None:
-        """∂L/∂y of every layer in this pass of the network, the number-th of the step."""
+    def check_outputs(self, player: str, network: str, number: int) -> None:
+        """The player's ∂L/∂y for every layer in this pass of the network, the number-th of the step."""
+        record = self.passes[network][number]
         backend = record.net.backend
         for index, gradient in enumerate(record.output_grads):
             found: list[Comparison] = []
             if gradient is not None:
                 output = Output(network, number, index, backend.asarray(record.outputs[index].copy()))
                 places = choose_places(gradient[: self.shown], CHECKED, self.rng)
-                found = compare_entries(backend, partial(self.rerun.loss, loss, output), output.values, gradient, places)
+                found = compare_entries(backend, partial(self.rerun.loss, player, output), output.values, gradient, places)
             record.checks.append(found)
             self.tick()
 
-    def update(self, loss: str, network: str) -> Update:
+    def update(self, network: str) -> Update:
         """Check the gradients that the optimiser saw, nudge some weights, and look at the loss before and after its update."""
         before, after, net = self.before[network], self.after[network], self.rerun.networks[network]
-        evaluate = partial(self.rerun.loss, loss)
+        evaluate = partial(self.rerun.loss, network)
         loss_before = float(evaluate()[0])
         checks, nudges = {}, []
         for name, gradient in after.grads.items():

@@ -37,7 +37,7 @@ class Recorder:
         """A forward pass of array = x, or the backward pass of array = dy that belongs to these caches."""
         if what == "forward":
             grads = {name: self._copy(grad) for name, grad in self.net.grads.items()}
-            self._pass = Pass(self.net, self._copy(array), caches, grads)
+            self._pass = Pass(self.net, self._copy(array), caches, grads, self.net.random_state)
             self.passes.append(self._pass)
         else:
             self._pass = next(record for record in self.passes if record.caches is caches)

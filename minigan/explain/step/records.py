@@ -21,6 +21,7 @@ class Pass:
     x: np.ndarray
     caches: list[Any]  # as the layers made them
     grads_before: dict[str, np.ndarray]  # what net.grads held when the pass began
+    random_state: dict[str, Any]  # of the layers' own streams (Dropout) when it began
     outputs: list[np.ndarray] = field(default_factory=list)  # y of each layer
     output_grads: list[np.ndarray | None] = field(default_factory=list)  # ∂L/∂y of each layer, where the backward pass went
     input_grad: np.ndarray | None = None  # ∂L/∂x
