@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
 
 
 def gradcheck(options: argparse.Namespace) -> int:
-    from minigan.checks.differences import TOLERANCE
+    from minigan.checks.report import TOLERANCE
     from minigan.checks.file import check_file
     from minigan.checks.suite import check_all
 
