@@ -34,6 +34,7 @@ from minigan.layers import (
 )
 from minigan.network import Sequential
 from minigan.optim import SGD, Adam
+from minigan.training import Run, train
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ __all__ = [
     "MiniganError",
     "ReLU",
     "Reshape",
+    "Run",
     "Sequential",
     "Sigmoid",
     "Softplus",
@@ -77,5 +79,6 @@ __all__ = [
     "models",
     "normal",
     "optim",
+    "train",
     "zeros",
 ]

@@ -38,8 +38,8 @@ class CheckpointError(MiniganError):
     """A checkpoint or run folder is missing, damaged, or belongs to another model."""
 
 
-class CheckFileError(MiniganError):
-    """A file of layers to check is missing, does not run, or does not say what to check."""
+class UserFileError(MiniganError):
+    """A Python file of the user's own is missing, does not run, or does not define what is asked of it."""
 
 
 class DivergenceError(MiniganError):
@@ -55,7 +55,7 @@ class NotWorthCapturingError(CaptureError):
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """The tail of an "unknown name" message: the nearest known name, if one is near, and the list of all."""
+    """The end of an "unknown name" message: the nearest known name, if one is near, and the list of all."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""

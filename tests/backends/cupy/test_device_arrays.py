@@ -18,7 +18,7 @@ from minigan.checks.gradients import check_loss
 from minigan.checks.suite import layer_table, objective_table
 from minigan.data import Batches, Dataset
 from minigan.errors import DivergenceError, MiniganError
-from minigan.training import CHECKPOINT, Config, Run, load_game
+from minigan.training import CHECKPOINT, Config, load_game, resume_run, start_run
 
 BOOK, IMAGE = mg.get_backend("textbook"), (8, 8, 1)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, *IMAGE), dtype=np.uint8)
@@ -179,12 +179,12 @@ def test_run_and_resume(device, tmp_path):
     def run(name, **options):
         sizes = {"model": "dcgan", "width": 3, "latent_dim": 5, "batch_size": 16, "log_every": 2, "sample_every": 3}
         config = Config(data=f"{tmp_path}/own.npy", backend="cupy", **sizes, **options)
-        Run(config, tmp_path / name, log=said.append).train(progress=False)
+        start_run(config, tmp_path / name, log=said.append).train(progress=False)
 
     np.save(tmp_path / "own.npy", PIXELS)
     run("whole", steps=5, ema=0.9)
     run("parts", steps=3, ema=0.9)
-    resumed = Run.resume(tmp_path / "parts", changes={"steps": 5}, log=str)
+    resumed = resume_run(tmp_path / "parts", changes={"steps": 5}, log=str)
     resumed.train(progress=False)
     assert len(said) == 4, "a headline and an end for each: no step went without its graph"
     assert "GPU (host memory in disguise, 16 GiB) | backend cupy | dcgan float32, G" in resumed.headline()

@@ -11,7 +11,7 @@ from small_games import no_complaint
 import minigan as mg
 from minigan.data import Batches, load
 from minigan.errors import BackendError, DeviceMemoryError
-from minigan.training import CHECKPOINT, Config, Run
+from minigan.training import CHECKPOINT, Config, resume_run, start_run
 
 pytestmark = pytest.mark.gpu
 
@@ -128,10 +128,10 @@ def test_a_run_on_the_gpu(gpu, tmp_path):
 
     def run(folder, steps):
         settings = {"width": 8, "latent_dim": 16, "log_every": 20, "sample_every": 50, "checkpoint_every": 50}
-        Run(Config(backend="cupy", steps=steps, **settings), tmp_path / folder, log=said.append).train(progress=False)
+        start_run(Config(backend="cupy", steps=steps, **settings), tmp_path / folder, log=said.append).train(progress=False)
 
     run("first", 100)
     run("second", 60)
-    Run.resume(tmp_path / "second", changes={"steps": 100}, log=said.append).train(progress=False)
+    resume_run(tmp_path / "second", changes={"steps": 100}, log=said.append).train(progress=False)
     assert not [text for text in said if "not captured" in text]
     assert (tmp_path / "first" / CHECKPOINT).read_bytes() == (tmp_path / "second" / CHECKPOINT).read_bytes()

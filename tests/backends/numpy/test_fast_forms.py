@@ -275,33 +275,32 @@ CONVOLUTIONS = pytest.mark.parametrize("layer_class", [mg.Conv2d, mg.ConvTranspo
 
 
 @CONVOLUTIONS
-def test_what_a_convolution_keeps_belongs_to_its_pass(layer_class, always_filtering):
+def test_what_rides_on_an_operand_belongs_to_its_pass(layer_class, always_filtering):
     """Two caches alive at once; two backward passes on each, with different dy; only a training pass keeps anything."""
     results = {}
     for backend in (FAST, BOOK):
         net, layer, inputs, grads = layer_passes(backend, layer_class)
-        _, (_, nothing) = layer.forward(inputs[0])
+        _, nothing = layer.forward(inputs[0])
+        assert nothing is inputs[0]
         passes = [layer.forward(x, train=True) for x in inputs]
-        keys = [list(cache[1]) for _, cache in passes]
-        assert not nothing
-        assert all(map(bool, keys)) == (backend is FAST)
         got = [y for y, _ in passes]
         for (_, cache), dy in itertools.product(passes, grads):
-            net.flat_grads[...] = 0
-            got += [layer.backward(dy, cache), net.flat_grads.copy()]
-        assert [list(cache[1]) for _, cache in passes] == keys
+            got += [layer.backward(dy, cache, net.grads.of_layer[0]), net.flat_grads.copy()]
+        assert len(FAST._transforms) == (len(passes) if backend is FAST else 0), "those of dy are gone"
+        del passes, cache
+        assert not FAST._transforms
         results[backend] = got
     for fast, book in zip(results[FAST], results[BOOK], strict=True):
         assert relative_error(fast, book) < rounding("f4", 300)
 
 
 @CONVOLUTIONS
-def test_an_array_goes_to_the_points_once(layer_class, monkeypatch, always_filtering):
+def test_an_operand_is_transformed_once(layer_class, monkeypatch, always_filtering):
     """Forward and both gradients: x for the forward pass and the weight, dy for the two gradients."""
     genuine, entered = Winograd._enter, []
     monkeypatch.setattr(Winograd, "_enter", lambda self, pair, x, axes: entered.append(len(x)) or genuine(self, pair, x, axes))
-    _, layer, (x, _), (dy, _) = layer_passes(FAST, layer_class)
-    layer.backward(dy, layer.forward(x, train=True)[1])
+    net, layer, (x, _), (dy, _) = layer_passes(FAST, layer_class)
+    layer.backward(dy, layer.forward(x, train=True)[1], net.grads.of_layer[0])
     assert sum(entered) == len(x) + len(dy)
 
 

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from explained_games import content, dcgan, decoded, opening, warmed
+from openings import content, dcgan, decoded, opening, warmed
 
 from minigan.explain import page, step
 
