@@ -137,7 +137,7 @@ def gpu(settings: Settings, folder: Path) -> tuple[Result, str]:
 
 def _gpu_tests(folder: Path) -> dict[str, Any]:
     """Run the tests that are marked gpu, and tell how they ended."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-rfE", "--tb=short", "tests"]
+    command = [sys.executable, "-m", "pytest", "-n0", "-m", "gpu", "-rfE", "--tb=short", "tests"]  # one process: one GPU
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "gpu-tests.txt"
     print(f"tests on the GPU, up to {GPU_TEST_SECONDS} s: {log}", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from minigan.backends import Array, Backend, get_backend
 from minigan.errors import CheckpointError, OptionError, ShapeError
 from minigan.layers import Layer
+from minigan.tables import html_table, text_table
 
 DTYPES = ("float32", "float64")
 Watcher = Callable[[Layer | None, str, Any], None]
@@ -288,16 +288,10 @@ class Sequential:
 
     def summary(self) -> str:
         """The table of layers: output shape, parameters, total. `print(net)` shows it."""
-        rows = self._table()
-        first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
-        lines = [f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in rows]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return text_table(self._table())
 
     def _repr_html_(self) -> str:
-        """The same table in a notebook."""
-        head, *rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self._table())
-        return f"<table><tr>{head.replace('td>', 'th>')}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+        return html_table(self._table())
 
     def __str__(self) -> str:
         return self.summary()

@@ -1,9 +1,9 @@
-"""Optimisers over a network's flat vectors, and learning-rate schedules."""
+"""Optimisers over a network's flat vectors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,33 +11,9 @@ import numpy as np
 from minigan.backends import Array, DeviceScalar
 from minigan.errors import CheckpointError, OptionError
 from minigan.network import Sequential
+from minigan.schedules import SCHEDULES, Schedule, constant, cosine, linear
 
-Schedule = Callable[[int], float]  # step, counted from 0 -> learning rate
-
-
-def _check_steps(steps: int) -> None:
-    if steps < 1:
-        raise OptionError(f"steps is {steps!r}: a schedule needs a whole number from 1 up")
-
-
-def constant(lr: float) -> Schedule:
-    """lr_t = lr."""
-    return lambda step: lr
-
-
-def linear(lr: float, steps: int, end: float = 0.0) -> Schedule:
-    """lr_t = lr + (end − lr) · min(t / steps, 1). Raises OptionError unless steps >= 1."""
-    _check_steps(steps)
-    return lambda step: lr + (end - lr) * min(step / steps, 1.0)
-
-
-def cosine(lr: float, steps: int, end: float = 0.0) -> Schedule:
-    """lr_t = end + (lr − end) · (1 + cos(π · min(t / steps, 1))) / 2. Loshchilov and Hutter 2017 (arXiv:1608.03983), eq. 5."""
-    _check_steps(steps)
-    return lambda step: end + (lr - end) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
-
-
-SCHEDULES = {"constant": lambda lr, steps: constant(lr), "linear": linear, "cosine": cosine}
+__all__ = ["SCHEDULES", "SGD", "Adam", "Optimizer", "Schedule", "constant", "cosine", "linear"]
 
 
 class Optimizer:

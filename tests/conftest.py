@@ -2,9 +2,10 @@
 
 import os
 
-os.environ.setdefault(
-    "OPENBLAS_NUM_THREADS", "1"
-)  # before NumPy loads: its idle threads spin, and tests run many small products
+# Before NumPy loads. Tests run side by side, and in many small products: BLAS's idle threads would spin, and more than two of
+# minigan's own would only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MINIGAN_NUM_THREADS", "2")
 
 import sys
 from contextlib import contextmanager, nullcontext
@@ -13,6 +14,7 @@ from functools import cache, partial
 import cublas_on_host
 import cuda_on_host
 import guarded
+import large_convolution  # noqa: F401  keeps the backend's own value
 import pytest
 from hypothesis import settings
 
@@ -20,14 +22,13 @@ from minigan import backends, get_backend
 from minigan.backends import BACKENDS
 from minigan.backends.cupy import cublas
 from minigan.backends.cupy.backend import CupyBackend
-from minigan.backends.numpy import backend as numpy_backend
+from minigan.backends.numpy import threads
 from minigan.errors import BackendError
 
 settings.register_profile("minigan", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("minigan")
 
-OWN_THREADS = numpy_backend._OWN_THREADS
-numpy_backend._OWN_THREADS = 0  # the tests' small networks go the way of large ones: in blocks, on threads of minigan's own
+threads.LARGE_CONVOLUTION = 0  # the tests' small networks go the way of large ones: in blocks, on threads of minigan's own
 
 
 STAND_IN = "cupy-stand-in"

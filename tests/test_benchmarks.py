@@ -206,8 +206,9 @@ def test_gpu_tests_that_fail_or_take_too_long_are_told(tmp_path, monkeypatch):
     ):
         test.write_text(f"import pytest\n@pytest.mark.gpu\ndef test_it():\n    {body}\n")
         monkeypatch.setattr(commands, "GPU_TEST_SECONDS", seconds)
-        assert commands._gpu_tests(tmp_path)["passed"] is passed
-        assert told in commands._gpu_tests(tmp_path)["summary"]
+        outcome = commands._gpu_tests(tmp_path)
+        assert outcome["passed"] is passed
+        assert told in outcome["summary"]
 
 
 def test_the_products_are_those_of_a_step(monkeypatch):

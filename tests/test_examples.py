@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import wave
-from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,14 +62,14 @@ def run(example, folder, *options):
 
 @pytest.fixture(scope="module")
 def shortened(tmp_path_factory):
-    """{lesson: (folder, future of its process)}, two at a time: half of each is the start of Python and matplotlib."""
-    pool = ThreadPoolExecutor(max_workers=2)
-    folders = {example: tmp_path_factory.mktemp(example.stem) for example in COURSE}
-    yield {
-        example: (folder, pool.submit(run, example, folder, "--quick", "--backend", "numpy"))
-        for example, folder in folders.items()
-    }
-    pool.shutdown(cancel_futures=True)
+    """shortened(example) -> (folder, finished process); each example runs once."""
+
+    @cache
+    def finished(example):
+        folder = tmp_path_factory.mktemp(example.stem)
+        return folder, run(example, folder, "--quick", "--backend", "numpy")
+
+    return finished
 
 
 @pytest.mark.parametrize("example", COURSE, ids=lambda path: path.stem)
@@ -77,8 +77,7 @@ def test_lesson(shortened, example):
     """It runs through, all its own assertions included, and leaves one picture, which is not blank."""
     if example.stem == "11_beside_pytorch":
         pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'minigan[bench]' brings it")
-    folder, process = shortened[example]
-    result = process.result()
+    folder, result = shortened(example)
     assert result.returncode == 0, result.stderr
     assert not result.stderr
     assert f"figure: {example.stem}.png" in result.stdout.splitlines()
@@ -117,8 +116,8 @@ def test_without_pytorch_its_example_says_what_to_install(tmp_path):
 
 
 def test_the_sound_is_a_wav_file_and_its_spectrum_comes_nearer(shortened):
-    folder, process = shortened[EXAMPLES / "14_sound.py"]
-    shares = [float(line.split()[2].rstrip("%")) for line in process.result().stdout.splitlines() if line.startswith("step ")]
+    folder, result = shortened(EXAMPLES / "14_sound.py")
+    shares = [float(line.split()[2].rstrip("%")) for line in result.stdout.splitlines() if line.startswith("step ")]
     assert shares[-1] < 0.6 * shares[0]
     with wave.open(str(folder / "14_sound.wav")) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 4000)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from minigan.backends.base import Array, Backend, ConvGeometry, Formula, Generator, array_module
+from minigan.backends.base import Array, Backend, Formula, array_module
+from minigan.backends.geometry import ConvGeometry
+from minigan.backends.random import Generator
 from minigan.backends.scalars import DeviceScalar
 from minigan.errors import BackendError, nearest_name
 

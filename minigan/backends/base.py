@@ -9,20 +9,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from minigan.backends.machine import cpu_name, free_and_total_memory
+from minigan.backends.geometry import ConvGeometry
+from minigan.backends.machine import Machine
+from minigan.backends.random import Generator, Seed
 from minigan.backends.scalars import DeviceScalar
 from minigan.errors import ShapeError
 
 Array = Any  # a numpy.ndarray or a cupy.ndarray
 Formula = Callable[..., Any]  # formula(xp, *arrays, **constants) -> array, or tuple of arrays
-Seed = int | Sequence[int]
-Pair = tuple[int, int]
 
 
 def array_module(x: Array) -> ModuleType:
@@ -35,77 +34,7 @@ def array_module(x: Array) -> ModuleType:
     raise ShapeError(f"need an array of NumPy or CuPy, got {type(x).__name__}: convert it with backend.asarray(x)")
 
 
-@dataclass(frozen=True)
-class ConvGeometry:
-    """How a convolution takes an image (H, W) to an output (OH, OW); each pair is (height, width).
-
-    Output position o reads the image at o·stride − padding + k·dilation for k = 0 … kernel − 1; outside the image it reads 0.
-    The transposed convolution is the same geometry walked from the output to the image.
-    Raises ShapeError unless all are pairs of whole numbers, from 1 up (padding: from 0), and no output position reads beyond
-    the padded image.
-    """
-
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-    dilation: Pair
-    image: Pair
-    output: Pair
-
-    def __post_init__(self) -> None:
-        for name, pair in vars(self).items():
-            least = 0 if name == "padding" else 1
-            if not (
-                isinstance(pair, tuple)
-                and len(pair) == 2
-                and all(isinstance(n, (int, np.integer)) and n >= least for n in pair)
-            ):
-                raise ShapeError(f"{name} is {pair!r}: expected a pair (height, width) of whole numbers from {least} up")
-        for axis, name in enumerate(("height", "width")):
-            last = (self.output[axis] - 1) * self.stride[axis] + self.dilation[axis] * (self.kernel[axis] - 1) + 1
-            if last > self.padded[axis]:
-                raise ShapeError(
-                    f"an output of {name} {self.output[axis]} reads {last} places, and the padded image has {self.padded[axis]}"
-                )
-
-    @property
-    def output_padding(self) -> Pair:
-        """Image rows and columns beyond the last that an output position can read."""
-        return tuple(  # type: ignore[return-value]
-            max(0, self.padded[a] - (self.output[a] - 1) * self.stride[a] - self.dilation[a] * (self.kernel[a] - 1) - 1)
-            for a in (0, 1)
-        )
-
-    @property
-    def padded(self) -> Pair:
-        """Height and width of the image with its zero border."""
-        return self.image[0] + 2 * self.padding[0], self.image[1] + 2 * self.padding[1]
-
-
-class Generator:
-    """A seeded stream of random numbers; `state` is plain JSON, and setting it continues the stream exactly there."""
-
-    def __init__(self, seed: Seed) -> None:
-        self._rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
-
-    def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Independent draws from N(0, 1)."""
-        return self._rng.standard_normal(shape, dtype=dtype)
-
-    def uniform(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Independent draws from U[0, 1)."""
-        return self._rng.random(shape, dtype=dtype)
-
-    @property
-    def state(self) -> Any:
-        return self._rng.bit_generator.state
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        self._rng.bit_generator.state = state
-
-
-class Backend:
+class Backend(Machine):
     """Every operation that layers, losses, optimisers and the game need, in textbook form on the module `xp`.
 
     Shapes: images (N, H, W, C), outputs (N, OH, OW, F), convolution weights (KH, KW, C, F).
@@ -174,26 +103,6 @@ class Backend:
     def undisturbed(self) -> AbstractContextManager[Any]:
         """Within it, no other Python thread changes how this backend computes: two equal computations give equal bytes."""
         return nullcontext()
-
-    # -- the device ----------------------------------------------------------------------------------------------------
-
-    def synchronize(self) -> None:
-        """Wait until all work given to the device is done. On a CPU there is nothing to wait for."""
-
-    @property
-    def device(self) -> str:
-        """The device in words."""
-        return f"CPU ({cpu_name()})"
-
-    @property
-    def memory(self) -> tuple[float, float] | None:
-        """(free, total) memory of the device in MiB; None where the system does not tell."""
-        return free_and_total_memory()
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """What else there is to know of the device and its libraries, by name."""
-        return {}
 
     # -- moving values -------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,28 @@ import os
 import platform
 
 
+class Machine:
+    """The machine that a backend runs on; here, the one that Python runs on."""
+
+    def synchronize(self) -> None:
+        """Wait until all work given to the device is done. On a CPU there is nothing to wait for."""
+
+    @property
+    def device(self) -> str:
+        """The device in words."""
+        return f"CPU ({cpu_name()})"
+
+    @property
+    def memory(self) -> tuple[float, float] | None:
+        """(free, total) memory of the device in MiB; None where the system does not tell."""
+        return free_and_total_memory()
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What else there is to know of the device and its libraries, by name."""
+        return {}
+
+
 def cpu_name() -> str:
     """The processor's name and the number of cores that this process may use."""
     name = platform.processor() or platform.machine()

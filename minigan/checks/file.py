@@ -13,8 +13,8 @@ import numpy as np
 
 from minigan.backends import Backend, get_backend
 from minigan.checks.contract import check_contract
-from minigan.checks.differences import TOLERANCE, Report
 from minigan.checks.gradients import check_layer
+from minigan.checks.report import TOLERANCE, Report
 from minigan.errors import CheckFileError, MiniganError
 from minigan.layers import Layer
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array
-from minigan.checks.differences import TOLERANCE, Report, Row, Target, compare
+from minigan.checks.differences import Target, compare
+from minigan.checks.report import TOLERANCE, Report, Row
 from minigan.errors import OptionError
 from minigan.games import Game
 from minigan.layers import Layer
@@ -107,10 +108,10 @@ def check_game(
     for net in twin.networks.values():
         net.flat_grads[...] = np.nan  # left from the step before
     stats = step()
-    with forward_only(twin):
-        # Where no loss depends on a gradient, as a penalty does, the backward passes need not be made again for every difference.
-        quick = all(bool((value == stats[name]).all()) for name, value in step().items())
     seen = {name: _seen(twin, game, name, loss, stats) for name, loss in game.losses.items()}
+    with forward_only(twin):
+        # Where no loss depends on a gradient, as a penalty does, differences need no backward passes.
+        quick = all(bool((value == stats[name]).all()) for name, value in step().items())
     report = Report(name, tolerance)
     for network, loss in game.losses.items():
         net = twin.networks[network]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend, get_backend
-from minigan.checks.differences import TOLERANCE, Report, Target, branch_signatures, compare
+from minigan.checks.differences import Target, branch_signatures, compare
+from minigan.checks.report import TOLERANCE, Report
 from minigan.layers import Layer
 from minigan.network import Sequential
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from minigan import losses, models
 from minigan.backends import Array, Backend, get_backend
-from minigan.checks.differences import Report
 from minigan.checks.game import check_game
 from minigan.checks.gradients import check_layer, check_loss
+from minigan.checks.report import Report
 from minigan.games import GAN
 from minigan.layers import (
     BatchNorm,

@@ -29,7 +29,6 @@ class Game(Step):
     losses: ClassVar[Mapping[str, str]]
     streams: dict[str, Generator]
     backend: Backend
-    sampler: Sequential
 
     def compute(self, *batch: Any) -> dict[str, Array]:
         raise NotImplementedError(f"{type(self).__name__} has no compute")
@@ -40,6 +39,10 @@ class Game(Step):
         return self.compute(*batch)
 
     # -- samples -------------------------------------------------------------------------------------------------------
+
+    @property
+    def sampler(self) -> Sequential:
+        raise NotImplementedError(f"{type(self).__name__} makes no samples")
 
     @property
     def dtype(self) -> np.dtype:

@@ -84,7 +84,7 @@ class GAN(Game):
 
     # -- one step of the game ------------------------------------------------------------------------------------------
 
-    def step(self, real: Array, z: Array | None = None) -> dict[str, Array]:  # type: ignore[override]
+    def step(self, real: Array, z: Array | None = None) -> dict[str, Array]:
         """One step of D, then one of G, on a batch of real images; z: the noise, drawn from N(0, 1) where not given.
 
         Returns 0-d arrays of the device: loss_d, loss_g, prob_real = E D(x), prob_fake = E D(x̃) (both as D's step saw them).

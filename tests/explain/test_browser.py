@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from openings import content, dcgan, decoded, opening, warmed
+from explained_games import content, dcgan, decoded, opening, warmed
 
 from minigan.explain import page, step
 

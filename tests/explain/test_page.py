@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from openings import SHAPE, batch, content, dcgan, decoded, mlp, opening, twin, warmed
+from explained_games import SHAPE, batch, content, dcgan, decoded, mlp, opening, twin, warmed
 
 import minigan as mg
 from minigan.explain import page, step

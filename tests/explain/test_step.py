@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from openings import SHAPE, all_comparisons, batch, content, dcgan, mlp, opening, twin, warmed, with_dropout
+from explained_games import SHAPE, all_comparisons, batch, content, dcgan, mlp, opening, twin, warmed, with_dropout
 
 import minigan as mg
 from minigan.explain import page, step

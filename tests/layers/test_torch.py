@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from drawn_geometries import geometries
 from hypothesis import given
 from hypothesis import strategies as st
-from test_layers import geometries
 
 import minigan as mg
 from minigan.checks.gradients import layer_table

@@ -59,7 +59,7 @@ def test_dcgan_is_the_reference():
 
 
 @given(
-    st.sampled_from(models.MODELS),
+    st.sampled_from(list(models.MODELS)),
     st.integers(1, 5),
     st.integers(1, 5),
     st.sampled_from([1, 3]),

@@ -6,6 +6,7 @@ RawModule stands in for cupy.RawModule. Where there is no C++ compiler, `missing
 
 import ctypes
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -50,8 +51,12 @@ template <class... A> struct Count { typedef typename Make<sizeof...(A)>::type t
 template <class... A> static typename Count<A...>::type indices(void (*)(A...)) { return {}; }
 """
 
-_TEMPORARY = tempfile.TemporaryDirectory(prefix="minigan-cuda-on-host-")  # removed when Python ends
-_FOLDER = Path(_TEMPORARY.name)
+# One folder for all processes of a test run: the first one makes it, the others inherit its name, and it goes with the first.
+_SHARED = "MINIGAN_TESTS_CUDA_ON_HOST"
+if _SHARED not in os.environ:
+    _temporary = tempfile.TemporaryDirectory(prefix="minigan-cuda-on-host-")  # removed when Python ends
+    os.environ[_SHARED] = _temporary.name
+_FOLDER = Path(os.environ[_SHARED])
 
 
 recording = None  # the launches of the capture that is under way, each to be done when the graph is launched
@@ -66,12 +71,14 @@ def enqueue(work):
 
 
 def compiled(source, options=()):
-    """A C++ source as a library, compiled once."""
-    library = _FOLDER / f"{hashlib.sha256(source.encode()).hexdigest()[:24]}.so"
+    """A C++ source as a library, compiled once in a test run."""
+    command = [COMPILER, "-x", "c++", "-std=c++17", "-ffp-contract=off", "-shared", "-fPIC", *options]
+    library = _FOLDER / f"{hashlib.sha256(' '.join([*command, source]).encode()).hexdigest()[:24]}.so"
     if not library.exists():
-        command = [COMPILER, "-x", "c++", "-std=c++17", "-ffp-contract=off", "-shared", "-fPIC", *options]
-        done = subprocess.run([*command, "-o", str(library), "-", "-lm"], input=source, text=True, capture_output=True)
+        part = library.with_suffix(f".{os.getpid()}")  # renamed when it is whole: another process may be looking for it
+        done = subprocess.run([*command, "-o", str(part), "-", "-lm"], input=source, text=True, capture_output=True)
         assert done.returncode == 0, done.stderr[:4000]
+        part.replace(library)
     return ctypes.CDLL(str(library))
 
 

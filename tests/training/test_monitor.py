@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_faults import compiled, faults, is_caught
+from planted_faults import compiled, faults, is_caught
 
 import minigan as mg
 from minigan.backends import Backend

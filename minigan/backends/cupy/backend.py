@@ -14,14 +14,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from minigan.backends.base import (
-    Array,
-    Backend,
-    ConvGeometry,
-    Formula,
-    Generator,
-    Seed,
-)
+from minigan.backends.base import Array, Backend, Formula
 from minigan.backends.cupy.cublas import DTYPES, Cublas
 from minigan.backends.cupy.graph import Graph
 from minigan.backends.cupy.kernels import (
@@ -36,6 +29,8 @@ from minigan.backends.cupy.kernels import (
 from minigan.backends.cupy.random import CupyGenerator
 from minigan.backends.cupy.scalars import Board, Boards
 from minigan.backends.expressions import UntraceableError, split_constants
+from minigan.backends.geometry import ConvGeometry
+from minigan.backends.random import Generator, Seed
 from minigan.backends.recording import CaptureError
 from minigan.backends.scalars import DeviceScalar
 from minigan.errors import BackendError, DeviceMemoryError

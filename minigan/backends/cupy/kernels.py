@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import ConvGeometry, Formula
+from minigan.backends.base import Formula
 from minigan.backends.expressions import Evaluate, Scalar, UntraceableError, operation_name, trace_formula
+from minigan.backends.geometry import ConvGeometry
 
 THREADS = 256  # of a block
 Launch = Callable[..., None]  # launch(source, kernel, threads, *arguments)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import Array, Backend, Generator, Seed
+from minigan.backends.base import Array, Backend
 from minigan.backends.cupy.kernels import Launch, random_source
+from minigan.backends.random import Generator, Seed
 
 
 class CupyGenerator(Generator):

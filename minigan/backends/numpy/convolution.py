@@ -10,7 +10,8 @@ from weakref import ref
 
 import numpy as np
 
-from minigan.backends.base import Array, ConvGeometry
+from minigan.backends.base import Array
+from minigan.backends.geometry import ConvGeometry
 from minigan.backends.numpy.elementwise import ElementwiseBackend
 from minigan.backends.numpy.winograd import Winograd
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import Array, Generator, Seed
+from minigan.backends.base import Array
 from minigan.backends.expressions import Scalar
 from minigan.backends.numpy.call_list import CallList
 from minigan.backends.numpy.memory import BufferPool
 from minigan.backends.numpy.threads import ThreadedBackend
+from minigan.backends.random import Generator, Seed
 from minigan.backends.recording import CaptureError, NotWorthCapturingError, Results
 from minigan.backends.scalars import DeviceScalar
 

@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends.base import Array, ConvGeometry
+from minigan.backends.base import Array
+from minigan.backends.geometry import ConvGeometry
 
 # Nanoseconds for a number of an image, an output or a kernel to enter the transform domain or leave it, on two cores; see
 # benchmarks/README.md.

@@ -8,7 +8,7 @@ import nvrtc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fast_forms import FORMULAS
+from layer_formulas import FORMULAS
 
 import minigan as mg
 from minigan import optim

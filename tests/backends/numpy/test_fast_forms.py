@@ -11,9 +11,10 @@ import time
 
 import numpy as np
 import pytest
-from conftest import OWN_THREADS
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from layer_formulas import FORMULAS
+from large_convolution import LARGE_CONVOLUTION
 from threadpoolctl import threadpool_info
 
 import minigan as mg
@@ -287,22 +288,6 @@ def test_an_array_goes_to_the_points_once(layer_class, monkeypatch, always_filte
 
 # -- formulas as programs ----------------------------------------------------------------------------------------------
 
-FORMULAS = {
-    "relu": (activations.relu, 1, {}),
-    "relu_grad": (activations.relu_grad, 2, {}),
-    "leaky_relu": (activations.leaky_relu, 1, {"slope": 0.2}),
-    "leaky_relu_grad": (activations.leaky_relu_grad, 2, {"slope": 0.2}),
-    "tanh": (activations.tanh, 1, {}),
-    "tanh_grad": (activations.tanh_grad, 2, {}),
-    "sigmoid": (activations.sigmoid, 1, {}),
-    "sigmoid_grad": (activations.sigmoid_grad, 2, {}),
-    "softplus": (activations.softplus, 1, {}),
-    "softplus_grad": (activations.softplus_grad, 2, {}),
-    "dropout_mask": (activations.dropout_mask, 1, {"rate": 0.3}),
-    "normalize_grad": (norm.normalize_grad, 5, {}),
-    "batch_norm": (norm.batch_norm, 5, {}),
-    "batch_norm_grad": (norm.batch_norm_grad, 7, {}),
-}
 UPDATES = {
     "adam": (optim.adam, 3, {"rate": 1e-3, "b1": 0.5, "b2": 0.999, "eps": 1e-8}),
     "adamw": (optim.adamw, 3, {"shrink": 0.99, "rate": 1e-3, "b1": 0.5, "b2": 0.999, "eps": 1e-8}),

@@ -5,10 +5,10 @@ import threading
 
 import numpy as np
 import pytest
-from conftest import OWN_THREADS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_capture import DATA, GAMES, IMAGE, no_complaint, play, same
+from large_convolution import LARGE_CONVOLUTION
+from small_games import DATA, GAMES, IMAGE, no_complaint, play, same
 from threadpoolctl import threadpool_info
 
 import minigan as mg

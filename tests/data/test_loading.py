@@ -1,4 +1,4 @@
-"""Datasets by name and by path, batches, and the error for every way a file can be wrong."""
+"""Datasets by name and by path, and the error for every way a file can be wrong."""
 
 import gzip
 import struct
@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import minigan as mg
-from minigan import data
-from minigan.data import Batches, Dataset, floats_to_pixels, load, parse_size, pixels_to_floats, read_idx
+from minigan.data import load, mnist, parse_size, read_idx
 from minigan.errors import DataError
 
 
@@ -76,7 +74,7 @@ def test_mnist_from_data_dir_and_environment(tmp_path, images, packed, below, mo
 
 
 def test_fashion_mnist_of_the_system(tmp_path, images, monkeypatch):
-    monkeypatch.setattr(data, "SYSTEM_FOLDER", tmp_path)
+    monkeypatch.setattr(mnist, "SYSTEM_FOLDER", tmp_path)
     monkeypatch.delenv("MINIGAN_DATA", raising=False)
     (tmp_path / "fashion-mnist").mkdir()
     (tmp_path / "fashion-mnist" / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
@@ -95,7 +93,7 @@ def test_download_happens_once_with_a_checksum(tmp_path, images, monkeypatch):
         calls.append((url, known_hash))
         return str(file)
 
-    monkeypatch.setattr(data, "SYSTEM_FOLDER", tmp_path / "none")
+    monkeypatch.setattr(mnist, "SYSTEM_FOLDER", tmp_path / "none")
     monkeypatch.delenv("MINIGAN_DATA", raising=False)
     monkeypatch.setattr(pooch, "retrieve", retrieve)
     np.testing.assert_array_equal(load("mnist").values, images[..., None])
@@ -278,65 +276,3 @@ def test_image_size_of_arrays():
     for text in ("", "0", "axb", "1x2x3", "-4"):
         with pytest.raises(DataError, match="an image size is"):
             parse_size(text)
-
-
-# -- batches -----------------------------------------------------------------------------------------------------------
-
-
-def numbered(count):
-    """Images whose every pixel is their number."""
-    return Dataset("numbered", np.repeat(np.arange(count, dtype=np.uint8), 4).reshape(count, 2, 2, 1))
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
-def test_every_epoch_deals_every_sample_at_most_once(count, batch_size, seed):
-    if batch_size > count:
-        with pytest.raises(DataError, match=rf"the batch size is {batch_size}: numbered has {count} samples"):
-            Batches(numbered(count), batch_size, mg.get_backend("textbook"))
-        return
-    batches = Batches(numbered(count), batch_size, mg.get_backend("textbook"), seed=seed)
-    for epoch in range(3):
-        dealt = [floats_to_pixels(batches.next())[:, 0, 0, 0] for _ in range(batches.per_epoch)]
-        assert batches.epoch == epoch
-        together = np.concatenate(dealt)
-        assert len(set(together.tolist())) == len(together) == batch_size * (count // batch_size)
-
-
-def test_orders_differ_by_epoch_and_seed(backend):
-    be = mg.get_backend(backend)
-
-    def order(batches):
-        return [be.to_numpy(batches.next())[0, 0, 0, 0] for _ in range(50)]
-
-    batches = Batches(numbered(50), 1, be)
-    first, second = order(batches), order(batches)
-    assert sorted(first) == sorted(second)
-    assert first != second
-    assert first != order(Batches(numbered(50), 1, be, seed=1))
-    assert first == order(Batches(numbered(50), 1, be))
-
-
-def test_state_continues_exactly(backend):
-    be = mg.get_backend(backend)
-    first, second = (Batches(numbered(50), 7, be) for _ in range(2))
-    for _ in range(10):
-        first.next()
-    second.state = first.state
-    for _ in range(10):
-        np.testing.assert_array_equal(be.to_numpy(first.next()), be.to_numpy(second.next()))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_batches_are_floats_between_minus_one_and_one(backend, dtype):
-    be = mg.get_backend(backend)
-    batch = Batches(load("digits"), 100, be, dtype).next()
-    assert be.owns(batch)
-    assert batch.dtype == dtype
-    values = be.to_numpy(batch)
-    assert (values.min(), values.max()) == (-1, 1)
-
-
-def test_pixels_round_trip():
-    pixels = np.arange(256, dtype=np.uint8)
-    for dtype in (np.float32, np.float64):
-        np.testing.assert_array_equal(floats_to_pixels(pixels_to_floats(np, pixels.astype(dtype))), pixels)

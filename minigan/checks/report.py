@@ -1,0 +1,84 @@
+"""The outcome of a check, and how it is shown."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+
+from minigan.tables import html_table
+
+TOLERANCE = 1e-6  # of relative errors
+
+
+@dataclass
+class Row:
+    """One array of derivatives: how many entries (or directions) were compared, and the worst of them."""
+
+    name: str
+    checked: int
+    skipped: int
+    max_error: float
+    where: tuple[int, ...] | str
+    analytic: float
+    numeric: float
+
+    def __str__(self) -> str:
+        text = f"{self.name:<28} {self.max_error:9.1e}  {self.checked:>5} checked"
+        skipped = f", {self.skipped} skipped at kinks" if self.skipped else ""
+        return f"{text}{skipped}; worst at {self.where}: analytic {self.analytic:+.9e}, numeric {self.numeric:+.9e}"
+
+
+@dataclass
+class Report:
+    """The outcome of a check: a row per parameter and one for x. print(report) shows the table.
+
+    broken: what the layer breaks of the layer contract, a sentence each, where that was checked too. hint: what may be amiss
+    if a gradient is wrong.
+    """
+
+    name: str
+    tolerance: float
+    rows: list[Row] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    hint: str = ""
+
+    @property
+    def max_error(self) -> float:
+        """The largest relative error |a − n| / max(|a|, |n|, floor) of all rows."""
+        return max((row.max_error for row in self.rows), default=float("inf"))
+
+    @property
+    def ok(self) -> bool:
+        """All errors below the tolerance, more entries checked than skipped per row, some gradient not 0, nothing broken."""
+        return bool(self.rows) and not self.unproved and not self.broken and self.max_error < self.tolerance
+
+    @property
+    def unproved(self) -> list[str]:
+        """Why gradients that agree would prove nothing."""
+        reasons = []
+        if any(row.checked <= row.skipped for row in self.rows):
+            reasons.append("too many entries lie on a kink to prove anything")
+        if all(row.numeric == 0 and row.analytic == 0 for row in self.rows):
+            reasons.append("all gradients are 0, which proves nothing: try another shape")
+        return reasons
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.ok else "FAILED"
+        head = f"{self.name}: {verdict}, largest relative error {self.max_error:.1e} (tolerance {self.tolerance:.0e})"
+        return "\n".join([head, *(f"  {line}" for line in self.lines)])
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook."""
+        verdict = f"<b>{html.escape(self.name)}: {'ok' if self.ok else 'FAILED'}</b>, tolerance {self.tolerance:.0e}"
+        head = ("array", "largest relative error", "checked", "at kinks")
+        rows = [(row.name, f"{row.max_error:.1e}", str(row.checked), str(row.skipped)) for row in self.rows]
+        rest = "".join(f"<br>{html.escape(line)}" for line in self.lines[len(self.rows) :])
+        return verdict + html_table([head, *rows]) + rest
+
+    @property
+    def lines(self) -> list[str]:
+        """The table without its head: a line per row, then one for each thing that is wrong beside them."""
+        doubts = self.unproved if self.rows else []
+        if self.hint and any(row.max_error >= self.tolerance for row in self.rows):
+            doubts.append(self.hint)
+        return [*map(str, self.rows), *doubts, *(f"contract broken: {sentence}" for sentence in self.broken)]

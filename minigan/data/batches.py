@@ -1,0 +1,78 @@
+"""Batches of a dataset on the backend's device, and pixels as the numbers that networks see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import Array, Backend
+from minigan.data.dataset import Dataset, as_dataset
+from minigan.errors import DataError
+
+
+def pixels_to_floats(xp: Any, pixels: Array) -> Array:
+    """[0, 255] -> [−1, 1]: x = p / 127.5 − 1"""
+    return pixels / 127.5 - 1
+
+
+def floats_to_pixels(images: np.ndarray) -> np.ndarray:
+    """[−1, 1] -> uint8 [0, 255], the inverse of pixels_to_floats."""
+    return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+class Batches:
+    """Endless shuffled batches of a dataset, on the backend's device, in `dtype`.
+
+    data: a Dataset, or an array that `as_dataset` takes. Images lie on the device as single bytes and become floats in [−1, 1]
+    as a batch is taken; points stay as they are.
+    Every epoch has an order of its own that depends on the seed and the epoch alone; the samples that do not fill a last
+    batch are left out of that epoch. So `state` (epoch and batch within it) is all that a resumed run needs.
+    `next` is `advance`, the host's part of it, and `take`, the device's; a captured step calls them apart.
+    Raises DataError for an array that is no dataset, and for a batch that is larger than the data.
+    """
+
+    def __init__(self, data: Dataset | Any, batch_size: int, backend: Backend, dtype: Any = "float32", seed: int = 0) -> None:
+        dataset = as_dataset(data)
+        if not 1 <= batch_size <= len(dataset):
+            raise DataError(
+                f"the batch size is {batch_size}: {dataset.name} has {len(dataset)} samples; choose 1 to {len(dataset)}"
+            )
+        self.dataset, self.batch_size, self.backend, self.seed = dataset, batch_size, backend, seed
+        self.dtype = np.dtype(dtype)
+        self.per_epoch = len(dataset) // batch_size
+        self.epoch, self.batch = 0, 0
+        self._resident = backend.asarray(dataset.values)
+        self._order, self._start = backend.zeros((len(dataset),), np.int64), backend.scalar()
+        self._shuffle(0)
+
+    def _shuffle(self, epoch: int) -> None:
+        order = np.random.default_rng([self.seed, 3, epoch]).permutation(len(self.dataset))
+        self._order[...] = self.backend.asarray(order, np.int64)
+
+    def advance(self) -> None:
+        """Go on to the next batch: the place in the data, and at the end of an epoch the order of the next one."""
+        epoch, batch = (self.epoch + 1, 0) if self.batch == self.per_epoch else (self.epoch, self.batch)
+        self._start.set(batch * self.batch_size)  # first: where it may not be set, nothing has moved yet
+        if epoch != self.epoch:
+            self._shuffle(epoch)
+        self.epoch, self.batch = epoch, batch + 1
+
+    def take(self) -> Array:
+        """The batch (batch_size, *shape) that `advance` went on to."""
+        values = self.backend.take_rows(self._resident, self._order, self._start, self.batch_size, self.dtype)
+        return self.backend.elementwise(pixels_to_floats, values) if self.dataset.is_images else values
+
+    def next(self) -> Array:
+        """The next batch (batch_size, *shape)."""
+        self.advance()
+        return self.take()
+
+    @property
+    def state(self) -> dict[str, int]:
+        return {"epoch": self.epoch, "batch": self.batch}
+
+    @state.setter
+    def state(self, state: dict[str, int]) -> None:
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        self._shuffle(self.epoch)

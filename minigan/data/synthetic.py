@@ -1,0 +1,27 @@
+"""Points in the plane around known centres, on which it can be counted how many modes a generator reaches."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+COUNT = 20_000
+
+
+def ring() -> np.ndarray:
+    """8 Gaussians on the unit circle, σ = 0.01: float32 (20000, 2) (PacGAN, Lin et al. 2018, table 1)."""
+    angles = 2 * math.pi * np.arange(8) / 8
+    return _drawn_around(np.stack([np.cos(angles), np.sin(angles)], axis=1), 0.01)
+
+
+def grid() -> np.ndarray:
+    """25 Gaussians on {−4, −2, 0, 2, 4}², σ = 0.05: float32 (20000, 2) (PacGAN, Lin et al. 2018, table 1)."""
+    line = np.array([-4.0, -2.0, 0.0, 2.0, 4.0])
+    return _drawn_around(np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2), 0.05)
+
+
+def _drawn_around(centres: np.ndarray, sigma: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    chosen = centres[rng.integers(0, len(centres), COUNT)]
+    return (chosen + sigma * rng.standard_normal((COUNT, 2))).astype(np.float32)

@@ -1,0 +1,45 @@
+"""Two dense networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from minigan.backends import Backend
+from minigan.errors import ModelError
+from minigan.layers import Dense, Flatten, Layer, ReLU, Reshape, Tanh
+from minigan.models.sizes import check_sizes
+from minigan.network import Sequential
+
+
+def mlp(
+    image_shape: Sequence[int] = (28, 28, 1),
+    latent_dim: int = 100,
+    hidden: int | Sequence[int] = 128,
+    backend: str | Backend = "auto",
+    dtype: Any = "float32",
+    seed: int = 0,
+) -> tuple[Sequential, Sequential]:
+    """Two dense networks with ReLU: the paper's own kind (Goodfellow et al. 2014, section 5).
+
+    G: z -> Dense hidden, ReLU -> Dense H·W·C, Tanh.  D: Dense hidden, ReLU -> Dense 1 (logit).
+    hidden: the width of the hidden layer, or of each of several. image_shape may also be (K,), for points in the plane and
+    the like: G's output is then not bounded by Tanh.
+    Raises OptionError for a shape or width that is not made of whole numbers from 1 up, ModelError for another kind of shape.
+    """
+    shape = tuple(int(n) for n in image_shape)
+    widths = [hidden] if isinstance(hidden, int) else list(hidden)
+    check_sizes(image_shape=shape, latent_dim=[latent_dim], hidden=widths)
+    if len(shape) not in (1, 3):
+        raise ModelError(f"mlp makes images (H, W, C) or points (K,), not {shape}")
+    size, is_image = math.prod(shape), len(shape) == 3
+
+    def hidden_layers() -> list[Layer]:
+        return [layer for width in widths for layer in (Dense(width), ReLU())]
+
+    ending: list[Layer] = [Tanh(), Reshape(shape)] if is_image else []
+    opening: list[Layer] = [Flatten()] if is_image else []
+    generator = Sequential([*hidden_layers(), Dense(size), *ending], (latent_dim,), backend, dtype, (seed, 0))
+    discriminator = Sequential([*opening, *hidden_layers(), Dense(1)], shape, backend, dtype, (seed, 1))
+    return generator, discriminator

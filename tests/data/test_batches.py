@@ -1,0 +1,107 @@
+"""Batches: every sample once an epoch, an order of its own for each, and a state that continues exactly."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigan as mg
+from minigan.data import Batches, Dataset, floats_to_pixels, load, pixels_to_floats
+from minigan.errors import DataError
+
+
+def numbered(count):
+    """Images whose every pixel is their number."""
+    return Dataset("numbered", np.repeat(np.arange(count, dtype=np.uint8), 4).reshape(count, 2, 2, 1))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
+def test_every_epoch_deals_every_sample_at_most_once(count, batch_size, seed):
+    if batch_size > count:
+        with pytest.raises(DataError, match=rf"the batch size is {batch_size}: numbered has {count} samples"):
+            Batches(numbered(count), batch_size, mg.get_backend("textbook"))
+        return
+    batches = Batches(numbered(count), batch_size, mg.get_backend("textbook"), seed=seed)
+    for epoch in range(3):
+        dealt = [floats_to_pixels(batches.next())[:, 0, 0, 0] for _ in range(batches.per_epoch)]
+        assert batches.epoch == epoch
+        together = np.concatenate(dealt)
+        assert len(set(together.tolist())) == len(together) == batch_size * (count // batch_size)
+
+
+def test_orders_differ_by_epoch_and_seed(backend):
+    be = mg.get_backend(backend)
+
+    def order(batches):
+        return [be.to_numpy(batches.next())[0, 0, 0, 0] for _ in range(50)]
+
+    batches = Batches(numbered(50), 1, be)
+    first, second = order(batches), order(batches)
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert first != order(Batches(numbered(50), 1, be, seed=1))
+    assert first == order(Batches(numbered(50), 1, be))
+
+
+def test_state_continues_exactly(backend):
+    be = mg.get_backend(backend)
+    first, second = (Batches(numbered(50), 7, be) for _ in range(2))
+    for _ in range(10):
+        first.next()
+    second.state = first.state
+    for _ in range(10):
+        np.testing.assert_array_equal(be.to_numpy(first.next()), be.to_numpy(second.next()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batches_are_floats_between_minus_one_and_one(backend, dtype):
+    be = mg.get_backend(backend)
+    batch = Batches(load("digits"), 100, be, dtype).next()
+    assert be.owns(batch)
+    assert batch.dtype == dtype
+    values = be.to_numpy(batch)
+    assert (values.min(), values.max()) == (-1, 1)
+
+
+def test_pixels_round_trip():
+    pixels = np.arange(256, dtype=np.uint8)
+    for dtype in (np.float32, np.float64):
+        np.testing.assert_array_equal(floats_to_pixels(pixels_to_floats(np, pixels.astype(dtype))), pixels)
+
+
+def test_advance_and_take_are_next(backend):
+    """The host's part moves on, the device's part gives the same rows however often it is asked."""
+    be = mg.get_backend(backend)
+    whole, parts = (Batches(numbered(50), 7, be) for _ in range(2))
+    for _ in range(10):
+        parts.advance()
+        taken = [be.to_numpy(parts.take()) for _ in range(2)]
+        np.testing.assert_array_equal(taken[0], taken[1])
+        np.testing.assert_array_equal(taken[0], be.to_numpy(whole.next()))
+        assert parts.state == whole.state
+
+
+def test_a_refused_advance_moves_nothing(monkeypatch):
+    """Where the place in the data may not be set, the batch is the same one when it may be set again."""
+    refused, whole = (Batches(numbered(6), 3, mg.get_backend("textbook")) for _ in range(2))
+    for _ in range(5):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(refused._start), "set", lambda self, value: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                refused.advance()
+        np.testing.assert_array_equal(refused.next(), whole.next())
+
+
+def test_arrays_are_data(backend):
+    """Images and points without a Dataset: the same batches as with one."""
+    be = mg.get_backend(backend)
+    points = np.random.default_rng(0).standard_normal((20, 2))
+    for array in (numbered(20).values, numbered(20).values[..., 0], points):
+        dataset = Dataset("own", points.astype(np.float32)) if array is points else numbered(20)
+        ours, other = Batches(array, 6, be), Batches(dataset, 6, be)
+        for _ in range(4):
+            np.testing.assert_array_equal(be.to_numpy(ours.next()), be.to_numpy(other.next()))
+    with pytest.raises(DataError, match="the batch size is 21: array has 20 samples; choose 1 to 20"):
+        Batches(points, 21, be)
+    with pytest.raises(DataError, match=r"array has shape \(20, 3\): expected images"):
+        Batches(np.zeros((20, 3)), 2, be)

@@ -1,0 +1,40 @@
+"""Games that run in milliseconds, played step by step or captured, and compared to the bit."""
+
+import numpy as np
+
+import minigan as mg
+from minigan.data import Batches, Dataset
+
+IMAGE = (8, 8, 1)
+DATA = Dataset("own", np.random.default_rng(0).integers(0, 256, (20, *IMAGE), dtype=np.uint8))
+DROPOUT = lambda: [mg.Flatten(), mg.Dense(6), mg.LayerNorm(), mg.Dropout(0.3), mg.Tanh(), mg.Dense(1)]  # noqa: E731
+GAMES = {
+    "mlp": lambda be, **options: mg.GAN(*mg.models.mlp(IMAGE, 5, (6, 7), backend=be), **options),
+    "dcgan": lambda be, **options: mg.GAN(*mg.models.dcgan(IMAGE, 5, 3, backend=be), **options),
+    "average and schedule": lambda be: GAMES["dcgan"](
+        be, ema=0.9, objective=mg.losses.NonSaturating(0.1), lr=mg.optim.cosine(1e-3, 9), lr_d=1e-3
+    ),
+    "other optimisers": lambda be: GAMES["mlp"](
+        be, optimizer_g=mg.SGD(mg.optim.linear(0.1, 9), momentum=0.9), optimizer_d=mg.Adam(1e-3, weight_decay=0.1)
+    ),
+    "dropout": lambda be: mg.GAN(mg.models.mlp(IMAGE, 5, backend=be)[0], mg.Sequential(DROPOUT(), IMAGE, be)),
+}
+
+
+def no_complaint(message):
+    raise AssertionError(message)
+
+
+def play(be, make, steps, captured, log=no_complaint):
+    """(statistics of every step, state, random state) of a game; a batch of 6 of 20 makes epochs of three steps."""
+    game, batches = make(be), Batches(DATA, 6, be)
+    step = mg.capture(game, batches, log) if captured else lambda: game.step(batches.next())
+    stats = [step() for _ in range(steps)]
+    values = [{name: be.to_numpy(value).item() for name, value in each.items()} for each in stats]
+    return values, game.state_dict(), game.random_state, batches.state
+
+
+def same(ours, other):
+    return (
+        ours[0] == other[0] and all(np.array_equal(a, other[1][name]) for name, a in ours[1].items()) and ours[2:] == other[2:]
+    )
