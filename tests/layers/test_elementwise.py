@@ -57,7 +57,7 @@ def test_softplus_keeps_its_digits_where_it_is_near_0():
 @pytest.mark.parametrize(("make", "at_0"), [(mg.ReLU, 0.0), (lambda: mg.LeakyReLU(0.3), 0.3)], ids=["ReLU", "LeakyReLU"])
 def test_the_derivative_at_a_kink(make, at_0, backend):
     net = mg.Sequential([make()], (3,), backend=backend, dtype="float64")
-    y, caches = net.forward(net.backend.asarray([[0.0, -1.0, 1.0]]))
+    _, caches = net.forward(net.backend.asarray([[0.0, -1.0, 1.0]]))
     np.testing.assert_array_equal(host(net, net.backward(net.backend.asarray([[1.0, 1.0, 1.0]]), caches)), [[at_0, at_0, 1]])
     np.testing.assert_array_equal(host(net, net.layers[0].branch_signature(caches[0])), [[False, False, True]])
 
