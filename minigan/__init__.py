@@ -8,6 +8,7 @@ from minigan.checks.gradients import check_gradients, check_layer, check_loss
 from minigan.data import Batches
 from minigan.errors import MiniganError
 from minigan.games import GAN, Game
+from minigan.initializers import constant, glorot, he, normal, zeros
 from minigan.layers import (
     BatchNorm,
     Conv2d,
@@ -26,11 +27,6 @@ from minigan.layers import (
     Softplus,
     Tanh,
     Upsample,
-    constant,
-    glorot,
-    he,
-    normal,
-    zeros,
 )
 from minigan.network import Sequential
 from minigan.optim import SGD, Adam
