@@ -19,14 +19,14 @@ PACKAGE = ROOT / "minigan"
 ORDER = {
     "": [
         *("__main__", "cli", "__init__", "explain diagnose", "training", "checks", "metrics", "data", "models", "games"),
-        *("losses optim", "network", "layers", "capture", "backends", "files schedules tables user_code", "errors"),
+        *("losses optim", "network", "layers", "capture", "backends", "files initializers schedules sizes tables user_code", "errors"),
     ],
     "backends": ["cupy numpy", "expressions recording", "base", "geometry machine random scalars"],
     "backends/cupy": ["backend", "random scalars", "graph kernels cublas"],
     "backends/numpy": [
         *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
     ],
-    "checks": ["file", "contract suite", "game gradients", "differences", "report"],
+    "checks": ["file", "contract suite", "entries game gradients", "differences", "report"],
     "cli": ["entry", "diagnose explain gradcheck info sample train", "parser"],
     "data": ["loading", "files batches", "mnist synthetic images idx dataset", "bundled"],
     "data/bundled": [],
@@ -35,10 +35,10 @@ ORDER = {
     "explain/step": ["opening", "recorder", "records rerun"],
     "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
-    "layers": ["conv dense shape", "dropout elementwise linear norm", "base", "initializers"],
+    "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
     "losses": ["saturating", "non_saturating supervised", "base"],
     "metrics": ["diversity"],
-    "models": ["dcgan mlp", "sizes"],
+    "models": ["dcgan mlp"],
     "training": ["configured", "recipes run", "folder", "config plots", "checkpoint divergence messages monitor options"],
 }
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/*.py", "checks/differences.py"]
