@@ -93,7 +93,7 @@ for panel, (name, game) in zip(axes.flat, games.items(), strict=False):
     panel.plot(*path.T, ".-", markersize=3, linewidth=0.8, color="tab:blue")
     panel.plot(*START, "o", color="tab:orange")
     panel.plot(0, 0, "k+", markersize=10)
-    panel.set(title=f"{name}: |λ| = {abs(values[0]):.4f}", xlim=(-2, 2), ylim=(-2, 2), aspect="equal")
+    panel.set(title=f"{name}\n|λ| = {abs(values[0]):.4f}", xlim=(-2, 2), ylim=(-2, 2), aspect="equal")
     panel.set(xlabel="θ (G)", ylabel="ψ (D)", xticks=(-2, 0, 2), yticks=(-2, 0, 2))
     distance.semilogy(radius, label=name)
     if name == "alternating (GAN.step)":

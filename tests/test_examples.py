@@ -1,7 +1,8 @@
-"""Every example runs, shortened, and leaves the picture it promises."""
+"""Every example runs, shortened, and saves its figure; the README stays short, its links lead somewhere and its code runs."""
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import wave
@@ -11,13 +12,25 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 COURSE = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_has_at_most_a_thousand_words():
+    assert len(README.partition("## Licence")[0].split()) <= 1000
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", EXAMPLES / "README.md"], ids=["README", "examples"])
+def test_links_lead_to_files(path):
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")) if "://" not in link]
+    assert len(links) > 10
+    assert [link for link in links if not (path.parent / link).exists()] == []
 
 
 def test_the_layer_in_the_readme_prints_what_it_says():
-    """The names and counts; the last digits are the machine's."""
+    """Names and counts; the last digits depend on the machine."""
     code, _, rest = README.split("```python")[2].partition("```")
     printed = rest.split("```")[1]
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -29,7 +42,7 @@ def test_the_layer_in_the_readme_prints_what_it_says():
 
 
 def calls(code, *names):
-    """{name: its options, those left out that say where and from which seed to start} of the calls in a piece of Python."""
+    """{name: its options, except those for the place and the seed} of the calls in a piece of Python."""
     where = {"backend", "seed"}
     return {
         node.func.attr: {k.arg: ast.unparse(k.value) for k in node.keywords if k.arg not in where}
@@ -39,7 +52,7 @@ def calls(code, *names):
 
 
 def test_the_readme_trains_as_the_example_does(tmp_path):
-    """The Python interface is shown twice: once to read, once to run. What is to be read runs too, shortened."""
+    """The README shows the same training as the example; it runs too, shortened."""
     shown = README.split("```python")[1].split("```")[0]
     example = (EXAMPLES / "10_dcgan.py").read_text(encoding="utf-8").replace("data.shape", "digits.shape")
     assert calls(shown, "dcgan", "GAN") == calls(example.replace("8 if options.quick else 32", "32"), "dcgan", "GAN")
@@ -74,7 +87,7 @@ def shortened(tmp_path_factory):
 
 @pytest.mark.parametrize("example", COURSE, ids=lambda path: path.stem)
 def test_lesson(shortened, example):
-    """It runs through, all its own assertions included, and leaves one picture, which is not blank."""
+    """It runs, its own assertions included, and saves one figure, which is not blank."""
     if example.stem == "11_beside_pytorch":
         pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'minigan[bench]' brings it")
     folder, result = shortened(example)
