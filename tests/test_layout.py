@@ -32,7 +32,7 @@ ORDER = {
     "data/bundled": [],
     "explain": ["page", "step worked", "formulas game places"],
     "explain/page": ["build", "walk", "curves facts figures prose", "adam arrays budget place"],
-    "explain/step": ["opening", "recorder", "records rerun"],
+    "explain/step": ["opening", "recorder", "rerun", "records"],
     "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
     "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
