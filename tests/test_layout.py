@@ -19,7 +19,15 @@ PACKAGE = ROOT / "minigan"
 ORDER = {
     "": [
         *("__main__", "cli", "__init__", "explain diagnose", "training", "checks", "metrics", "data", "models", "games"),
-        *("losses optim", "network", "layers", "capture", "backends", "files initializers schedules sizes tables user_code", "errors"),
+        *(
+            "losses optim",
+            "network",
+            "layers",
+            "capture",
+            "backends",
+            "files initializers schedules sizes tables user_code",
+            "errors",
+        ),
     ],
     "backends": ["cupy numpy", "expressions recording", "base", "geometry machine random scalars"],
     "backends/cupy": ["backend", "random scalars", "graph kernels cublas"],
