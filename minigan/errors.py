@@ -46,6 +46,14 @@ class DivergenceError(MiniganError):
     """Training produced a loss, gradient or parameter that is not finite."""
 
 
+class CaptureError(MiniganError):
+    """A step does something that a recording of it could not repeat, such as branching on a value; it runs eagerly instead."""
+
+
+class NotWorthCapturingError(CaptureError):
+    """A step has work for several threads, beside which Python's share is nothing."""
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown name" message: the nearest known name, if one is near, and the list of all."""
     known = list(known)

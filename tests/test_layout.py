@@ -39,7 +39,7 @@ ORDER = {
     "losses": ["saturating", "non_saturating supervised", "base"],
     "metrics": ["diversity"],
     "models": ["dcgan mlp", "sizes"],
-    "training": ["configured", "recipes run", "folder", "config plots", "checkpoint divergence monitor options"],
+    "training": ["configured", "recipes run", "folder", "config plots", "checkpoint divergence messages monitor options"],
 }
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/*.py", "checks/differences.py"]
 MOST_LINES = 2300

@@ -259,12 +259,15 @@ ADAM = (
 ADAM_DECAY = (r"w \leftarrow (1 - \eta \lambda) \, w \qquad \text{first: the weight decay } \lambda",)
 
 
+OWN_CALCULUS = {"forward", "backward", "f", "df", "apply", "transpose", "weight_grad"}
+
+
 def formulas_of(layer: Layer) -> Formulas | None:
-    """The entry of the layer's class, or of the nearest class that it is derived from without a backward of its own."""
+    """The entry of the layer's class, or of the nearest class that it is derived from without calculus of its own."""
     for kind in type(layer).__mro__:
         if kind in FORMULAS:
             return FORMULAS[kind]
-        if "forward" in vars(kind) or "backward" in vars(kind):
+        if not OWN_CALCULUS.isdisjoint(vars(kind)):
             return None
     return None
 

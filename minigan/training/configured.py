@@ -15,8 +15,9 @@ from minigan.errors import CheckpointError, MiniganError
 from minigan.training import checkpoint
 from minigan.training.config import Config, with_absolute_paths
 from minigan.training.folder import RunFolder, check_settings_file, refuse_python_run
+from minigan.training.messages import Hints, print_now
 from minigan.training.recipes import build_game
-from minigan.training.run import RUN_OPTIONS, Hints, Run, print_now
+from minigan.training.run import RUN_OPTIONS, Run
 
 
 def start_run(config: Config, folder: str | Path, *, overwrite: bool = False, log: Callable[[str], None] = print_now) -> Run:

@@ -14,6 +14,7 @@ import numpy as np
 from minigan.data import floats_to_pixels
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
+from minigan.training.messages import LETTERS
 from minigan.training.monitor import SHARED
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Panel = Callable[["Axes", Mapping[str, Sequence[float]]], None]
-LETTERS = {"generator": "G", "discriminator": "D"}
 GRID_PIXELS = 480  # a grid of small images is enlarged, by whole factors, to about this width
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import math
 import shlex
 import signal
@@ -11,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,37 +33,13 @@ from minigan.training.folder import (
     holds_run,
     made_from_python,
 )
+from minigan.training.messages import Hints, as_html, headline, print_now, python_hints
 from minigan.training.monitor import Monitor
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
 SYMBOLS = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}  # of statistics, in the progress bar
 RUN_OPTIONS = ("steps", "batch_size", "seed", "log_every", "sample_every", "checkpoint_every")
-
-
-def print_now(text: str) -> None:
-    """Print a line that is seen at once even where standard output is a file or a pipe."""
-    print(text, flush=True)
-
-
-@dataclass(frozen=True)
-class Hints:
-    """What a run tells its user to type: to go on with it, to make it longer, to replace it, to draw from it."""
-
-    resume: str
-    lengthen: str
-    replace: str
-    sample: str
-
-
-def _python_hints(folder: Path) -> Hints:
-    again = f"mg.Run.resume({str(folder)!r}, game=game, data=data"
-    return Hints(
-        resume=f"{again}).train()",
-        lengthen=f"{again}, steps=…) goes on with it",
-        replace="mg.Run.resume continues it, overwrite=True replaces it, out= names another",
-        sample="game.sample(64)",
-    )
 
 
 class Run:
@@ -117,7 +90,7 @@ class Run:
         self.step = 0
         self.last_stats: dict[str, float] = {}
         self.settings: dict[str, Any] = self._own_settings() if settings is None else dict(settings)
-        self.hints = hints or _python_hints(self.folder)
+        self.hints = hints or python_hints(self.folder)
         self.replaces = overwrite
         if not overwrite and holds_run(self.folder):
             raise MiniganError(f"{out} already holds a run: {self.hints.replace}")
@@ -216,7 +189,8 @@ class Run:
         total, path = self.total_steps, self.folder
         with self._stop_on_signal():
             self._open_folder()
-            self.log(self.headline())
+            model = self.settings.get("model") or type(self.game).__name__
+            self.log(headline(self.game, self.dataset, model, self.batches.batch_size, total))
             if self.step >= total:
                 self.files.save_pictures()
                 self.log(f"{path} has its {self.step:,} steps already: {self.hints.lengthen}")
@@ -262,19 +236,6 @@ class Run:
     def _log_beside(self, bar: Any, text: str) -> None:
         bar.clear()
         self.log(text)
-
-    def headline(self) -> str:
-        """The first line of a run: device, backend, model and data sizes."""
-        game, data = self.game, self.dataset
-        size, kind = "x".join(map(str, data.shape)), "images" if data.is_images else "points"
-        letters = {"generator": "G", "discriminator": "D"}
-        counts = " + ".join(f"{letters.get(name, name)} {net.num_params:,}" for name, net in game.networks.items())
-        model = self.settings.get("model") or type(game).__name__
-        precision = "" if game.backend.precision == "float32" else f" with {game.backend.precision} products"
-        return (
-            f"{game.backend.device} | backend {game.backend.name} | {model} {game.dtype}{precision}, {counts} parameters | "
-            f"{data.name}: {len(data):,} {kind} {size} | batch {self.batches.batch_size}, {self.total_steps:,} steps"
-        )
 
     @contextmanager
     def _stop_on_signal(self) -> Iterator[None]:
@@ -412,13 +373,7 @@ class Run:
         """For a notebook: the folder, the step, the last statistics and the last picture of samples."""
         cells = {"folder": str(self.folder), "step": f"{self.step:,} of {self.total_steps:,}"}
         cells |= {name: f"{value:.4g}" for name, value in self.last_stats.items()}
-        rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in cells.items())
-        frames = self.files.frames()
-        picture = ""
-        if frames:
-            data = base64.b64encode(frames[-1].read_bytes()).decode()
-            picture = f'<img alt="samples, {frames[-1].stem}" style="max-width: 480px" src="data:image/png;base64,{data}">'
-        return f"<table>{rows}</table>{picture}"
+        return as_html(cells, self.files.frames()[-1:])
 
 
 def train(

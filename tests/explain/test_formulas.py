@@ -8,20 +8,39 @@ import pytest
 
 import minigan as mg
 from minigan.checks.suite import layer_table
-from minigan.explain.formulas import FORMULAS, OBJECTIVES, formulas_of, mathml, objective_formulas
+from minigan.explain.formulas import FORMULAS, formulas_of, mathml
 
 
 def test_every_layer_has_its_formulas():
-    layers = [getattr(mg, name) for name in mg.__all__ if isinstance(getattr(mg, name), type)]
-    for layer in (c for c in layers if issubclass(c, mg.Layer) and c is not mg.Layer):
-        assert layer in FORMULAS
-        known = FORMULAS[layer]
-        for tex in (*known.forward, *known.input_grad, *known.param_grads.values()):
-            assert "\\" not in mathml(tex), tex
     for make, shape in layer_table():
         layer = make()
         layer.build(shape)
-        assert set(layer.parameters) <= set(formulas_of(layer).param_grads)
+        known = FORMULAS[type(layer)]
+        assert set(layer.parameters) <= set(known.param_grads)
+        for tex in (*known.forward, *known.input_grad, *known.param_grads.values()):
+            assert "\\" not in mathml(tex), tex
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("kind", OBJECTIVES, ids=lambda kind: kind.__name__)
+def test_every_objective_has_its_formulas(kind, smoothing):
+    known = objective_formulas(kind(smoothing))
+    for tex in (*known.value_d, *known.grad_d, *known.value_g, *known.grad_g):
+        assert "\\" not in mathml(tex), tex
+    assert ("alpha" in "".join(known.value_d)) == bool(smoothing)
+
+
+def test_a_class_of_ones_own_has_no_formulas_of_another():
+    class Other(mg.Tanh):
+        @staticmethod
+        def f(xp, x):
+            return xp.tanh(2 * x)
+
+    class Own(mg.losses.NonSaturating):
+        pass
+
+    assert formulas_of(Other()) is None
+    assert objective_formulas(Own()) is None
 
 
 SUM = r"\\sum_(?:\{([^}]*)\}|(\w))"

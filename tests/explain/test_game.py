@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from openings import content
+from explained_games import content
 
 from minigan import cli
 from minigan.explain import game

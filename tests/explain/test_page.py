@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from openings import SHAPE, batch, content, dcgan, decoded, mlp, opening, twin, warmed
+from explained_games import SHAPE, batch, content, dcgan, decoded, mlp, opening, twin, warmed
 
 import minigan as mg
 from minigan.explain import page, step
@@ -186,3 +186,47 @@ def test_a_layer_of_ones_own_shows_its_docstring():
     found = [s for s in content(text)["stations"] if s["label"] == "Doubled"]
     assert len(found) == 3  # in D's step no gradient goes below the first layer that learns
     assert all("y = 2 x, a layer of one's own." in s["text"] for s in found)
+
+
+@pytest.mark.parametrize("kind", [mg.losses.NonSaturating, mg.losses.Saturating])
+def test_the_curves_of_the_losses_are_theirs(kind):
+    """Each curve beside the definition of its loss, and its slope beside a difference of that."""
+    text = page.make_page(step.open_step(*opening(warmed(mlp(objective=kind(0.1))))), "curves")
+    arrays = decoded(text)
+    curves = [curve for s in content(text)["stations"] for curve in s.get("curves", [])]
+    assert len(curves) == 3
+
+    def logs(s):
+        sigma = 1 / (1 + np.exp(-s))
+        return np.log(sigma), np.log(1 - sigma)
+
+    wanted = (
+        lambda s: -0.9 * logs(s)[0] - 0.1 * logs(s)[1],
+        lambda s: -logs(s)[1],
+        lambda s: logs(s)[1] if kind is mg.losses.Saturating else -logs(s)[0],
+    )
+    for curve, loss in zip(curves, wanted, strict=True):
+        at, s = (arrays[curve[name]].astype(float) for name in ("at", "s"))
+        np.testing.assert_allclose(arrays[curve["loss"]], loss(at), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(arrays[curve["slope"]], (loss(at + 1e-5) - loss(at - 1e-5)) / 2e-5, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(arrays[curve["paid"]], loss(s), rtol=1e-5, atol=1e-6)
+        assert np.abs(at).max() > np.abs(s).max()
+
+
+def test_the_page_speaks_of_its_own_game_alone():
+    text = page.make_page(step.open_step(*opening(warmed(mlp()))), "no batch norm")
+    words = " ".join(line for s in content(text)["stations"] for line in s["text"])
+    assert "BatchNorm" not in words
+    assert "statistics" not in words
+    other = page.make_page(step.open_step(*opening(warmed(dcgan()))), "batch norm")
+    assert "so that the statistics of BatchNorm do not mix" in other
+
+
+def test_an_optimiser_that_is_not_adam_says_nothing_of_adam():
+    optimizers = {"optimizer_g": mg.SGD(0.1), "optimizer_d": mg.Adam(0.1, weight_decay=0.01)}
+    text = page.make_page(step.open_step(*opening(mlp(**optimizers))), "two optimisers")
+    updates = {s["act"]: s for s in content(text)["stations"] if s["kind"] == "update"}
+    assert updates["G"]["label"] == "SGD"
+    assert "Adam" not in " ".join(updates["G"]["text"])
+    assert "worked" not in updates["G"]
+    assert len(updates["D"]["formulas"]) == 3  # with that of the weight decay

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from openings import SHAPE, all_comparisons, batch, content, dcgan, mlp, opening, twin, warmed, with_dropout
+from explained_games import SHAPE, all_comparisons, batch, content, dcgan, mlp, opening, twin, warmed, with_dropout
 
 import minigan as mg
 from minigan.explain import page, step
@@ -122,3 +122,83 @@ def test_float32_is_refused():
     gan = mg.GAN(*mg.models.mlp(SHAPE, latent_dim=3, hidden=4, backend="textbook"))
     with pytest.raises(mg.errors.OptionError, match="computes in float32: build it with dtype='float64'"):
         step.open_step(gan, np.zeros((2, *SHAPE), "float32"), np.zeros((2, 3), "float32"))
+
+
+# -- games of one's own ------------------------------------------------------------------------------------------------------
+
+
+class LeastSquares(mg.GAN):
+    """The usual order of a step, and losses that no objective of minigan has."""
+
+    sign = 1
+
+    def compute(self, real, z=None):
+        g, d = self.generator, self.discriminator
+        fake, cache = g.forward(z, train=True)
+        (s_real, s_fake), caches = d.forward_each((real, fake), train=True)
+        (a, da), (b, db) = mg.losses.mse(s_real, 1 + 0 * s_real), mg.losses.mse(s_fake, 0 * s_fake)
+        d.backward_each((da, self.sign * db), caches, grads=d.grads, input_grad=False)
+        self.optimizer_d.compute(d)
+        s_judged, cache_d = d.forward(fake, train=True)
+        loss_g, ds = mg.losses.mse(s_judged, 1 + 0 * s_judged)
+        g.backward(d.backward(ds, cache_d), cache, grads=g.grads, input_grad=False)
+        self.optimizer_g.compute(g)
+        return {"loss_d": a + b, "loss_g": loss_g, "prob_real": a, "prob_fake": b}
+
+
+class WrongSign(LeastSquares):
+    sign = -1
+
+
+def station(text, label):
+    return next(s for s in content(text)["stations"] if s["label"] == label)
+
+
+def test_a_game_with_losses_of_its_own_is_opened_as_it_is():
+    opened = step.open_step(*opening(warmed(mlp(make=LeastSquares))))
+    assert max(c.error for c in all_comparisons(opened) if c.numeric is not None) < page.TOLERANCE
+    s = opened.judged.outputs[-1]
+    assert opened.loss_g == pytest.approx(np.mean((s - 1) ** 2), rel=1e-12)
+    text = page.make_page(opened, "least squares")
+    for label in ("L_D", "L_G"):
+        assert "in a way of its own" in " ".join(station(text, label)["text"])
+        assert station(text, label)["formulas"] == []
+        assert all("loss" not in curve for curve in station(text, label)["curves"])
+        assert "if D could not tell" not in station(text, label)["facts"][0]["value"]
+
+
+def test_a_sign_that_is_wrong_in_the_game_is_seen():
+    opened = step.open_step(*opening(warmed(mlp(make=WrongSign))))
+    text = page.make_page(opened, "a wrong sign")
+    verdicts = {
+        (s["act"], c["branch"]): c["verdict"]
+        for s in content(text)["stations"]
+        for c in s.get("checks", [])
+        if s["kind"] == "backward" and c["of"] == "∂L_D/∂x"
+    }
+    assert verdicts["D", "generated"] == "differs"
+    assert verdicts["D", "real"] == "agrees"
+    assert any(c.error > 1e-3 for found in opened.update_d.checks.values() for c in found)
+
+
+def test_a_loss_that_depends_on_a_gradient_is_run_again_with_its_gradients():
+    class Penalised(mg.GAN):
+        def compute(self, real, z=None):
+            stats = super().compute(real, z)
+            return {**stats, "loss_d": stats["loss_d"] + (self.discriminator.flat_grads**2).sum()}
+
+    gan = warmed(mlp(make=Penalised))
+    opened = step.open_step(*opening(gan))
+    assert opened.update_d.loss_before == pytest.approx(opened.loss_d, rel=1e-12)
+
+
+def test_a_step_with_more_passes_is_refused():
+    class Twice(mg.GAN):
+        def compute(self, real, z=None):
+            self.discriminator.forward(real, train=True)
+            return super().compute(real, z)
+
+    gan = mlp(make=Twice)
+    with pytest.raises(mg.errors.OptionError, match="discriminator makes 4 passes in a step of this game, not 3"):
+        step.open_step(*opening(gan))
+    assert gan.discriminator.watch is None

@@ -117,7 +117,11 @@ class Autoencoder(Game):
         self.optimizers = {"encoder": mg.Adam(0.05), "decoder": mg.Adam(0.05)}
         for name, optimizer in self.optimizers.items():
             optimizer.attach(self.networks[name])
-        self.backend, self.sampler = encoder.backend, decoder
+        self.backend = encoder.backend
+
+    @property
+    def sampler(self):
+        return self.networks["decoder"]
 
     def compute(self, x):
         encoder, decoder = self.networks.values()
