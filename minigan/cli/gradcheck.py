@@ -23,8 +23,8 @@ def add(commands: Any) -> None:
 
 
 def gradcheck(options: argparse.Namespace) -> int:
-    from minigan.checks.report import TOLERANCE
     from minigan.checks.file import check_file
+    from minigan.checks.report import TOLERANCE
     from minigan.checks.suite import check_all
 
     backend = get_backend(options.backend)
