@@ -8,7 +8,7 @@ import pytest
 
 import minigan as mg
 from minigan.checks.suite import layer_table
-from minigan.explain.formulas import FORMULAS, formulas_of, mathml
+from minigan.explain.formulas import FORMULAS, OBJECTIVES, formulas_of, mathml, objective_formulas
 
 
 def test_every_layer_has_its_formulas():
