@@ -8,6 +8,7 @@ from minigan.checks.gradients import check_gradients, check_layer, check_loss
 from minigan.data import Batches
 from minigan.errors import MiniganError
 from minigan.games import GAN, Game
+from minigan.initializers import constant, glorot, he, normal, zeros
 from minigan.layers import (
     BatchNorm,
     Conv2d,
@@ -26,14 +27,10 @@ from minigan.layers import (
     Softplus,
     Tanh,
     Upsample,
-    constant,
-    glorot,
-    he,
-    normal,
-    zeros,
 )
 from minigan.network import Sequential
 from minigan.optim import SGD, Adam
+from minigan.training import Run, train
 
 __version__ = "0.1.0"
 
@@ -57,6 +54,7 @@ __all__ = [
     "MiniganError",
     "ReLU",
     "Reshape",
+    "Run",
     "Sequential",
     "Sigmoid",
     "Softplus",
@@ -77,5 +75,6 @@ __all__ = [
     "models",
     "normal",
     "optim",
+    "train",
     "zeros",
 ]

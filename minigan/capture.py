@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend
-from minigan.backends.recording import NotWorthCapturingError, tree_leaves
+from minigan.backends.recording import tree_leaves
 from minigan.backends.scalars import watch_sets
+from minigan.errors import NotWorthCapturingError
 
 
 class Step:

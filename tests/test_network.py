@@ -23,12 +23,15 @@ def test_parameters_are_views_of_one_vector(backend):
     assert n.num_params == sum(p.size for p in n.params.values()) == n.flat_params.size == n.flat_grads.size
     n.flat_params[...] = 3
     n.flat_grads[...] = 4
-    for layer in n.layers:
+    for index, layer in enumerate(n.layers):
         for name in layer.params:
-            assert layer.params[name] is getattr(layer, name)
+            assert layer.params[name] is getattr(layer, name) is n.params[f"{index}.{name}"]
             assert float(layer.params[name].min()) == float(layer.params[name].max()) == 3
-            assert float(layer.grads[name].min()) == float(layer.grads[name].max()) == 4
-    assert list(n.params) == ["0.weight", "0.bias", "1.gamma", "1.beta", "5.weight", "5.bias"]
+            assert n.grads.of_layer[index][name] is n.grads[f"{index}.{name}"]
+            assert float(n.grads[f"{index}.{name}"].min()) == float(n.grads[f"{index}.{name}"].max()) == 4
+    assert list(n.params) == list(n.grads) == ["0.weight", "0.bias", "1.gamma", "1.beta", "5.weight", "5.bias"]
+    assert n.params.flat is n.flat_params
+    assert n.grads.flat is n.flat_grads
     vector = n.flat_params
     n.load_state_dict(net(backend, seed=1).state_dict())
     assert n.flat_params is vector, "the vectors are never rebound"
@@ -72,7 +75,7 @@ def test_clone_is_equal_and_independent(backend):
     np.testing.assert_array_equal(n.backend.to_numpy(y), n.backend.to_numpy(z))
     twin.flat_params[...] = 0
     assert float(abs(n.flat_params).sum()) > 0
-    n.backward(y, caches)
+    n.backward(y, caches, grads=n.grads)
     assert float(abs(twin.flat_grads).sum()) == 0
     assert n.clone("float32").dtype == np.float32
 
@@ -83,33 +86,224 @@ def test_split_follows_the_layers():
     np.testing.assert_array_equal(parts["Dense"], np.concatenate([n.params["5.weight"].ravel(), n.params["5.bias"]]))
 
 
+# -- backward ----------------------------------------------------------------------------------------------------------
+
+
 def test_backward_without_input_gradient_skips_what_nobody_needs():
     n = mg.Sequential([mg.Flatten(), mg.Tanh(), mg.Dense(2)], (2, 2), backend="textbook", dtype="float64")
-    seen = []
-    n.watch = lambda layer, what, array: seen.append((layer.name, what))
     y, caches = n.forward(batch(n), train=True)
-    assert n.backward(y, caches, input_grad=False) is None
-    assert seen == [
-        *[(name, "output") for name in ("Flatten", "Tanh", "Dense")],
-        ("Dense", "gradient of weight"),
-        ("Dense", "gradient of bias"),
-    ]
+    seen = []
+    n.watch = lambda layer, what, value: seen.append((layer and layer.name, what))
+    assert n.backward(y, caches, grads=n.grads, input_grad=False) is None
+    assert seen == [(None, "backward"), ("Dense", "gradient of weight"), ("Dense", "gradient of bias")]
     assert float(abs(n.grads["2.weight"]).sum()) > 0
+    seen.clear()
+    assert n.backward(y, caches, input_grad=False) is None
+    assert seen == [(None, "backward")], "nothing is asked for"
 
 
 @given(st.integers(1, 4), st.booleans(), st.booleans())
 def test_switches_agree_with_the_full_backward(rows, param_grads, input_grad):
     n = net()
-    x = batch(n, rows + 1)
-    y, caches = n.forward(x, train=True)
-    full = n.backward(y, caches)
+    y, caches = n.forward(batch(n, rows + 1), train=True)
+    n.flat_grads[...] = np.nan
+    full = n.backward(y, caches, grads=n.grads)
     grads = n.flat_grads.copy()
-    n.zero_grads()
-    dx = n.backward(y, caches, param_grads=param_grads, input_grad=input_grad)
-    np.testing.assert_array_equal(n.flat_grads, grads if param_grads else 0 * grads)
+    assert not np.isnan(grads).any()
+    n.flat_grads[...] = 7
+    dx = n.backward(y, caches, grads=n.grads if param_grads else None, input_grad=input_grad)
+    np.testing.assert_array_equal(n.flat_grads, grads if param_grads else 7)
     assert (dx is None) == (not input_grad)
     if input_grad:
         np.testing.assert_array_equal(dx, full)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["generator", "discriminator"])
+def test_gradients_are_written_over_whatever_lies_there(backend, which):
+    n = mg.models.dcgan((8, 8, 1), 5, 3, backend=backend, dtype="float64", extra_conv=True)[which]
+    y, caches = n.forward(batch(n, 4), train=True)
+    found = []
+    for filled in (np.nan, 7):
+        n.flat_grads[...] = filled
+        n.backward(y, caches, grads=n.grads)
+        found.append(n.backend.to_numpy(n.flat_grads).copy())
+    assert not np.isnan(found[0]).any()
+    np.testing.assert_array_equal(*found)
+
+
+def test_gradients_may_go_to_arrays_of_the_callers(backend):
+    n = net(backend)
+    y, caches = n.forward(batch(n), train=True)
+    n.backward(y, caches, grads=n.grads)
+    own = {name: n.backend.empty(array.shape, n.dtype) for name, array in n.params.items()}
+    expected = {name: n.backend.to_numpy(array).copy() for name, array in n.grads.items()}
+    n.flat_grads[...] = 7
+    n.backward(y, caches, grads=own)
+    for name, array in own.items():
+        np.testing.assert_array_equal(n.backend.to_numpy(array), expected[name])
+    assert (n.backend.to_numpy(n.flat_grads) == 7).all()
+
+
+def test_gradients_must_have_a_place_for_every_parameter():
+    n = net()
+    y, caches = n.forward(batch(n), train=True)
+    with pytest.raises(ShapeError, match=r"grads lacks 1\.beta, 5\.bias: give an array for each"):
+        n.backward(y, caches, grads={name: grad for name, grad in n.grads.items() if name not in ("1.beta", "5.bias")})
+
+
+def test_a_watcher_sees_both_passes_and_may_write_into_an_output():
+    n = mg.Sequential([mg.Dense(3), mg.Tanh()], (2,), backend="textbook", dtype="float64")
+    x = batch(n)
+    seen = []
+
+    def watch(layer, what, value):
+        seen.append((layer and layer.name, what, value))
+        if layer is n.layers[0] and what == "output":
+            value[...] = 0
+
+    n.watch = watch
+    y, caches = n.forward(x, train=True)
+    dy = np.ones_like(y)
+    dx = n.backward(dy, caches, grads=n.grads)
+    assert [(name, what) for name, what, _ in seen] == [
+        (None, "forward"),
+        *[(name, what) for name in ("Dense", "Tanh") for what in ("output", "cache")],
+        (None, "backward"),
+        ("Tanh", "input gradient"),
+        ("Dense", "gradient of weight"),
+        ("Dense", "gradient of bias"),
+        ("Dense", "input gradient"),
+    ]
+    assert not y.any(), "the pass goes on with what the watcher wrote"
+    (_, _, (x_seen, caches_seen)), (_, _, (dy_seen, caches_again)) = seen[0], seen[5]
+    assert x_seen is x
+    assert dy_seen is dy
+    assert caches_seen is caches_again is caches, "which forward pass a backward pass belongs to"
+    assert seen[-1][2] is dx
+
+
+# -- several passes ----------------------------------------------------------------------------------------------------
+
+TOGETHER = {
+    "dense": lambda: [mg.Flatten(), mg.Dense(6), mg.ReLU(), mg.LayerNorm(), mg.Dense(1)],
+    "convolutions": lambda: [mg.Conv2d(3, 3, padding=1), mg.LeakyReLU(), mg.Upsample(), mg.Flatten(), mg.Dense(1)],
+}
+
+
+class OwnLayer(mg.Tanh):
+    """A layer of one's own: nobody knows what it does with a batch."""
+
+    def forward(self, x, train=False):
+        return super().forward(x, train)
+
+
+APART = {
+    "batch norm": lambda: [mg.Conv2d(3, 3), mg.BatchNorm(), mg.Tanh(), mg.Flatten(), mg.Dense(1)],
+    "dropout": lambda: [mg.Flatten(), mg.Dense(6), mg.Dropout(0.5), mg.Dense(1)],
+    "own layer": lambda: [mg.Flatten(), OwnLayer(), mg.Dense(1)],
+}
+
+
+def several(layers, backend, sizes, dtype="float64"):
+    """A network, batches of these sizes and a gradient of each output."""
+    n = mg.Sequential(layers, (4, 4, 2), backend, dtype, seed=3)
+    xs = [batch(n, size, seed) for seed, size in enumerate(sizes)]
+    rng = np.random.default_rng(9)
+    return n, xs, [n.backend.asarray(rng.standard_normal((size, 1)), dtype) for size in sizes]
+
+
+def one_by_one(n, xs, dys):
+    """Outputs, sum of the gradients and all dx of separate passes, on the host."""
+    host = lambda a: n.backend.to_numpy(a).copy()  # noqa: E731
+    passes = [n.forward(x, train=True) for x in xs]
+    total, dxs = 0, []
+    for dy, (_, caches) in zip(dys, passes, strict=True):
+        dxs.append(host(n.backward(dy, caches, grads=n.grads)))
+        total = total + host(n.flat_grads)
+    return [host(y) for y, _ in passes], total, dxs
+
+
+def count_passes(n):
+    """The batch sizes of the passes that begin from now on."""
+    sizes, forward = [], n.forward
+    n.forward = lambda x, train=False: sizes.append(len(x)) or forward(x, train)
+    return sizes
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (1, 1), (4, 2), (2, 1, 3), (3,)], ids=str)
+@pytest.mark.parametrize("name", [*TOGETHER, *APART])
+def test_several_passes_are_separate_passes(name, sizes, backend):
+    """Their outputs, their dx, and the sum of their gradients, wherever it is written."""
+    sizes = [size + 1 for size in sizes] if name == "batch norm" else sizes
+    make = {**TOGETHER, **APART}[name]
+    n, xs, dys = several(make(), backend, sizes)
+    reference = several(make(), backend, sizes)[0]
+    ys_apart, total, dxs_apart = one_by_one(reference, xs, dys)
+    host, passes = n.backend.to_numpy, count_passes(n)
+
+    ys, caches = n.forward_each(xs, train=True)
+    joined = name in TOGETHER and n.backend.name != "textbook" and len(sizes) > 1
+    assert passes == ([sum(sizes)] if joined else list(sizes))
+    for y, expected in zip(ys, ys_apart, strict=True):
+        np.testing.assert_allclose(host(y), expected, rtol=1e-11, atol=1e-13)
+
+    own = {key: n.backend.empty(array.shape, n.dtype) for key, array in n.params.items()}
+    for grads in (n.grads, own, None):
+        for array in (grads or {}).values():
+            array[...] = np.nan
+        dxs = n.backward_each(dys, caches, grads=grads, input_grad=True)
+        for dx, expected in zip(dxs, dxs_apart, strict=True):
+            np.testing.assert_allclose(host(dx), expected, rtol=1e-11, atol=1e-13)
+        if grads is not None:
+            flat = np.concatenate([host(array).ravel() for array in grads.values()])
+            np.testing.assert_allclose(flat, total, rtol=1e-11, atol=1e-12)
+    n.flat_grads[...] = 7
+    assert n.backward_each(dys, caches, grads=n.grads, input_grad=False) == (None,) * len(sizes)
+    np.testing.assert_allclose(host(n.flat_grads), total, rtol=1e-11, atol=1e-12)
+    for key, value in n.state.items():
+        np.testing.assert_array_equal(host(value), host(reference.state[key]))
+
+
+def test_several_passes_stay_in_float32(backend):
+    n, xs, dys = several(TOGETHER["dense"](), backend, (3, 2), "float32")
+    ys, caches = n.forward_each(xs, train=True)
+    dxs = n.backward_each(dys, caches, grads=n.grads)
+    assert {str(a.dtype) for a in (*ys, *dxs)} == {"float32"}
+
+
+def test_a_watched_network_shows_every_pass(backend):
+    n, xs, dys = several(TOGETHER["dense"](), backend, (3, 2))
+    seen = []
+    n.watch = lambda layer, what, value: seen.append((what, len(value[0]))) if layer is None else None
+    _, caches = n.forward_each(xs, train=True)
+    n.backward_each(dys, caches, grads=n.grads)
+    assert seen == [("forward", 3), ("forward", 2), ("backward", 3), ("backward", 2)]
+
+
+@pytest.mark.parametrize("fault", ["order", "half"])
+def test_planted_faults_in_the_joint_pass_are_seen(monkeypatch, fault):
+    n, xs, dys = several(TOGETHER["dense"](), "numpy", (3, 3))
+    ys_apart, total, _ = one_by_one(n, xs, dys)
+    real = type(n.backend).concatenate
+    wrong = {"order": lambda self, xs: real(self, xs[::-1]), "half": lambda self, xs: real(self, [xs[0]] * len(xs))}[fault]
+    monkeypatch.setattr(type(n.backend), "concatenate", wrong)
+    ys, caches = n.forward_each(xs, train=True)
+    assert not np.allclose(np.concatenate(ys), np.concatenate(ys_apart), rtol=1e-6)
+    monkeypatch.undo()
+    ys, caches = n.forward_each(xs, train=True)
+    monkeypatch.setattr(type(n.backend), "concatenate", wrong)
+    n.backward_each(dys, caches, grads=n.grads)
+    assert not np.allclose(n.flat_grads, total, rtol=1e-6)
+
+
+@pytest.mark.parametrize("x", [np.zeros((4, 3)), np.zeros((4, 4, 4, 2), "f4"), [[0.0, 0.0]] * 4])
+def test_a_batch_that_does_not_fit_is_refused_before_the_passes_are_joined(x):
+    n, xs, _ = several(TOGETHER["dense"](), "numpy", (4,))
+    with pytest.raises(ShapeError, match=r"^x (is|has)"):
+        n.forward_each([xs[0], x], train=True)
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -170,79 +364,17 @@ def test_summary():
     assert text == net().summary()
 
 
-# -- gradients that take the place of the last step's ------------------------------------------------------------------
+def test_the_table_in_a_notebook():
+    html = mg.Sequential([mg.Dense(2), OwnLayer()], (3,), backend="textbook")._repr_html_()
+    assert html.startswith("<table>")
+    assert html.endswith("</table>")
+    assert "<td>0 Dense(units=2)</td><td>(N, 2)</td><td>8</td>" in html
+    assert "<td>total</td><td></td><td>8</td>" in html
 
 
-class OwnDense(mg.Dense):
-    """A dense layer whose author adds to grads as the contract says."""
+def test_what_a_user_wrote_is_escaped_in_a_notebook():
+    class Named(mg.Tanh):
+        def __repr__(self):
+            return "<b>&</b>"
 
-    def backward(self, dy, cache, *, param_grads=True, input_grad=True):
-        if param_grads:
-            self.grads["weight"] += cache.T @ dy
-            self.grads["bias"] += dy.sum(axis=0)
-        return dy @ self.weight.T if input_grad else None
-
-
-class TwoTerms(mg.Dense):
-    """The gradient in two halves, both by add_grad."""
-
-    direct = ("weight",)
-
-    def backward(self, dy, cache, *, param_grads=True, input_grad=True):
-        if param_grads:
-            self.add_grad("weight", self.backend.matmul, cache.T, 0.5 * dy)
-            self.add_grad("weight", self.backend.matmul, cache.T, 0.5 * dy)
-            self.grads["bias"] += dy.sum(axis=0)
-        return dy @ self.weight.T if input_grad else None
-
-
-class Forgetful(TwoTerms):
-    """Declares that it writes a gradient, and never does."""
-
-    direct = ("weight",)
-
-    def backward(self, dy, cache, *, param_grads=True, input_grad=True):
-        return dy @ self.weight.T
-
-
-@pytest.mark.parametrize("layer", [mg.Dense, OwnDense, TwoTerms, Forgetful])
-def test_gradients_without_accumulation_are_those_after_zero_grads(layer):
-    net = mg.Sequential([layer(3), mg.Tanh(), layer(2)], (4,), "numpy", "float64", seed=1)
-    y, caches = net.forward(np.random.default_rng(0).standard_normal((5, 4)))
-    net.zero_grads()
-    net.backward(np.ones_like(y), caches)
-    expected = net.flat_grads.copy()
-    net.flat_grads[...] = np.nan
-    net.backward(np.ones_like(y), caches, accumulate=False)
-    np.testing.assert_allclose(net.flat_grads, expected, rtol=1e-14)
-    net.backward(np.ones_like(y), caches)
-    np.testing.assert_allclose(net.flat_grads, 2 * expected, rtol=1e-14)
-
-
-@pytest.mark.parametrize("which", [0, 1], ids=["generator", "discriminator"])
-def test_convolutions_without_accumulation(backend, which):
-    net = mg.models.dcgan((8, 8, 1), 5, 3, backend=backend, dtype="float64", extra_conv=True)[which]
-    be, rng = net.backend, np.random.default_rng(0)
-    y, caches = net.forward(be.asarray(rng.standard_normal((4, *net.input_shape))), train=True)
-    dy = be.asarray(rng.standard_normal(y.shape))
-    net.zero_grads()
-    net.backward(dy, caches)
-    expected = be.to_numpy(net.flat_grads).copy()
-    net.flat_grads[...] = np.nan
-    for times, accumulate in ((1, False), (2, True)):
-        net.backward(dy, caches, accumulate=accumulate)
-        np.testing.assert_allclose(be.to_numpy(net.flat_grads), times * expected, rtol=1e-12, atol=1e-12)
-
-
-def test_an_interrupted_pass_leaves_the_next_one_as_it_should_be(monkeypatch):
-    net = mg.Sequential([mg.Dense(3), mg.Dense(2)], (4,), "numpy", "float64")
-    y, caches = net.forward(np.ones((5, 4)))
-    dy, layer = np.ones_like(y), net.layers[1]
-    with monkeypatch.context() as patch:
-        patch.setattr(layer, "backward", lambda *args, **options: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            net.backward(dy, caches, accumulate=False)
-    layer.backward(dy, caches[1])
-    once = layer.grads["weight"].copy()
-    layer.backward(dy, caches[1])
-    np.testing.assert_allclose(layer.grads["weight"], 2 * once)
+    assert "0 &lt;b&gt;&amp;&lt;/b&gt;" in mg.Sequential([Named()], (3,), backend="textbook")._repr_html_()

@@ -22,7 +22,7 @@ def run(optimizer, backend, steps=7, size=5):
     gradients = rng.standard_normal((steps, size))
     for gradient in gradients:
         net.flat_grads[...] = net.backend.asarray(gradient)
-        optimizer.step(net)
+        optimizer.update(net)
     return start, gradients, net.backend.to_numpy(net.flat_params)
 
 
@@ -61,9 +61,82 @@ def test_adam_stays_in_float32(backend):
     net = network(backend, dtype="float32")
     net.flat_grads[...] = 1
     optimizer = optim.Adam()
-    optimizer.step(net)
+    optimizer.update(net)
     assert net.flat_params.dtype == np.float32
     assert {str(v.dtype) for v in optimizer.state.values()} == {"float32"}
+
+
+# -- the two parts of an update ----------------------------------------------------------------------------------------
+
+OPTIMIZERS = {
+    "adam": lambda: optim.Adam(optim.cosine(0.1, 9)),
+    "adamw": lambda: optim.Adam(0.01, weight_decay=0.1),
+    "sgd": lambda: optim.SGD(optim.linear(0.1, 9)),
+    "momentum": lambda: optim.SGD(0.1, 0.9),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_update_is_its_two_parts(name, backend):
+    """advance counts and sets what compute reads; compute alone moves the parameters, and as often as it is called."""
+    whole, parts = network(backend), network(backend)
+    one, other = OPTIMIZERS[name](), OPTIMIZERS[name]()
+    other.attach(parts)
+    host = whole.backend.to_numpy
+    for gradient in np.random.default_rng(0).standard_normal((3, 5)):
+        for net in (whole, parts):
+            net.flat_grads[...] = net.backend.asarray(gradient)
+        one.update(whole)
+        before = host(parts.flat_params).copy()
+        other.advance()
+        np.testing.assert_array_equal(host(parts.flat_params), before)
+        steps = other.steps
+        other.compute(parts)
+        assert other.steps == steps == one.steps
+        np.testing.assert_array_equal(host(parts.flat_params), host(whole.flat_params))
+    before = host(parts.flat_params).copy()
+    other.compute(parts)
+    assert not np.array_equal(host(parts.flat_params), before)
+    assert other.steps == 3
+
+
+class SignDescent(optim.Optimizer):
+    """w ← w − lr sign(dw), shrunk a little; with numbers of its own."""
+
+    def scalars(self, lr, step):
+        return {"lr": lr, "keep": 1 - 0.1 / step}
+
+    def apply(self, net, lr, keep):
+        net.flat_params[...] = keep * net.flat_params - lr * net.backend.xp.sign(net.flat_grads)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_optimiser_of_ones_own(backend, dtype):
+    net, seen = network(backend, dtype=dtype), []
+
+    class Watched(SignDescent):
+        def apply(self, net, **scalars):
+            seen.append({name: float(value) for name, value in scalars.items()})
+            super().apply(net, **scalars)
+
+    optimizer = Watched(optim.linear(1.0, 4))
+    w, g = net.backend.to_numpy(net.flat_params).copy(), np.array([1.0, -2, 0, 3, -4])
+    net.flat_grads[...] = net.backend.asarray(g, dtype)
+    for _ in range(2):
+        optimizer.update(net)
+    assert seen == [{"lr": 1.0, "keep": pytest.approx(0.9)}, {"lr": 0.75, "keep": pytest.approx(0.95)}]
+    expected = 0.95 * (0.9 * w - np.sign(g)) - 0.75 * np.sign(g)
+    np.testing.assert_allclose(net.backend.to_numpy(net.flat_params), expected, rtol=1e-6)
+    assert net.flat_params.dtype == dtype
+    assert optimizer.state_dict().keys() == {"steps"}
+
+
+def test_an_optimiser_without_a_formula_says_so():
+    with pytest.raises(NotImplementedError, match="Optimizer has no apply"):
+        optim.Optimizer(0.1).update(network("textbook"))
+
+
+# -- schedules and state -----------------------------------------------------------------------------------------------
 
 
 def test_schedules():
@@ -100,7 +173,7 @@ def test_state_continues_exactly(make, backend):
             assert part.steps == old.steps == 3
         for optimizer, net in ((whole, first), (part, second)):
             net.flat_grads[...] = net.backend.asarray(gradient)
-            optimizer.step(net)
+            optimizer.update(net)
     np.testing.assert_array_equal(first.backend.to_numpy(first.flat_params), second.backend.to_numpy(second.flat_params))
 
 
@@ -113,9 +186,9 @@ def test_errors():
     with pytest.raises(MiniganError, match="momentum"):
         optim.SGD(0.1, nesterov=True)
     optimizer = optim.Adam()
-    optimizer.step(network("textbook"))
+    optimizer.update(network("textbook"))
     with pytest.raises(MiniganError, match="another network"):
-        optimizer.step(network("textbook"))
+        optimizer.update(network("textbook"))
     with pytest.raises(CheckpointError, match="another optimiser"):
         optimizer.load_state_dict({"steps": np.array(1)})
     with pytest.raises(CheckpointError, match=r"m_sum has shape \(2,\)"):

@@ -61,6 +61,7 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     Raises CheckpointError if there is none, DataError if its data are no longer there.
     """
     arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
+    training.refuse_python_run(info["config"], folder)
     config = Config.from_json(info["config"])
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
     dataset = load(config.data, config.data_dir, config.image_size)

@@ -10,7 +10,7 @@ import minigan as mg
 from minigan import cli
 from minigan.checks.contract import check_contract, check_file
 from minigan.checks.gradients import layer_table
-from minigan.errors import CheckFileError
+from minigan.errors import UserFileError
 
 GOOD = """
 import minigan as mg
@@ -213,7 +213,7 @@ def test_layers_of_the_list_stay_free(file):
 
 
 def test_check_file_raises_at_the_call(tmp_path):
-    with pytest.raises(CheckFileError, match="cannot read"):
+    with pytest.raises(UserFileError, match="cannot read"):
         check_file(tmp_path / "none.py")
 
 

@@ -28,7 +28,7 @@ def conv2d(x, w, g):
 
 
 def conv2d_transpose(y, w, g):
-    """Every map value is spread over the pixels that conv2d would have read for it."""
+    """Every value of y is spread over the pixels that conv2d would have read for it."""
     x = np.zeros((len(y), *g.image, w.shape[2]))
     for n, o, p, f in np.ndindex(*y.shape):
         for i, j, c in np.ndindex(*w.shape[:3]):
@@ -77,3 +77,26 @@ leaky_relu = elementwise(lambda v: v if v > 0 else 0.2 * v)
 tanh = elementwise(math.tanh)
 sigmoid = elementwise(lambda v: 1 / (1 + math.exp(-v)))
 softplus = elementwise(lambda v: math.log(1 + math.exp(v)))
+
+
+def forward(layer, x):
+    """A layer's training output for x, on the host."""
+    p = {name: layer.backend.to_numpy(array) for name, array in layer.params.items()}
+    bias = p.get("bias", np.zeros(layer.output_shape[-1]))
+    name = type(layer).__name__
+    if name == "Dense":
+        return dense(x, p["weight"], bias)
+    if name == "Conv2d":
+        return conv2d(x, p["weight"], layer.geometry) + bias
+    if name == "ConvTranspose2d":
+        return conv2d_transpose(x, p["weight"], layer.geometry) + bias
+    if name == "BatchNorm":
+        return batch_norm(x, p["gamma"], p["beta"], layer.eps)
+    if name == "LayerNorm":
+        return layer_norm(x, p["gamma"], p["beta"], layer.eps)
+    if name == "Upsample":
+        return upsample(x, layer.factor)
+    if name in ("Flatten", "Reshape"):
+        return np.array(x.ravel().tolist()).reshape(len(x), *layer.output_shape)
+    plain = {"ReLU": relu, "LeakyReLU": leaky_relu, "Tanh": tanh, "Sigmoid": sigmoid, "Softplus": softplus}
+    return plain[name](x)

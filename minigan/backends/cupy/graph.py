@@ -32,7 +32,6 @@ class Graph:
     ) -> None:
         self._flush, self.written = flush, list(written)
         self._before: list[Array] = []
-        flush()  # within the recording nothing may be
         self._graph, self._pool, self._results = _record(backend, compute, stream, gather)
 
     def replay(self) -> Any:

@@ -14,8 +14,9 @@ from minigan.backends.numpy.call_list import CallList
 from minigan.backends.numpy.memory import BufferPool
 from minigan.backends.numpy.threads import ThreadedBackend
 from minigan.backends.random import Generator, Seed
-from minigan.backends.recording import CaptureError, NotWorthCapturingError, Results
-from minigan.backends.scalars import DeviceScalar
+from minigan.backends.recording import Results
+from minigan.backends.scalars import DeviceScalar, forbid_sets
+from minigan.errors import CaptureError, NotWorthCapturingError
 
 
 class _Recording(threading.local):
@@ -39,11 +40,6 @@ class ReplayedScalar(DeviceScalar):
     def current(self) -> float:
         """The number that was set last."""
         return self._value
-
-    def set(self, value: float) -> None:
-        if self._recording.calls is not None:
-            raise CaptureError("compute sets a DeviceScalar; that belongs in advance")
-        super().set(value)
 
 
 class ReplayedGenerator(Generator):
@@ -92,7 +88,7 @@ class ReplayBackend(ThreadedBackend):
         calls = CallList()
         self._recording.calls = calls
         try:
-            with self.undisturbed():
+            with self.undisturbed(), forbid_sets():
                 result = compute()
             results = Results(self, result, keep=calls.unwrap)
         finally:

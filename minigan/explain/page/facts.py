@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends.recording import arrays_in
-from minigan.checks.differences import Comparison
+from minigan.checks.entries import Comparison
 from minigan.explain.formulas import formulas_of
 from minigan.explain.page.place import Place
 from minigan.explain.step import OpenedStep

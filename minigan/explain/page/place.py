@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigan.checks.differences import Comparison
+from minigan.checks.entries import Comparison
 from minigan.explain.step import Pass
 from minigan.layers import Layer
 

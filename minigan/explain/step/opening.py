@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array
-from minigan.checks.differences import Comparison, compare_entries
+from minigan.checks.entries import Comparison, compare_entries
 from minigan.errors import DivergenceError, OptionError
 from minigan.explain.places import choose_places
 from minigan.explain.step.recorder import Recorder

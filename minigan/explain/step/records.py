@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.checks.differences import Comparison
+from minigan.checks.entries import Comparison
 from minigan.games import Game
 from minigan.network import Sequential
 from minigan.optim import Optimizer

@@ -13,7 +13,6 @@ from layer_formulas import FORMULAS
 import minigan as mg
 from minigan import optim
 from minigan.backends import ConvGeometry
-from minigan.backends.cupy.graph import Board
 from minigan.backends.cupy.kernels import (
     THREADS,
     convolution_source,
@@ -23,6 +22,7 @@ from minigan.backends.cupy.kernels import (
     row_parts,
     step_source,
 )
+from minigan.backends.cupy.scalars import Board
 from minigan.backends.expressions import UntraceableError, split_constants
 
 BOOK = mg.get_backend("textbook")
@@ -179,7 +179,7 @@ def test_column_sums_equal_numpy(rows, channels, dtype):
     kernels, numbers = kernels_of(formula, [x, mean], {})
     parts = row_parts(rows)
     partials = np.full((parts, 2, channels), np.nan, dtype)
-    sizes = (np.dtype(dtype).type(0.5), *map(np.uint32, (rows, channels, parts, 0)))
+    sizes = (np.dtype(dtype).type(0.5), *map(np.uint32, (rows, channels, parts)))
     launch(kernels.source, "column_sums", parts * channels, x, mean, partials, *numbers, *sizes)
     terms = [0.5 * v for v in formula(np, x.astype("f8"), mean.astype("f8"))]
     rounding = 32 * np.finfo(dtype).eps * max(np.abs(v).sum(axis=0).max() for v in terms)  # 32 terms in each partial sum
@@ -205,7 +205,7 @@ def test_planted_faults_in_formulas_and_sums_are_seen(sound, fault):
     def sums(source):
         parts = row_parts(100)
         partials = np.zeros((parts, 1, 5))
-        launch(source, "column_sums", parts * 5, x, partials, *numbers, np.float64(1), *map(np.uint32, (100, 5, parts, 0)))
+        launch(source, "column_sums", parts * 5, x, partials, *numbers, np.float64(1), *map(np.uint32, (100, 5, parts)))
         return partials.sum(axis=(0, 1))
 
     assert np.allclose(sums(kernels.source), (x * x).sum(axis=0))
@@ -283,10 +283,10 @@ def test_normal_numbers_are_normal(dtype):
 
 
 def step_on_host(source, dtype):
-    """(numbers set, numbers gathered, rows taken) by the kernels."""
+    """(scalars set, scalars gathered, rows taken) by the kernels."""
     board, host = np.full(8, np.nan, dtype), np.zeros((), [("values", np.float64, 8)])
     host["values"] = np.arange(8) / 7
-    launch(source, "set_numbers", 8, board, host)
+    launch(source, "set_scalars", 8, board, host)
     data = np.arange(60, dtype=np.uint8).reshape(10, 2, 3)
     places, scattered = np.zeros((), [("places", np.uint64, 8)]), np.arange(5, dtype=dtype)
     places["places"][:3] = [scattered[i:].ctypes.data for i in (4, 0, 2)]
@@ -295,7 +295,7 @@ def step_on_host(source, dtype):
         np.full((4, 2, 3), np.nan, dtype),
         np.random.default_rng(0).permutation(10),
     )
-    launch(source, "gather_numbers", 3, gathered, places, np.uint32(3))
+    launch(source, "gather_scalars", 3, gathered, places, np.uint32(3))
     launch(source, "take_rows", rows.size, rows, data, order, np.array([5.0]), np.uint64(rows.size), np.uint64(6))
     expected = host["values"].astype(dtype), np.array([4, 0, 2, np.nan]), data[order[5:9]]
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip((board, gathered, rows), expected, strict=True))
@@ -303,7 +303,7 @@ def step_on_host(source, dtype):
 
 @on_host
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_numbers_and_rows_go_where_they_should(dtype):
+def test_scalars_and_rows_go_where_they_should(dtype):
     assert step_on_host(step_source(np.dtype(dtype), 8, np.dtype("uint8")), dtype)
 
 
@@ -341,7 +341,7 @@ def all_sources():
             arrays = [np.ones((4, 3), dtype) if i < 2 else np.ones(3, dtype) for i in range(count)]
             yield f"{name}, {dtype}", kernels_of(formula, arrays, constants)[0].source
         held = formula_kernels(optim.adam, ("full",) * 4, ("b1", "b2"), (), dtype, True, ("rate", "eps"))
-        yield f"adam with numbers on the device, {dtype}", held.source
+        yield f"adam with scalars on the device, {dtype}", held.source
 
 
 @pytest.mark.skipif(nvrtc.missing is not None, reason=str(nvrtc.missing))
