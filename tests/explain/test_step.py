@@ -6,6 +6,7 @@ from explained_games import SHAPE, all_comparisons, batch, content, dcgan, mlp, 
 
 import minigan as mg
 from minigan.explain import page, step
+from minigan.explain.step import opening as opening_module
 
 GAMES = [
     pytest.param(dcgan, {}, id="dcgan"),
@@ -20,7 +21,10 @@ def test_the_opened_step_is_the_games_own(make, options):
     check_it_is_the_games_own(warmed(make(**options)))
 
 
-def test_a_step_is_opened_on_every_backend(backend):
+def test_a_step_is_opened_on_every_backend(backend, monkeypatch):
+    monkeypatch.setattr(opening_module, "CHECKED", 1)
+    monkeypatch.setattr(opening_module, "NUDGED", 1)
+    monkeypatch.setattr(opening_module, "NUDGES", (-1.0, 0.0, 1.0))
     check_it_is_the_games_own(warmed(with_dropout(backend)))
 
 
