@@ -66,13 +66,19 @@ def forward_only(game: Game) -> Iterator[None]:
     def zeros(net: Sequential, dy: Array, caches: Any, grads: Any = None, input_grad: bool = True) -> Array | None:
         return net.backend.zeros((len(dy), *net.input_shape), net.dtype) if input_grad else None
 
+    def zeros_each(
+        net: Sequential, dys: Any, caches: Any, grads: Any = None, input_grad: bool = True
+    ) -> tuple[Array | None, ...]:
+        return tuple(zeros(net, dy, caches, grads, input_grad) for dy in dys)
+
     for net in game.networks.values():
         net.backward = partial(zeros, net)  # type: ignore[method-assign]
+        net.backward_each = partial(zeros_each, net)  # type: ignore[method-assign]
     try:
         yield
     finally:
         for net in game.networks.values():
-            del net.backward
+            del net.backward, net.backward_each
 
 
 def check_game(
