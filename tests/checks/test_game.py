@@ -220,6 +220,6 @@ def test_what_the_rest_of_the_step_does_to_gradients_is_named():
     ],
 )
 def test_a_game_that_does_not_do_what_it_says_is_refused(changes, name):
-    with pytest.raises(OptionError, match=rf"Rewritten: its step must return 'loss_.' and update the .* by its optimiser") as e:
+    with pytest.raises(OptionError, match=r"Rewritten: its step must return 'loss_.' and update the .* by its optimiser") as e:
         mg.check_game(game(rewritten(*changes)), REAL)
     assert name in str(e.value)
