@@ -253,11 +253,13 @@ def _steps_and_memory(sides: Sides, name: str) -> dict[str, float]:
     return sides.ask(name, "memory")
 
 
+PEAKS = (("dcgan", 128), ("mlp", 128), ("recipe", 64))  # game, batch
+
+
 def memory(settings: Settings, growth: Sequence[tuple[str, int]]) -> tuple[Result, str]:
     """Peak resident memory of a step, above the idle process, and its growth over many steps."""
-    peaks = [(game, 128) for game in ("dcgan", "mlp")]
     points = []
-    for game, batch in _progress(list(dict.fromkeys([*peaks, *growth])), "memory"):
+    for game, batch in _progress(list(dict.fromkeys([*PEAKS, *growth])), "memory"):
         with _open(settings) as sides:
             calls = sides.prepare(game_task("step", game, batch))
             peak_mib, growth_mib = {}, {}

@@ -62,7 +62,7 @@ class Process:
         command, folder, env = ["-m", "benchmarks.worker", name], ROOT, _environment(name, threads)
         if name == BASELINE:
             if checkout is None:
-                raise BenchmarkError("the side baseline is minigan of another checkout: give its folder, --baseline PATH")
+                raise BenchmarkError("the side baseline is minigan of another checkout: name its folder by --baseline PATH")
             command, folder = [str(ROOT / "benchmarks" / "baseline_worker.py")], checkout
             env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(checkout), env.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
