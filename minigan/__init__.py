@@ -1,13 +1,15 @@
 """minigan: generative adversarial networks from scratch on plain arrays, on NumPy and on CuPy. No autodiff."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from minigan import errors, losses, models, optim
 from minigan.backends import get_backend
 from minigan.capture import Step, capture
-from minigan.checks.game import check_game
-from minigan.checks.gradients import check_gradients, check_layer, check_loss
-from minigan.data import Batches
 from minigan.errors import MiniganError
 from minigan.games import GAN, Game
+from minigan.initializers import constant, glorot, he, normal, zeros
 from minigan.layers import (
     BatchNorm,
     Conv2d,
@@ -26,16 +28,28 @@ from minigan.layers import (
     Softplus,
     Tanh,
     Upsample,
-    constant,
-    glorot,
-    he,
-    normal,
-    zeros,
 )
 from minigan.network import Sequential
 from minigan.optim import SGD, Adam
 
+if TYPE_CHECKING:
+    from minigan.checks.game import check_game
+    from minigan.checks.gradients import check_gradients, check_layer, check_loss
+    from minigan.data import Batches
+    from minigan.training import Run, train
+
 __version__ = "0.1.0"
+
+# Imported when first asked for, so that `import minigan` stays quick.
+_LAZY = {
+    "Batches": "minigan.data",
+    "Run": "minigan.training",
+    "check_game": "minigan.checks.game",
+    "check_gradients": "minigan.checks.gradients",
+    "check_layer": "minigan.checks.gradients",
+    "check_loss": "minigan.checks.gradients",
+    "train": "minigan.training",
+}
 
 __all__ = [
     "GAN",
@@ -57,6 +71,7 @@ __all__ = [
     "MiniganError",
     "ReLU",
     "Reshape",
+    "Run",
     "Sequential",
     "Sigmoid",
     "Softplus",
@@ -77,5 +92,14 @@ __all__ = [
     "models",
     "normal",
     "optim",
+    "train",
     "zeros",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'minigan' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)

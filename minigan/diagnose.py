@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minigan.errors import CheckpointError
-from minigan.training import CONFIG, LOG, RECIPES, SAMPLES, STATS, Config, columns_of, read_log
+from minigan.training import CONFIG, LOG, SAMPLES, Config, columns_of, made_from_python, read_log, read_settings, recipe_of
 
+NEEDED = ("step", "loss_d", "loss_g", "prob_real", "prob_fake")  # columns of a log that can be judged
 # The limits stand in the gaps between games made to fail and healthy ones: dense and convolutional games on digits of 12x12
-# pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was told by the modes or digits that G
-# made. A run is judged by the last third of its log, by medians over the rows.
+# pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was known from the modes or digits
+# that G made. A run is judged by the last third of its log, by medians over the rows.
 LEAST_ROWS, LEAST_STEPS = 9, 100
 # The largest losses in nats, each a mean over the steps of one row. At learning rates of 0.2 and more L_D rose above 10 and L_G
 # above 9. Elsewhere L_D stayed below 5.3, but for one game that D won with a first row of 8.9; where D hardly learned, L_D rose
@@ -28,7 +28,7 @@ PEAK_D, PEAK_G = 9.0, 5.0
 # The share of dead ReLUs in a layer. It was 0.97 to 1 in most games that a learning rate of 0.05 to 1 had broken, 0.95 in one
 # that had collapsed, and at most 0.89 in games that went on.
 ALL_DEAD = 0.96
-# D's mean probabilities. Where D won, D(G(z)) was below 0.085; in games that went on, above 0.1. D(x) is held against what L_D
+# D's mean probabilities. Where D won, D(G(z)) was below 0.085; in games that went on, above 0.1. D(x) is compared with what L_D
 # aims at: 1, or 1 − smoothing.
 WON_FAKE, WON_REAL = 0.09, 0.9
 # Where G won, medians of D(G(z)) were 0.8 or more and of L_D above 2; in games that went on, at most 0.5 and 1.45.
@@ -161,21 +161,35 @@ def diagnose_run(folder: str | Path) -> tuple[list[Finding], str]:
     folder = Path(folder)
     if not folder.is_dir():
         raise CheckpointError(f"there is no folder {folder}: name the folder of a run")
-    config, log = _read_config(folder / CONFIG), _read_columns(folder / LOG)
+    settings, log = _read_settings(folder / CONFIG), _read_columns(folder / LOG)
     rows = len(log["step"])
     last = f"{rows:,} rows up to step {int(log['step'][-1]):,}" if rows else "no rows yet"
+    if made_from_python(settings):
+        config = Config(steps=settings.get("steps"), log_every=settings.get("log_every") or Config.log_every)
+        findings = [_in_words(finding, folder) for finding in diagnose(log, config, folder)]
+        return findings, f"{folder}: networks of your own on {settings.get('data')}, {LOG} has {last}"
+    try:
+        config = Config.from_json(settings)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder / CONFIG} is damaged ({error}): put back an earlier copy") from None
     return diagnose(log, config, folder), f"{folder}: {config.model} on {config.data}, {LOG} has {last}"
 
 
-def _read_config(path: Path) -> Config:
+def _in_words(finding: Finding, folder: Path) -> Finding:
+    """The finding with advice for a run from Python: its options are not those of `minigan train`, nor known here."""
+    advice = [Advice({}, words) for words in _IN_WORDS.get(finding.kind, ())]
+    if any(one.changes.get("resume") for one in finding.advice):
+        resume = f"mg.Run.resume({str(folder)!r}, game=game, data=data, steps=…).train()"
+        advice.append(Advice({}, f"go on with the run, then ask again: {resume}"))
+    return replace(finding, advice=tuple(advice))
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError("it holds no settings")
-        return Config.from_json(values)
+        return read_settings(path)
     except FileNotFoundError:
         raise CheckpointError(f"there is no {path}: name the folder of a run") from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): put back an earlier copy") from None
 
 
@@ -185,7 +199,7 @@ def _read_columns(path: Path) -> dict[str, list[float]]:
     try:
         with open(path, encoding="utf-8", errors="replace", newline="") as file:
             names = next(csv.reader(file), [])
-        missing = [name for name in ("step", *STATS) if name not in names]
+        missing = [name for name in NEEDED if name not in names]
         if not names:
             raise ValueError("its first line does not name its columns")
         if missing:
@@ -295,8 +309,9 @@ def _discriminator_wins(view: _View) -> Finding | None:
         evidence.append(
             f"{_percent(saturated)} of D's logits s of generated samples are saturated: σ(s) is within 0.001 of 0 or 1"
         )
-    if view.config.saturating:
-        evidence.append(f"with --saturating the slope of L_G by D's logit is −D(G(z)): {_percent(fake)} of the most it can be")
+    if view.config.loss == "saturating":
+        slope = "with --loss saturating the slope of L_G by D's logit is −D(G(z))"
+        evidence.append(f"{slope}: {_percent(fake)} of the most it can be")
     before, after = view.gradient("generator", view.early), view.gradient("generator", view.late)
     if after < before / 3:
         evidence.append(f"G's gradient has vanished: its norm was {before:.2g} at the start and is {after:.2g}")
@@ -309,7 +324,7 @@ def _discriminator_wins(view: _View) -> Finding | None:
 
 def _generator_wins(view: _View) -> Finding | None:
     fake, real, loss_d, loss_g = (view.median(name) for name in ("prob_fake", "prob_real", "loss_d", "loss_g"))
-    fooled = fake >= FOOLED or (not view.config.saturating and loss_g <= -math.log(FOOLED))
+    fooled = fake >= FOOLED or (view.config.loss != "saturating" and loss_g <= -math.log(FOOLED))
     if not (fooled and loss_d >= FOOLED_LOSS):
         return None
     evidence = (
@@ -376,7 +391,7 @@ def _diversity(view: _View) -> str:
 
 def _settings(config: Config) -> dict[str, Any]:
     """The recipe of this kind of model, and what the run has in place of it."""
-    recipe = RECIPES["points" if config.data in ("ring", "grid") else config.model or "dcgan"]
+    recipe = recipe_of(config.model or "dcgan", config.data not in ("ring", "grid"))
     own = {name: getattr(config, name) for name in recipe if getattr(config, name) is not None}
     return {"recipe": recipe, **recipe, **own}
 
@@ -421,8 +436,8 @@ def _weaker_d(config: Config) -> tuple[Advice, ...]:
         reason = f"G learns at {lr:g}, and {usual:g} is what the model trains with by default"
     if rates:
         advice.append(Advice(rates, reason))
-    if config.saturating:
-        advice.append(Advice({"saturating": False}, "−log D(G(z)) is steepest where D rejects what G makes"))
+    if config.loss == "saturating":
+        advice.append(Advice({"loss": "non-saturating"}, "−log D(G(z)) is steepest where D rejects what G makes"))
     if not rates:
         advice.append(Advice({"lr_d": (config.lr_d or lr) / 4}, "a slower D"))
     if not settings["smoothing"]:
@@ -469,6 +484,13 @@ def _more_diversity(config: Config) -> tuple[Advice, ...]:
         advice.append(Advice({"lr": lr / 2}, f"this run had {lr:g}"))
     return tuple(advice)
 
+
+_IN_WORDS = {  # what helps against each trouble, where the run's options are not known
+    "learning rate": ("smaller learning rates, ten times smaller where nothing else is known",),
+    "discriminator wins": ("a slower D, as lr_d = lr / 4", "one-sided label smoothing of 0.1, which keeps D from being sure"),
+    "generator wins": ("a faster D, as lr_d = 4 lr", "no label smoothing"),
+    "collapse": ("β₁ = 0 and smaller learning rates", "a larger batch: D sees more of what G makes at a time"),
+}
 
 _SOURCES = {
     "learning rate": (

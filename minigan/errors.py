@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -38,16 +37,26 @@ class CheckpointError(MiniganError):
     """A checkpoint or run folder is missing, damaged, or belongs to another model."""
 
 
-class CheckFileError(MiniganError):
-    """A file of layers to check is missing, does not run, or does not say what to check."""
+class UserFileError(MiniganError):
+    """A Python file of the user's own is missing, does not run, or does not define what is asked of it."""
 
 
 class DivergenceError(MiniganError):
     """Training produced a loss, gradient or parameter that is not finite."""
 
 
+class CaptureError(MiniganError):
+    """A step does something that a recording of it could not repeat, such as branching on a value; it runs eagerly instead."""
+
+
+class NotWorthCapturingError(CaptureError):
+    """A step has work for several threads, beside which Python's share is nothing."""
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """The tail of an "unknown name" message: the nearest known name, if one is near, and the list of all."""
+    """The end of an "unknown name" message: the nearest known name, if one is near, and the list of all."""
+    import difflib  # slow to import, and only a mistake needs it
+
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""

@@ -11,11 +11,11 @@ import numpy as np
 from minigan.backends import Array, Backend, get_backend
 from minigan.errors import CheckpointError, OptionError, ShapeError
 from minigan.layers import Layer
+from minigan.layers.base import Grads
 from minigan.tables import html_table, text_table
 
 DTYPES = ("float32", "float64")
 Watcher = Callable[[Layer | None, str, Any], None]
-Grads = Mapping[str, Array]
 
 
 class Views(dict[str, Array]):

@@ -1,6 +1,6 @@
 """A captured step does what the step does, to the bit: here on guarded arrays, whose capture does nothing until it is launched.
 
-With a GPU, tests/test_gpu.py asks the same of CUDA itself.
+With a GPU, tests/backends/cupy/test_gpu.py asks the same of CUDA itself.
 """
 
 import gc
@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_games import DATA, GAMES, IMAGE, no_complaint, play, same
+from small_games import DATA, GAMES, IMAGE, captured, check_two_batches, no_complaint, play, same
 
 import minigan as mg
-from minigan.backends import Number
-from minigan.backends.cupy import cublas
-from minigan.backends.cupy.graph import Board
+from minigan.backends import DeviceScalar
+from minigan.backends.cupy import cublas, graph
+from minigan.backends.cupy.graph import Graph
+from minigan.backends.cupy.scalars import Board
 from minigan.data import Batches, load
 from minigan.errors import BackendError, DeviceMemoryError
 
@@ -26,18 +27,21 @@ from minigan.errors import BackendError, DeviceMemoryError
 @pytest.mark.parametrize("name", GAMES)
 def test_a_captured_game_is_the_game(device, name):
     """Over three epochs: schedules, moments, averages, noise, masks and the order of the data all move on as they should."""
-    plain, captured = (play(device, GAMES[name], 8, captured) for captured in (False, True))
+    plain, replayed = (play(device, GAMES[name], 8, on) for on in (False, True))
     assert len({stats["loss_d"] for stats in plain[0]}) == 8, "the steps differ"
-    assert same(captured, plain)
-    assert captured[1]["optimizer_g.steps"] == 8
+    assert same(replayed, plain)
+    assert replayed[1]["optimizer_generator.steps"] == 8
 
 
 @pytest.mark.parametrize("name", ["mlp", "dcgan"])
 def test_a_replay_neither_waits_nor_copies(device, name):
     """But for the order of the data, which goes over once an epoch."""
     game, batches = GAMES[name](device), Batches(DATA, 6, device)
-    step = device.capture(lambda: game.step(batches.next()), no_complaint)
-    for call in range(1, 10):
+    step = mg.capture(game, batches, no_complaint)
+    for _ in range(3):
+        step()  # the third brings results over, to compare them
+    assert step.phase == "replay"
+    for call in range(4, 10):
         before = guarded.traffic.copy()
         step()
         assert guarded.traffic - before == ({"upload": 1} if call in (4, 7) else {})
@@ -48,19 +52,18 @@ def test_launches_of_a_reference_step(device, name, most):
     """A network this small costs what its launches cost; whoever adds one should know. Narrow images take the same ones."""
     game = mg.GAN(*getattr(mg.models, name)(backend=device, **({"width": 2} if name == "dcgan" else {})))
     batches = Batches(load("digits"), 128, device)
-    step = device.capture(lambda: game.step(batches.next()), no_complaint)
+    step = mg.capture(game, batches, no_complaint)
     step()
     step()
     assert guarded.Stream.captured <= most
 
 
 def test_what_a_replay_returns_stays(device):
-    x, count = device.zeros((3,), "float32"), device.number("float32")
+    x, count = device.zeros((3,), "float32"), device.scalar("float32")
     pair = namedtuple("pair", ["first", "second"])
 
     def step():
-        device.on_host(lambda: count.set(1.0))
-        device.elementwise_update(lambda xp, x, one: (x + one,), (x,), one=count.operand)
+        device.elementwise_update(lambda xp, x, one: (x + one,), (x,), one=count.value)
         return {
             "sum": device.column_sum(x.reshape(3, 1)),
             "scalars": [x[0, ...], (x[1, ...], "text")],
@@ -68,23 +71,24 @@ def test_what_a_replay_returns_stays(device):
             "none": None,
         }
 
-    captured = device.capture(step, no_complaint)
-    results = [captured() for _ in range(4)]
+    own = captured(device, step, advance=lambda: count.set(1.0))
+    results = [own() for _ in range(4)]
     device.synchronize()
     for number, result in enumerate(results, 1):
         assert result["none"] is None
         assert result["scalars"][1][1] == "text"
         assert result["named"].second == 1
-        if number > 1:  # the first ran as it is, and returned views
+        if number > 2:  # those before ran eagerly, and returned views
             got = [result["sum"][0, ...], result["scalars"][0], result["scalars"][1][0], result["named"].first]
             assert [float(v) for v in got] == [3.0 * number, number, number, number]
 
 
-def test_textbook_returns_the_step_itself():
-    def step():
-        pass
-
-    assert mg.get_backend("textbook").capture(step) is step
+def test_textbook_runs_eagerly_without_a_word():
+    book, ran = mg.get_backend("textbook"), []
+    step = captured(book, lambda: ran.append(1))
+    for _ in range(4):
+        step()
+    assert (step.phase, len(ran)) == ("eager", 4)
 
 
 # -- what cannot be captured ---------------------------------------------------------------------------------------------
@@ -97,22 +101,22 @@ class ReadsBack(mg.Tanh):
         return super().forward(x * float(x.max() < 9), train)
 
 
-class SetsANumber(mg.Tanh):
-    """A layer that sets a number and tells nobody."""
+class SetsAScalar(mg.Tanh):
+    """A layer that sets a scalar as it computes."""
 
-    number: Number | None = None
-
-    def forward(self, x, train=False):
-        self.number = self.number or self.backend.number()
-        self.number.set(2.0)
-        return super().forward(self.number.operand.astype(x.dtype) * x, train)
-
-
-class MakesANumber(SetsANumber):
-    """A layer that makes a number whenever it runs."""
+    scalar: DeviceScalar | None = None
 
     def forward(self, x, train=False):
-        self.number = None
+        self.scalar = self.scalar or self.backend.scalar()
+        self.scalar.set(2.0)
+        return super().forward(self.scalar.value.astype(x.dtype) * x, train)
+
+
+class MakesAScalar(SetsAScalar):
+    """A layer that makes a scalar whenever it runs."""
+
+    def forward(self, x, train=False):
+        self.scalar = None
         return super().forward(x, train)
 
 
@@ -125,8 +129,8 @@ class MultipliesByCupy(mg.Dense):
 
 UNFIT = [
     (ReadsBack, "StreamCaptureUnsupported"),
-    (SetsANumber, "belongs in on_host"),
-    (MakesANumber, "make it beforehand"),
+    (SetsAScalar, "belongs in advance"),
+    (MakesAScalar, "make it beforehand"),
     (lambda: MultipliesByCupy(64), "calling cuBLAS API during stream capture"),
 ]
 
@@ -138,9 +142,9 @@ def test_a_step_that_cannot_be_captured_says_so_once_and_goes_on(device, layer, 
         return mg.GAN(generator, mg.models.mlp(IMAGE, 5, backend=be)[1])
 
     said = []
-    assert same(play(device, make, 5, captured=True, say=said.append), play(device, make, 5, captured=False))
+    assert same(play(device, make, 5, captured=True, log=said.append), play(device, make, 5, captured=False))
     assert len(said) == 1
-    assert said[0].startswith("no CUDA graph")
+    assert said[0].startswith("not captured, running eagerly: ")
     assert reason in said[0]
     assert cuda_on_host.recording is None
 
@@ -151,16 +155,13 @@ def test_a_graph_whose_memory_ran_short_is_refused(device, monkeypatch):
     monkeypatch.setattr(guarded.cupy.cuda, "MemoryPool", lambda allocate: pool)
     said = []
     assert same(play(device, GAMES["mlp"], 4, True, said.append), play(device, GAMES["mlp"], 4, False))
-    assert said == [
-        "no CUDA graph, each step is launched kernel by kernel: "
-        "the GPU has too little room for the memory of its own that a graph needs"
-    ]
+    assert said == ["not captured, running eagerly: the GPU has too little room for the memory of its own that a graph needs"]
 
 
 def test_replays_leave_nothing_to_the_garbage_collector(device):
     """What waits for it would hold on to the device's memory meanwhile."""
     game, batches = GAMES["mlp"](device), Batches(DATA, 20, device)
-    step = device.capture(lambda: game.step(batches.next()), no_complaint)
+    step = mg.capture(game, batches, no_complaint)
     for _ in range(3):
         step()
     gc.collect()
@@ -185,34 +186,82 @@ def test_an_error_of_the_step_itself_is_raised(device):
         if len(calls) > 1:
             raise ValueError("of its own")
 
-    captured = device.capture(step, lambda message: None)
-    captured()
+    own = captured(device, step, log=lambda message: None)
+    own()
     for _ in range(2):
         with pytest.raises(ValueError, match="of its own"):
-            captured()
+            own()
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["in compute", "in advance"])
+def test_a_step_with_two_batches_and_two_updates_is_itself_or_refused(device, within):
+    check_two_batches(device, within)
+
+
+def test_a_graph_without_room_beside_it_is_replayed_uncompared(device, monkeypatch):
+    """Both would need the device's memory at once."""
+    pool = SimpleNamespace(malloc=None, total_bytes=lambda: 1 << 50)
+    monkeypatch.setattr(guarded.cupy.cuda, "MemoryPool", lambda allocate: pool)
+    monkeypatch.setattr(guarded.cupy.cuda, "MemoryPointer", lambda memory, offset: None, raising=False)
+    monkeypatch.setattr(graph, "sum", lambda taken: 1 << 50, raising=False)
+    game, batches = GAMES["mlp"](device), Batches(DATA, 6, device)
+    step = mg.capture(game, batches, no_complaint)
+    step()
+    step()
+    assert step.phase == "replay"
+    for _ in range(3):
+        step()
+    own = GAMES["mlp"](device), Batches(DATA, 6, device)
+    for _ in range(5):
+        own[0].step(own[1].next())
+    assert all(np.array_equal(a, own[0].state_dict()[name]) for name, a in game.state_dict().items())
+
+
+FAULTS = {
+    "nothing is put back": (Graph, "rollback", lambda self: None),
+    "scalars stay as they were": (Graph, "replay", lambda self: (self._graph.launch(), self._results.copy())[1]),
+    "launches are left out": (Graph, "replay", lambda self: replay_in_part(self)),
+}
+
+
+def replay_in_part(graph):
+    graph._flush()
+    for launch in graph._graph.launches[:-5]:
+        launch()
+    return graph._results.copy()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_graph_that_is_another_step_is_seen_before_it_is_trusted(device, monkeypatch, fault):
+    said = []
+    plain = play(device, GAMES["average and schedule"], 6, False)
+    monkeypatch.setattr(*FAULTS[fault])
+    replayed = play(device, GAMES["average and schedule"], 6, True, said.append)
+    assert "replayed, it is another step (" in said[0]
+    assert same(replayed, plain) or fault == "nothing is put back"
 
 
 def test_a_frozen_number_is_seen(device):
     """The oracle above can fail: an optimiser that keeps a plain float repeats the learning rate that it was captured with."""
 
     class Frozen(mg.SGD):
-        def numbers(self, lr):
+        def scalars(self, lr, step):
             self.lr = lr
             return {}
 
-        def update(self, net):
+        def apply(self, net):
             net.backend.elementwise_update(mg.optim.sgd_plain, (net.flat_params,), net.flat_grads, lr=self.lr)
 
     def make(be):
         return GAMES["mlp"](be, optimizer_g=Frozen(mg.optim.linear(0.1, 9)))
 
-    plain, captured = (play(device, make, 5, captured) for captured in (False, True))
-    assert not same(captured, plain)
+    plain, replayed = (play(device, make, 5, on) for on in (False, True))
+    assert not same(replayed, plain)
 
 
 def test_a_number_may_be_set_between_the_calls(device):
-    x, number = device.zeros((2,), "float32") + 1, device.number("float32")
-    step = device.capture(lambda: device.elementwise(lambda xp, x, k: x * k, x, k=number.operand), no_complaint)
+    x, number = device.zeros((2,), "float32") + 1, device.scalar("float32")
+    step = captured(device, lambda: device.elementwise(lambda xp, x, k: x * k, x, k=number.value))
     for value in (1.0, 3.0, 5.0, 7.0):
         number.set(value)
         assert device.to_numpy(step()).tolist() == [value, value]
@@ -223,28 +272,28 @@ def test_numbers_meet_arrays_in_their_dtype(device, dtype):
     """Also where a formula has no kernel, and in an optimiser of one's own that computes on arrays."""
 
     class Own(mg.optim.Optimizer):
-        def update(self, net, lr):
+        def apply(self, net, lr):
             change = lr * net.flat_grads
             assert change.dtype == net.dtype
             net.flat_params -= change
 
-    x, number = device.zeros((2,), dtype) + 2, device.number(dtype)
+    x, number = device.zeros((2,), dtype) + 2, device.scalar(dtype)
     number.set(3.0)
     for formula in (lambda xp, x, k: x * k, lambda xp, x, k: xp.clip(x * k, 0, 9)):
-        product = device.elementwise(formula, x, k=number.operand)
+        product = device.elementwise(formula, x, k=number.value)
         assert (product.dtype, device.to_numpy(product).tolist()) == (dtype, [6.0, 6.0])
     net = mg.Sequential([mg.Dense(2)], (3,), device, dtype)
     net.flat_grads[...] = 1.0
     before, own = device.to_numpy(net.flat_params), Own(0.5)
-    own.step(net)
+    own.update(net)
     np.testing.assert_allclose(device.to_numpy(net.flat_params), before - 0.5, rtol=1e-6)
 
 
 def test_more_numbers_than_a_board_has(device):
-    numbers = [device.number() for _ in range(2 * Board.SIZE + 3)]
+    numbers = [device.scalar() for _ in range(2 * Board.SIZE + 3)]
     for value, number in enumerate(numbers):
         number.set(value)
-    assert [float(number.operand) for number in numbers] == list(range(len(numbers)))
+    assert [float(number.value) for number in numbers] == list(range(len(numbers)))
 
 
 # -- products ------------------------------------------------------------------------------------------------------------
@@ -282,16 +331,14 @@ def test_planted_faults_in_products_are_seen(device, monkeypatch, name, fault):
 
 
 def products_agree(device, sizes, first, second, dtype):
-    """Whether a b, written and then added once more, is NumPy's."""
+    """Whether a b is NumPy's."""
     (m, k, n), rng = sizes, np.random.default_rng(0)
     a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
     ours = VIEWS[first](device.asarray(a)), VIEWS[second](device.asarray(b))
     out = device.zeros((m, n), dtype)
     out[...] = np.nan
     rounding = 32 * np.finfo(dtype).eps  # of sums of up to five products of numbers from N(0, 1)
-    written = device.to_numpy(device.matmul(*ours, out=out))
-    added = device.to_numpy(device.matmul(*ours, out=out, add=True))
-    return np.allclose(written, a @ b, rtol=0, atol=rounding) and np.allclose(added, 2 * (a @ b), rtol=0, atol=2 * rounding)
+    return np.allclose(device.to_numpy(device.matmul(*ours, out=out)), a @ b, rtol=0, atol=rounding)
 
 
 # -- memory --------------------------------------------------------------------------------------------------------------

@@ -19,21 +19,35 @@ PACKAGE = ROOT / "minigan"
 ORDER = {
     "": [
         *("__main__", "cli", "__init__", "explain diagnose", "training", "checks", "metrics", "data", "models", "games"),
-        *("losses optim", "network", "layers", "capture", "backends", "files", "errors"),
+        *(
+            "losses optim",
+            "network",
+            "layers",
+            "capture",
+            "backends",
+            "files initializers schedules sizes tables user_code",
+            "errors",
+        ),
     ],
-    "backends": ["cupy numpy", "base", "recording scalars expressions machine"],
-    "backends/cupy": ["backend", "graph", "kernels", "cublas"],
-    "backends/numpy": ["backend", "replay", "winograd", "memory", "workers"],
-    "checks": ["contract", "suite", "game", "gradients", "differences"],
-    "cli": [],
+    "backends": ["cupy numpy", "expressions recording", "base", "geometry machine random scalars"],
+    "backends/cupy": ["backend", "random scalars", "graph kernels cublas"],
+    "backends/numpy": [
+        *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
+    ],
+    "checks": ["file", "contract suite", "entries game gradients", "differences", "report"],
+    "cli": ["entry", "diagnose explain gradcheck info sample train", "parser"],
     "data": ["loading", "files batches", "mnist synthetic images idx dataset", "bundled"],
     "data/bundled": [],
-    "explain": [],
+    "explain": ["page", "step worked", "formulas game places"],
+    "explain/page": ["build", "walk", "curves facts figures prose", "adam arrays budget place"],
+    "explain/step": ["opening", "recorder", "rerun", "records"],
+    "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
-    "layers": ["conv dense norm shape dropout activations", "linear elementwise", "base", "initializers"],
-    "losses": ["non_saturating saturating supervised", "base"],
-    "models": ["dcgan mlp", "sizes"],
-    "training": [],
+    "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
+    "losses": ["saturating", "non_saturating supervised", "base"],
+    "metrics": ["diversity"],
+    "models": ["dcgan mlp"],
+    "training": ["configured", "recipes run", "folder", "config plots", "checkpoint divergence messages monitor options"],
 }
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/*.py", "checks/differences.py"]
 MOST_LINES = 2300
@@ -99,7 +113,7 @@ def rank(folder, name, order):
 def upward_imports(sources, order):
     """What speaks against a {module: text}: each import of something that stands above or beside the importing module."""
     for module, text in sources.items():
-        for line, target in imports(text, module, sources):
+        for line, target in sorted(set(imports(text, module, sources))):
             if target == module:
                 continue
             depth = next(i for i, (own, other) in enumerate(zip(module, target, strict=False)) if own != other)

@@ -1,4 +1,4 @@
-"""What the recordings of all backends share: why there is none, and the results that each replay must copy."""
+"""What the recordings of all backends share: results that each replay must copy."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from minigan.backends.base import Array, Backend
-
-
-class CaptureError(Exception):
-    """The computation does something that a recording cannot repeat, such as branching on a value."""
-
-
-class NotWorthCapturingError(CaptureError):
-    """The computation has work for several threads, beside which Python's share is nothing."""
 
 
 class Results:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from minigan.errors import CaptureError
+
 
 class DeviceScalar:
     """A number that changes from step to step, such as a learning rate: set on the host, read where a step computes with it.
@@ -27,11 +29,13 @@ class DeviceScalar:
         self._value = value
 
 
-_watched = threading.local()  # scalars set in this thread while watch_sets is on
+_watched = threading.local()  # by a Python thread: the scalars that it set, and whether it may set any
 
 
 def note_set(scalar: DeviceScalar) -> None:
-    """To be called by every DeviceScalar as it is set."""
+    """To be called by every DeviceScalar before it is set. Raises CaptureError within forbid_sets."""
+    if getattr(_watched, "forbidden", False):
+        raise CaptureError("compute sets a DeviceScalar; that belongs in advance")
     if (seen := getattr(_watched, "scalars", None)) is not None:
         seen.append(scalar)
 
@@ -45,3 +49,13 @@ def watch_sets() -> Iterator[list[DeviceScalar]]:
         yield scalars
     finally:
         _watched.scalars = None
+
+
+@contextmanager
+def forbid_sets() -> Iterator[None]:
+    """Within it, this thread sets no scalar: a recording would repeat the value of that time."""
+    _watched.forbidden = True
+    try:
+        yield
+    finally:
+        _watched.forbidden = False

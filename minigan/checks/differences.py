@@ -34,45 +34,6 @@ class Target:
     gradient: np.ndarray
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One derivative, found in both ways; numeric is None where no difference could be taken that crosses no kink.
-
-    uncertainty: what rounding may make of the numeric one, about 100 ε |L| / h for a machine epsilon ε.
-    """
-
-    where: tuple[int, ...]
-    analytic: float
-    numeric: float | None
-    uncertainty: float = 0.0
-
-    @property
-    def error(self) -> float | None:
-        """|a − n| / max(|a|, |n|)"""
-        if self.numeric is None:
-            return None
-        largest = max(abs(self.analytic), abs(self.numeric))
-        return abs(self.analytic - self.numeric) / largest if largest else 0.0
-
-
-def compare_entries(
-    backend: Backend, evaluate: Evaluate, array: Array, gradient: np.ndarray, places: Sequence[tuple[int, ...]]
-) -> list[Comparison]:
-    """∂L/∂array at single places beside central differences of evaluate() -> (L, kink sides), which reads `array`.
-
-    array: float64, C-contiguous, varied in place and put back; gradient: the analytic one, of its shape, on the host. It is
-    varied in units of its typical value, for where all values are small a step of fixed size would be a leap.
-    """
-    target = Target("", array, gradient)
-    unit = min(1.0, float(np.sqrt(np.mean(backend.to_numpy(array) ** 2)))) or 1.0
-    probes = _chosen_entries(target, [int(np.ravel_multi_index(place, gradient.shape)) for place in places], unit)
-    rounding = 100 * float(np.finfo(np.float64).eps) * abs(float(evaluate()[0])) / unit
-    return [
-        Comparison(where, a / unit, None if n is None else n / unit, rounding / h)
-        for where, a, n, h in _differences(backend, evaluate, 1.0, target, probes)
-    ]
-
-
 def branch_signatures(net: Sequential, caches: list[Any]) -> list[Array]:
     """Those of all layers that have one, in a pass that made these caches."""
     signatures = (layer.branch_signature(cache) for layer, cache in zip(net.layers, caches, strict=True))
@@ -94,7 +55,7 @@ def compare(
         raise OptionError(f"unknown mode {mode!r}: choose full or projection")
     pick = _entries if mode == "full" else _directions
     compared = [
-        (target, [found[:3] for found in _differences(be, evaluate, dy, target, pick(be, target, max_entries, rng))])
+        (target, [found[:3] for found in differences(be, evaluate, dy, target, pick(be, target, max_entries, rng))])
         for target in targets
     ]
     largest = [
@@ -114,10 +75,10 @@ def _entries(be: Backend, target: Target, max_entries: int | None, rng: np.rando
     indices = np.arange(target.gradient.size)
     if max_entries is not None and max_entries < target.gradient.size:
         indices = np.sort(rng.choice(target.gradient.size, max_entries, replace=False))
-    return _chosen_entries(target, indices.tolist())
+    return chosen_entries(target, indices.tolist())
 
 
-def _chosen_entries(target: Target, indices: Sequence[int], unit: float = 1.0) -> Iterator[Probe]:
+def chosen_entries(target: Target, indices: Sequence[int], unit: float = 1.0) -> Iterator[Probe]:
     """The single entries at these places of the flattened array, moved in this unit."""
     flat, gradient = target.array.reshape(-1), target.gradient.reshape(-1)
     for i in indices:
@@ -143,7 +104,7 @@ def _directions(be: Backend, target: Target, max_entries: int | None, rng: np.ra
         yield f"direction {k}", move, float((target.gradient * direction).sum())
 
 
-def _differences(
+def differences(
     be: Backend, evaluate: Evaluate, dy: Array | float, target: Target, probes: Iterator[Probe]
 ) -> Iterator[tuple[Any, float, float | None, float]]:
     """(where, analytic, numeric, h) for every probe; numeric is None where each step h crosses a kink."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,9 @@ from minigan.backends import Backend, get_backend
 from minigan.checks.contract import check_contract
 from minigan.checks.gradients import check_layer
 from minigan.checks.report import TOLERANCE, Report
-from minigan.errors import CheckFileError, MiniganError
+from minigan.errors import MiniganError, UserFileError
 from minigan.layers import Layer
+from minigan.user_code import describe_error, run_file
 
 Case = tuple[Layer, tuple[int, ...]]  # a layer, and its input shape without the batch axis
 
@@ -25,7 +24,7 @@ def check_file(path: str | Path, backend: str | Backend = "auto") -> Iterator[Re
     """Check the layers that a Python file names in its list CHECKS = [(layer, input shape), …], one report for each.
 
     A report holds the gradients in training and at inference, and what the layer breaks of the layer contract. Every check is
-    made on layer.fresh(). Raises CheckFileError before the first report if the file cannot be read or run, or has no such list,
+    made on layer.fresh(). Raises UserFileError before the first report if the file cannot be read or run, or has no such list,
     and when a layer refuses its shape.
     """
     path = Path(path)
@@ -54,11 +53,11 @@ def _check_case(path: Path, number: int, layer: Layer, shape: tuple[int, ...], b
                 report.rows.append(row)
     except MiniganError as error:
         if not _inside(error, "build"):
-            report.broken.append(_raised(error, path))
+            report.broken.append(describe_error(error, path))
         else:
-            raise CheckFileError(f"{path}: CHECKS[{number}], shape {shape}: {error}") from None
+            raise UserFileError(f"{path}: CHECKS[{number}], shape {shape}: {error}") from None
     except Exception as error:
-        report.broken.append(_raised(error, path))
+        report.broken.append(describe_error(error, path))
     return report
 
 
@@ -66,17 +65,8 @@ def _inside(error: BaseException, function: str) -> bool:
     return any(frame.name == function for frame in traceback.extract_tb(error.__traceback__))
 
 
-def _raised(error: BaseException, path: Path) -> str:
-    """What happened, and the last line of the file that was on the way there."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == str(path)]
-    place = f"line {own[-1].lineno}, in {own[-1].name}: " if own else ""
-    text = " ".join(str(error).split())
-    return f"{place}{type(error).__name__}{f': {text}' if text else ''}"
-
-
 def _load_cases(path: Path) -> list[Case]:
-    module = _run_file(path)
+    module = run_file(path)
     own = [
         name
         for name, value in vars(module).items()
@@ -85,56 +75,29 @@ def _load_cases(path: Path) -> list[Case]:
     form = f"[({own[0] if own else 'MyLayer'}(), (4, 4, 3))]"
     if not hasattr(module, "CHECKS"):
         found = f"defines {', '.join(own)} but no list CHECKS" if own else "defines no layer and no list CHECKS"
-        raise CheckFileError(
+        raise UserFileError(
             f"{path} {found}: say what to check by a line of (layer, input shape without the batch axis), as CHECKS = {form}"
         )
     cases = module.CHECKS
     if not isinstance(cases, (list, tuple)) or not cases:
-        raise CheckFileError(f"{path}: CHECKS is {cases!r}: expected a list of (layer, input shape), as {form}")
+        raise UserFileError(f"{path}: CHECKS is {cases!r}: expected a list of (layer, input shape), as {form}")
     return [_as_case(case, f"{path}: CHECKS[{number}]", form) for number, case in enumerate(cases)]
 
 
 def _as_case(case: Any, where: str, form: str) -> Case:
     wanted = f"expected (layer, input shape), as in {form}"
     if not isinstance(case, (tuple, list)) or len(case) != 2:
-        raise CheckFileError(f"{where} is {case!r}: {wanted}")
+        raise UserFileError(f"{where} is {case!r}: {wanted}")
     layer, shape = case
     if isinstance(layer, type) and issubclass(layer, Layer):
-        raise CheckFileError(f"{where} holds the class {layer.__name__}: write a layer, {layer.__name__}()")
+        raise UserFileError(f"{where} holds the class {layer.__name__}: write a layer, {layer.__name__}()")
     if not isinstance(layer, Layer):
-        raise CheckFileError(f"{where} holds {layer!r}, which is no minigan.Layer: {wanted}")
+        raise UserFileError(f"{where} holds {layer!r}, which is no minigan.Layer: {wanted}")
     if "options" not in vars(layer):
-        raise CheckFileError(f"{where}: {layer.name}.__init__ must call super().__init__(**options)")
+        raise UserFileError(f"{where}: {layer.name}.__init__ must call super().__init__(**options)")
     sizes = shape if isinstance(shape, (tuple, list)) else ()
     if not sizes or not all(isinstance(n, int) and n >= 1 for n in sizes):
-        raise CheckFileError(
+        raise UserFileError(
             f"{where} has the shape {shape!r}: expected whole numbers without the batch axis, as (4, 4, 3) or (5,)"
         )
     return layer, tuple(sizes)
-
-
-def _run_file(path: Path) -> ModuleType:
-    """The file as a module, run with its own folder on the path of imports; nothing is written beside it."""
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise CheckFileError(f"cannot read {path}: {error.strerror}; expected a Python file that defines layers") from None
-    try:
-        code = compile(source, str(path), "exec")
-    except (SyntaxError, ValueError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        reason = error.msg if isinstance(error, SyntaxError) else error
-        raise CheckFileError(f"{path}{line}: this is not Python ({reason})") from None
-    module = ModuleType(f"{path.stem} (checked)")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        exec(code, vars(module))
-    except (Exception, SystemExit) as error:
-        hint = "put what runs as a program under `if __name__ == '__main__':`"
-        ended = f"; {hint}" if isinstance(error, SystemExit) else ""
-        raise CheckFileError(f"{path} fails as it is loaded: {_raised(error, path)}{ended}") from None
-    finally:
-        sys.path.remove(str(path.resolve().parent))
-    return module

@@ -66,9 +66,7 @@ def forward_only(game: Game) -> Iterator[None]:
     def zeros(net: Sequential, dy: Array, caches: Any, grads: Any = None, input_grad: bool = True) -> Array | None:
         return net.backend.zeros((len(dy), *net.input_shape), net.dtype) if input_grad else None
 
-    def zeros_each(
-        net: Sequential, dys: Any, caches: Any, grads: Any = None, input_grad: bool = True
-    ) -> tuple[Array | None, ...]:
+    def zeros_each(net: Sequential, dys: Any, caches: Any, grads: Any = None, input_grad: bool = True) -> Any:
         return tuple(zeros(net, dy, caches, grads, input_grad) for dy in dys)
 
     for net in game.networks.values():
@@ -115,6 +113,8 @@ def check_game(
         net.flat_grads[...] = np.nan  # left from the step before
     stats = step()
     seen = {name: _seen(twin, game, name, loss, stats) for name, loss in game.losses.items()}
+    for net in twin.networks.values():
+        net.flat_grads[...] = np.nan
     with forward_only(twin):
         # Where no loss depends on a gradient, as a penalty does, differences need no backward passes.
         quick = all(bool((value == stats[name]).all()) for name, value in step().items())

@@ -49,9 +49,7 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     batches = Batches(dataset, config.batch_size, backend, "float64", config.seed)
     for _ in progress(range(steps)):
         gan.step(batches.next())
-    if not bool(
-        backend.xp.isfinite(gan.generator.flat_params).all() & backend.xp.isfinite(gan.discriminator.flat_params).all()
-    ):
+    if not all(bool(backend.xp.isfinite(net.flat_params).all()) for net in gan.networks.values()):
         raise DivergenceError(f"after {steps} steps the parameters are not finite: try a smaller learning rate (--lr)")
     about = f"{config.model} on {config.data} after {steps:,} steps, batch {config.batch_size}, seed {config.seed}"
     return _about_to_step(gan, batches, about)
@@ -63,6 +61,7 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     Raises CheckpointError if there is none, DataError if its data are no longer there.
     """
     arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
+    training.refuse_python_run(info["config"], folder)
     config = Config.from_json(info["config"])
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
     dataset = load(config.data, config.data_dir, config.image_size)

@@ -5,7 +5,6 @@ from minigan.layers.conv import Conv2d, ConvTranspose2d
 from minigan.layers.dense import Dense
 from minigan.layers.dropout import Dropout
 from minigan.layers.elementwise import Elementwise, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
-from minigan.layers.initializers import Initializer, constant, glorot, he, normal, zeros
 from minigan.layers.linear import Linear
 from minigan.layers.norm import BatchNorm, LayerNorm
 from minigan.layers.shape import Flatten, Reshape, Upsample
@@ -18,7 +17,6 @@ __all__ = [
     "Dropout",
     "Elementwise",
     "Flatten",
-    "Initializer",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
@@ -29,9 +27,4 @@ __all__ = [
     "Softplus",
     "Tanh",
     "Upsample",
-    "constant",
-    "glorot",
-    "he",
-    "normal",
-    "zeros",
 ]

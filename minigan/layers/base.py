@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend, Generator
-from minigan.errors import OptionError, ShapeError
-from minigan.layers.initializers import Initializer
+from minigan.errors import ShapeError
+from minigan.initializers import Initializer
 
 Shape = tuple[int, ...]
 Grads = Mapping[str, Array]  # where to write the gradient of each parameter, by its name
@@ -119,18 +119,3 @@ class Layer:
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
         shown = [f"{name}={value!r}" for name, value in self.options.items() if value != defaults.get(name)]
         return f"{self.name}({', '.join(shown)})"
-
-
-def positive_int(value: Any, name: str, least: int = 1) -> int:
-    """value as an int of at least `least`, or an OptionError that names the option."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise OptionError(f"{name} is {value!r}: expected a whole number from {least} up")
-    return int(value)
-
-
-def pair(value: Any, name: str, least: int = 1) -> tuple[int, int]:
-    """(height, width) from one number for both or a pair, each at least `least`."""
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(values) != 2:
-        raise OptionError(f"{name} is {value!r}: expected one number, or a pair (height, width)")
-    return positive_int(values[0], name, least), positive_int(values[1], name, least)

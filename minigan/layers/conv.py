@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from minigan.backends import Array, ConvGeometry
-from minigan.layers.base import Shape, pair, positive_int
-from minigan.layers.initializers import Initializer, glorot, zeros
+from minigan.initializers import Initializer, glorot, zeros
+from minigan.layers.base import Shape
 from minigan.layers.linear import Linear
+from minigan.sizes import pair, positive_int
 
 
 class _Convolution(Linear):

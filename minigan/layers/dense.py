@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from minigan.backends import Array
-from minigan.layers.base import Shape, positive_int
-from minigan.layers.initializers import Initializer, glorot, zeros
+from minigan.initializers import Initializer, glorot, zeros
+from minigan.layers.base import Shape
 from minigan.layers.linear import Linear
+from minigan.sizes import positive_int
 
 
 class Dense(Linear):

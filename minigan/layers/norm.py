@@ -9,8 +9,9 @@ import numpy as np
 
 from minigan.backends import Array
 from minigan.errors import OptionError
-from minigan.layers.base import Grads, Layer, Shape, positive_int
-from minigan.layers.initializers import constant, zeros
+from minigan.initializers import constant, zeros
+from minigan.layers.base import Grads, Layer, Shape
+from minigan.sizes import positive_int
 
 
 def normalize(xp: Any, x: Array, mean: Array, inv_std: Array) -> Array:

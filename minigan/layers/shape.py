@@ -8,8 +8,9 @@ from typing import Any
 
 from minigan.backends import Array
 from minigan.errors import OptionError
-from minigan.layers.base import Shape, pair, positive_int
+from minigan.layers.base import Shape
 from minigan.layers.linear import Linear
+from minigan.sizes import pair, positive_int
 
 
 class Reshape(Linear):

@@ -8,9 +8,10 @@ from typing import Any
 
 from minigan.backends import Backend
 from minigan.errors import ModelError
-from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Tanh, normal
-from minigan.models.sizes import check_sizes
+from minigan.initializers import normal
+from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Tanh
 from minigan.network import Sequential
+from minigan.sizes import check_sizes
 
 START = normal(0.02)  # the paper's, for every weight
 

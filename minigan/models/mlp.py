@@ -9,8 +9,8 @@ from typing import Any
 from minigan.backends import Backend
 from minigan.errors import ModelError
 from minigan.layers import Dense, Flatten, Layer, ReLU, Reshape, Tanh
-from minigan.models.sizes import check_sizes
 from minigan.network import Sequential
+from minigan.sizes import check_sizes
 
 
 def mlp(

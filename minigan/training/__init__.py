@@ -1,24 +1,45 @@
 """A run and its folder."""
 
-from minigan.training.config import RECIPES, Config
-from minigan.training.folder import CHECKPOINT, CONFIG, CURVES, FILM, LOG, SAMPLES, columns_of, free_folder, read_log
+from minigan.training.config import OPTIONS, RECIPES, Config, recipe_of
+from minigan.training.configured import resume_run, start_run
+from minigan.training.folder import (
+    ANIMATION,
+    CHECKPOINT,
+    CONFIG,
+    CURVES,
+    LOG,
+    SAMPLES,
+    columns_of,
+    default_run_dir,
+    made_from_python,
+    read_log,
+    read_settings,
+    refuse_python_run,
+)
 from minigan.training.recipes import build_game, load_game
-from minigan.training.run import STATS, Run
+from minigan.training.run import Run, train
 
 __all__ = [
+    "ANIMATION",
     "CHECKPOINT",
     "CONFIG",
     "CURVES",
-    "FILM",
     "LOG",
+    "OPTIONS",
     "RECIPES",
     "SAMPLES",
-    "STATS",
     "Config",
     "Run",
     "build_game",
     "columns_of",
-    "free_folder",
+    "default_run_dir",
     "load_game",
+    "made_from_python",
     "read_log",
+    "read_settings",
+    "recipe_of",
+    "refuse_python_run",
+    "resume_run",
+    "start_run",
+    "train",
 ]

@@ -1,20 +1,27 @@
-"""Everything that decides a run, and the check of what a file says of it."""
+"""Everything that decides a run: its options, what each model trains with, and the check of what a file says of it."""
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, get_args, get_type_hints
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
-from minigan import models
-from minigan.data import Dataset
-from minigan.errors import CheckpointError, MiniganError, ModelError, nearest_name
+from minigan.backends import BACKENDS, PRECISIONS
+from minigan.data import DATASETS, Dataset, parse_size
+from minigan.errors import CheckpointError, ModelError, OptionError
+from minigan.losses import OBJECTIVES
+from minigan.models import MODELS
 from minigan.network import DTYPES
 from minigan.optim import SCHEDULES
+from minigan.training.options import Option, declared_options, shorten
+from minigan.user_code import FUNCTION_IN_FILE, names_function, split_function
 
-LATER_OPTIONS = {"precision"}  # that earlier versions did not have
+
+def _one_of(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
+
 
 # What each model trains with unless told otherwise: values that, of many tried, made the best samples in two minutes (mlp and
 # points: one) on two cores. Without momentum (β₁ = 0) the two sides circle each other less.
@@ -34,127 +41,187 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+def recipe_of(model: str, is_images: bool) -> dict[str, Any]:
+    """What a model trains with. Networks of the user's own learn as dcgan does, or as points do; their sizes are their own."""
+    recipe = RECIPES["points" if not is_images else model if model in MODELS else "dcgan"]
+    return {name: value for name, value in recipe.items() if model in MODELS or OPTIONS[name].group != "model"}
+
+
 @dataclass
 class Config:
     """Everything that decides a run. None stands for the model's own default; `resolve` fills it in.
 
-    Its length is given in steps or in epochs, never in both. sample_every stays None unless given: about 24 pictures a run.
+    This is the one place where an option of `minigan train` is declared: the command line, its help, and the check of what
+    stands in a config.json follow from the fields, in this order.
     """
 
-    data: str = "digits"
-    data_dir: str | None = None
-    image_size: tuple[int, int] | None = None
-    model: str | None = None
-    backend: str = "auto"
-    dtype: str = "float32"
-    precision: str = "float32"
-    seed: int = 0
-    epochs: int | None = None
-    steps: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    lr_d: float | None = None
-    beta1: float | None = None
-    beta2: float | None = None
-    schedule: str = "constant"
-    smoothing: float | None = None
-    saturating: bool = False
-    ema: float | None = None
-    latent_dim: int | None = None
-    width: int | None = None
-    extra_conv: bool | None = None
-    hidden: tuple[int, ...] | None = None
-    log_every: int = 20
-    sample_every: int | None = None
-    checkpoint_every: int = 500
+    data: Annotated[str, Option(f"{', '.join(DATASETS)}, or a .npy, .npz or IDX file, or a folder of images", "data")] = (
+        "digits"
+    )
+    data_dir: Annotated[str | None, Option("where the IDX files of mnist and fashion-mnist are", "data", metavar="DIR")] = None
+    image_size: Annotated[
+        tuple[int, int] | None,
+        Option("scale images to this size", "data", metavar="N|HxW", least=1, parse=parse_size),
+    ] = None
+    batch_size: Annotated[int | None, Option("samples in a batch", "data", metavar="N", least=1)] = None
+
+    model: Annotated[
+        str | None,
+        Option(
+            f"{', '.join(MODELS)}, or networks of your own, which learn as dcgan does: a function(image_shape, latent_dim, "
+            "backend, dtype, seed) -> (G, D), or of fewer of these. Default: dcgan, for points mlp",
+            *("model", f"NAME|{FUNCTION_IN_FILE}"),
+            choices=MODELS,
+            other=FUNCTION_IN_FILE,
+            is_other=names_function,
+        ),
+    ] = None
+    model_digest: Annotated[str | None, Option("of the file that --model names", on_command_line=False)] = None
+    width: Annotated[int | None, Option("channels of its widest images", "model", metavar="N", least=1, models=("dcgan",))] = (
+        None
+    )
+    extra_conv: Annotated[
+        bool | None,
+        Option(
+            "one more convolution in G and in D, no BatchNorm in D; without it: the reference game", "model", models=("dcgan",)
+        ),
+    ] = None
+    hidden: Annotated[
+        tuple[int, ...] | None, Option("width of each hidden layer", "model", metavar="N", least=1, models=("mlp",))
+    ] = None
+    latent_dim: Annotated[int | None, Option("length of z", "model", metavar="N", least=1)] = None
+    dtype: Annotated[str, Option(_one_of(DTYPES), "model", metavar="NAME", choices=DTYPES)] = "float32"
+
+    epochs: Annotated[int | None, Option("passes over the data", "learning", metavar="N", least=1, alternative_to="length")] = (
+        None
+    )
+    steps: Annotated[int | None, Option("batches in all", "learning", metavar="N", least=1, alternative_to="length")] = None
+    lr: Annotated[float | None, Option("Adam's learning rate", "learning", above=0)] = None
+    lr_d: Annotated[float | None, Option("the discriminator's, where it differs", "learning", metavar="LR", above=0)] = None
+    beta1: Annotated[float | None, Option("Adam's decay of the mean gradient", "learning", metavar="B", least=0, below=1)] = (
+        None
+    )
+    beta2: Annotated[float | None, Option("Adam's decay of the mean square", "learning", metavar="B", least=0, below=1)] = None
+    schedule: Annotated[
+        str, Option(f"of the learning rate: {_one_of(SCHEDULES)}", "learning", metavar="NAME", choices=tuple(SCHEDULES))
+    ] = "constant"
+    loss: Annotated[
+        str, Option(f"what G and D minimise: {_one_of(OBJECTIVES)}", "learning", metavar="NAME", choices=tuple(OBJECTIVES))
+    ] = "non-saturating"
+    smoothing: Annotated[float | None, Option("one-sided label smoothing", "learning", metavar="A", least=0, below=1)] = None
+    ema: Annotated[
+        float | None,
+        Option("sample with an average of G's weights that decays so; 0: none", "learning", metavar="DECAY", least=0, below=1),
+    ] = None
+    seed: Annotated[int, Option("decides everything random", "learning", metavar="N", least=0)] = 0
+
+    backend: Annotated[
+        str,
+        Option(
+            f"{_one_of((*BACKENDS, 'auto'))}: cupy if a GPU answers, else numpy",
+            "running",
+            metavar="NAME",
+            choices=(*BACKENDS, "auto"),
+        ),
+    ] = "auto"
+    precision: Annotated[
+        str,
+        Option(
+            f"of products: {_one_of(PRECISIONS)}, which is quicker on a GPU and has 10 bits of mantissa",
+            "running",
+            metavar="NAME",
+            choices=PRECISIONS,
+        ),
+    ] = "float32"
+    log_every: Annotated[int, Option("steps between rows of the log", "running", metavar="STEPS", least=1)] = 20
+    sample_every: Annotated[
+        int | None,
+        Option("steps between sample pictures (such that there are about 24)", "running", metavar="STEPS", least=1),
+    ] = None
+    checkpoint_every: Annotated[int, Option("steps between checkpoints", "running", metavar="STEPS", least=1)] = 500
 
     def resolve(self, dataset: Dataset) -> None:
-        """Fill in what was left open, by model and data. What is filled in already stays, so that twice is once."""
+        """Fill in what was left open, by model and data. What is filled in already stays, so that twice is once.
+
+        Raises OptionError for a value of the wrong type or range, ModelError where model, options and data do not go together.
+        """
+        for name, option in OPTIONS.items():
+            value = getattr(self, name)
+            try:
+                setattr(self, name, option.convert(value))
+            except ValueError as error:
+                raise OptionError(f"{name} is {shorten(value)}: {error}") from None
         self.model = self.model or ("dcgan" if dataset.is_images else "mlp")
-        self._check_names()
         if self.precision != "float32" and self.dtype != "float32":
-            raise MiniganError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
+            raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
         if self.epochs is not None and self.steps is not None:
-            raise MiniganError("both epochs and steps are given: choose one")
-        recipe = RECIPES[self.model if dataset.is_images else "points"]
+            raise OptionError("both epochs and steps are given: choose one")
         if self.model == "dcgan" and not dataset.is_images:
             raise ModelError(f"dcgan makes images, and {dataset.name} holds points: take the model mlp")
-        foreign = {"dcgan": ("hidden",), "mlp": ("width", "extra_conv")}[self.model]
-        for name in foreign:
-            if getattr(self, name) is not None:
-                raise ModelError(f"{name} is no option of the model {self.model}: leave it out")
-        for name, value in recipe.items():
+        for name, option in OPTIONS.items():
+            if option.models and self.model not in option.models and getattr(self, name) is not None:
+                raise ModelError(f"{name} is no option of the model {self.model_name}: leave it out")
+        for name, value in recipe_of(self.model, dataset.is_images).items():
             if getattr(self, name) is None and not (name == "steps" and self.epochs is not None):
                 setattr(self, name, value)
-        self._check_numbers()
 
-    def _check_names(self) -> None:
-        for name, known in (("model", models.MODELS), ("dtype", DTYPES), ("schedule", SCHEDULES)):
-            value = getattr(self, name)
-            if value is not None and value not in known:
-                raise MiniganError(f"unknown {name} {value!r}: {nearest_name(value, known)}")
+    @property
+    def is_built_in(self) -> bool:
+        """True if the model is one of minigan's own, False for a function in a user's file."""
+        return self.model is None or self.model in MODELS
 
-    def _check_numbers(self) -> None:
-        counts = ("epochs", "steps", "batch_size", "latent_dim", "width", "log_every", "sample_every", "checkpoint_every")
-        for name in counts:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise MiniganError(f"{name} is {value}: expected a whole number from 1 up")
-        for name in ("lr", "lr_d"):
-            value = getattr(self, name)
-            if value is not None and not (0 < value < math.inf):
-                raise MiniganError(f"{name} is {value}: expected a learning rate above 0")
-        if self.seed < 0:
-            raise MiniganError(f"seed is {self.seed}: expected a whole number from 0 up")
+    @property
+    def model_name(self) -> str | None:
+        """The model in one word, fit for the name of a folder: of /home/me/nets.py:build it is nets-build."""
+        if self.model is None or self.is_built_in:
+            return self.model
+        path, function = split_function(self.model)
+        return f"{path.stem}-{function}"
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Config:
-        """The configuration that to_json gave; what an earlier version had no entry for is as it was then, the default.
+        """The configuration that to_json gave.
 
-        Raises CheckpointError for entries that are unknown or missing or of another type than the field's, MiniganError for
-        unknown names and for numbers out of range.
+        Raises CheckpointError for entries that are unknown or missing, or of the wrong type or range.
         """
-        known = {field.name for field in fields(cls)}
-        unknown, missing = sorted(values.keys() - known), sorted(known - values.keys() - LATER_OPTIONS)
+        unknown, missing = sorted(values.keys() - OPTIONS.keys()), sorted(OPTIONS.keys() - values.keys())
         if unknown:
             raise CheckpointError(
-                f"the configuration has entries that this version does not know: {', '.join(unknown)}; "
+                f"the configuration has entries that this version does not know: {_listed(unknown)}; "
                 "remove them, or use the version of minigan that wrote them"
             )
         if missing:
             raise CheckpointError(
-                f"the configuration lacks entries: {', '.join(missing)}; put them back, with null for the model's own default"
+                f"the configuration lacks entries: {_listed(missing)}; put them back, with null for the model's own default"
             )
-        pairs: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        for name, hint in get_type_hints(cls).items():
-            if name in pairs and not any(_is_of(pairs[name], kind) for kind in get_args(hint) or (hint,)):
-                expected = " or ".join(_KINDS[kind] for kind in get_args(hint) or (hint,))
-                raise CheckpointError(f"the configuration's {name} is {values[name]!r}: expected {expected}")
-        config = cls(**pairs)
-        config._check_names()
-        config._check_numbers()
-        return config
+        pairs = {}
+        for name, value in values.items():
+            try:
+                pairs[name] = OPTIONS[name].convert(value)
+            except ValueError as error:
+                raise CheckpointError(f"the configuration's {name} is {shorten(value)}: {error}") from None
+        return cls(**pairs)
 
     def to_json(self) -> dict[str, Any]:
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-_KINDS: dict[Any, str] = {  # the types of Config's fields, as JSON has them
-    str: "a text",
-    bool: "true or false",
-    int: "a whole number",
-    float: "a finite number",
-    tuple[int, int]: "a list of two whole numbers",
-    tuple[int, ...]: "a list of whole numbers",
-    type(None): "null",
-}
+OPTIONS: dict[str, Option] = declared_options(Config)  # by name, in the order of the fields
 
 
-def _is_of(value: Any, kind: Any) -> bool:
-    """Whether a value is of the type of a field; a whole number is one where a float is meant, and true and false are none."""
-    if isinstance(value, tuple):
-        pair = kind == tuple[int, int] and len(value) == 2
-        return (pair or kind == tuple[int, ...]) and all(_is_of(entry, int) for entry in value)
-    if kind is float:
-        return type(value) in (int, float) and abs(value) <= sys.float_info.max
-    return type(value) is kind
+def with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Paths made absolute, so that a run can go on from any folder. Names of datasets and models stay names."""
+    paths = {}
+    for name, value in settings.items():
+        if not isinstance(value, str):
+            continue
+        is_data = name == "data" and value not in DATASETS and os.path.exists(value)
+        if name == "data_dir" or is_data or (name == "model" and names_function(value)):
+            paths[name] = os.path.abspath(value)
+    return {**settings, **paths}
+
+
+def _listed(names: list[str]) -> str:
+    """The first few names, in one line."""
+    shown = [" ".join(name.split())[:30] for name in names[:5]]
+    return ", ".join(shown) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

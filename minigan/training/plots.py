@@ -1,10 +1,11 @@
-"""Pictures of a run: grids of images, scatters of points, curves of the log, and the film of the samples."""
+"""Pictures of a run: grids of images, scatters of points, curves of the log, and the animation of the samples."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,12 +14,15 @@ import numpy as np
 from minigan.data import floats_to_pixels
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
+from minigan.training.messages import LETTERS
+from minigan.training.monitor import SHARED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL import Image
 
+Panel = Callable[["Axes", Mapping[str, Sequence[float]]], None]
 GRID_PIXELS = 480  # a grid of small images is enlarged, by whole factors, to about this width
 
 
@@ -75,57 +79,91 @@ def save_scatter(path: str | Path, points: np.ndarray, real: np.ndarray | None =
 
 
 def save_curves(path: str | Path, log: Mapping[str, Sequence[float]]) -> None:
-    """A run's log against steps: losses and D's mean probabilities, with the values at which neither side can win.
+    """A run's log against steps: the game's statistics, of a GAN with the values at which neither side can win.
 
     Where the log has them (minigan.training.monitor), also each layer's gradient and update norms, saturated logits
     and dead ReLUs, and how diverse the generated samples are. A value that is NaN leaves a gap.
     """
-    steps, networks = log["step"], {"generator": "G", "discriminator": "D"}
-    rows = 4 if "clusters" in log else 1
-    figure = _figure(
-        9, 3.2 * rows, layout=None
-    )  # with its own margins and titles' places, matplotlib would take three times as long
-    panels = figure.subplots(rows, 2, squeeze=False, sharex=True)
+    panels = _panels(log)
+    rows = math.ceil(len(panels) / 2)
+    # With a constrained layout, and with places for titles that it looks for, matplotlib would take three times as long.
+    figure = _figure(9, 3.2 * rows, layout=None)
+    places = figure.subplots(rows, 2, squeeze=False, sharex=True)
     figure.subplots_adjust(left=0.1, right=0.98, bottom=0.5 / 3.2 / rows, top=1 - 0.3 / 3.2 / rows, hspace=0.18, wspace=0.25)
-    losses, probabilities = panels[0]
-    losses.plot(steps, log["loss_d"], label="$L_D$", linewidth=1)
-    losses.plot(steps, log["loss_g"], label="$L_G$", linewidth=1)
-    losses.axhline(2 * math.log(2), color="tab:blue", linestyle=":", linewidth=1, label="$L_D$ at D = 1/2: 2 log 2")
-    losses.axhline(math.log(2), color="tab:orange", linestyle=":", linewidth=1, label="$L_G$ at D = 1/2: log 2")
-    losses.set(ylabel="loss (nats)")
-    losses.set_title("Losses", y=1)
-    probabilities.plot(steps, log["prob_real"], label="D(x), real", linewidth=1)
-    probabilities.plot(steps, log["prob_fake"], label="D(G(z)), generated", linewidth=1)
-    probabilities.axhline(0.5, color="0.5", linestyle=":", linewidth=1)
-    probabilities.set(ylabel="mean probability", ylim=(0, 1))
-    probabilities.set_title("What D believes", y=1)
-    if rows > 1:
-        for column, (network, letter) in enumerate(networks.items()):
-            norm = rf"$\Vert\partial L_{letter}/\partial\theta\Vert_2$"
-            _plot_layers(panels[1, column], log, network, "gradient", norm, f"Gradients of {letter}, by layer")
-            relative = r"$\Vert\Delta\theta\Vert_2\,/\,\Vert\theta\Vert_2$"
-            _plot_layers(panels[2, column], log, network, "update", relative, f"Updates of {letter}, by layer")
-        _plot_shares(panels[3, 0], log, networks)
-        panels[3, 1].plot(steps, log["diversity"], label="diversity of samples", linewidth=1)
-        panels[3, 1].plot(steps, log["clusters"], label="clusters of the data reached", linewidth=1)
-        panels[3, 1].axhline(1, color="0.5", linestyle=":", linewidth=1)
-        panels[3, 1].set_ylabel("generated / real")
-        panels[3, 1].set_title("Diversity (0: all samples alike)", y=1)
-        panels[3, 1].set_ylim(0, min(2.0, max(1.1, panels[3, 1].get_ylim()[1])))
-    for axes in panels.flat:
+    for axes, draw in zip(places.flat, panels, strict=False):
+        draw(axes, log)
         if axes.get_legend() is None and axes.get_lines():
             axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
-    for axes in panels[-1]:
+    if len(panels) % 2:
+        places.flat[-1].set_axis_off()
+    for axes in places.flat[: len(panels)][-2:]:  # the lowest of each column
         axes.set_xlabel("step")
+        axes.tick_params(labelbottom=True)
     _save_figure(path, figure, few_colours=True)
 
 
-def _plot_layers(axes: Axes, log: Mapping[str, Sequence[float]], network: str, what: str, label: str, title: str) -> None:
+def _panels(log: Mapping[str, Sequence[float]]) -> list[Panel]:
+    """What draws each panel, for the columns that the log has."""
+    networks = list(dict.fromkeys(name.partition(".")[0] for name in log if name.endswith(".gradient")))
+    own = {"step", "epoch", "images_per_s", "seconds", *SHARED}
+    others = [name for name in log if name not in own and "." not in name]
+    panels: list[Panel] = []
+    if {"loss_d", "loss_g", "prob_real", "prob_fake"} <= log.keys():
+        panels += [_plot_losses, _plot_probabilities]
+        others = [name for name in others if name not in ("loss_d", "loss_g", "prob_real", "prob_fake")]
+    panels += [partial(_plot_statistics, names=others)] if others else []
+    for what in ("gradient", "update"):
+        panels += [partial(_plot_layers, network=network, what=what) for network in networks]
+    if "clusters" in log:
+        panels += [_plot_shares, _plot_diversity]
+    return panels
+
+
+def _plot_losses(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
+    axes.plot(log["step"], log["loss_d"], label="$L_D$", linewidth=1)
+    axes.plot(log["step"], log["loss_g"], label="$L_G$", linewidth=1)
+    axes.axhline(2 * math.log(2), color="tab:blue", linestyle=":", linewidth=1, label="$L_D$ at D = 1/2: 2 log 2")
+    axes.axhline(math.log(2), color="tab:orange", linestyle=":", linewidth=1, label="$L_G$ at D = 1/2: log 2")
+    axes.set(ylabel="loss (nats)")
+    axes.set_title("Losses", y=1)
+
+
+def _plot_probabilities(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
+    axes.plot(log["step"], log["prob_real"], label="D(x), real", linewidth=1)
+    axes.plot(log["step"], log["prob_fake"], label="D(G(z)), generated", linewidth=1)
+    axes.axhline(0.5, color="0.5", linestyle=":", linewidth=1)
+    axes.set(ylabel="mean probability", ylim=(0, 1))
+    axes.set_title("What D believes", y=1)
+
+
+def _plot_statistics(axes: Axes, log: Mapping[str, Sequence[float]], names: Sequence[str]) -> None:
+    for name in names:
+        axes.plot(log["step"], log[name], label=name, linewidth=1)
+    axes.set_title("Statistics", y=1)
+
+
+def _plot_diversity(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
+    axes.plot(log["step"], log["diversity"], label="diversity of samples", linewidth=1)
+    axes.plot(log["step"], log["clusters"], label="clusters of the data reached", linewidth=1)
+    axes.axhline(1, color="0.5", linestyle=":", linewidth=1)
+    axes.set_ylabel("generated / real")
+    axes.set_title("Diversity (0: all samples alike)", y=1)
+    axes.set_ylim(0, min(2.0, max(1.1, axes.get_ylim()[1])))
+
+
+def _plot_layers(axes: Axes, log: Mapping[str, Sequence[float]], network: str, what: str) -> None:
     """One line for each layer of a network, from the first (dark) to the last (light)."""
     from matplotlib import colormaps
     from matplotlib.ticker import LogFormatter
 
+    letter = LETTERS.get(network, network)
+    loss = f"L_{letter}" if network in LETTERS else "L"
+    norms = {
+        "gradient": (rf"$\Vert\partial {loss}/\partial\theta\Vert_2$", f"Gradients of {letter}, by layer"),
+        "update": (r"$\Vert\Delta\theta\Vert_2\,/\,\Vert\theta\Vert_2$", f"Updates of {letter}, by layer"),
+    }
+    label, title = norms[what]
     names = [name for name in log if name.startswith(f"{network}.") and name.endswith(f".{what}")]
     for position, name in enumerate(names):
         colour = colormaps["viridis"](0.9 * position / max(1, len(names) - 1))
@@ -140,11 +178,11 @@ def _plot_layers(axes: Axes, log: Mapping[str, Sequence[float]], network: str, w
         axes.legend(fontsize=7, ncols=max(1, round(len(names) / 4)))
 
 
-def _plot_shares(axes: Axes, log: Mapping[str, Sequence[float]], networks: Mapping[str, str]) -> None:
+def _plot_shares(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
     """Saturated logits, and dead ReLUs in that layer of each network which has most."""
     axes.plot(log["step"], log["saturated_real"], label="saturated logits, real", linewidth=1)
     axes.plot(log["step"], log["saturated_fake"], label="saturated logits, generated", linewidth=1)
-    for (network, letter), colour in zip(networks.items(), ("tab:green", "tab:red"), strict=True):
+    for (network, letter), colour in zip(LETTERS.items(), ("tab:green", "tab:red"), strict=True):
         dead = [log[name] for name in log if name.startswith(f"{network}.") and name.endswith(".dead")]
         if dead:
             worst = [max(values) for values in zip(*dead, strict=True)]
@@ -153,7 +191,7 @@ def _plot_shares(axes: Axes, log: Mapping[str, Sequence[float]], networks: Mappi
     axes.set_title("Saturation of D and dead units", y=1)
 
 
-def save_film(path: str | Path, frames: Sequence[Path], milliseconds: int = 150) -> None:
+def save_animation_of_files(path: str | Path, frames: Sequence[Path], milliseconds: int = 150) -> None:
     """An endless GIF of PNG files of one size, the last one shown longer."""
     from PIL import Image
 
@@ -164,19 +202,18 @@ def save_film(path: str | Path, frames: Sequence[Path], milliseconds: int = 150)
                 pictures.append(image.convert("P", palette=Image.Palette.ADAPTIVE) if image.mode != "L" else image.copy())
         except OSError:
             raise MiniganError(f"{frame} is not a readable picture: remove it") from None
-    if not pictures:
-        return
-    buffer = io.BytesIO()
-    durations = [milliseconds] * (len(pictures) - 1) + [2000]
-    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
-    write_atomically(path, buffer.getvalue())
+    if pictures:
+        _save_gif(path, pictures, [milliseconds] * (len(pictures) - 1) + [2000])
 
 
 def save_animation(path: str | Path, images: np.ndarray, milliseconds: int = 80) -> None:
     """uint8 images (N, H, W, C) one after the other as an endless GIF."""
-    pictures = [grid(image[None], gap=0) for image in images]
+    _save_gif(path, [grid(image[None], gap=0) for image in images], milliseconds)
+
+
+def _save_gif(path: str | Path, pictures: Sequence[Image.Image], duration: int | list[int]) -> None:
     buffer = io.BytesIO()
-    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
     write_atomically(path, buffer.getvalue())
 
 

@@ -1,25 +1,43 @@
-"""What each model trains with, and the game that a configuration describes."""
+"""The game that a configuration describes: a named model's, or one of networks that a user's file builds."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from minigan import models
-from minigan.backends import get_backend
+from minigan.backends import Backend, get_backend
+from minigan.errors import CheckpointError, ModelError, UserFileError, nearest_name
 from minigan.games import GAN
-from minigan.losses import NonSaturating, Saturating
+from minigan.losses import OBJECTIVES
+from minigan.network import Sequential
 from minigan.optim import SCHEDULES
 from minigan.training import checkpoint
-from minigan.training.config import Config
-from minigan.training.folder import CHECKPOINT
+from minigan.training.config import OPTIONS, RECIPES, Config
+from minigan.training.folder import CHECKPOINT, refuse_python_run
+from minigan.training.options import shorten
+from minigan.user_code import describe_error, digest_of, imports_beside, run_file, split_function
+
+Networks = tuple[Sequential, Sequential]
+GIVEN = ("image_shape", "latent_dim", "backend", "dtype", "seed")  # what the function of a user's file may take
 
 
 def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
-    """The game that a resolved configuration describes, for samples of this shape and a run of so many steps."""
-    size = {"width": config.width, "extra_conv": config.extra_conv} if config.model == "dcgan" else {"hidden": config.hidden}
+    """The game that a resolved configuration describes, for samples of this shape and a run of so many steps.
+
+    Where the networks come from a user's file, what they decide is noted in the configuration: its digest and latent_dim.
+    Raises what the model raises, UserFileError for a mistake in a user's file, CheckpointError if the file is not the one that
+    the configuration was made with.
+    """
     backend = get_backend(config.backend, config.precision)
-    common = {"latent_dim": config.latent_dim, "backend": backend, "dtype": config.dtype, "seed": config.seed}
-    generator, discriminator = models.build(config.model or "", image_shape=shape, **common, **size)
+    if config.is_built_in:
+        own = {name: getattr(config, name) for name, option in OPTIONS.items() if config.model in option.models}
+        common = {"latent_dim": config.latent_dim, "backend": backend, "dtype": config.dtype, "seed": config.seed}
+        generator, discriminator = models.build(config.model or "", image_shape=shape, **common, **own)
+    else:
+        generator, discriminator = _networks_of_user(config, shape, backend)
     assert config.lr is not None
     assert config.beta1 is not None
     assert config.beta2 is not None
@@ -30,17 +48,113 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         lr=schedule(config.lr, steps),
         lr_d=schedule(config.lr_d or config.lr, steps),
         betas=(config.beta1, config.beta2),
-        objective=(Saturating if config.saturating else NonSaturating)(config.smoothing or 0.0),
+        objective=OBJECTIVES[config.loss](smoothing=config.smoothing or 0.0),
         ema=config.ema or None,
         seed=config.seed,
     )
 
 
 def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
-    """The trained game of a run folder, to sample from, on any backend. Raises CheckpointError if there is none."""
+    """The trained game of a run folder, to sample from, on any backend.
+
+    Raises CheckpointError if there is none, or if its networks came from a user's file that is gone or has changed: weights
+    that still fit might then make other images.
+    """
     arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
+    refuse_python_run(info["config"], folder)
     config = Config.from_json(info["config"])
     config.backend, config.precision = backend, "float32"
     game = build_game(config, tuple(info["shape"]), steps=1)  # its optimisers will take no step
     game.load_state_dict(arrays)
     return game, config
+
+
+# -- networks of a user's file -------------------------------------------------------------------------------------------
+
+
+def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) -> Networks:
+    """G and D from the function that config.model names as FILE.py:function."""
+    path, name = split_function(config.model or "")
+    config.model_digest = _checked_digest(path, config.model_digest)
+    function = _function_of(path, name)
+    where = f"{path}: {name}"
+    known = {"image_shape": shape, "backend": backend, "dtype": config.dtype, "seed": config.seed}
+    usual = RECIPES["dcgan" if len(shape) == 3 else "points"]["latent_dim"]
+    arguments = _arguments(function, {**known, "latent_dim": config.latent_dim}, {"latent_dim": usual}, where)
+    try:
+        with imports_beside(path):
+            made = function(**arguments)
+    except (Exception, SystemExit) as error:
+        raise UserFileError(f"{where} fails: {describe_error(error, path)}") from None
+    _check_networks(made, config, shape, backend, where)
+    config.latent_dim = made[0].input_shape[0]
+    return made
+
+
+def _checked_digest(path: Path, before: str | None) -> str:
+    """The file's digest; before: the one that it had when the run began, None for a new run."""
+    try:
+        digest = digest_of(path)
+    except UserFileError as error:
+        if before is None:
+            raise
+        raise CheckpointError(f"the networks of this run were built by a file that is gone: put it back ({error})") from None
+    if before not in (None, digest):
+        raise CheckpointError(
+            f"{path}, which built the networks of this run, has changed since it began: put back the file as it was, "
+            "or begin a new run with the new one"
+        )
+    return digest
+
+
+def _function_of(path: Path, name: str) -> Callable[..., Any]:
+    module = run_file(path)
+    function = getattr(module, name, None)
+    if not callable(function):
+        own = [key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__]
+        hint = nearest_name(name, own) if own else "it defines none"
+        raise UserFileError(f"{path} has no function {name!r}: {hint}")
+    return function
+
+
+def _arguments(function: Callable[..., Any], known: dict[str, Any], usual: dict[str, Any], where: str) -> dict[str, Any]:
+    """Those of the known arguments that the function's signature names.
+
+    usual: in place of a known None where the function has no default of its own.
+    Raises UserFileError if it needs others.
+    """
+    expected = f"expected function({', '.join(GIVEN)}) -> (G, D), or of fewer of these"
+    try:
+        wanted = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        raise UserFileError(f"{where} has no signature: {expected}") from None
+    arguments = {}
+    for name, parameter in wanted.items():
+        is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        is_needed = parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        )
+        if is_named and name in known and (known[name] is not None or is_needed):
+            arguments[name] = usual[name] if known[name] is None else known[name]
+        elif is_needed:
+            raise UserFileError(f"{where} needs {name!r}, which minigan does not give: {expected}; give it a default")
+    return arguments
+
+
+def _check_networks(made: Any, config: Config, shape: tuple[int, ...], backend: Backend, where: str) -> None:
+    """Raise ModelError unless a user's function returned two networks for the run's samples, latent_dim, backend and dtype."""
+    if not (isinstance(made, (tuple, list)) and len(made) == 2 and all(isinstance(net, Sequential) for net in made)):
+        raise ModelError(f"{where} must return (G, D), two minigan.Sequential; it returns {shorten(made)}")
+    generator = made[0]
+    if len(generator.input_shape) != 1:
+        raise ModelError(f"{where}: G must take latent vectors, shape (latent,); it takes {generator.input_shape}")
+    if generator.output_shape != shape:
+        raise ModelError(f"{where}: G makes {generator.output_shape}, and the data are {shape}: build it by image_shape")
+    if config.latent_dim is not None and generator.input_shape != (config.latent_dim,):
+        raise ModelError(
+            f"{where}: G takes {generator.input_shape}, and latent_dim is {config.latent_dim}: leave that out, or build G by it"
+        )
+    if generator.backend is not backend or generator.dtype != config.dtype:
+        built, wanted = f"{generator.dtype} on {generator.backend.name}", f"{config.dtype} on {backend.name}"
+        raise ModelError(f"{where} builds G in {built}, the run is in {wanted}: hand backend and dtype on to Sequential")

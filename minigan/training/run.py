@@ -1,83 +1,99 @@
-"""The loop: epochs, progress, samples, log, checkpoints. What a run is made of stands in its folder:
-
-config.json, log.csv, samples/step_000000.png …, progress.gif, curves.png, checkpoint.safetensors.
-"""
+"""The loop of training: steps, progress, samples, log, checkpoints, for any game and any data."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import shlex
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from minigan.backends import Array, get_backend
-from minigan.data import DATASETS, Batches, load
-from minigan.errors import CheckpointError, DivergenceError, MiniganError
-from minigan.files import PART, write_atomically
-from minigan.layers import Layer
-from minigan.training import checkpoint, plots
-from minigan.training.config import Config
-from minigan.training.folder import CHECKPOINT, CONFIG, CURVES, FILM, LOG, SAMPLES, columns_of, holds_run, read_log
+from minigan.backends import Array
+from minigan.capture import capture
+from minigan.data import Batches, Dataset, as_dataset, load
+from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError
+from minigan.games import Game
+from minigan.training import checkpoint
+from minigan.training.divergence import find_divergence
+from minigan.training.folder import (
+    ANIMATION,
+    CURVES,
+    MADE_FROM,
+    SAMPLES,
+    RunFolder,
+    check_settings_file,
+    default_run_dir,
+    holds_run,
+    made_from_python,
+)
+from minigan.training.messages import Hints, as_html, headline, print_now, python_hints
 from minigan.training.monitor import Monitor
-from minigan.training.recipes import build_game
 
-STATS = ("loss_d", "loss_g", "prob_real", "prob_fake")
-LOG_COLUMNS = ("step", "epoch", *STATS, "images_per_s", "seconds")
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
-
-
-def say_at_once(text: str) -> None:
-    """Print a line that is seen even where standard output is a file or a pipe."""
-    print(text, flush=True)
+SYMBOLS = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}  # of statistics, in the progress bar
+RUN_OPTIONS = ("steps", "batch_size", "seed", "log_every", "sample_every", "checkpoint_every")
 
 
 class Run:
-    """One training run in its folder. Run(config, folder).train() starts it, Run.resume(folder).train() goes on with it.
+    """One training run in its folder. Run(game, data, out, …).train() starts it, Run.resume(out, …).train() goes on with it.
 
-    Raises MiniganError, before anything is written, for a configuration that cannot be run and for a folder that already
-    holds a run (unless overwrite); DivergenceError when a number stops being finite.
+    game: any game (networks, optimizers, stats, step, sample, state_dict, random_state; see minigan.games), such as a GAN of
+    two networks of your own. data: a Dataset, the name of one or a path as `minigan train --data` takes it, or an array:
+    images (N, H, W, C), uint8 or floats in [0, 1] or [−1, 1], or points (N, 2). out: the folder, see minigan.training.folder.
+    steps, batch_size: how long, and how many samples in a step. seed: of the order of the data and of the samples shown.
+    log_every, sample_every, checkpoint_every: in steps; sample_every=None: about 24 pictures a run.
+    overwrite: replace the run that the folder holds. settings: what config.json says, plain JSON; by default the options above.
+    hints: what the run tells its user to type. log: where its lines go.
+
+    Raises MiniganError, before anything is written, for a game and data that do not fit together and for a folder that
+    already holds a run (unless overwrite); `train` raises DivergenceError when a number stops being finite.
     """
 
     def __init__(
-        self, config: Config, folder: str | Path, *, overwrite: bool = False, say: Callable[[str], None] = say_at_once
+        self,
+        game: Game,
+        data: Dataset | str | Any,
+        out: str | Path,
+        *,
+        steps: int,
+        batch_size: int,
+        seed: int = 0,
+        log_every: int = 20,
+        sample_every: int | None = None,
+        checkpoint_every: int = 500,
+        overwrite: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        hints: Hints | None = None,
+        log: Callable[[str], None] = print_now,
     ) -> None:
-        self.folder, self.say = Path(folder), say
-        if self.folder.exists() and not self.folder.is_dir():
-            raise MiniganError(f"{folder} is a file: name a folder for the run")
-        backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
-        self.dataset = load(config.data, config.data_dir, config.image_size)
-        paths = _with_absolute_paths({"data": config.data, "data_dir": config.data_dir})
-        self.config = config = replace(config, backend=backend.name, **paths)
-        config.resolve(self.dataset)
-        assert config.batch_size is not None
-        self.batches = Batches(self.dataset, config.batch_size, backend, config.dtype, config.seed)
-        self.total_steps = config.steps or (config.epochs or 0) * self.batches.per_epoch
+        self.files, self.game, self.log = RunFolder(out), game, log
+        self.folder = self.files.path
+        self.dataset = load(data) if isinstance(data, str) else as_dataset(data)
+        self._check_game()
+        options = (steps, batch_size, seed, log_every, sample_every, checkpoint_every)
+        self.options: dict[str, Any] = dict(zip(RUN_OPTIONS, options, strict=True))
+        self._check_options()
+        self.batches = Batches(self.dataset, batch_size, game.backend, game.dtype, seed)
         # Pictures at steps of the log, so that all its rows are means over equally many steps.
-        self.sample_every = config.sample_every or config.log_every * max(1, round(self.total_steps / 24 / config.log_every))
-        self.gan = build_game(config, self.dataset.shape, self.total_steps)
+        self.sample_every = sample_every or log_every * max(1, round(steps / 24 / log_every))
         self._rehearse()
-        self.monitor = Monitor(self.gan, self.dataset, config.seed)
-        self.log_columns = (*LOG_COLUMNS, *self.monitor.columns)
+        self.monitor = Monitor(game, self.dataset, seed)
+        self.log_columns = ("step", "epoch", *game.stats, "images_per_s", "seconds", *self.monitor.columns)
         self.step = 0
+        self.last_stats: dict[str, float] = {}
+        self.settings: dict[str, Any] = self._own_settings() if settings is None else dict(settings)
+        self.hints = hints or python_hints(self.folder)
         self.replaces = overwrite
-        if os.path.isdir(config.data) and self.folder.resolve().is_relative_to(config.data):
-            raise MiniganError(f"the run folder {folder} lies within the data {config.data}: choose another --out")
         if not overwrite and holds_run(self.folder):
-            raise MiniganError(
-                f"{folder} already holds a run: --resume continues it, --overwrite replaces it, --out names another"
-            )
+            raise MiniganError(f"{out} already holds a run: {self.hints.replace}")
         self._good: dict[str, Any] = {}
         self._pending: list[dict[str, Array]] = []
         self._since = time.perf_counter()
@@ -85,54 +101,108 @@ class Run:
 
     @classmethod
     def resume(
-        cls, folder: str | Path, *, changes: Mapping[str, Any] | None = None, say: Callable[[str], None] = say_at_once
+        cls,
+        out: str | Path,
+        *,
+        game: Game,
+        data: Dataset | str | Any,
+        steps: int | None = None,
+        log: Callable[[str], None] = print_now,
     ) -> Run:
-        """The run of a folder, as its checkpoint left it.
+        """The run in a folder, as its checkpoint left it, of a game like the one it began with and of the same data.
 
-        changes: a longer `steps` or `epochs`; other settings may be named again, but not changed.
-        Raises CheckpointError if the checkpoint is missing, damaged or of another model than config.json says.
+        The checkpoint holds the state of the game, not its networks: build these as before and give them here; what they hold
+        is overwritten. steps: a longer length. The run then ends in the same bytes as one that was never interrupted.
+        Raises CheckpointError if the checkpoint is missing or damaged, or of another game or other data.
         """
-        folder = Path(folder)
-        arrays, info = checkpoint.load(folder / CHECKPOINT)
-        config = Config.from_json(info["config"])
-        _same_as_config_file(folder, config)
-        longer = {name: value for name, value in (changes or {}).items() if name in ("steps", "epochs")}
-        for name, value in _with_absolute_paths(changes or {}).items():
-            if name not in longer and getattr(config, name) != value:
-                raise CheckpointError(f"the run in {folder} has {name} {getattr(config, name)!r}, not {value!r}: leave it out")
-        if longer:
-            if config.schedule != "constant":
-                length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
-                raise CheckpointError(f"the {config.schedule} schedule of {folder} was laid out for {length}")
-            config.steps, config.epochs = longer.get("steps"), longer.get("epochs")
-        run = cls(config, folder, overwrite=True, say=say)
-        run.replaces = False
-        run._restore({"arrays": arrays, **info})
+        folder = Path(out)
+        arrays, info = checkpoint.load(RunFolder(folder).checkpoint)
+        settings = info["config"]
+        if not made_from_python(settings):
+            command = f"minigan train --resume --out {shlex.quote(str(folder))}"
+            raise CheckpointError(f"the run in {folder} was started by the command line: go on with it by {command}")
+        check_settings_file(folder, settings)
+        options = {name: settings[name] for name in RUN_OPTIONS}
+        run = cls(game, data, folder, overwrite=True, log=log, **{**options, "steps": steps or options["steps"]})
+        for name in ("backend", "dtype"):
+            if run.settings[name] != settings[name]:
+                raise CheckpointError(
+                    f"the run in {folder} began with {name} {settings[name]}, and the game given has {run.settings[name]}: "
+                    "build its networks as they were"
+                )
+        run.go_on_from(arrays, info)
         return run
+
+    def go_on_from(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
+        """Take over what a checkpoint holds. Raises CheckpointError, changing nothing, if it is of another game or data."""
+        if info["dataset"] != self.dataset.digest:
+            raise CheckpointError(f"{self.dataset.name} has changed since the run began: put back the data it was made with")
+        _check_state(arrays, self.game.state_dict(), self.files.checkpoint)
+        self.replaces = False
+        self._restore({"arrays": arrays, **info})
+
+    # -- what is asked of game and data --------------------------------------------------------------------------------
+
+    def _check_game(self) -> None:
+        if self.dataset.shape != tuple(self.game.sample_shape):
+            raise ModelError(
+                f"the game makes samples of shape {tuple(self.game.sample_shape)}, and {self.dataset.name} holds "
+                f"{self.dataset.shape}: make them equal"
+            )
+
+    def _check_options(self) -> None:
+        for name, value in self.options.items():
+            least = 0 if name == "seed" else 1
+            if name == "sample_every" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+                raise OptionError(f"{name} is {value!r}: expected a whole number from {least} up")
+            self.options[name] = int(value)
+
+    def _rehearse(self) -> None:
+        """One forward pass of a batch on copies of all networks: what they refuse is refused before anything is written."""
+        for net in self.game.networks.values():
+            net.clone().forward(self.game.backend.zeros((self.batches.batch_size, *net.input_shape), net.dtype), train=True)
+
+    def _own_settings(self) -> dict[str, Any]:
+        """What config.json says of a run from Python: no networks can be built from it, but it tells what they were."""
+        networks = {
+            name: {"input": list(net.input_shape), "output": list(net.output_shape), "parameters": net.num_params}
+            for name, net in self.game.networks.items()
+        }
+        numbers = {"backend": self.game.backend.name, "dtype": str(self.game.dtype)}
+        return {MADE_FROM: "Python", "data": self.dataset.name, **self.options, **numbers, "networks": networks}
 
     # -- the loop ------------------------------------------------------------------------------------------------------
 
-    def train(self, progress: bool = True) -> bool:
-        """Run to the last step. Returns False if Ctrl-C (or SIGTERM) ended it early; the state is saved either way."""
-        from tqdm import tqdm
+    @property
+    def total_steps(self) -> int:
+        return self.options["steps"]
 
-        total = self.total_steps
+    def train(self, progress: bool = True) -> bool:
+        """Run to the last step. Returns False if Ctrl-C (or SIGTERM) ended it early; the state is saved either way.
+
+        progress: show a bar, in a notebook as in a terminal.
+        """
+        from tqdm.auto import tqdm
+
+        total, path = self.total_steps, self.folder
         with self._stop_on_signal():
             self._open_folder()
-            self.say(self.headline())
+            model = self.settings.get("model") or type(self.game).__name__
+            self.log(headline(self.game, self.dataset, model, self.batches.batch_size, total))
             if self.step >= total:
-                self._save_pictures()
-                self.say(f"{self.folder} has its {self.step:,} steps already: --steps names a larger number")
+                self.files.save_pictures()
+                self.log(f"{path} has its {self.step:,} steps already: {self.hints.lengthen}")
                 return True
             with tqdm(
                 total=total, initial=self.step, unit="step", disable=not progress, mininterval=0.3, dynamic_ncols=True
             ) as bar:
                 self._loop(bar)
-        folder = shlex.quote(str(self.folder))
         if self.step < total:
-            self.say(f"stopped after step {self.step:,} of {total:,}, saved; go on with: minigan train --resume --out {folder}")
+            self.log(f"stopped after step {self.step:,} of {total:,}, saved; go on with: {self.hints.resume}")
             return False
-        self.say(f"done: {self.folder / SAMPLES}, {FILM}, {CURVES}; more images: minigan sample {folder} -n 64 --out more.png")
+        self.log(f"done: {path / SAMPLES}, {ANIMATION}, {CURVES}; more images: {self.hints.sample}")
         return True
 
     def _loop(self, bar: Any) -> None:
@@ -140,14 +210,14 @@ class Run:
         self._good = self._state()
         if self.step == 0:
             self._save_samples()
-        step = self.gan.backend.capture(self._step, partial(self._say_beside, bar))
+        step = capture(self.game, self.batches, partial(self._log_beside, bar))
         self._since = time.perf_counter()
         try:
             # Overflows are looked for where it is decided what to do about them; NumPy's warnings would only add noise.
             with np.errstate(all="ignore"):
                 while self.step < total and not self._stop:
                     if any(self._due(self.step + 1)):
-                        self.monitor.remember()
+                        self.monitor.snapshot()
                     self._pending.append(step())
                     self.step += 1
                     bar.update()
@@ -157,36 +227,15 @@ class Run:
         except MiniganError as error:
             with suppress(MiniganError):  # the first error is the one to tell
                 if isinstance(error, DivergenceError):
-                    own = {"step": self.step, "epoch": self.batches.epoch, **dict.fromkeys(STATS, math.nan)}
-                    self._append_to_log([own.get(name, "") for name in self.log_columns])
-                self._save_pictures()
+                    nothing = dict.fromkeys(self.game.stats, math.nan)
+                    self.files.append_row({"step": self.step, "epoch": self.batches.epoch, **nothing})
+                self.files.save_pictures()
             raise
-        self._save_pictures()
+        self.files.save_pictures()
 
-    def _step(self) -> dict[str, Array]:
-        return self.gan.step(self.batches.next())
-
-    def _say_beside(self, bar: Any, text: str) -> None:
+    def _log_beside(self, bar: Any, text: str) -> None:
         bar.clear()
-        self.say(text)
-
-    def _rehearse(self) -> None:
-        """One forward pass of a batch on copies of both networks: what they refuse is refused before anything is written."""
-        gan, shape = self.gan, (self.batches.batch_size, *self.dataset.shape)
-        gan.discriminator.clone().forward(gan.backend.zeros(shape, gan.generator.dtype), train=True)
-        gan.generator.clone().forward(gan.backend.zeros((shape[0], gan.latent_dim), gan.generator.dtype), train=True)
-
-    def headline(self) -> str:
-        """The first line of a run: device, backend, model and data sizes."""
-        gan, config = self.gan, self.config
-        size = "x".join(map(str, self.dataset.shape))
-        kind = "images" if self.dataset.is_images else "points"
-        counts = f"G {gan.generator.num_params:,} + D {gan.discriminator.num_params:,} parameters"
-        precision = "" if config.precision == "float32" else f" with {config.precision} products"
-        return (
-            f"{gan.backend.device} | backend {gan.backend.name} | {config.model} {config.dtype}{precision}, {counts} | "
-            f"{config.data}: {len(self.dataset):,} {kind} {size} | batch {config.batch_size}, {self.total_steps:,} steps"
-        )
+        self.log(text)
 
     @contextmanager
     def _stop_on_signal(self) -> Iterator[None]:
@@ -197,21 +246,24 @@ class Run:
                 raise KeyboardInterrupt
             self._stop = True
 
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread may set handlers; others are not interrupted
-            return
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            yield
+            if threading.current_thread() is not threading.main_thread():
+                yield  # only the main thread may set handlers; others are not interrupted
+                return
+            before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+            try:
+                yield
+            finally:
+                for number, old in before.items():
+                    signal.signal(number, old)
         finally:
-            for number, old in before.items():
-                signal.signal(number, old)
+            self._stop = False  # in a notebook, train may be called again
 
     # -- what is written -----------------------------------------------------------------------------------------------
 
     def _due(self, step: int) -> tuple[bool, bool, bool]:
         """Whether a row of the log, samples and a checkpoint are due after this step; each of the last two brings a row too."""
-        every = (self.config.log_every, self.sample_every, self.config.checkpoint_every)
+        every = (self.options["log_every"], self.sample_every, self.options["checkpoint_every"])
         log, sample, save = (step == self.total_steps or step % steps == 0 for steps in every)
         return log, sample, save
 
@@ -229,87 +281,58 @@ class Run:
 
         The checkpoint goes first: whatever happens later, the folder holds a run that can be resumed.
         """
-        try:
-            (self.folder / SAMPLES).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MiniganError(f"cannot make {self.folder}: {error.strerror}") from None
-        if self.replaces:
-            (self.folder / CONFIG).unlink(missing_ok=True)  # a checkpoint without it resumes; one beside another's does not
+        self.files.make(self.replaces)
         if self.step == 0:
             self._save_checkpoint()
-        for name in (LOG, CURVES, FILM) if self.replaces else ():
-            (self.folder / name).unlink(missing_ok=True)
-        for frame in self._frames():
-            if self.replaces or int(frame.stem[5:]) > self.step:
-                frame.unlink()
-        for part in [*self.folder.glob(f".*{PART}"), *(self.folder / SAMPLES).glob(f".*{PART}")]:
-            part.unlink()  # left by a process that was killed while it wrote
-        write_atomically(self.folder / CONFIG, (json.dumps(self.config.to_json(), indent=1) + "\n").encode())
-        rows = [row for row in read_log(self.folder / LOG) if int(row["step"]) <= self.step] if self.step else []
-        # A log of an earlier version has fewer columns; the cells of the others stay empty.
-        lines = [",".join(self.log_columns), *(",".join(row.get(name, "") for name in self.log_columns) for row in rows)]
-        write_atomically(self.folder / LOG, ("\n".join(lines) + "\n").encode())
-
-    def _frames(self) -> list[Path]:
-        return sorted(path for path in (self.folder / SAMPLES).glob("step_*.png") if path.stem[5:].isdigit())
+        self.files.open(self.settings, self.log_columns, self.step, self.replaces)
+        self.replaces = False
 
     def _write_log(self, bar: Any) -> None:
         """Bring the statistics of the last steps over from the device, see that all are finite, and log their mean."""
         if not self._pending:
             return
-        be, count = self.gan.backend, len(self._pending)
-        pending = be.xp.stack([stats[name] for stats in self._pending for name in STATS])
+        be, names, count = self.game.backend, tuple(self.game.stats), len(self._pending)
+        pending = be.xp.stack([stats[name] for stats in self._pending for name in names])
         numbers = be.to_numpy(be.xp.concatenate([pending, self.monitor.measure()])).astype(np.float64)  # one transfer for all
-        values, health = numbers[: pending.size].reshape(-1, len(STATS)), numbers[pending.size :]
+        values, measured = numbers[: pending.size].reshape(-1, len(names)), numbers[pending.size :]
         elapsed = time.perf_counter() - self._since
         self._pending = []
         if not np.isfinite(values).all():
             self._find_divergence()
-        means = dict(zip(STATS, values.mean(axis=0).tolist(), strict=True))
+        self.last_stats = dict(zip(names, values.mean(axis=0).tolist(), strict=True))
         speed = count * self.batches.batch_size / max(elapsed, 1e-9)
-        own = [self.step, self.batches.epoch, *(f"{means[name]:.6g}" for name in STATS), f"{speed:.6g}", f"{elapsed:.4g}"]
-        self._append_to_log([*own, *("" if math.isnan(value) else f"{value:.6g}" for value in health)])
-        names = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}
-        shown = {names[name]: f"{means[name]:.3f}" for name in STATS}
+        cells = {"step": self.step, "epoch": self.batches.epoch, "images_per_s": f"{speed:.6g}", "seconds": f"{elapsed:.4g}"}
+        cells |= {name: f"{value:.6g}" for name, value in self.last_stats.items()}
+        columns = zip(self.monitor.columns, measured, strict=True)
+        cells |= {name: f"{value:.6g}" for name, value in columns if not math.isnan(value)}
+        self.files.append_row(cells)
+        shown = {SYMBOLS.get(name, name): f"{value:.3f}" for name, value in self.last_stats.items()}
         bar.set_postfix({**shown, "images/s": f"{speed:,.0f}"}, refresh=False)
         if self.step - self._good["step"] >= SNAPSHOT_STEPS:
             self._good = self._finite_state()
         self._since = time.perf_counter()
 
-    def _append_to_log(self, cells: Sequence[Any]) -> None:
-        try:
-            with open(self.folder / LOG, "a", encoding="utf-8") as file:
-                file.write(",".join(map(str, cells)) + "\n")
-        except OSError as error:
-            raise MiniganError(f"cannot write {self.folder / LOG}: {error.strerror}; the last checkpoint stays") from None
-
     def _save_samples(self) -> None:
         since = time.perf_counter()
-        kind = "images" if self.dataset.is_images else "points"
-        samples = self.gan.sample(SAMPLED[kind], seed=self.config.seed)
-        path = self.folder / SAMPLES / f"step_{self.step:06d}.png"
-        plots.save_samples(path, samples, None if self.dataset.is_images else self.dataset.values)
+        count = SAMPLED["images" if self.dataset.is_images else "points"]
+        samples = self.game.sample(count, seed=self.options["seed"])
+        self.files.save_samples(self.step, samples, None if self.dataset.is_images else self.dataset.values)
         self._since += time.perf_counter() - since  # the log's images/s is that of training alone
-
-    def _save_pictures(self) -> None:
-        rows = read_log(self.folder / LOG)
-        if not rows:
-            return
-        plots.save_curves(self.folder / CURVES, columns_of(rows))
-        plots.save_film(self.folder / FILM, self._frames())
 
     def _save_checkpoint(self) -> None:
         state = self._finite_state()
-        checkpoint.save(self.folder / CHECKPOINT, state["arrays"], {k: v for k, v in state.items() if k != "arrays"})
+        checkpoint.save(self.files.checkpoint, state["arrays"], {k: v for k, v in state.items() if k != "arrays"})
+
+    # -- state ---------------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
         """All that decides how the run goes on: arrays on the host, and plain JSON."""
         return {
-            "arrays": self.gan.state_dict(),
+            "arrays": self.game.state_dict(),
             "step": self.step,
             "data": self.batches.state,
-            "random": self.gan.random_state,
-            "config": self.config.to_json(),
+            "random": self.game.random_state,
+            "config": self.settings,
             "shape": list(self.dataset.shape),
             "dataset": self.dataset.digest,
         }
@@ -321,75 +344,74 @@ class Run:
         return state
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        if state["dataset"] != self.dataset.digest:
-            raise CheckpointError(f"{self.config.data} has changed since the run began: put back the data it was made with")
-        self.gan.load_state_dict(state["arrays"])
-        self.gan.random_state = state["random"]
+        self.game.load_state_dict(state["arrays"])
+        self.game.random_state = state["random"]
         self.batches.state = state["data"]
         self.step = state["step"]
 
-    # -- when numbers stop being finite --------------------------------------------------------------------------------
-
     def _find_divergence(self) -> NoReturn:
-        """Go back to the last good state in memory and repeat the steps, each array watched, until the first bad one.
-
-        self.step is then that one.
-        """
-        last, gan = self.step, self.gan
+        """Go back to the last good state in memory and look for the first bad number; self.step is then its step."""
+        last, good = self.step, self._good["step"]
         self._restore(self._good)
-        nets = {
-            "generator": (gan.generator, gan.optimizer_g),
-            "discriminator": (gan.discriminator, gan.optimizer_d),
-        }
-
-        def look(name: str, layer: Layer, what: str, array: Array) -> None:
-            if not bool(gan.backend.xp.isfinite(array).all()):
-                raise DivergenceError(self._divergence(name, layer, what))
-
-        for name, (net, _) in nets.items():
-            net.watch = partial(look, name)
-        while self.step < last:
-            self.step += 1
-            self._step()
-            for name, (net, optimizer) in nets.items():
-                for layer in net.layers:
-                    for key, array in {**layer.params, **layer.state}.items():
-                        look(name, layer, f"updated {key}", array)
-                for key, vector in optimizer.state.items():
-                    for layer, part in net.split(vector):
-                        look(name, layer, f"the optimiser's {key}", part)
+        found = find_divergence(self.game, self.batches, last - good)
+        if found is None:
+            self.step = last
+            raise DivergenceError(f"step {last}: a statistic or an average is not finite; the steps from {good} show no cause")
+        self.step = good + found[0]
         raise DivergenceError(
-            f"step {last}: a loss or an average is not finite; the steps from {self._good['step']} show no cause"
+            f"step {self.step:,}: {found[1]}; the last good checkpoint stays in {self.files.checkpoint}. "
+            "Try a smaller learning rate"
         )
 
-    def _divergence(self, net: str, layer: Layer, what: str) -> str:
-        kept = f"the last good checkpoint stays in {self.folder / CHECKPOINT}"
-        return f"step {self.step:,}: {net}, {layer.label}: {what} is not finite; {kept}. Try a smaller learning rate (--lr)"
+    # -- printing ------------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        stats = "".join(f", {name} {value:.3g}" for name, value in self.last_stats.items())
+        return f"Run({str(self.folder)!r}, step {self.step:,} of {self.total_steps:,}{stats})"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the folder, the step, the last statistics and the last picture of samples."""
+        cells = {"folder": str(self.folder), "step": f"{self.step:,} of {self.total_steps:,}"}
+        cells |= {name: f"{value:.4g}" for name, value in self.last_stats.items()}
+        return as_html(cells, self.files.frames()[-1:])
 
 
-def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Paths to data, made absolute: a run can then go on from any folder. Names of datasets stay names."""
-    paths = {
-        name: os.path.abspath(value)
-        for name, value in settings.items()
-        if value is not None and (name == "data_dir" or (name == "data" and value not in DATASETS and os.path.exists(value)))
-    }
-    return {**settings, **paths}
+def train(
+    game: Game,
+    data: Dataset | str | Any,
+    out: str | Path | None = None,
+    *,
+    steps: int,
+    batch_size: int = 64,
+    seed: int = 0,
+    log_every: int = 20,
+    sample_every: int | None = None,
+    checkpoint_every: int = 500,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Train a game on data in a run folder (out; by default one in runs/), and return the run. See Run for the options."""
+    if out is None:
+        out = default_run_dir(data if isinstance(data, str) else as_dataset(data).name)
+    run = Run(
+        game,
+        data,
+        out,
+        steps=steps,
+        batch_size=batch_size,
+        seed=seed,
+        log_every=log_every,
+        sample_every=sample_every,
+        checkpoint_every=checkpoint_every,
+        overwrite=overwrite,
+    )
+    run.train(progress)
+    return run
 
 
-def _same_as_config_file(folder: Path, config: Config) -> None:
-    """config.json must describe the checkpoint's run; what may differ is how long it is to be."""
-    path = folder / CONFIG
-    try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(written, dict):
-            raise ValueError("it holds no settings")
-    except FileNotFoundError:
-        return  # the checkpoint has all that is needed
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}): remove it, the checkpoint has its content") from None
-    own, written = config.to_json(), {**Config().to_json(), **written}
-    other = [name for name in own if name not in ("steps", "epochs") and written[name] != own[name]]
-    if other:
-        pairs = ", ".join(f"{name} {written[name]!r} against {own[name]!r}" for name in other)
-        raise CheckpointError(f"{path} and {CHECKPOINT} are of different runs ({pairs}): put back the one that belongs here")
+def _check_state(state: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray], path: Path) -> None:
+    """Raises CheckpointError unless both hold arrays of the same names, shapes and dtypes."""
+    for name in sorted(state.keys() | own.keys()):
+        there, here = (f"{a.dtype} {a.shape}" if a is not None else "missing" for a in (state.get(name), own.get(name)))
+        if there != here:
+            raise CheckpointError(f"{path} is of another game: {name} is {there} in it, and {here} in the game given")

@@ -191,11 +191,11 @@ def test_buffer_pool_reuses_memory_only_when_no_view_is_left():
         ({"kernel": 3}, "kernel is 3: expected a pair"),
         ({"stride": (0, 1)}, r"stride is \(0, 1\): .* from 1 up"),
         ({"padding": (1, -1)}, "whole numbers from 0 up"),
-        ({"map": (5, 4)}, "a map of height 5 reads 11 places, and the padded image has 10"),
+        ({"output": (5, 4)}, "an output of height 5 reads 11 places, and the padded image has 10"),
     ],
 )
 def test_a_geometry_that_cannot_be_is_refused(change, found):
-    right = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "image": (8, 8), "map": (4, 4)}
+    right = {"kernel": (3, 3), "stride": (2, 2), "padding": (1, 1), "dilation": (1, 1), "image": (8, 8), "output": (4, 4)}
     ConvGeometry(**right)
     with pytest.raises(ShapeError, match=found):
         ConvGeometry(**{**right, **change})

@@ -14,22 +14,16 @@ import numpy as np
 import pytest
 
 import minigan as mg
-from minigan import cli, layers, losses, optim
+from minigan import cli, losses, optim
+from minigan.checks.suite import layer_table
 from minigan.errors import OptionError
 from minigan.explain import worked
+from minigan.explain.worked import generic
+from minigan.explain.worked.registry import EXAMPLES
 
-LAYERS = {
-    name
-    for name in layers.__all__
-    if inspect.isclass(getattr(layers, name)) and issubclass(getattr(layers, name), mg.Layer) and name != "Layer"
-}
-LOSSES = {
-    name
-    for name, value in vars(losses).items()
-    if inspect.isfunction(value)
-    and value.__module__ == losses.__name__
-    and not name.startswith("_")
-    and "xp" not in inspect.signature(value).parameters  # the terms of the losses
+LAYERS = {type(make()).__name__ for make, _ in layer_table()}
+LOSSES = {name for name, value in vars(losses).items() if inspect.isfunction(value)} | {
+    kind.__name__ for kind in losses.OBJECTIVES.values()
 }
 OPTIMISERS = {name for name, value in vars(optim).items() if inspect.isclass(value) and issubclass(value, optim.Optimizer)} - {
     "Optimizer"
@@ -40,7 +34,7 @@ explain = cache(worked.explain)
 
 
 def example(text):
-    return text.partition("Worked by hand\n")[2].split("\n")
+    return text.partition("Worked through\n")[2].split("\n")
 
 
 def written_out(text):
@@ -108,7 +102,7 @@ def test_every_written_sum_has_the_value_it_claims(name):
     text, agrees = explain(name)
     assert agrees
     assert "FAILED" not in text
-    for line in text.split("\n"):
+    for line in example(text):
         assert sum(not unicodedata.combining(c) for c in line) <= 100, line
     sums = written_out(text)
     assert len(sums) >= 2
@@ -176,10 +170,10 @@ def test_losses_by_logarithms():
         return -np.log(p[[0, 1], t["c"][0].astype(int)]).mean()
 
     np.testing.assert_allclose(t["ds"], by_complex_step(cross_entropy, t["s"]), rtol=1e-4)
-    t = tables(explain("discriminator_loss")[0])
+    t = tables(explain("NonSaturating")[0])
     for kind, image in (("real", lambda s: 1 / (1 + np.exp(-s))), ("fake", lambda s: 1 - 1 / (1 + np.exp(-s)))):
         gradient = by_complex_step(lambda s, image=image: -np.log(image(s)).mean(), t[f"s_{kind}"])
-        np.testing.assert_allclose(t[f"ds_{kind}"], gradient, rtol=1e-4)
+        np.testing.assert_allclose(t[f"ds_{kind}_D"], gradient, rtol=1e-4)
 
 
 def test_adam_as_in_the_paper():
@@ -200,8 +194,8 @@ def _backward_times(factor, where):
     def plant(layer_class, monkeypatch):
         honest = layer_class.backward
 
-        def faulty(self, dy, cache, *, param_grads=True, input_grad=True):
-            dx = np.array(honest(self, dy, cache, param_grads=param_grads, input_grad=input_grad))
+        def faulty(self, dy, cache, grads=None, input_grad=True):
+            dx = np.array(honest(self, dy, cache, grads, input_grad))
             dx[where] *= factor
             return dx
 
@@ -241,18 +235,30 @@ def test_a_fault_in_a_forward_is_told_by_its_sum(monkeypatch):
     assert re.search(r"= -4    FAILED: minigan has -3\n", text)
 
 
-@pytest.mark.parametrize(
-    ("name", "term"),
-    [
-        ("discriminator_loss", "fake_grad"),
-        ("generator_loss", "saturating_grad"),
-        ("bce_with_logits", "bce_grad"),
-        ("mse", "squared_error_grad"),
-    ],
-)
-def test_a_fault_in_a_loss_is_told(name, term, monkeypatch):
-    honest = getattr(losses, term)
-    monkeypatch.setattr(losses, term, lambda *arrays, **constants: -honest(*arrays, **constants))
+@pytest.mark.parametrize(("kind", "player"), [("NonSaturating", "discriminator"), ("Saturating", "generator")])
+def test_a_fault_in_an_objective_is_told(kind, player, monkeypatch):
+    subject = getattr(losses, kind)
+    honest = getattr(subject, player)
+
+    def faulty(self, *logits):
+        loss, gradients = honest(self, *logits)
+        return loss, tuple(-g for g in gradients) if isinstance(gradients, tuple) else -gradients
+
+    monkeypatch.setattr(subject, player, faulty)
+    text, agrees = worked.explain(kind)
+    assert not agrees
+    assert shortcomings(text) == [True, True, True]
+
+
+@pytest.mark.parametrize("name", ["bce_with_logits", "mse", "softmax_cross_entropy"])
+def test_a_fault_in_a_loss_is_told(name, monkeypatch):
+    honest = getattr(losses, name)
+
+    def faulty(*arrays):
+        loss, gradient = honest(*arrays)
+        return loss, -gradient
+
+    monkeypatch.setattr(losses, name, faulty)
     text, agrees = worked.explain(name)
     assert not agrees
     assert shortcomings(text) == [True, True, True]
@@ -304,3 +310,79 @@ def test_the_readme_shows_what_the_command_prints():
     assert len(parts) == 4
     for part in parts:
         assert part in explain("Conv2d")[0]
+
+
+# -- without an example of their own ---------------------------------------------------------------------------------------
+
+
+class PReLU(mg.Layer):
+    """Parametric ReLU: y = max(x, 0) + a min(x, 0), with one slope a per channel.
+
+    Backward: ∂y/∂x = [x > 0] + a [x < 0] and ∂y/∂a = min(x, 0).
+    Source: He et al. 2015 (arXiv:1502.01852), equation 1.
+    """
+
+    cross_sample = False
+    fault = 1.0
+
+    def build(self, input_shape):
+        self.add_parameter("slope", input_shape[-1:], mg.constant(0.25))
+        return input_shape
+
+    def forward(self, x, train=False):
+        return np.maximum(x, 0) + self.slope * np.minimum(x, 0), x
+
+    def backward(self, dy, cache, grads=None, input_grad=True):
+        if grads is not None:
+            grads["slope"][...] = (dy * np.minimum(cache, 0)).sum(tuple(range(dy.ndim - 1)))
+        return self.fault * dy * np.where(cache > 0, 1, self.slope) if input_grad else None
+
+    def branch_signature(self, cache):
+        return cache > 0
+
+
+class Exponential(losses.NonSaturating):
+    """L_D = E e^−s_real + E e^s_fake, L_G = E e^−s_fake. Source: of this test."""
+
+    def discriminator(self, s_real, s_fake):
+        real, fake = np.exp(-s_real), np.exp(s_fake)
+        return real.mean() + fake.mean(), (-real / real.size, fake / fake.size)
+
+    def generator(self, s_fake, s_real=None):
+        fake = np.exp(-s_fake)
+        return fake.mean(), -fake / fake.size
+
+
+@pytest.fixture
+def examples(monkeypatch):
+    """What tables with a new line would register."""
+    for name in ("PReLU", "Exponential"):
+        monkeypatch.setitem(EXAMPLES, name, None)
+        del EXAMPLES[name]
+    generic.add_layers([(PReLU, (4, 3))])
+    generic.add_objectives([Exponential])
+
+
+@pytest.mark.parametrize("kind", [PReLU, Exponential])
+def test_what_has_no_example_runs_on_random_numbers(kind, examples):
+    text, agrees = worked.explain(kind.__name__.lower())
+    assert agrees
+    assert inspect.cleandoc(kind.__doc__) in text
+    assert len(re.findall(r" / 0\.002 = ", text)) >= 6
+    assert text.count("Checked by differences at every entry") == (1 if kind is PReLU else 2)
+    assert all(len(line) <= 100 for line in text.split("\n"))
+
+
+def test_a_fault_is_told_without_an_example(examples, monkeypatch, capsys):
+    monkeypatch.setattr(PReLU, "fault", 1.5)
+    assert cli.main(["explain", "PReLU"]) == 1
+    assert shortcomings(capsys.readouterr().out) == [False, True, True]
+
+
+@pytest.mark.parametrize(("make", "shape"), layer_table(), ids=lambda value: repr(value()) if callable(value) else "")
+def test_every_layer_could_do_without_an_example(make, shape, monkeypatch):
+    name = type(make()).__name__
+    monkeypatch.setitem(EXAMPLES, name, EXAMPLES[name])
+    del EXAMPLES[name]
+    generic.add_layers([(make, shape)])
+    assert worked.explain(name)[1]

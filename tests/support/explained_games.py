@@ -1,4 +1,4 @@
-"""Small games for `explain`, and what stands in the page that it makes of one."""
+"""Small games to be opened, and what a page holds."""
 
 import base64
 import json
@@ -17,8 +17,8 @@ def dcgan(backend="textbook", **options):
     return mg.GAN(*pair, lr=0.01, **options)
 
 
-def mlp(backend="textbook", **options):
-    return mg.GAN(*mg.models.mlp(SHAPE, latent_dim=3, hidden=4, backend=backend, dtype="float64"), lr=0.01, **options)
+def mlp(backend="textbook", make=mg.GAN, **options):
+    return make(*mg.models.mlp(SHAPE, latent_dim=3, hidden=4, backend=backend, dtype="float64"), lr=0.01, **options)
 
 
 def with_dropout(backend="textbook", **options):
@@ -32,6 +32,10 @@ def batch(gan, seed=0):
     return tuple(gan.backend.asarray(rng.uniform(-1, 1, shape)) for shape in ((BATCH, *SHAPE), (BATCH, gan.latent_dim)))
 
 
+def opening(gan):
+    return gan, *batch(gan)
+
+
 def warmed(gan):
     """A game whose optimisers have a past, and whose biases are not 0."""
     for seed in (1, 2):
@@ -39,8 +43,22 @@ def warmed(gan):
     return gan
 
 
-def opening(gan):
-    return gan, *batch(gan)
+def twin(gan):
+    """Another game in the same state."""
+    options = {"lr": gan.optimizer_g.schedule, "betas": gan.optimizer_g.betas, "objective": gan.objective}
+    other = type(gan)(gan.generator.clone(), gan.discriminator.clone(), **options)
+    other.load_state_dict(gan.state_dict())
+    other.random_state = gan.random_state
+    return other
+
+
+def all_comparisons(opened):
+    for record in (opened.generator, opened.real, opened.fake, opened.judged):
+        for found in record.checks:
+            yield from found
+    for update in (opened.update_d, opened.update_g):
+        for found in update.checks.values():
+            yield from found
 
 
 def content(text):

@@ -223,7 +223,7 @@ class Stream:
         launches, cuda_on_host.recording = cuda_on_host.recording, None
         Stream.captured = len(launches)
         pool, Stream.pool = Stream.pool, deque(maxlen=0)
-        return SimpleNamespace(launch=lambda: [launch() for launch in launches], pool=pool)
+        return SimpleNamespace(launch=lambda: [launch() for launch in launches], launches=launches, pool=pool)
 
 
 Stream.current.append(Stream(non_blocking=True))

@@ -38,3 +38,49 @@ def same(ours, other):
     return (
         ours[0] == other[0] and all(np.array_equal(a, other[1][name]) for name, a in ours[1].items()) and ours[2:] == other[2:]
     )
+
+
+class OneStep(mg.Step):
+    """A step of two functions, and of the networks and optimisers that they use."""
+
+    def __init__(self, backend, compute, advance=lambda: None, networks=(), optimizers=()):
+        self.backend, self.compute, self.advance = backend, compute, advance
+        self.networks, self.optimizers = dict(enumerate(networks)), dict(enumerate(optimizers))
+
+
+def captured(backend, compute, log=no_complaint, **parts):
+    """compute() as a captured step."""
+    return mg.capture(OneStep(backend, compute, **parts), log=log)
+
+
+class TwoBatches(mg.Step):
+    """A game's step on two batches: both sets of scalars in one advance, or each within compute."""
+
+    def __init__(self, game, batches, within):
+        self.game, self.batches, self.within = game, batches, within
+        self.backend, self.networks, self.optimizers = game.backend, game.networks, game.optimizers
+
+    def advance(self):
+        if not self.within:
+            for _ in range(2):
+                self.batches.advance()
+                self.game.advance()
+
+    def compute(self):
+        if self.within:
+            return [self.game.step(self.batches.next()) for _ in range(2)]
+        return [self.game.compute(self.batches.take()) for _ in range(2)]
+
+
+def check_two_batches(be, within):
+    """Captured or not, a step that sets scalars twice does the same, and a capture that could not do so says why."""
+    results, said = [], []
+    for replayed in (False, True):
+        game, batches = GAMES["average and schedule"](be), Batches(DATA, 6, be)
+        step = TwoBatches(game, batches, within)
+        step = mg.capture(step, log=said.append) if replayed else step
+        stats = [{name: be.to_numpy(value).item() for name, value in each.items()} for _ in range(6) for each in step()]
+        results.append((stats, game.state_dict(), game.random_state, batches.state))
+    assert same(*results)
+    assert len(said) == 1
+    assert "sets a DeviceScalar" in said[0]

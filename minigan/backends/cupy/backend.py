@@ -31,9 +31,8 @@ from minigan.backends.cupy.scalars import Board, Boards
 from minigan.backends.expressions import UntraceableError, split_constants
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.random import Generator, Seed
-from minigan.backends.recording import CaptureError
-from minigan.backends.scalars import DeviceScalar
-from minigan.errors import BackendError, DeviceMemoryError
+from minigan.backends.scalars import DeviceScalar, forbid_sets
+from minigan.errors import BackendError, CaptureError, DeviceMemoryError
 
 _ELSE = "Or use --backend numpy."
 _MOST_ELEMENTS = 1 << 31  # that the kernels' 32-bit indices reach, also one stride behind the last
@@ -84,7 +83,7 @@ class CupyBackend(Backend):
         self.precision = precision
         self._kernels: dict[tuple[str, str], Any] = {}
         self._blas = Cublas(self.xp, tf32=precision == "tf32")
-        self._boards = Boards(self, self._set_scalars)
+        self._boards = Boards(self, self.launch)
         self._generators: WeakSet[CupyGenerator] = WeakSet()  # whose streams lie on the device
         self._recording = False
 
@@ -166,10 +165,12 @@ class CupyBackend(Backend):
         return True
 
     def record(self, compute: Callable[[], Any], arrays: Sequence[Array]) -> Graph:
+        self._boards.flush()  # of what was set before; while recording nothing may be
         self._recording = True
         try:
             written = [*arrays, *(generator.stream for generator in self._generators)]
-            return Graph(self, compute, self._capture_stream, self._boards.flush, self._gather_scalars, written)
+            with forbid_sets():
+                return Graph(self, compute, self._capture_stream, self._boards.flush, self._gather_scalars, written)
         finally:
             self._recording = False
 
@@ -182,12 +183,6 @@ class CupyBackend(Backend):
         if self._recording:
             raise CaptureError("compute makes a DeviceScalar; make it beforehand, and set it in advance")
         return self._boards.scalar(np.dtype(dtype))
-
-    def _set_scalars(self, source: str, kernel: str, threads: int, *arguments: Any) -> None:
-        """The launch that brings scalars over, which a graph would repeat with the values of its recording."""
-        if self._recording:
-            raise CaptureError("compute sets a DeviceScalar; that belongs in advance")
-        self.launch(source, kernel, threads, *arguments)
 
     def _gather_scalars(self, scalars: list[Array]) -> Array | None:
         """Arrays without axes as one vector; None where they are none, too many, or not of one dtype of floats."""

@@ -17,7 +17,8 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.expressions import Scalar
 from minigan.backends.numpy.memory import Buffers
-from minigan.backends.recording import CaptureError, tree_leaves
+from minigan.backends.recording import tree_leaves
+from minigan.errors import CaptureError
 
 _SHAPED_BY_VALUES = {
     "argwhere",

@@ -24,7 +24,7 @@ _WIDE_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # as OpenBLAS call
 _WIDE_RATE, _RATE = 233, 119
 _IM2COL, _COL2IM = 0.17, 0.25
 
-Transforms = dict[tuple[str, int, int], Array]  # by the transform's name and the images that it is of, from and to
+Transforms = dict[tuple[Any, ...], Array]  # by the geometry, the transform's name, and the images that it is of, from and to
 
 
 class ConvolutionBackend(ElementwiseBackend):
@@ -46,12 +46,13 @@ class ConvolutionBackend(ElementwiseBackend):
         self._transforms[id(view)] = end, {}
         return view
 
-    def _transformed(self, transform: Callable[[Array], Array], array: Array, images: slice) -> Array:
-        """transform(array[images]): found on the operand, else computed and left there."""
+    def _transformed(self, form: Winograd, name: str, array: Array, images: slice) -> Array:
+        """form.image or form.output of array[images]: found on the operand, else computed and left there."""
+        transform: Callable[[Array], Array] = getattr(form, name)
         _, kept = self._transforms.get(id(array), (None, None))
         if kept is None:
             return transform(array[images])
-        block = transform.__name__, images.start, images.stop
+        block = form.g, name, images.start, images.stop
         if block not in kept:
             kept[block] = transform(array[images])
         return kept[block]
@@ -65,7 +66,7 @@ class ConvolutionBackend(ElementwiseBackend):
             u = self._kernel(form, w)
 
             def filtered(images: slice) -> None:
-                form.conv2d(self._transformed(form.image, x, images), u, y[images])
+                form.conv2d(self._transformed(form, "image", x, images), u, y[images])
 
             self._each(filtered, len(x), form.images_per_block(*w.shape[2:]))
             return y
@@ -86,7 +87,7 @@ class ConvolutionBackend(ElementwiseBackend):
             u = self._kernel(form, w)
 
             def filtered(images: slice) -> None:
-                form.conv2d_transpose(self._transformed(form.output, y, images), u, x[images])
+                form.conv2d_transpose(self._transformed(form, "output", y, images), u, x[images])
 
             self._each(filtered, len(y), form.images_per_block(*w.shape[2:]))
             return x
@@ -108,8 +109,8 @@ class ConvolutionBackend(ElementwiseBackend):
         if form:
 
             def filtered(images: slice, dw: Array) -> None:
-                v = self._transformed(form.image, x, images)
-                form.weight_grad(v, self._transformed(form.output, y, images), dw)
+                v = self._transformed(form, "image", x, images)
+                form.weight_grad(v, self._transformed(form, "output", y, images), dw)
 
             dw = self._sum(filtered, kernel, x.dtype, len(x), form.images_per_block(*kernel[2:]))
             return self.store(dw, out)

@@ -20,7 +20,7 @@ from minigan.backends.expressions import (
 )
 from minigan.backends.numpy.memory import Scratch
 from minigan.backends.numpy.products import ProductBackend
-from minigan.backends.recording import CaptureError
+from minigan.errors import CaptureError
 
 # Elements up to which a formula is quickest as it stands: alone, and in place or summed up, where a program saves more arrays.
 _DIRECT, _DIRECT_IN_PLACE = 1 << 17, 1 << 14

@@ -14,8 +14,9 @@ from minigan.backends.numpy.call_list import CallList
 from minigan.backends.numpy.memory import BufferPool
 from minigan.backends.numpy.threads import ThreadedBackend
 from minigan.backends.random import Generator, Seed
-from minigan.backends.recording import CaptureError, NotWorthCapturingError, Results
-from minigan.backends.scalars import DeviceScalar
+from minigan.backends.recording import Results
+from minigan.backends.scalars import DeviceScalar, forbid_sets
+from minigan.errors import CaptureError, NotWorthCapturingError
 
 
 class _Recording(threading.local):
@@ -40,11 +41,6 @@ class ReplayedScalar(DeviceScalar):
         """The number that was set last."""
         return self._value
 
-    def set(self, value: float) -> None:
-        if self._recording.calls is not None:
-            raise CaptureError("compute sets a DeviceScalar; that belongs in advance")
-        super().set(value)
-
 
 class ReplayedGenerator(Generator):
     """Its numbers are drawn again in every replay."""
@@ -64,6 +60,8 @@ class ReplayedGenerator(Generator):
 
 class Replay:
     """A list of calls and its results, as minigan.capture takes them."""
+
+    has_room_beside = True  # for the same computation, run eagerly
 
     def __init__(self, backend: ReplayBackend, calls: CallList, results: Results) -> None:
         self._backend, self._calls, self._results = backend, calls, results
@@ -92,7 +90,7 @@ class ReplayBackend(ThreadedBackend):
         calls = CallList()
         self._recording.calls = calls
         try:
-            with self.undisturbed():
+            with self.undisturbed(), forbid_sets():
                 result = compute()
             results = Results(self, result, keep=calls.unwrap)
         finally:

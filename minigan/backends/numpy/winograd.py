@@ -34,13 +34,13 @@ from minigan.backends.geometry import ConvGeometry
 
 # Nanoseconds for a number of an image, an output or a kernel to enter the transform domain or leave it, on two cores; see
 # benchmarks/README.md.
-_POINT, _KERNEL_POINT = 0.55, 0.8
-_BLOCK = 1 << 20  # values at the points of the images of one product for each point: 4 MiB in float32
-_CACHED = 1 << 17  # values of the images that go to the points, or come back, together
+_TRANSFORM, _KERNEL_TRANSFORM = 0.55, 0.8
+_BLOCK = 1 << 20  # transformed values of the images of one batch of products: 4 MiB in float32
+_CACHED = 1 << 17  # values of the images that are transformed together, or back
 
-# And the point ∞. Of all small fractions these keep rounding smallest: see benchmarks/README.md.
-_POINTS = (0.0, 1.0, -1.0, 2.0, -0.5, 0.5, -2.0)
-_MOST_POINTS = len(_POINTS) + 1
+# And ∞. Of all small fractions these keep rounding smallest: see benchmarks/README.md.
+_INTERPOLATION_POINTS = (0.0, 1.0, -1.0, 2.0, -0.5, 0.5, -2.0)
+_MOST_INPUTS = len(_INTERPOLATION_POINTS) + 1
 _MOST_TAPS = 5
 
 Allocate = Callable[[tuple[int, ...], Any], Array]
@@ -59,8 +59,8 @@ class Tiles:
         return -(-self.length // self.size)
 
     @property
-    def points(self) -> int:
-        """Points of a tile, and as many inputs: taps − 1 of them are the next tile's first."""
+    def inputs(self) -> int:
+        """Inputs of a tile, and as many values in the transform domain: taps − 1 of them are the next tile's first."""
         return self.size + self.taps - 1
 
     def reach(self, window: int) -> int:
@@ -70,20 +70,20 @@ class Tiles:
 
 def best_tiles(length: int, taps: int) -> Tiles:
     """The tiles with the fewest multiplications, for 2 to _MOST_TAPS taps. No input belongs to more than two of them."""
-    sizes = range(max(2, taps - 1), _MOST_POINTS - taps + 2)
-    return min((Tiles(length, taps, size) for size in sizes), key=lambda tiles: tiles.count * tiles.points)
+    sizes = range(max(2, taps - 1), _MOST_INPUTS - taps + 2)
+    return min((Tiles(length, taps, size) for size in sizes), key=lambda tiles: tiles.count * tiles.inputs)
 
 
 @lru_cache
 def matrices(size: int, taps: int, dtype: np.dtype) -> tuple[Array, Array, Array]:
     """(A, G, Bᵀ) for tiles of `size` outputs and a filter of `taps` taps."""
     count = size + taps - 1
-    points = np.array(_POINTS[: count - 1])
+    xs = np.array(_INTERPOLATION_POINTS[: count - 1])
 
     def powers(width: int) -> Array:
         """Row p: the value at point p of 1, x, x², …; the last row is the point ∞, where the highest power alone counts."""
         at_infinity = np.eye(1, width, width - 1)
-        return np.vstack([np.vander(points, width, increasing=True), at_infinity])
+        return np.vstack([np.vander(xs, width, increasing=True), at_infinity])
 
     interpolation = np.linalg.inv(powers(count)).T
     return tuple(np.ascontiguousarray(m, dtype) for m in (powers(size), powers(taps), interpolation))  # type: ignore[return-value]
@@ -115,20 +115,20 @@ Pair = Sequence[Any]  # for the rows, and for the columns
 
 
 class Winograd:
-    """The three convolutions of one geometry in this form. P, P': points of the two axes; K = s·s'·C."""
+    """The three convolutions of one geometry in this form. P, P': sizes of the transform domain on the two axes; K = s·s'·C."""
 
     def __init__(self, g: ConvGeometry, dtype: Any, empty: Allocate) -> None:
         self.g, self.empty, self.axes = g, empty, _tiles(g)
         pairs = (matrices(tiles.size, tiles.taps, np.dtype(dtype)) for tiles in self.axes)
         self._a, self._g, self._bt = zip(*pairs, strict=True)
         self._image = [
-            phases(t.reach(t.points), g.image[axis], g.stride[axis], g.padding[axis]) for axis, t in enumerate(self.axes)
+            phases(t.reach(t.inputs), g.image[axis], g.stride[axis], g.padding[axis]) for axis, t in enumerate(self.axes)
         ]
         self._output = [phases(t.reach(t.size), g.output[axis]) for axis, t in enumerate(self.axes)]
 
     @staticmethod
     def work(g: ConvGeometry, batch: int, channels: int, features: int) -> tuple[float, float]:
-        """(multiplications of the products, nanoseconds for the ways to the points and back).
+        """(multiplications of the products, nanoseconds for the transforms there and back).
 
         Both are infinite where there is no such form: for dilation, a single tap or too many.
         """
@@ -137,21 +137,21 @@ class Winograd:
             return math.inf, math.inf
         axes = _tiles(g)
         inside, tiles = channels * math.prod(g.stride), math.prod(t.count for t in axes)
-        points = math.prod(t.points for t in axes)
-        moved = _POINT * batch * tiles * points * (inside + features) + _KERNEL_POINT * points * inside * features
-        return batch * tiles * points * inside * features, moved
+        inputs = math.prod(t.inputs for t in axes)
+        moved = _TRANSFORM * batch * tiles * inputs * (inside + features) + _KERNEL_TRANSFORM * inputs * inside * features
+        return batch * tiles * inputs * inside * features, moved
 
     def images_per_block(self, channels: int, features: int) -> int:
-        """So many that each point's product is a large one, and what goes in and out of it is still in cache."""
+        """So many that each of the products is a large one, and what goes in and out of it is still in cache."""
         return max(1, _BLOCK // (self._cells * max(channels * math.prod(self.g.stride), features)))
 
     @property
     def _cells(self) -> int:
-        """Points of all tiles of one image."""
-        return math.prod(tiles.count * tiles.points for tiles in self.axes)
+        """Values of all tiles of one image in the transform domain, per channel."""
+        return math.prod(tiles.count * tiles.inputs for tiles in self.axes)
 
     def kernel_shape(self, channels: int, features: int) -> tuple[int, ...]:
-        return (*(tiles.points for tiles in self.axes), channels * math.prod(self.g.stride), features)
+        return (*(tiles.inputs for tiles in self.axes), channels * math.prod(self.g.stride), features)
 
     def kernel(self, w: Array, rows: slice, out: Array) -> None:
         """These rows of U = G w Gᵀ: (KH, KW, C, F) -> (P, P', K, F), zeros for taps beyond the kernel."""
@@ -201,21 +201,21 @@ class Winograd:
         """A matrix along the rows and another along the columns of every tile: (N, ·, ·, C) -> (P·P', tiles·N, s·s'·C)."""
         (first, second), (rows, columns) = pair, self.axes
         channels = x.shape[-1] * math.prod(map(len, axes))
-        points = self.empty((len(first), len(second), rows.count, columns.count, len(x), channels), x.dtype)
+        domain = self.empty((len(first), len(second), rows.count, columns.count, len(x), channels), x.dtype)
         for images in self._blocks(len(x), channels):
             grid = self._gather(x[images], axes, (rows.reach(first.shape[1]), columns.reach(second.shape[1])))
             half = self._multiply(first, _cut(grid.reshape(len(grid), -1), rows.size, first.shape[1]))
             tiles = _cut(half.reshape(rows.count, len(first), grid.shape[1], -1), columns.size, second.shape[1])
-            np.matmul(second, tiles, out=_by_tile(points[..., images, :]))
-        return points.reshape(len(first) * len(second), -1, channels)
+            np.matmul(second, tiles, out=_by_tile(domain[..., images, :]))
+        return domain.reshape(len(first) * len(second), -1, channels)
 
     def _leave(self, pair: Pair, values: Array, out: Array, axes: Axes) -> None:
         """The transpose of _enter with the same matrices: what tiles share is added up."""
         (first, second), (rows, columns) = (m.T for m in pair), self.axes
-        points = values.reshape(first.shape[1], second.shape[1], rows.count, columns.count, len(out), -1)
-        for images in self._blocks(len(out), points.shape[-1]):
-            half = self._join(self._multiply(second, _by_tile(points[..., images, :])), columns.size)
-            grid = self._join(self._multiply(first, half.reshape(rows.count, first.shape[1], -1)), rows.size)
+        domain = values.reshape(first.shape[1], second.shape[1], rows.count, columns.count, len(out), -1)
+        for images in self._blocks(len(out), domain.shape[-1]):
+            half = self._overlap_add(self._multiply(second, _by_tile(domain[..., images, :])), columns.size)
+            grid = self._overlap_add(self._multiply(first, half.reshape(rows.count, first.shape[1], -1)), rows.size)
             _scatter(grid.reshape(len(grid), half.shape[2], len(out[images]), -1), out[images], axes)
 
     def _gather(self, x: Array, axes: Axes, size: tuple[int, int]) -> Array:
@@ -229,7 +229,7 @@ class Winograd:
             grid[h.grid, w.grid, :, h.number, w.number] = x[:, h.image, w.image].transpose(1, 2, 0, 3)
         return grid.reshape(*size, len(x), -1)
 
-    def _join(self, tiles: Array, size: int) -> Array:
+    def _overlap_add(self, tiles: Array, size: int) -> Array:
         """(…, count, length, M) -> (…, (count − 1)·size + length, M), a tile every `size`: the transpose of _cut."""
         *lead, count, length, values = tiles.shape
         if count == 1 or length == size:
@@ -246,7 +246,7 @@ class Winograd:
         return np.matmul(a, b, out=self.empty((*lead, a.shape[-2], b.shape[-1]), a.dtype))
 
     def _blocks(self, batch: int, channels: int) -> Iterator[slice]:
-        """Blocks of images, for which the way to the points and back stays in cache."""
+        """Blocks of images, whose transforms stay in cache."""
         block = max(1, _CACHED // (self._cells * channels))
         return (slice(start, min(start + block, batch)) for start in range(0, batch, block))
 
@@ -274,9 +274,9 @@ def _cut(x: Array, size: int, length: int) -> Array:
     return np.lib.stride_tricks.as_strided(x, (*lead, count, length, values), (*steps, size * step, step, item))
 
 
-def _by_tile(points: Array) -> Array:
+def _by_tile(values: Array) -> Array:
     """(P, P', rows, columns, N, K) -> (rows, P, columns, P', N·K), a view."""
-    return points.reshape(*points.shape[:4], -1).transpose(2, 0, 3, 1, 4)
+    return values.reshape(*values.shape[:4], -1).transpose(2, 0, 3, 1, 4)
 
 
 def _scatter(grid: Array, x: Array, axes: Axes) -> None:

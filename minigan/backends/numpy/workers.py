@@ -38,7 +38,10 @@ class Workers:
 def _serve(tasks: SimpleQueue[Any]) -> None:
     while True:
         context, work, share, index, done = tasks.get()
-        done.put((index, *context.run(_attempt, work, share)))
+        outcome = context.run(_attempt, work, share)
+        del context, work, share  # or arrays that the caller drops would live until the next task
+        done.put((index, *outcome))
+        del outcome, done
 
 
 def _attempt(work: Callable[[Any], Any], share: Any) -> tuple[Any, BaseException | None]:

@@ -14,10 +14,11 @@ import pytest
 
 import minigan as mg
 from minigan import cli, losses, optim
-from minigan.checks.gradients import check_loss, layer_table
+from minigan.checks.gradients import check_loss
+from minigan.checks.suite import layer_table, objective_table
 from minigan.data import Batches, Dataset
 from minigan.errors import DivergenceError, MiniganError
-from minigan.training import CHECKPOINT, Config, Run, load_game
+from minigan.training import CHECKPOINT, Config, load_game, resume_run, start_run
 
 BOOK, IMAGE = mg.get_backend("textbook"), (8, 8, 1)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, *IMAGE), dtype=np.uint8)
@@ -57,9 +58,9 @@ def test_layers(device, row, train):
 
     def both_ways(net, x, dy):
         y, caches = net.forward(x, train)
-        results[net.backend] = y, net.backward(dy, caches)
-        net.backward(dy, caches, param_grads=False)
-        net.backward(dy, caches, input_grad=False)
+        results[net.backend] = y, net.backward(dy, caches, grads=net.grads)
+        net.backward(dy, caches)
+        net.backward(dy, caches, grads=net.grads, input_grad=False)
 
     assert not traffic_of(lambda: both_ways(own, device_x, device_dy))
     both_ways(book, x, dy)
@@ -70,25 +71,36 @@ def test_layers(device, row, train):
     assert mg.check_layer(make(), shape, backend=device, max_entries=8, train=train).ok
 
 
-LOSSES = [  # of logits s and targets t, where the discriminator's has its second logits
-    lambda s, t: losses.discriminator_loss(s, t, 0.1),
-    lambda s, t: losses.generator_loss(s),
-    lambda s, t: losses.generator_loss(s, saturating=True),
+def both_losses(objective, s_real, s_fake):
+    (loss_d, ds), (loss_g, ds_fake) = objective.discriminator(s_real, s_fake), objective.generator(s_fake, s_real)
+    return loss_d, *ds, loss_g, ds_fake
+
+
+@pytest.mark.parametrize("objective", objective_table(), ids=repr)
+def test_objectives(device, objective):
+    s_real, s_fake = np.random.default_rng(0).standard_normal((2, 6, 1)).astype(np.float32)
+    logits, results, bound = [device.asarray(s) for s in (s_real, s_fake)], [], objective.bind(device)
+    assert not traffic_of(lambda: results.extend(both_losses(bound, *logits)))
+    for ours, book in zip(results, both_losses(objective, s_real, s_fake), strict=True):
+        equal(ours, book)
+
+
+LOSSES = [  # of logits s and targets t
     lambda s, t: losses.bce_with_logits(s, t),
     lambda s, t: losses.mse(s, t),
     lambda s, t: losses.softmax_cross_entropy(s, (t[:, 0] > 0).astype("int64")),
 ]
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=["discriminator", "generator", "saturating", "bce", "mse", "softmax"])
+@pytest.mark.parametrize("loss", LOSSES, ids=["bce", "mse", "softmax"])
 def test_losses(device, loss):
     s, t = np.random.default_rng(0).standard_normal((2, 6, 3)).astype(np.float32)
     device_s, device_t, results = device.asarray(s), device.asarray(t), []
     assert not traffic_of(lambda: results.extend(loss(device_s, device_t)))
     for ours, book in zip(results, loss(s, t), strict=True):
         equal(ours, book)
-    inputs, rest = ([s, t], []) if loss is LOSSES[0] else ([s], [device.asarray(t, "float64")])
-    assert check_loss(lambda *a: loss(*a, *rest), *inputs, backend=device).ok
+    targets = device.asarray(t, "float64")
+    assert check_loss(lambda s: loss(s, targets), s, backend=device).ok
 
 
 @pytest.mark.parametrize("sgd", [None, {}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}], ids=str)
@@ -100,7 +112,7 @@ def test_optimisers(device, sgd):
     for be in (device, BOOK):
         net, optimizer, twin = mg.Sequential([mg.Dense(3)], (4,), be), make(), make()
         net.flat_grads[...] = be.asarray(np.random.default_rng(0).standard_normal(net.num_params), "float32")
-        assert not traffic_of(lambda step=optimizer.step, net=net: [step(net) for _ in range(3)])
+        assert not traffic_of(lambda update=optimizer.update, net=net: [update(net) for _ in range(3)])
         twin.attach(net)
         twin.load_state_dict(optimizer.state_dict())
         equal(twin.state_dict(), optimizer.state_dict())
@@ -112,8 +124,12 @@ DROPOUT = lambda: [mg.Flatten(), mg.Dense(6), mg.LayerNorm(), mg.Dropout(0.3), m
 GAMES = {
     "mlp": lambda be: mg.GAN(*mg.models.mlp(IMAGE, 5, (6, 7), backend=be)),
     "dcgan": lambda be: mg.GAN(*mg.models.dcgan(IMAGE, 5, 3, backend=be)),
-    "refined": lambda be: mg.GAN(*mg.models.dcgan(IMAGE, 5, 3, extra_conv=True, backend=be), ema=0.9, smoothing=0.1, lr_d=1e-3),
-    "dropout": lambda be: mg.GAN(mg.models.mlp(IMAGE, 5, backend=be)[0], mg.Sequential(DROPOUT(), IMAGE, be), saturating=True),
+    "extra convolution": lambda be: mg.GAN(
+        *mg.models.dcgan(IMAGE, 5, 3, extra_conv=True, backend=be), ema=0.9, objective=losses.NonSaturating(0.1), lr_d=1e-3
+    ),
+    "dropout": lambda be: mg.GAN(
+        mg.models.mlp(IMAGE, 5, backend=be)[0], mg.Sequential(DROPOUT(), IMAGE, be), objective=losses.Saturating()
+    ),
 }
 
 
@@ -163,12 +179,12 @@ def test_run_and_resume(device, tmp_path):
     def run(name, **options):
         sizes = {"model": "dcgan", "width": 3, "latent_dim": 5, "batch_size": 16, "log_every": 2, "sample_every": 3}
         config = Config(data=f"{tmp_path}/own.npy", backend="cupy", **sizes, **options)
-        Run(config, tmp_path / name, say=said.append).train(progress=False)
+        start_run(config, tmp_path / name, log=said.append).train(progress=False)
 
     np.save(tmp_path / "own.npy", PIXELS)
     run("whole", steps=5, ema=0.9)
     run("parts", steps=3, ema=0.9)
-    resumed = Run.resume(tmp_path / "parts", changes={"steps": 5}, say=str)
+    resumed = resume_run(tmp_path / "parts", changes={"steps": 5}, log=str)
     resumed.train(progress=False)
     assert len(said) == 4, "a headline and an end for each: no step went without its graph"
     assert "GPU (host memory in disguise, 16 GiB) | backend cupy | dcgan float32, G" in resumed.headline()

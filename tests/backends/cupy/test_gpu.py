@@ -5,11 +5,13 @@ The layer table, the gradient checks and all else with a `backend` parameter run
 
 import numpy as np
 import pytest
+from small_games import captured as captured_step
+from small_games import no_complaint
 
 import minigan as mg
 from minigan.data import Batches, load
 from minigan.errors import BackendError, DeviceMemoryError
-from minigan.training import CHECKPOINT, Config, Run
+from minigan.training import CHECKPOINT, Config, resume_run, start_run
 
 pytestmark = pytest.mark.gpu
 
@@ -29,18 +31,10 @@ def game(name, backend, dtype="float32", **options):
     return mg.GAN(*getattr(mg.models, name)(backend=backend, dtype=dtype, **GAMES[name]), **options)
 
 
-def no_complaint(message):
-    raise AssertionError(message)
-
-
 def played(name, be, steps, captured, **options):
     """(the games's state after so many steps, the last statistics)"""
     own, batches = game(name, be, **options), Batches(DIGITS, 64, be)
-
-    def step():
-        return own.step(batches.next())
-
-    step = be.capture(step, no_complaint) if captured else step
+    step = mg.capture(own, batches, no_complaint) if captured else lambda: own.step(batches.next())
     for _ in range(steps):
         stats = step()
     return own.state_dict(), {key: float(value) for key, value in stats.items()}
@@ -58,13 +52,14 @@ def test_a_hundred_steps_are_the_cpus(gpu, name):
         host["z"] = rng.standard_normal((32, 100))
         real[...], z[...] = gpu.asarray(host["real"]), gpu.asarray(host["z"])
 
-    def step():
-        gpu.on_host(draw)
-        return own.step(real, z)
+    def advance():
+        draw()
+        own.advance()
 
-    captured = gpu.capture(step, no_complaint)
+    parts = {"networks": own.networks.values(), "optimizers": own.optimizers.values()}
+    step = captured_step(gpu, lambda: own.compute(real, z), advance=advance, **parts)
     for _ in range(100):
-        ours = captured()
+        ours = step()
         theirs = cpu.step(host["real"], host["z"])
     for key, value in theirs.items():
         assert float(ours[key]) == pytest.approx(float(value), rel=1e-8)
@@ -92,7 +87,7 @@ def test_two_runs_with_one_seed_are_identical(gpu, name):
 @pytest.mark.parametrize("name", GAMES)
 def test_ten_thousand_steps_take_no_more_memory(gpu, name):
     own, batches = game(name, gpu), Batches(DIGITS, 16, gpu)
-    step, pool = gpu.capture(lambda: own.step(batches.next()), no_complaint), gpu.xp.get_default_memory_pool()
+    step, pool = mg.capture(own, batches, no_complaint), gpu.xp.get_default_memory_pool()
     held = []
     for count in (3 * batches.per_epoch, 10_000):  # first, with two new orders of the data, all that a step ever needs
         for _ in range(count):
@@ -133,10 +128,10 @@ def test_a_run_on_the_gpu(gpu, tmp_path):
 
     def run(folder, steps):
         settings = {"width": 8, "latent_dim": 16, "log_every": 20, "sample_every": 50, "checkpoint_every": 50}
-        Run(Config(backend="cupy", steps=steps, **settings), tmp_path / folder, say=said.append).train(progress=False)
+        start_run(Config(backend="cupy", steps=steps, **settings), tmp_path / folder, log=said.append).train(progress=False)
 
     run("first", 100)
     run("second", 60)
-    Run.resume(tmp_path / "second", changes={"steps": 100}, say=said.append).train(progress=False)
-    assert not [text for text in said if "CUDA graph" in text]
+    resume_run(tmp_path / "second", changes={"steps": 100}, log=said.append).train(progress=False)
+    assert not [text for text in said if "not captured" in text]
     assert (tmp_path / "first" / CHECKPOINT).read_bytes() == (tmp_path / "second" / CHECKPOINT).read_bytes()

@@ -13,21 +13,20 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from layer_formulas import FORMULAS
 from large_convolution import LARGE_CONVOLUTION
+from layer_formulas import FORMULAS
 from threadpoolctl import threadpool_info
 
 import minigan as mg
 from minigan import optim
 from minigan.backends import ConvGeometry
 from minigan.backends.expressions import UntraceableError, compile_formula
-from minigan.backends.numpy import backend as numpy_backend
-from minigan.backends.numpy import winograd
+from minigan.backends.numpy import convolution, threads, winograd
 from minigan.backends.numpy.backend import NumpyBackend
 from minigan.backends.numpy.memory import BufferPool, Scratch
 from minigan.backends.numpy.winograd import Winograd, best_tiles, matrices
-from minigan.checks.gradients import layer_table
-from minigan.layers import activations, norm
+from minigan.checks.suite import layer_table
+from minigan.layers import norm
 
 BOOK, FAST = mg.get_backend("textbook"), mg.get_backend("numpy")
 DTYPES = st.sampled_from(["float32", "float64"])
@@ -36,7 +35,7 @@ DTYPES = st.sampled_from(["float32", "float64"])
 @pytest.fixture(autouse=True)
 def _as_in_a_large_convolutional_network():
     """Whatever pass came last, the backend may use threads of its own here."""
-    FAST.begin_pass(frozenset({"convolution"}), 1 << 30)
+    FAST._thread.own = True
 
 
 def relative_error(got, expected):
@@ -65,7 +64,7 @@ def test_the_matrices_make_a_correlation(size, taps):
 def test_tiles_cover_the_axis_with_the_fewest_products(length, taps):
     tiles = best_tiles(length, taps)
     assert tiles.count * tiles.size >= length > (tiles.count - 1) * tiles.size
-    assert tiles.points <= 8
+    assert tiles.inputs <= 8
     assert tiles.taps - 1 <= tiles.size  # no input belongs to more than two tiles
 
 
@@ -81,11 +80,11 @@ def strided_convolutions(draw):
         stride.append(s)
         padding.append(p)
         image.append(draw(st.integers(max(4 * s, k - 2 * p), 14)))
-    map = [(image[a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1)]
+    output = [(image[a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1)]
     spare = [draw(st.integers(0, stride[a] - 1)) for a in (0, 1)]  # output_padding of the transposed convolution
-    image = [(map[a] - 1) * stride[a] - 2 * padding[a] + kernel[a] + spare[a] for a in (0, 1)]
+    image = [(output[a] - 1) * stride[a] - 2 * padding[a] + kernel[a] + spare[a] for a in (0, 1)]
     assume(min(image) >= 1)
-    g = ConvGeometry(*(tuple(pair) for pair in (kernel, stride, padding)), (1, 1), tuple(image), tuple(map))
+    g = ConvGeometry(*(tuple(pair) for pair in (kernel, stride, padding)), (1, 1), tuple(image), tuple(output))
     channels, features = draw(st.integers(8, 40)), draw(st.integers(32, 40))
     batch = draw(st.integers(1, 40))
     assume(batch * image[0] * image[1] < 20_000)
@@ -96,9 +95,7 @@ def strided_convolutions(draw):
 @pytest.fixture
 def always_filtering(monkeypatch):
     """Minimal filtering wherever it exists, also where it is slower."""
-    monkeypatch.setattr(
-        NumpyBackend, "_minimal_filtering", lambda self, g, batch, kernel, dtype, column: Winograd(g, dtype, self.empty)
-    )
+    monkeypatch.setattr(NumpyBackend, "_winograd", lambda self, g, batch, kernel, dtype, column: Winograd(g, dtype, self.empty))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it holds for every example
@@ -113,18 +110,20 @@ def test_minimal_filtering_equals_the_textbook(always_filtering, drawn, dtype, o
     alone = convolutions(FAST, g, x, y, w)
     for fast, book in zip(alone, convolutions(BOOK, g, x, y, w), strict=True):
         assert relative_error(fast, book) < tolerance
-    kept = {}
-    shared = convolutions(FAST, g, x, y, w, kept, order)
-    assert kept
+    operands = FAST.operand(x), FAST.operand(y)
+    shared = convolutions(FAST, g, *operands, w, order)
+    assert all(kept for _, kept in FAST._transforms.values())
+    del operands
+    assert not FAST._transforms, "transforms go with their operands"
     assert all(map(np.array_equal, shared, alone))
 
 
-def convolutions(backend, g, x, y, w, kept=None, order=range(3)):
+def convolutions(backend, g, x, y, w, order=range(3)):
     """The results of conv2d, conv2d_transpose and conv2d_weight_grad, called in that order of their numbers."""
     calls = (
-        lambda: backend.conv2d(x, w, g, kept=kept),
-        lambda: backend.conv2d_transpose(y, w, g, kept=kept),
-        lambda: backend.conv2d_weight_grad(x, y, g, kept=kept),
+        lambda: backend.conv2d(x, w, g),
+        lambda: backend.conv2d_transpose(y, w, g),
+        lambda: backend.conv2d_weight_grad(x, y, g),
     )
     results = {number: calls[number]() for number in order}
     return [results[number] for number in sorted(results)]
@@ -161,9 +160,9 @@ def test_minimal_filtering_is_chosen_where_it_should_be_quicker():
     def chosen(g, batch, kernel, rate):
         backend = NumpyBackend()
         backend._rate = rate
-        return backend._minimal_filtering(g, batch, kernel, np.float32, numpy_backend._COL2IM) is not None
+        return backend._winograd(g, batch, kernel, np.float32, convolution._COL2IM) is not None
 
-    slow, fast = numpy_backend._RATE, numpy_backend._WIDE_RATE
+    slow, fast = convolution._RATE, convolution._WIDE_RATE
     assert chosen(g, 128, w.shape, slow)
     assert chosen(g, 128, w.shape, fast)
     assert chosen(g, 64, w.shape, slow)
@@ -189,13 +188,13 @@ def plant_in_winograd(broken, monkeypatch):
             winograd, "phases", lambda *args: [*genuine(*args)[:-1], winograd.Phase(len(genuine(*args)) - 1, nothing, nothing)]
         )
     else:
-        genuine = Winograd._join
+        genuine = Winograd._overlap_add
 
-        def join(self, tiles, size):
+        def overlap_add(self, tiles, size):
             tiles[..., :-1, size:, :] = 0
             return genuine(self, tiles, size)
 
-        monkeypatch.setattr(Winograd, "_join", join)
+        monkeypatch.setattr(Winograd, "_overlap_add", overlap_add)
 
 
 @pytest.mark.parametrize(
@@ -214,23 +213,27 @@ def test_a_planted_fault_in_minimal_filtering_is_seen(broken, convolution, monke
     assert not max(errors()) < 1e-3
 
 
-@pytest.mark.parametrize("forgotten", ["which images", "image or map"])
+@pytest.mark.parametrize("forgotten", ["which images", "image or output"])
 def test_kept_values_in_the_wrong_place_are_seen(forgotten, monkeypatch, always_filtering):
     monkeypatch.setattr(Winograd, "images_per_block", lambda *_: 16)  # several blocks for each thread
     g, x, y, w = tiled_convolution()
     alone = convolutions(FAST, g, x, y, w)
 
     def changed():
-        return [not np.array_equal(a, b) for a, b in zip(convolutions(FAST, g, x, y, w, {}), alone, strict=True)]
+        return [
+            not np.array_equal(a, b)
+            for a, b in zip(convolutions(FAST, g, FAST.operand(x), FAST.operand(y), w), alone, strict=True)
+        ]
 
     assert not any(changed())
 
-    def at_points(kept, name, transform, array, images):
-        if kept is None:
-            return transform(array[images])
-        return kept.setdefault(name if forgotten == "which images" else images.start, transform(array[images]))
+    kept = {}
 
-    monkeypatch.setattr(numpy_backend, "_at_points", at_points)
+    def transformed(self, form, name, array, images):
+        key = name if forgotten == "which images" else images.start
+        return kept.setdefault((id(array), key) if forgotten == "which images" else key, getattr(form, name)(array[images]))
+
+    monkeypatch.setattr(NumpyBackend, "_transformed", transformed)
     assert any(changed())
 
 
@@ -238,9 +241,25 @@ def test_kept_values_are_of_one_kernel_shape(monkeypatch, always_filtering):
     """The number of features decides how many images a block has."""
     monkeypatch.setattr(Winograd, "images_per_block", lambda self, channels, features: 20 if features == 96 else 10)
     g, x, _, w = tiled_convolution()
-    kept = {}
+    operand = FAST.operand(x)
     for weight in (w, w[..., :48]):
-        assert np.array_equal(FAST.conv2d(x, weight, g, kept=kept), FAST.conv2d(x, weight, g))
+        assert np.array_equal(FAST.conv2d(operand, weight, g), FAST.conv2d(x, weight, g))
+
+
+def test_transforms_are_of_one_geometry(always_filtering):
+    g, x, _, w = tiled_convolution()
+    operand, unpadded = FAST.operand(x), dataclasses.replace(g, padding=(0, 0), output=(6, 6))
+    for geometry in (g, unpadded):
+        assert np.array_equal(FAST.conv2d(operand, w, geometry), FAST.conv2d(x, w, geometry))
+
+
+def test_an_array_that_changes_between_two_passes_is_transformed_anew(always_filtering):
+    """What rides on an operand is of one pass: the caller may fill its array with the next batch."""
+    net = mg.Sequential([mg.Conv2d(96, 3, padding=1)], (8, 8, 96), FAST)
+    x = np.random.default_rng(0).standard_normal((40, 8, 8, 96)).astype("f4")
+    net.forward(x, train=True)
+    x[...] = x[::-1].copy()
+    np.testing.assert_array_equal(net.forward(x, train=True)[0], net.forward(x.copy(), train=True)[0])
 
 
 def layer_passes(backend, layer_class):
@@ -256,33 +275,32 @@ CONVOLUTIONS = pytest.mark.parametrize("layer_class", [mg.Conv2d, mg.ConvTranspo
 
 
 @CONVOLUTIONS
-def test_what_a_convolution_keeps_belongs_to_its_pass(layer_class, always_filtering):
+def test_what_rides_on_an_operand_belongs_to_its_pass(layer_class, always_filtering):
     """Two caches alive at once; two backward passes on each, with different dy; only a training pass keeps anything."""
     results = {}
     for backend in (FAST, BOOK):
         net, layer, inputs, grads = layer_passes(backend, layer_class)
-        _, (_, nothing) = layer.forward(inputs[0])
+        layer.forward(inputs[0])
+        assert not FAST._transforms
         passes = [layer.forward(x, train=True) for x in inputs]
-        keys = [list(cache[1]) for _, cache in passes]
-        assert not nothing
-        assert all(map(bool, keys)) == (backend is FAST)
         got = [y for y, _ in passes]
         for (_, cache), dy in itertools.product(passes, grads):
-            net.flat_grads[...] = 0
-            got += [layer.backward(dy, cache), net.flat_grads.copy()]
-        assert [list(cache[1]) for _, cache in passes] == keys
+            got += [layer.backward(dy, cache, net.grads.of_layer[0]), net.flat_grads.copy()]
+        assert len(FAST._transforms) == (len(passes) if backend is FAST else 0), "those of dy are gone"
+        del passes, cache
+        assert not FAST._transforms
         results[backend] = got
     for fast, book in zip(results[FAST], results[BOOK], strict=True):
         assert relative_error(fast, book) < rounding("f4", 300)
 
 
 @CONVOLUTIONS
-def test_an_array_goes_to_the_points_once(layer_class, monkeypatch, always_filtering):
+def test_an_operand_is_transformed_once(layer_class, monkeypatch, always_filtering):
     """Forward and both gradients: x for the forward pass and the weight, dy for the two gradients."""
     genuine, entered = Winograd._enter, []
     monkeypatch.setattr(Winograd, "_enter", lambda self, pair, x, axes: entered.append(len(x)) or genuine(self, pair, x, axes))
-    _, layer, (x, _), (dy, _) = layer_passes(FAST, layer_class)
-    layer.backward(dy, layer.forward(x, train=True)[1])
+    net, layer, (x, _), (dy, _) = layer_passes(FAST, layer_class)
+    layer.backward(dy, layer.forward(x, train=True)[1], net.grads.of_layer[0])
     assert sum(entered) == len(x) + len(dy)
 
 
@@ -405,8 +423,8 @@ def test_a_formula_without_a_program_still_runs_in_blocks():
 
 def test_constants_are_not_frozen_into_the_program():
     x = np.ones(100_000)
-    assert FAST.elementwise(activations.leaky_relu, -x, slope=0.5)[0] == -0.5
-    assert FAST.elementwise(activations.leaky_relu, -x, slope=0.25)[0] == -0.25
+    assert FAST.elementwise(mg.LeakyReLU.f, -x, slope=0.5)[0] == -0.5
+    assert FAST.elementwise(mg.LeakyReLU.f, -x, slope=0.25)[0] == -0.25
 
 
 # -- sums and products -------------------------------------------------------------------------------------------------
@@ -433,10 +451,9 @@ def test_products(m, k, n, transposed, dtype):
     b = rng.standard_normal((n, k) if transposed == "second" else (k, n)).astype(dtype)
     a, b = a.T if transposed == "first" else a, b.T if transposed == "second" else b
     np.testing.assert_allclose(FAST.matmul(a, b), a @ b, atol=rounding(dtype, 8 * k))
-    out = np.ones((len(a), b.shape[1]), dtype)
-    for times, add in ((1, False), (2, True)):
-        assert FAST.matmul(a, b, out=out, add=add) is out
-        np.testing.assert_allclose(out, times * (a @ b), atol=rounding(dtype, 16 * k))
+    out = np.full((len(a), b.shape[1]), np.nan, dtype)
+    assert FAST.matmul(a, b, out=out) is out
+    np.testing.assert_allclose(out, a @ b, atol=rounding(dtype, 16 * k))
 
 
 # -- threads and memory ------------------------------------------------------------------------------------------------
@@ -468,7 +485,7 @@ def test_steps_from_several_threads_at_once():
     def learn(results, index):
         gan = mg.GAN(*mg.models.dcgan(width=16, backend=NumpyBackend(), seed=index), seed=index)
         x = np.random.default_rng(index).uniform(-1, 1, (32, 28, 28, 1)).astype("f4")
-        gan.discriminator_grads(x, gan.generator.forward(gan.noise(32), train=True)[0])
+        gan.step(x)
         results[index] = gan.discriminator.flat_grads.copy()
 
     alone, together, before = {}, {}, threadpool_info()
@@ -522,62 +539,61 @@ def test_one_backend_for_two_kinds_of_networks_in_two_threads(monkeypatch):
     """A dense game and a convolutional one on one backend, in two threads: each keeps its own way of using threads."""
     seen = {}
 
-    def note(kind, work):
-        FAST.begin_pass(frozenset(work), 1 << 20)
+    dense, convolutional = (mg.GAN(*mg.models.build(name, backend=FAST)).discriminator for name in ("mlp", "dcgan"))
+
+    def note(kind, net):
+        FAST.set_threading(net.layers, 1 << 10)
         barrier.wait()
-        seen[kind] = FAST._own_threads
+        seen[kind] = FAST._thread.own
 
     barrier = threading.Barrier(2)
-    threads = [
-        threading.Thread(target=note, args=args)
-        for args in (("dense", {"product", "element-wise"}), ("convolutional", {"product", "convolution"}))
-    ]
-    for thread in threads:
+    both = [threading.Thread(target=note, args=args) for args in (("dense", dense), ("convolutional", convolutional))]
+    for thread in both:
         thread.start()
-    for thread in threads:
+    for thread in both:
         thread.join()
     assert seen == {"dense": False, "convolutional": True}
-    monkeypatch.setattr(numpy_backend, "_OWN_THREADS", OWN_THREADS)
-    FAST.begin_pass(frozenset({"convolution"}), 1 << 10)
-    assert not FAST._own_threads, "too few values for threads of ours"
-    FAST.begin_pass(frozenset({"element-wise"}), 1 << 10)
-    assert FAST._own_threads, "BLAS has nothing to do there"
+    monkeypatch.setattr(threads, "LARGE_CONVOLUTION", LARGE_CONVOLUTION)
+    FAST.set_threading(convolutional.layers, 1)
+    assert not FAST._thread.own, "too few values for threads of ours"
+    FAST.set_threading(mg.Sequential([mg.BatchNorm(), mg.Tanh()], (3,), FAST).layers, 1)
+    assert FAST._thread.own, "BLAS has nothing to do there"
 
 
-CONVOLUTIONS = [row for row in layer_table() if row[0]().work == "convolution"]
+CONVOLUTIONS = [row for row in layer_table() if isinstance(row[0](), mg.Conv2d | mg.ConvTranspose2d)]
 
 
 @pytest.mark.parametrize("own_threads", [True, False])
 @pytest.mark.parametrize(("make", "shape"), CONVOLUTIONS, ids=lambda value: repr(value()) if callable(value) else str(value))
 def test_convolutions_on_our_threads_and_on_blass(make, shape, own_threads, monkeypatch):
-    monkeypatch.setattr(numpy_backend, "_OWN_THREADS", 0 if own_threads else 1 << 60)
+    monkeypatch.setattr(threads, "LARGE_CONVOLUTION", 0 if own_threads else 1 << 60)
     x, results = np.random.default_rng(0).standard_normal((7, *shape)), []
     for be in (BOOK, FAST):
         net = mg.Sequential([make()], shape, be, "float64")
         y, caches = net.forward(x)
-        results.append((y, net.backward(np.cos(y), caches), net.flat_grads))
-        assert be is BOOK or FAST._own_threads is own_threads
+        results.append((y, net.backward(np.cos(y), caches, grads=net.grads), net.flat_grads))
+        assert be is BOOK or FAST._thread.own is own_threads
     for book, fast in zip(*results, strict=True):
         np.testing.assert_allclose(fast, book, rtol=1e-10, atol=1e-10)
 
 
 def test_a_network_is_large_if_its_columns_are(monkeypatch):
     """Few values out of a wide image and a large kernel still make an im2col that must not be made as a whole."""
-    monkeypatch.setattr(numpy_backend, "_OWN_THREADS", OWN_THREADS)
+    monkeypatch.setattr(threads, "LARGE_CONVOLUTION", LARGE_CONVOLUTION)
     net = mg.Sequential([mg.Conv2d(1, 7, padding=3)], (16, 16, 64), FAST)
     net.forward(np.zeros((3, 16, 16, 64), "f4"))
-    assert FAST._own_threads
+    assert FAST._thread.own
 
 
 def test_a_network_with_few_values_equals_the_textbook_too(monkeypatch):
     """Its convolutions are left to BLAS's threads."""
-    monkeypatch.setattr(numpy_backend, "_OWN_THREADS", OWN_THREADS)
+    monkeypatch.setattr(threads, "LARGE_CONVOLUTION", LARGE_CONVOLUTION)
     x, z = np.random.default_rng(0).uniform(-1, 1, (4, 28, 28, 1)), np.random.default_rng(1).standard_normal((4, 100))
     states = []
     for be in (BOOK, FAST):
         gan = mg.GAN(*mg.models.dcgan(width=8, backend=be, dtype="float64"))
         gan.step(x, z)
-        assert be is BOOK or not FAST._own_threads
+        assert be is BOOK or not FAST._thread.own
         states.append(gan.state_dict())
     for name, value in states[0].items():
         np.testing.assert_allclose(states[1][name], value, rtol=1e-9, atol=1e-12, err_msg=name)
@@ -586,11 +602,11 @@ def test_a_network_with_few_values_equals_the_textbook_too(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_has_threads_of_its_own():
     x = np.ones(2_000_000)
-    FAST.elementwise(activations.tanh, x)  # the threads exist in the parent now
+    FAST.elementwise(mg.Tanh.f, x)  # the threads exist in the parent now
     child = os.fork()
     if child == 0:
         signal.alarm(20)  # instead of hanging for ever
-        os._exit(0 if np.isfinite(FAST.elementwise(activations.tanh, x)).all() else 1)
+        os._exit(0 if np.isfinite(FAST.elementwise(mg.Tanh.f, x)).all() else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 

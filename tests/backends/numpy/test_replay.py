@@ -2,19 +2,20 @@
 
 import gc
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from large_convolution import LARGE_CONVOLUTION
-from small_games import DATA, GAMES, IMAGE, no_complaint, play, same
+from small_games import DATA, GAMES, IMAGE, captured, check_two_batches, no_complaint, play, same
 from threadpoolctl import threadpool_info
 
 import minigan as mg
-from minigan.backends import is_own
-from minigan.backends.numpy import backend as numpy
-from minigan.backends.numpy.replay import Recorded, RecordedStep, Tape
+from minigan.backends.numpy import replay, threads
+from minigan.backends.numpy.call_list import CallList, Recorded
+from minigan.capture import Captured, is_builtin
 from minigan.data import Batches
 
 FAST = mg.get_backend("numpy")
@@ -23,14 +24,14 @@ FAST = mg.get_backend("numpy")
 @pytest.fixture(autouse=True)
 def small_networks_are_small(monkeypatch):
     """As they are outside of tests: their convolutions are recorded too."""
-    monkeypatch.setattr(numpy, "_OWN_THREADS", OWN_THREADS)
+    monkeypatch.setattr(threads, "LARGE_CONVOLUTION", LARGE_CONVOLUTION)
 
 
-def replays(step, calls=6):
+def replays(compute, calls=6, **parts):
     """The results of so many calls of a captured step, which must come to be replayed."""
-    captured = FAST.capture(step, no_complaint)
-    results = [captured() for _ in range(calls)]
-    assert captured._phase == "replay"
+    step = captured(FAST, compute, **parts)
+    results = [step() for _ in range(calls)]
+    assert step.phase == "replay"
     return results
 
 
@@ -51,19 +52,29 @@ def test_a_recorded_game_is_the_game(name):
     plain, recorded = (play(FAST, GAMES[name], 12, captured) for captured in (False, True))
     assert len({stats["loss_d"] for stats in plain[0]}) == 12, "the steps differ"
     assert same(recorded, plain)
-    assert recorded[1]["optimizer_g.steps"] == 12
-    game, batches = GAMES[name](FAST), Batches(DATA, 6, FAST)
-    replays(lambda: game.step(batches.next()))
+    assert recorded[1]["optimizer_generator.steps"] == 12
+    step = mg.capture(GAMES[name](FAST), Batches(DATA, 6, FAST), no_complaint)
+    for _ in range(4):
+        step()
+    assert step.phase == "replay"
 
 
 def test_from_the_fourth_call_the_step_itself_runs_no_more():
-    game, batches, ran = GAMES["mlp"](FAST), Batches(DATA, 6, FAST), []
-    step = FAST.capture(lambda: (ran.append(1), game.step(batches.next()))[1], no_complaint)
+    game, ran = GAMES["mlp"](FAST), {"advance": 0, "compute": 0}
+    x = np.zeros((4, *IMAGE), "f4")
+
+    def counting(name, work):
+        ran[name] += 1
+        return work()
+
+    advance = partial(counting, "advance", game.advance)
+    step = captured(FAST, lambda: counting("compute", partial(game.compute, x)), advance=advance)
     seen = []
     for _ in range(6):
         step()
-        seen.append(len(ran))
-    assert seen == [1, 3, 4, 4, 4, 4], "once as it is; recorded, and once more; beside the replay; then replays"
+        seen.append((ran["advance"], ran["compute"]))
+    # Eagerly; recorded, and eagerly; eagerly beside the replay; then replays.
+    assert seen == [(1, 1), (2, 3), (3, 4), (4, 4), (5, 4), (6, 4)]
 
 
 LAYERS = {
@@ -95,10 +106,10 @@ def test_any_game_of_dense_networks(data):
     dtype = draw(st.sampled_from(["float32", "float64"]))
     inner = [draw(st.lists(st.tuples(st.sampled_from(list(LAYERS)), st.integers(1, 60)), max_size=4)) for _ in range(2)]
     optimisers = [draw(st.sampled_from(list(OPTIMISERS))) for _ in range(2)]
-    options = {"ema": draw(st.sampled_from([None, 0.9])), "smoothing": draw(st.sampled_from([0.0, 0.1]))}
-    options["saturating"] = draw(st.booleans())
+    make_objective = draw(st.sampled_from([mg.losses.NonSaturating, mg.losses.Saturating]))
+    options = {"ema": draw(st.sampled_from([None, 0.9])), "objective": make_objective(draw(st.sampled_from([0.0, 0.1])))}
 
-    def play_it(captured):
+    def play_it(replayed):
         nets = [
             mg.Sequential([*(LAYERS[name](n) for name, n in layers), mg.Dense(ends)], (starts,), FAST, dtype, seed)
             for layers, starts, ends, seed in ((inner[0], 3, size, 0), (inner[1], size, 1, 1))
@@ -106,10 +117,9 @@ def test_any_game_of_dense_networks(data):
         both = [OPTIMISERS[name]() for name in optimisers]
         game = mg.GAN(*nets, optimizer_g=both[0], optimizer_d=both[1], **options)
         batches = Batches(mg.data.Dataset("own", np.random.default_rng(0).normal(size=(13, size))), batch, FAST, dtype)
-        step = lambda: game.step(batches.next())  # noqa: E731
-        run = FAST.capture(step, no_complaint) if captured else step
+        run = mg.capture(game, batches, no_complaint) if replayed else lambda: game.step(batches.next())
         values = [{name: value.item() for name, value in run().items()} for _ in range(7)]
-        assert not captured or run._phase == "replay"
+        assert not replayed or run.phase == "replay"
         return values, game.state_dict(), game.random_state, batches.state
 
     plain, recorded = play_it(False), play_it(True)
@@ -120,12 +130,12 @@ def test_large_arrays_too():
     """Products, sums and formulas beyond every limit of the small forms: batch 400 makes arrays of 313,600 elements."""
     x = np.random.default_rng(0).uniform(-1, 1, (400, 28, 28, 1)).astype("f4")
     games = [mg.GAN(*mg.models.mlp(backend=FAST)) for _ in range(2)]
-    for game, captured in zip(games, (False, True), strict=True):
-        step = lambda game=game: game.step(x)  # noqa: E731
-        run = FAST.capture(step, no_complaint) if captured else step
-        for _ in range(5):
-            run()
-        assert not captured or run._phase == "replay"
+    for _ in range(5):
+        games[0].step(x)
+    step = captured(FAST, lambda: games[1].compute(x), advance=games[1].advance)
+    for _ in range(5):
+        step()
+    assert step.phase == "replay"
     states = [game.state_dict() for game in games]
     assert all(np.array_equal(states[1][name], array) for name, array in states[0].items())
 
@@ -133,23 +143,23 @@ def test_large_arrays_too():
 def test_large_convolutions_are_left_alone_without_a_word():
     """Of 42 images they are large, of 41 not; small ones are recorded."""
     game = mg.GAN(*mg.models.dcgan(backend=FAST))
-    for batch, phase in ((42, "plain"), (2, "replay")):
+    for batch, phase in ((42, "eager"), (2, "replay")):
         x = np.zeros((batch, 28, 28, 1), "f4")
-        step = FAST.capture(lambda x=x: game.step(x), no_complaint)
+        step = captured(FAST, lambda x=x: game.compute(x), advance=game.advance)
         for _ in range(4):
             step()
-        assert step._phase == phase
+        assert step.phase == phase
 
 
 def test_blas_has_its_own_number_of_threads_afterwards_and_ours_within():
     before = threadpool_info()
     game, x = mg.GAN(*mg.models.mlp(backend=FAST)), np.zeros((16, 28, 28, 1), "f4")
-    step = FAST.capture(lambda: game.step(x), no_complaint)
+    step = captured(FAST, lambda: game.compute(x), advance=game.advance)
     for _ in range(5):
         step()
     assert threadpool_info() == before
     seen = []
-    with FAST._blas_threads(FAST.threads + 1):
+    with threads.BlasThreads(FAST._blas, FAST.threads + 1):
         FAST.with_own_blas_threads(lambda: seen.extend(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"))
     assert set(seen) == {FAST.threads}
     assert threadpool_info() == before
@@ -162,10 +172,10 @@ def test_two_games_recorded_in_two_threads():
     def run(name):
         results[name] = play(FAST, GAMES[name], 12, captured=True)
 
-    threads = [threading.Thread(target=run, args=(name,)) for name in ("mlp", "dropout")]
-    for thread in threads:
+    both = [threading.Thread(target=run, args=(name,)) for name in ("mlp", "dropout")]
+    for thread in both:
         thread.start()
-    for thread in threads:
+    for thread in both:
         thread.join()
     for name, result in results.items():
         assert same(result, play(FAST, GAMES[name], 12, captured=False))
@@ -184,7 +194,7 @@ class Scale(mg.Tanh):
 class Bare(mg.optim.Optimizer):
     """An optimiser that computes on arrays."""
 
-    def update(self, net, lr):
+    def apply(self, net, lr):
         net.flat_params -= lr * net.flat_grads
 
 
@@ -193,24 +203,18 @@ def with_own_layer(be):
     return mg.GAN(generator, mg.models.mlp(IMAGE, 5, backend=be)[1])
 
 
-def watched(be):
-    game = GAMES["mlp"](be)
-    game.discriminator.watch = lambda layer, what, array: None
-    return game
-
-
-STRANGE = {
-    "only minigan's own layers are, and Scale (layer 1) is none of them": with_own_layer,
-    "only minigan's own optimisers are, and Bare is none of them": lambda be: GAMES["mlp"](be, optimizer_g=Bare(0.1)),
-    "a network of it is watched": watched,
+CUSTOM = {
+    "Scale (layer 1) is not minigan's own": with_own_layer,
+    "Bare is not minigan's own": lambda be: GAMES["mlp"](be, optimizer_g=Bare(0.1)),
 }
 
 
-@pytest.mark.parametrize("reason", STRANGE)
-def test_strangers_are_not_recorded_and_their_step_runs_once_a_call(reason):
-    assert complaint(STRANGE[reason]) == f"the step is not recorded, every one runs through its layers: {reason}"
-    game, batches, ran = STRANGE[reason](FAST), Batches(DATA, 6, FAST), []
-    step = FAST.capture(lambda: (ran.append(1), game.step(batches.next()))[1], lambda text: None)
+@pytest.mark.parametrize("reason", CUSTOM)
+def test_custom_parts_run_eagerly_once_a_call(reason):
+    assert complaint(CUSTOM[reason]) == f"not captured, running eagerly: {reason}"
+    game, x, ran = CUSTOM[reason](FAST), np.zeros((4, *IMAGE), "f4"), []
+    parts = {"advance": game.advance, "networks": game.networks.values(), "optimizers": game.optimizers.values()}
+    step = captured(FAST, lambda: (ran.append(1), game.compute(x))[1], log=lambda text: None, **parts)
     for _ in range(4):
         step()
     assert len(ran) == 4
@@ -218,7 +222,7 @@ def test_strangers_are_not_recorded_and_their_step_runs_once_a_call(reason):
 
 def test_what_is_minigans_own():
     own = type("Own", (mg.Tanh,), {})
-    assert [is_own(kind) for kind in (mg.Tanh, mg.SGD, own, Bare)] == [True, True, False, False]
+    assert [is_builtin(kind) for kind in (mg.Tanh, mg.SGD, own, Bare)] == [True, True, False, False]
 
 
 def test_a_network_that_is_watched_meanwhile_shows_its_passes():
@@ -226,7 +230,7 @@ def test_a_network_that_is_watched_meanwhile_shows_its_passes():
     games = [GAMES["mlp"](FAST) for _ in range(2)]
     batches = [Batches(DATA, 6, FAST) for _ in games]
     seen = []
-    step = FAST.capture(lambda: games[1].step(batches[1].next()), no_complaint)
+    step = mg.capture(games[1], batches[1], no_complaint)
     for call in range(12):
         games[1].discriminator.watch = (lambda layer, what, array: seen.append(what)) if call in (2, 6) else None
         games[0].discriminator.watch = (lambda layer, what, array: None) if call in (2, 6) else None
@@ -234,7 +238,7 @@ def test_a_network_that_is_watched_meanwhile_shows_its_passes():
         assert bool(seen) == (call in (2, 6))
         seen.clear()
         assert ours == plain
-    assert step._phase == "replay"
+    assert step.phase == "replay"
 
 
 def counting(result):
@@ -243,7 +247,7 @@ def counting(result):
 
     def step():
         count[0] += 1
-        return result(FAST._seen(np.ones(3))[0], count[0])
+        return result(FAST._wrap(np.ones(3))[0], count[0])
 
     return step
 
@@ -261,12 +265,12 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_a_replay_would_not_repeat_is_seen_before_the_first_counts(name):
     said = []
-    step = FAST.capture(counting(BROKEN[name]), said.append)
+    step = captured(FAST, counting(BROKEN[name]), said.append)
     for _ in range(5):
         step()
     assert len(said) == 1
-    assert "replayed, it is not the same step (" in said[0]
-    assert step._phase == "plain"
+    assert "replayed, it is another step (" in said[0]
+    assert step.phase == "eager"
 
 
 def test_the_comparison_holds_blas():
@@ -274,7 +278,7 @@ def test_the_comparison_holds_blas():
     held = []
 
     def step():
-        held.append(numpy._BLAS_LOCK._is_owned())
+        held.append(threads._BLAS_LOCK._is_owned())
         return FAST.matmul(np.ones((4, 5)), np.ones((5, 6)))
 
     replays(step)
@@ -289,43 +293,69 @@ def test_an_error_of_the_step_itself_is_raised():
         if len(calls) > 1:
             raise ValueError("of its own")
 
-    captured = FAST.capture(step, lambda message: None)
-    captured()
+    own = captured(FAST, step, log=lambda message: None)
+    own()
     for _ in range(2):
         with pytest.raises(ValueError, match="of its own"):
-            captured()
+            own()
 
 
 def test_an_error_of_the_hosts_part_comes_once_and_where_it_belongs():
-    """In the third call, which does everything twice; the count goes on from there."""
+    """In the third call, which computes everything twice; the fourth goes on from there."""
     count = [0]
 
     def host():
         count[0] += 1
-        if count[0] >= 3:
+        if count[0] == 3:
             raise ValueError("of the host")
 
-    def step():
-        FAST.on_host(host)
-        return FAST.elementwise(lambda xp, x: x + 1, np.ones(3))
-
-    captured = FAST.capture(step, no_complaint)
-    captured()
-    captured()
+    step = captured(FAST, lambda: FAST.elementwise(lambda xp, x: x + 1, np.ones(3)), advance=host)
+    step()
+    step()
     with pytest.raises(ValueError, match="of the host"):
-        captured()
-    assert count == [4], "the replay's call failed, and the step's own was made anew"
+        step()
+    step()
+    step()
+    assert count == [5]
+    assert step.phase == "replay"
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["in compute", "in advance"])
+def test_a_step_with_two_batches_and_two_updates_is_itself_or_refused(within):
+    check_two_batches(FAST, within)
+
+
+def test_two_streams_of_batches_are_captured():
+    """What needs two batches a step has two streams: then each keeps its own place."""
+
+    def play_two(replayed):
+        game, first, second = GAMES["mlp"](FAST), Batches(DATA, 4, FAST, seed=1), Batches(DATA, 4, FAST, seed=2)
+
+        def advance():
+            first.advance()
+            second.advance()
+            game.advance()
+
+        def compute():
+            return game.compute(FAST.concatenate((first.take(), second.take())))
+
+        step = captured(FAST, compute, advance=advance) if replayed else lambda: (advance(), compute())[1]
+        values = [{name: value.item() for name, value in step().items()} for _ in range(9)]
+        assert not replayed or step.phase == "replay"
+        return values, game.state_dict(), game.random_state, [first.state, second.state]
+
+    assert same(play_two(True), play_two(False))
 
 
 FAULTS = {
-    "nothing is undone": (Tape, "undo", lambda self: None),
-    "a number is frozen": (numpy._Number, "operand", property(lambda self: self.value)),
-    "the host's part twice": (numpy.NumpyBackend, "without_host", lambda self, calls, step: step()),
-    "streams are not set back": (Tape, "draw", lambda self, stream, method, shape, dtype: self._seen(
+    "nothing is undone": (CallList, "rollback", lambda self: None),
+    "a scalar is frozen": (replay.ReplayedScalar, "value", property(lambda self: self._value)),
+    "the host's part twice": (Captured, "_record", lambda self, own=Captured._record: (self._step.advance(), own(self))[1]),
+    "streams are not set back": (CallList, "draw", lambda self, stream, method, shape, dtype: self._wrapped(
         getattr(stream, method)(shape, dtype=dtype))),
-    "products are not written down": (Tape, "ufunc", lambda self, ufunc, method, inputs, options, own=Tape.ufunc: (
+    "products are not recorded": (CallList, "ufunc", lambda self, ufunc, method, inputs, options, own=CallList.ufunc: (
         own(self, ufunc, method, inputs, options) if ufunc is not np.matmul
-        else self._seen(ufunc(*map(self.plain, inputs), **{k: v for k, v in options.items() if k != "out"})))),
+        else self._wrapped(ufunc(*map(self.unwrap, inputs), **{k: v for k, v in options.items() if k != "out"})))),
 }  # fmt: skip
 
 
@@ -335,36 +365,33 @@ def test_planted_faults_are_seen(monkeypatch, fault):
     said = []
     plain = play(FAST, GAMES["mlp"], 8, False)
     monkeypatch.setattr(*FAULTS[fault])
-    assert not same(play(FAST, GAMES["mlp"], 8, True, said.append), plain) or "not the same step" in said[0]
+    assert not same(play(FAST, GAMES["mlp"], 8, True, said.append), plain) or "it is another step" in said[0]
 
 
 def test_memory_that_is_given_away_too_early_is_seen(monkeypatch):
     """All values of one size in one place."""
     places = {}
-    monkeypatch.setattr(
-        Tape,
-        "empty",
-        lambda self, shape, dtype, own=Tape.empty: places.setdefault((shape, np.dtype(dtype)), own(self, shape, dtype)).view(
-            Recorded
-        ),
-    )
+
+    def empty(self, shape, dtype, own=CallList.empty):
+        return places.setdefault((shape, np.dtype(dtype)), own(self, shape, dtype)).view(Recorded)
+
+    monkeypatch.setattr(CallList, "empty", empty)
     said = []
     play(FAST, GAMES["mlp"], 5, True, said.append)
-    assert "not the same step" in said[0]
+    assert "it is another step" in said[0]
 
 
 # -- numbers and results -------------------------------------------------------------------------------------------------
 
 
 def test_what_a_replay_returns_stays():
-    x, count = FAST.zeros((3,), "float32"), FAST.number("float32")
+    x, count = FAST.zeros((3,), "float32"), FAST.scalar("float32")
 
     def step():
-        FAST.on_host(lambda: count.set(1.0))
-        FAST.elementwise_update(lambda xp, x, one: (x + one,), (x,), one=count.operand)
+        FAST.elementwise_update(lambda xp, x, one: (x + one,), (x,), one=count.value)
         return {"sum": FAST.column_sum(x.reshape(3, 1)), "views": [x[0, ...], (x[1, ...], "text")], "none": None}
 
-    for number, result in enumerate(replays(step), 1):
+    for number, result in enumerate(replays(step, advance=lambda: count.set(1.0)), 1):
         assert result["none"] is None
         assert result["views"][1][1] == "text"
         assert result["sum"] == 3.0 * number
@@ -374,8 +401,8 @@ def test_what_a_replay_returns_stays():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_number_may_be_set_between_the_calls(dtype):
-    x, number = FAST.zeros((2,), dtype) + 1, FAST.number(dtype)
-    step = FAST.capture(lambda: FAST.elementwise(lambda xp, x, k: x * (2 * k), x, k=number.operand), no_complaint)
+    x, number = FAST.zeros((2,), dtype) + 1, FAST.scalar(dtype)
+    step = captured(FAST, lambda: FAST.elementwise(lambda xp, x, k: x * (2 * k), x, k=number.value))
     for value in (1.0, 3.0, 5.0, 7.0, 9.0):
         number.set(value)
         assert step().tolist() == [2 * value, 2 * value]
@@ -383,8 +410,8 @@ def test_a_number_may_be_set_between_the_calls(dtype):
 
 def test_numbers_that_change_are_no_blocks():
     """np.maximum beside a number takes a block full of it, which a replay would not fill anew."""
-    x, number, said = np.ones(30000, "f4"), FAST.number("float32"), []
-    step = FAST.capture(lambda: FAST.elementwise(lambda xp, x, k: xp.maximum(x, k), x, k=number.operand), said.append)
+    x, number, said = np.ones(30000, "f4"), FAST.scalar("float32"), []
+    step = captured(FAST, lambda: FAST.elementwise(lambda xp, x, k: xp.maximum(x, k), x, k=number.value), said.append)
     for value in (1.0, 3.0, 5.0, 7.0):
         number.set(value)
         assert step()[0] == max(1.0, value)
@@ -459,14 +486,14 @@ def test_every_operation(name):
 def check_operation(name, shape, dtype):
     rng, operation = np.random.default_rng(0), OPERATIONS[name]
     x, y = rng.standard_normal((2, *shape)).astype(dtype)
-    step = FAST.capture(lambda: operation(*FAST._seen(x, y)), no_complaint)
+    step = captured(FAST, lambda: operation(*FAST._wrap(x, y)))
     for _ in range(6):
         x[...], y[...] = rng.standard_normal((2, *shape)).astype(dtype)
         before = x.copy(), y.copy()
         np.testing.assert_array_equal(step(), operation(x, y))
         assert np.array_equal(x, before[0])
         assert np.array_equal(y, before[1])
-    assert step._phase == "replay"
+    assert step.phase == "replay"
 
 
 REFUSED = {
@@ -493,7 +520,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_repeated_is_refused(name):
     said, x = [], np.ones((3, 4), "f4")
-    step = FAST.capture(lambda: REFUSED[name](FAST._seen(x * 2)[0]), said.append)
+    step = captured(FAST, lambda: REFUSED[name](FAST._wrap(x * 2)[0]), said.append)
     step()
     step()
     assert len(said) == 1
@@ -504,16 +531,16 @@ def test_what_cannot_be_repeated_is_refused(name):
 
 
 def test_arrays_that_outlive_the_recording_are_like_others():
-    tape = Tape()
-    (x,) = tape.see(np.arange(6.0).reshape(2, 3))
+    calls = CallList()
+    (x,) = calls.wrap(np.arange(6.0).reshape(2, 3))
     y = x + 1
-    tape.close()
-    calls = len(tape._calls)
+    calls.close()
+    count = len(calls._calls)
     z = np.concatenate((y * 2, x[[0]]))
     z[0] = 5
     assert z.tolist() == [[5, 5, 5], [8, 10, 12], [0, 1, 2]]
     assert y.copy().sum() == 21
-    assert len(tape._calls) == calls
+    assert len(calls._calls) == count
 
 
 # -- memory --------------------------------------------------------------------------------------------------------------
@@ -521,34 +548,34 @@ def test_arrays_that_outlive_the_recording_are_like_others():
 
 def test_memory_of_values_that_are_gone_is_used_again():
     """Twenty values in a row need the memory of two."""
-    tape = Tape()
-    (x,) = tape.see(np.ones(1000, "f4"))
+    calls = CallList()
+    (x,) = calls.wrap(np.ones(1000, "f4"))
     y = x + 0
     for _ in range(20):
         y = y * 2
-    assert len(tape._memory._loans) == 2
-    tape.play()
+    assert len(calls._memory._loans) == 2
+    calls.replay()
     assert y[0].view(np.ndarray) == 2.0**20
 
 
-def test_plain_views_keep_no_memory_of_the_tape():
+def test_plain_views_keep_no_memory_of_the_list():
     """As as_strided makes them for im2col."""
-    tape = Tape()
-    (x,) = tape.see(np.arange(1000, dtype="f4"))
+    calls = CallList()
+    (x,) = calls.wrap(np.arange(1000, dtype="f4"))
     for _ in range(5):
         windows = np.lib.stride_tricks.as_strided(x + 1, (999, 2), (4, 4))
-        y = tape.empty((999, 2), "f4")
+        y = calls.empty((999, 2), "f4")
         y[...] = windows
         del windows
-    assert len(tape._memory._loans) == 3
+    assert len(calls._memory._loans) == 3
     y.view(np.ndarray)[...] = 0
-    tape.play()
+    calls.replay()
     assert np.array_equal(y.view(np.ndarray)[:, 1], np.arange(2, 1001))
 
 
 def test_a_step_that_is_dropped_leaves_nothing_to_the_garbage_collector():
     game, batches = GAMES["mlp"](FAST), Batches(DATA, 6, FAST)
-    step = FAST.capture(lambda: game.step(batches.next()), no_complaint)
+    step = mg.capture(game, batches, no_complaint)
     for _ in range(5):
         step()
     gc.collect()
@@ -557,7 +584,7 @@ def test_a_step_that_is_dropped_leaves_nothing_to_the_garbage_collector():
         del step
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
-        assert not [waiting for waiting in gc.garbage if isinstance(waiting, (np.ndarray, RecordedStep, Tape))]
+        assert not [waiting for waiting in gc.garbage if isinstance(waiting, (np.ndarray, Captured, CallList))]
     finally:
         gc.set_debug(0)
         gc.garbage.clear()

@@ -229,15 +229,15 @@ class HeatMap {
 
 // -- convolutions: which values made which --------------------------------------------------------------------------------
 
-/** The taps of a convolution that meet at one place: each with its place in the image, in the map and in the kernel. */
+/** The taps of a convolution that meet at one place: each with its place in the kernel and on the other side. */
 function taps(geometry, onImage, row, column) {
-  const { kernel, stride, padding, dilation, image, map } = geometry;
+  const { kernel, stride, padding, dilation, image, output } = geometry;
   const found = [];
   for (let i = 0; i < kernel[0]; i++)
     for (let j = 0; j < kernel[1]; j++) {
       const other = [[row, i], [column, j]].map(([at, tap], a) =>
         onImage ? (at + padding[a] - tap * dilation[a]) / stride[a] : at * stride[a] - padding[a] + tap * dilation[a]);
-      const size = onImage ? map : image;
+      const size = onImage ? output : image;
       const inside = other.every((k, a) => Number.isInteger(k) && k >= 0 && k < size[a]);
       found.push({ tap: [i, j], other, inside });
     }
@@ -320,15 +320,7 @@ function explore() {
 
 // -- the loss -------------------------------------------------------------------------------------------------------------
 
-const softplus = (s) => Math.max(s, 0) + Math.log1p(Math.exp(-Math.abs(s)));
-const LOSSES = {
-  real: (s, smoothing) => softplus(-s) + smoothing * s, fake: softplus, generator: (s) => softplus(-s), saturating: (s) => -softplus(s),
-};
-
 const sigmoid = (s) => 1 / (1 + Math.exp(-s));
-const SLOPES = {
-  real: (s, smoothing) => sigmoid(s) - 1 + smoothing, fake: sigmoid, generator: (s) => sigmoid(s) - 1, saturating: (s) => -sigmoid(s),
-};
 
 /** As many pixels as a panel has, at most so many. */
 const room = (most) => Math.max(260, Math.min(most, document.documentElement.clientWidth - 64));
@@ -364,32 +356,31 @@ function drawLoss(station) {
   box.hidden = !station.curves && !station.table;
   if (station.table) return drawUpdate(station, box);
   if (!station.curves) return undefined;
-  const all = station.curves.flatMap((curve) => numbersOf(curve.s));
-  const reach = Math.ceil(1.1 * Math.max(1.8, ...all.map(Math.abs)));
-  const domain = Array.from({ length: 121 }, (_, k) => -reach + (2 * reach * k) / 120);
   box.replaceChildren(el("h3", {}, "Every sample on the loss, and the gradient it sends back"));
   const row = el("div", { class: "figures" });
   for (const curve of station.curves) {
-    const loss = (s) => LOSSES[curve.form](s, curve.smoothing);
-    const slope = (s) => SLOPES[curve.form](s, curve.smoothing);
-    const ends = domain.flatMap((s) => [loss(s), slope(s)]);
+    const of = (name) => (name in curve ? numbersOf(curve[name]) : []); // a loss that the page does not know has no curve
+    const [at, loss, slope, logits, gradients, paid] = ["at", "loss", "slope", "s", "ds", "paid"].map(of);
+    const slopes = gradients.map((ds) => ds * logits.length);
+    const ends = [0, ...loss, ...slope, ...slopes, ...paid];
     const y = [Math.floor(Math.min(...ends)), Math.ceil(Math.max(...ends))];
-    const [logits, gradients] = [numbersOf(curve.s), numbersOf(curve.ds)];
     const readout = el("output", { "aria-live": "polite" }, "hover or tap a sample, or walk with the arrow keys");
-    const svg = plot({ x: [-reach, reach], y, xName: "logit s", yName: "loss (nats), slope" }, (sx, sy) => [
-      el("path", { d: path(domain.map((s) => [s, loss(s)]), sx, sy), fill: "none", stroke: color("--soft"), "stroke-width": 1.5 }),
-      el("path", { d: path(domain.map((s) => [s, slope(s)]), sx, sy), fill: "none", stroke: color("--backward"), "stroke-width": 1.5,
-        "stroke-dasharray": "5 4" }),
+    const line = (heights, sx, sy, more) => el("path", { d: path(heights.map((v, k) => [at[k], v]), sx, sy), fill: "none",
+      "stroke-width": 1.5, ...more });
+    const svg = plot({ x: [at[0], at.at(-1)], y, xName: "logit s", yName: "loss (nats), slope" }, (sx, sy) => [
+      line(loss, sx, sy, { stroke: color("--soft") }),
+      line(slope, sx, sy, { stroke: color("--backward"), "stroke-dasharray": "5 4" }),
       ...logits.flatMap((s, n) => {
         const dot = (height, fill) => el("circle", { cx: sx(s), cy: sy(height), r: 4.5, fill, "fill-opacity": 0.7, "data-n": n,
-          onpointerenter: () => say(n), onclick: () => say(n) }, el("title", {}, `n=${n}`));
-        return [dot(gradients[n] * logits.length, color("--backward")), dot(loss(s), color("--loss"))];
+          onpointerenter: () => tell(n), onclick: () => tell(n) }, el("title", {}, `n=${n}`));
+        return [dot(slopes[n], color("--backward")), ...paid.slice(n, n + 1).map((v) => dot(v, color("--loss")))];
       }),
     ]);
     let shown = -1;
-    const say = (n) => {
+    const tell = (n) => {
       shown = n;
-      readout.textContent = `n=${n}: s = ${number(logits[n])}, D = σ(s) = ${number(sigmoid(logits[n]))}, loss ${number(loss(logits[n]))}, `
+      const pays = n in paid ? `loss ${number(paid[n])}, ` : "";
+      readout.textContent = `n=${n}: s = ${number(logits[n])}, D = σ(s) = ${number(sigmoid(logits[n]))}, ${pays}`
         + `∂L/∂s = ${number(gradients[n])}`;
       svg.querySelectorAll("circle").forEach((dot) => dot.setAttribute("r", Number(dot.dataset.n) === n ? 7 : 4.5));
     };
@@ -398,14 +389,14 @@ function drawLoss(station) {
     svg.addEventListener("keydown", (event) => {
       const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (!move || withModifier(event)) return;
-      say(shown < 0 ? 0 : (shown + move + logits.length) % logits.length);
+      tell(shown < 0 ? 0 : (shown + move + logits.length) % logits.length);
       event.preventDefault();
       event.stopPropagation();
     });
     row.append(el("figure", {}, el("figcaption", {}, curve.label), svg, readout));
   }
-  box.append(row, el("p", { class: "note" }, `Solid: what a sample with logit s pays. Dashed: the slope there, N · ∂L/∂s. The dots are the ${page.batch} `
-    + "samples of each pass."));
+  const lines = station.curves.every((curve) => "loss" in curve) ? "Solid: what a sample with logit s pays. Dashed: its slope. " : "";
+  box.append(row, el("p", { class: "note" }, `${lines}The dots are the ${page.batch} samples of each pass; the slope at a sample is N · ∂L/∂s.`));
   return undefined;
 }
 
@@ -446,10 +437,10 @@ function drawNudge() {
   const show = (at) => {
     const [epsilon, loss] = [chosen.steps[at], chosen.losses[at]];
     const ratio = epsilon ? `, ${number((loss - still) / (epsilon * chosen.gradient))} of the predicted` : "";
-    const say = el("p", { "data-nudge": epsilon }, `ε = ${number(epsilon)}: predicted change ε · ∂L/∂w = `
+    const words = el("p", { "data-nudge": epsilon }, `ε = ${number(epsilon)}: predicted change ε · ∂L/∂w = `
       + `${number(epsilon * chosen.gradient)}, actual change L(w + ε) − L(w) = ${number(loss - still)}${ratio}`);
     const name = `${chosen.name}[${chosen.where.join(", ")}]`;
-    live.replaceChildren(say, plot({ x, y: [low, high], xName: name, yName: `${station.loss_name} (nats)` }, (sx, sy) => [
+    live.replaceChildren(words, plot({ x, y: [low, high], xName: name, yName: `${station.loss_name} (nats)` }, (sx, sy) => [
       el("path", { d: path(chosen.steps.map((e) => [chosen.value + e, guess(e)]), sx, sy), fill: "none", stroke: color("--backward"),
         "stroke-width": 1.5, "stroke-dasharray": "5 4" }),
       el("path", { d: path(chosen.steps.map((e, k) => [chosen.value + e, chosen.losses[k]]), sx, sy), fill: "none",

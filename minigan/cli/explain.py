@@ -1,0 +1,102 @@
+"""minigan explain: a training step opened up, or a layer derived."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from minigan.cli.parser import add_command, add_option, flag_of, in_words, whole_number
+from minigan.errors import MiniganError, nearest_name
+from minigan.explain import game, worked
+from minigan.training import Config
+
+OF_PAGE = ("batch_size", "seed", "backend")
+OF_SMALL_GAME = ("data", "data_dir", "image_size", "model", "width", "hidden", "latent_dim", "lr", "loss")
+
+
+def add(commands: Any) -> None:
+    about = (
+        "Without TARGET, or for a run folder: one training step opened up, as a page for the browser that walks through it. "
+        "With a name: a layer's or loss's gradients derived, worked through on a few numbers and checked; or an optimiser."
+    )
+    parser = add_command(commands, "explain", "open up a step, or derive a layer", about, explain)
+    names = f"a run folder, or one of {', '.join(worked.EXAMPLES)}"
+    parser.add_argument("target", metavar="TARGET", nargs="?", help=names)
+    page = parser.add_argument_group("the page")
+    page.add_argument("--out", metavar="FILE", help="where to write it (explain.html)")
+    shown = {"batch_size": str(game.BATCH), "backend": "textbook"}
+    for name in OF_PAGE:
+        add_option(page, name, shown=shown.get(name))
+    page.add_argument("--quiet", action="store_true", help="no progress bar")
+    small = parser.add_argument_group("the small game, where no run is named")
+    for name in OF_SMALL_GAME:
+        add_option(small, name, shown=_size(name))
+    after = f"steps of training before the one that is opened ({game.TRAINED})"
+    small.add_argument("--after", default=argparse.SUPPRESS, type=whole_number(0), metavar="STEPS", help=after)
+
+
+def _size(name: str) -> str | None:
+    """The default of the small game in words, or None where it has that of Config."""
+    return next((in_words(sizes[name]) for sizes in game.SMALL.values() if name in sizes), None)
+
+
+def explain(options: argparse.Namespace) -> int:
+    target = options.target
+    given = {name: v for name, v in vars(options).items() if name not in ("command", "run", "parser", "target", "out", "quiet")}
+    if target is not None and not Path(target).exists():
+        return _explain_name(target, [*given, *(["out"] if options.out else [])])
+    out = Path(options.out or "explain.html")
+    if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
+        raise MiniganError(f"--out is {out}: expected a file name in .html")
+    if target is not None:
+        foreign = sorted(given.keys() - set(OF_PAGE))
+        if foreign:
+            raise MiniganError(f"{flag_of(foreign[0])} is for the small game, and {target} is opened: leave it out")
+    return _explain_step(target, given, out, options.quiet)
+
+
+def _explain_name(target: str, options: Sequence[str]) -> int:
+    """Print a derivation and its worked example; status 1 if the check in it fails."""
+    name = worked.find(target)
+    if name is None:
+        hint = nearest_name(target, worked.EXAMPLES)
+        raise MiniganError(f"{target!r} is neither a run folder nor a name: {hint}")
+    if options:
+        raise MiniganError(f"{flag_of(options[0])} is for the page, and {name} is printed: leave it out")
+    text, agrees = worked.explain(name)
+    print(worked.printable(text, sys.stdout.encoding or "ascii"), flush=True)
+    return 0 if agrees else 1
+
+
+def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: bool) -> int:
+    """Write the page of one step of a run, or of a small game."""
+    from threadpoolctl import threadpool_limits
+    from tqdm import tqdm
+
+    from minigan.explain.page import SAMPLES, make_page
+    from minigan.explain.step import count_ticks, open_step
+    from minigan.files import write_atomically
+
+    since = time.perf_counter()
+    given = {"backend": "textbook", **given}
+    # Thousands of passes of small arrays: BLAS's threads would spend more time waiting for each other than working.
+    with threadpool_limits(1, user_api="blas"):
+        if folder is not None:
+            opened = game.game_of_run(folder, given["backend"], given.get("batch_size"), given.get("seed", 0))
+        else:
+            steps = given.pop("after", game.TRAINED)
+            progress = partial(tqdm, unit="step", desc="training", disable=quiet, leave=False)
+            opened = game.small_game(Config(**given), steps, progress)
+        with tqdm(total=count_ticks(opened.gan), unit="array", desc="checking", disable=quiet, leave=False) as bar:
+            step = open_step(opened.gan, opened.real, opened.z, shown=SAMPLES, tick=bar.update)
+    text = make_page(step, opened.about)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, text.encode())
+    size, seconds = len(text.encode()) / 1e6, time.perf_counter() - since
+    print(f"{opened.about}: {out}, {size:.1f} MB, in {seconds:.0f} s; open it in a browser")
+    return 0

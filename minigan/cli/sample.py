@@ -1,0 +1,106 @@
+"""minigan sample: images (or points) from a trained run."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigan.cli.parser import add_command, add_option, whole_number
+from minigan.data import DATASETS, floats_to_pixels, load
+from minigan.errors import MiniganError
+from minigan.files import write_atomically
+from minigan.training import load_game
+
+WALK_STEPS = 8  # images from one latent point to the next in an interpolation
+
+
+def add(commands: Any) -> None:
+    about = "Draw images (or points) from a trained run."
+    parser = add_command(commands, "sample", "draw from a trained run", about, sample)
+    parser.add_argument("folder", metavar="RUN", help="a run folder")
+    parser.add_argument("-n", type=whole_number(1), default=64, metavar="N", help="how many (64)")
+    add_option(parser, "seed", default=0)
+    what = (
+        "a grid as .png; uint8 (N, H, W, C) as .npy, or .npz under the key images; an animation as .gif; else a folder of PNGs"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE|DIR", help=what)
+    walk = f"walk on great circles from one latent point to the next, about {WALK_STEPS} images to each, and back to the first"
+    parser.add_argument("--interpolate", action="store_true", help=walk)
+    add_option(parser, "backend", default="auto")
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
+
+
+def sample(options: argparse.Namespace) -> int:
+    out = Path(options.out)
+    suffix = "" if out.is_dir() else out.suffix.lower()
+    if suffix not in ("", ".png", ".gif", ".npz", ".npy"):
+        raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy or .gif, or a folder")
+    game, config = load_game(options.folder, options.backend)
+    is_images = len(game.generator.output_shape) == 3
+    if not is_images and suffix in ("", ".gif"):
+        raise MiniganError(f"--out is {options.out}: points can be written as .png, .npz or .npy")
+    if suffix == "" and out.is_dir() and any(out.iterdir()) and not options.overwrite:
+        raise MiniganError(f"--out is {options.out}, a folder that is not empty: choose another, or add --overwrite")
+    if options.interpolate:
+        z = latent_walk(game.latent(count_corners(options.n), options.seed), options.n)
+    else:
+        z = game.latent(options.n, options.seed)
+    samples = game.decode(z)
+    # Points are drawn over those they were learned from, where these are at hand.
+    real = load(config.data).values if not is_images and config.data in DATASETS else None
+    _write(out, suffix, samples, WALK_STEPS if options.interpolate else 0, real)
+    print(f"{len(samples)} {'images' if is_images else 'points'} of {options.folder} in {out}")
+    return 0
+
+
+def _write(out: Path, suffix: str, samples: np.ndarray, columns: int, real: np.ndarray | None) -> None:
+    from minigan.training import plots
+
+    is_images = samples.ndim == 4
+    values = floats_to_pixels(samples) if is_images else samples
+    (out if suffix == "" else out.parent).mkdir(parents=True, exist_ok=True)
+    if suffix == "":
+        digits = max(4, len(str(len(values) - 1)))
+        for index, image in enumerate(values):
+            plots.save_image(out / f"{index:0{digits}d}.png", plots.to_image(image))
+    elif suffix == ".png":
+        plots.save_samples(out, samples, real, columns)
+    elif suffix == ".gif":
+        plots.save_animation(out, values)
+    else:
+        buffer = io.BytesIO()
+        if suffix == ".npy":
+            np.save(buffer, values)
+        else:
+            named: dict[str, Any] = {"images" if is_images else "points": values}
+            np.savez_compressed(buffer, **named)
+        write_atomically(out, buffer.getvalue())
+
+
+def count_corners(count: int) -> int:
+    """Latent points that a walk of so many images visits: at least three, or it would come back the way it went."""
+    return max(3, count // WALK_STEPS)
+
+
+def latent_walk(corners: np.ndarray, count: int) -> np.ndarray:
+    """count points, evenly spread over the great circles from corner to corner and back to the first."""
+    positions = [len(corners) * i / count for i in range(count)]
+    return np.stack([slerp(corners[int(p)], corners[(int(p) + 1) % len(corners)], p - int(p)) for p in positions])
+
+
+def slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    """sin((1−t)ω)/sin ω · a + sin(tω)/sin ω · b, with ω the angle between a and b.
+
+    The points between are about as long as a and b; those of a straight line would be shorter than any that G has seen.
+    Source: White 2016 (arXiv:1609.04468), section 2.1.
+    """
+    cosine = float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+    omega = math.acos(max(-1.0, min(1.0, cosine)))
+    if math.sin(omega) < 1e-6:
+        return ((1 - t) * a + t * b).astype(a.dtype)
+    return ((math.sin((1 - t) * omega) * a + math.sin(t * omega) * b) / math.sin(omega)).astype(a.dtype)

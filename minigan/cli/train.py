@@ -1,0 +1,47 @@
+"""minigan train: a run and its folder."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from minigan.cli.parser import INTERRUPTED, add_command, add_option, given_options
+from minigan.errors import MiniganError
+from minigan.training import OPTIONS, Config, default_run_dir, resume_run, start_run
+
+
+def add(commands: Any) -> None:
+    about = "Train a game and write its run folder. With no options: digits out of noise in about three minutes on two cores."
+    parser = add_command(commands, "train", "train a game", about, train)
+    groups: dict[str, Any] = {}
+    alternatives: dict[str, Any] = {}
+    for name, option in OPTIONS.items():
+        if not option.on_command_line:
+            continue
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        if option.alternative_to and option.alternative_to not in alternatives:
+            alternatives[option.alternative_to] = groups[option.group].add_mutually_exclusive_group()
+        add_option(alternatives[option.alternative_to] if option.alternative_to else groups[option.group], name)
+    running = groups["running"]
+    running.add_argument("--out", metavar="DIR", help="run folder (runs/DATA, numbered where taken)")
+    running.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out, to the same bytes; --steps extends it"
+    )
+    running.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    running.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def train(options: argparse.Namespace) -> int:
+    given = given_options(options)
+    if options.resume:
+        if not options.out:
+            raise MiniganError("--resume needs --out, the folder of the run to go on with")
+        if options.overwrite:
+            raise MiniganError("--resume and --overwrite exclude each other: choose one")
+        run = resume_run(options.out, changes=given)
+    else:
+        config = Config(**given)
+        out = options.out or default_run_dir(config.data, config.model_name)
+        run = start_run(config, out, overwrite=options.overwrite)
+    return 0 if run.train(progress=not options.quiet) else INTERRUPTED

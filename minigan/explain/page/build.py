@@ -1,0 +1,51 @@
+"""Putting a page together: one HTML file with its styles, its script, its stations and its arrays."""
+
+from __future__ import annotations
+
+import html
+import json
+from importlib import resources
+from string import Template
+
+from minigan.explain.page.arrays import Arrays
+from minigan.explain.page.budget import BUDGETS, Budget
+from minigan.explain.page.facts import gradient_sizes
+from minigan.explain.page.walk import Walk
+from minigan.explain.step import OpenedStep
+
+LIMIT = 5 * 10**6  # bytes of a page
+
+
+def make_page(step: OpenedStep, about: str) -> str:
+    """The page of at most 5 MB. about: what was opened, in one line.
+
+    Large games are shown in part: fewer samples, then the first channels alone; captions say so.
+    """
+    for budget in BUDGETS:
+        page = _fill(step, about, budget)
+        if len(page.encode()) <= LIMIT:
+            break
+    return page
+
+
+def _fill(step: OpenedStep, about: str, budget: Budget) -> str:
+    arrays = Arrays()
+    content = {
+        "about": about,
+        "samples": min(budget.samples, len(step.real.x)),
+        "batch": len(step.real.x),
+        "stations": Walk(step, arrays, budget).stations,
+        "arrays": arrays.table,
+        "sizes": gradient_sizes(step),
+    }
+    here = resources.files("minigan.explain.page")
+    parts = {name: here.joinpath(f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
+    # "<" cannot end the script element from within a JSON string when it is written as an escape.
+    stations = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return Template(parts["html"]).substitute(
+        title=html.escape(f"minigan: one training step, {about}"),
+        css=parts["css"],
+        script=parts["js"],
+        stations=stations,
+        arrays=arrays.text(),
+    )

@@ -1,0 +1,117 @@
+"""Figures: which arrays a station shows, how much of them, and under which caption."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from minigan.explain.page.arrays import Arrays
+from minigan.explain.page.budget import Budget
+from minigan.explain.page.place import Place
+from minigan.explain.step import Nudge
+from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Layer
+from minigan.network import Sequential
+
+SAMPLE_AXES = {2: ["n", "k"], 3: ["n", "h", "c"], 4: ["n", "h", "w", "c"]}
+_WEIGHT_WORDS = {"bias": ", added to every output", "gamma": " γ, the scale", "beta": " β, the shift"}
+
+
+class Figures:
+    """Makes figures within a budget; their values go to `arrays`. sample_shape: of what G makes."""
+
+    def __init__(self, arrays: Arrays, budget: Budget, sample_shape: Sequence[int]) -> None:
+        self.arrays, self.budget, self.sample_shape = arrays, budget, tuple(sample_shape)
+
+    def samples(self, role: str, caption: str, arrays: Mapping[str, np.ndarray], style: str = "") -> dict[str, Any]:
+        """Of samples, by branch: the first few of the batch, with all or the first of their channels."""
+        one = next(iter(arrays.values()))
+        kept = {branch: self.budget.of_samples(a) for branch, a in arrays.items()}
+        part = next(iter(kept.values()))
+        if part.shape[1:] != one.shape[1:]:
+            caption += f" (the first {part.shape[-1]} of {one.shape[-1]} channels)"
+        images = one.ndim == 4 and one.shape[-1] in (1, 3) and role == "x" and one.shape[1:] == self.sample_shape
+        return {
+            "role": role,
+            "caption": caption,
+            "sampled": True,
+            "style": style or ("image" if images else "signed"),
+            "axes": SAMPLE_AXES.get(one.ndim, ["n", *(f"i{k}" for k in range(one.ndim - 1))]),
+            "whole": part.shape[1:] == one.shape[1:],
+            "arrays": {branch: self.arrays.add(a) for branch, a in kept.items()},
+        }
+
+    def weights(
+        self, layer: Layer, name: str, role: str, value: np.ndarray, caption: str = "", marks: Sequence[Nudge] = ()
+    ) -> dict[str, Any]:
+        """Of a parameter or its gradient; marks: the entries that can be nudged."""
+        axes = {1: ["k"], 2: ["in", "out"], 4: ["i", "j", "in", "out"]}.get(value.ndim, [f"i{k}" for k in range(value.ndim)])
+        if isinstance(layer, ConvTranspose2d) and value.ndim == 4:
+            axes = ["i", "j", "out", "in"]
+        part = self.budget.of_weights(value)
+        caption = caption or f"{name}{_WEIGHT_WORDS.get(name, '')}"
+        if value.ndim in (2, 4) and min(value.shape[-2:]) > 1:
+            caption += f"; rows: {axes[-2]}, columns: {axes[-1]}"
+        if part.shape != value.shape:
+            caption += f" (the first {'×'.join(map(str, part.shape))} of {'×'.join(map(str, value.shape))})"
+        return {
+            "role": role,
+            "caption": caption,
+            "sampled": False,
+            "style": "signed",
+            "axes": axes,
+            "whole": part.shape == value.shape,
+            "arrays": {"": self.arrays.add(part)},
+            "marks": [list(mark.where) for mark in marks],
+        }
+
+    def three_paths(self, place: Place, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+        """The parts of BatchNorm's dx, by the path on which x acts on the output."""
+        if not isinstance(place.layer, BatchNorm):
+            return []
+        x, dy, dx = place.inputs(), place.output_grads(), place.input_grads()
+        parts = {branch: batch_norm_paths(place.layer, weights["gamma"], x[branch], dy[branch], dx[branch]) for branch in dx}
+        words = {"direct": "by itself: γ/√(v + ε) · dy", "mean": "through the mean", "variance": "through the variance"}
+        return [
+            self.samples(
+                f"path_{name}", f"the part of dx {words[name]}", {branch: part[name] for branch, part in parts.items()}
+            )
+            for name in words
+        ]
+
+
+def batch_norm_paths(
+    layer: BatchNorm, gamma: np.ndarray, x: np.ndarray, dy: np.ndarray, dx: np.ndarray
+) -> dict[str, np.ndarray]:
+    """dx in three parts, found by the layer itself.
+
+    At inference mean and variance are constants: with those of this batch, its backward pass gives the direct part. The mean is
+    one number per channel and acts on all values alike: it sends the same back to each. The rest came through the variance.
+    """
+    net, axes = Sequential([layer.fresh()], x.shape[1:], "textbook", "float64"), tuple(range(x.ndim - 1))
+    net.params["0.gamma"][...] = gamma
+    net.state["0.running_mean"][...], net.state["0.running_var"][...] = x.mean(axes), x.var(axes)
+    _, caches = net.forward(x)
+    direct = net.backward(dy, caches)
+    assert direct is not None
+    mean = np.broadcast_to((dx - direct).mean(axes), x.shape)
+    return {"direct": direct, "mean": mean, "variance": dx - direct - mean}
+
+
+def explorer(place: Place, direction: str) -> dict[str, Any] | None:
+    """What the page needs to find out which values made another: a convolution's geometry, and which side is which."""
+    layer = place.layer
+    if not isinstance(layer, (Conv2d, ConvTranspose2d)):
+        return None
+    transposed = isinstance(layer, ConvTranspose2d)
+    result, source = ("y", "x") if direction == "forward" else ("dx", "dy")
+    return {
+        "geometry": {name: list(pair) for name, pair in asdict(layer.geometry).items()},
+        "result": result,
+        "source": source,
+        # A convolution reads the image; its transpose, and its own backward pass, write it.
+        "image": source if transposed != (direction == "forward") else result,
+        "bias": "bias" in layer.parameters and direction == "forward",
+    }

@@ -1,0 +1,10 @@
+"""One training step, opened up: every array of its passes, every derivative beside its central difference.
+
+The step is the game's own, run once in float64 and watched. Derivatives are checked by running it again, each time with one
+number moved a little, on a copy of the game whose optimisers hold still; so a game with another loss is opened as it is.
+"""
+
+from minigan.explain.step.opening import CHECKED, NUDGED, count_ticks, open_step
+from minigan.explain.step.records import Nudge, OpenedStep, Pass, Update
+
+__all__ = ["CHECKED", "NUDGED", "Nudge", "OpenedStep", "Pass", "Update", "count_ticks", "open_step"]

@@ -1,0 +1,183 @@
+"""Opening a step: it is taken and recorded, then its derivatives are compared with differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import Array
+from minigan.checks.entries import Comparison, compare_entries
+from minigan.errors import DivergenceError, OptionError
+from minigan.explain.places import choose_places
+from minigan.explain.step.recorder import Recorder
+from minigan.explain.step.records import Nudge, OpenedStep, Pass, Update
+from minigan.explain.step.rerun import Output, Rerun
+from minigan.games import Game
+from minigan.network import Sequential
+from minigan.optim import Optimizer
+
+CHECKED = 3  # entries of each array that are compared with finite differences
+NUDGED = 3  # weights of each array whose loss is drawn against the weight
+# The steps ε of a nudge, in units of the array's typical value: from where the derivative tells all to where the loss bends.
+_NUDGES = (0.001, 0.01, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0)
+NUDGES = (*(-part for part in reversed(_NUDGES)), 0.0, *_NUDGES)
+EXPECTED = {"generator": 1, "discriminator": 3}  # forward passes of each network in a step
+
+
+def open_step(
+    game: Game, real: Array, z: Array, *, shown: int = 4, seed: int = 0, tick: Callable[[], None] = lambda: None
+) -> OpenedStep:
+    """Let the game take one step on real and z, both networks moving as they do, and record it.
+
+    shown: derivatives are checked at entries of the first so many samples. tick is called after every array checked.
+    Raises OptionError unless the game has a generator and a discriminator, computes in float64, without which differences
+    prove nothing, and makes the passes of one step of D and one of G; DivergenceError for a loss that is not finite.
+    """
+    _check_game(game)
+    before = {name: _Snapshot(net, game.optimizers[name]) for name, net in game.networks.items()}
+    random_state = game.random_state
+    passes, losses = _record(game, real, z)
+    (made,), (of_real, of_fake, judged) = passes["generator"], passes["discriminator"]
+    after = {name: _Snapshot(net, game.optimizers[name]) for name, net in game.networks.items()}
+    after["discriminator"].grads = judged.grads_before  # as D's optimiser saw them
+    moved_random_state = game.random_state
+    rerun = Rerun(game, real, z, passes, random_state)
+
+    look = _Look(rerun, passes, before, after, shown, np.random.default_rng(seed), tick)
+    look.check_outputs("discriminator", "discriminator", 0)
+    look.check_outputs("discriminator", "discriminator", 1)
+    update_d = look.update("discriminator")
+    look.check_outputs("generator", "discriminator", 2)
+    look.check_outputs("generator", "generator", 0)
+    update_g = look.update("generator")
+    game.random_state = moved_random_state  # its streams are the copy's, too
+    for name, update in (("L_D", update_d), ("L_G", update_g)):
+        if not np.isfinite([update.loss_before, update.loss_after, *(v for n in update.nudges for v in n.losses)]).all():
+            raise DivergenceError(f"{name} is not finite in this step: the game has diverged; try a smaller learning rate")
+    return OpenedStep(game, made, of_real, of_fake, judged, losses["loss_d"], losses["loss_g"], update_d, update_g)
+
+
+def count_ticks(game: Game) -> int:
+    """How often open_step will call tick."""
+    return sum(EXPECTED[name] * len(net.layers) + len(net.params) for name, net in game.networks.items())
+
+
+def _check_game(game: Game) -> None:
+    if game.networks.keys() != EXPECTED.keys():
+        found = ", ".join(game.networks)
+        raise OptionError(f"the game's networks are {found}: only a step of a generator and a discriminator can be opened")
+    if game.dtype != np.float64:
+        raise OptionError(f"the game computes in {game.dtype}: build it with dtype='float64' to open a step")
+
+
+def _record(game: Game, real: Array, z: Array) -> tuple[dict[str, list[Pass]], dict[str, float]]:
+    """Take the step: its passes by network, and its losses."""
+    recorders = {name: Recorder(net) for name, net in game.networks.items()}
+    watching = {name: net.watch for name, net in game.networks.items()}
+    for name, net in game.networks.items():
+        net.watch = recorders[name]
+    try:
+        stats = game.step(real, z)
+    finally:
+        for name, net in game.networks.items():
+            net.watch = watching[name]
+    for name, recorder in recorders.items():
+        if len(recorder.passes) != EXPECTED[name]:
+            raise OptionError(
+                f"the {name} makes {len(recorder.passes)} passes in a step of this game, not {EXPECTED[name]}: only steps in "
+                "which D judges real and generated samples once, and G's samples once more when it has moved, can be opened"
+            )
+    losses = {name: float(game.backend.to_numpy(stats[name])) for name in ("loss_d", "loss_g")}
+    return {name: recorder.passes for name, recorder in recorders.items()}, losses
+
+
+class _Snapshot:
+    """A network's parameters and gradients and its optimiser's state at one moment, by parameter name."""
+
+    def __init__(self, net: Sequential, optimizer: Optimizer) -> None:
+        self.optimizer, self.lr = optimizer, optimizer.schedule(optimizer.steps)
+        host = net.backend.to_numpy
+        self.params = {name: host(array).copy() for name, array in net.params.items()}
+        self.grads = {name: host(array).copy() for name, array in net.grads.items()}
+        self.state: dict[str, dict[str, np.ndarray]] = {}
+        for slot, vector in optimizer.state.items():
+            parts = np.split(host(vector).copy(), np.cumsum([array.size for array in self.params.values()])[:-1])
+            self.state[slot] = {
+                name: part.reshape(array.shape) for (name, array), part in zip(self.params.items(), parts, strict=True)
+            }
+
+
+class _Look:
+    """Chooses entries, compares their derivatives with differences, and nudges weights."""
+
+    def __init__(
+        self,
+        rerun: Rerun,
+        passes: dict[str, list[Pass]],
+        before: dict[str, _Snapshot],
+        after: dict[str, _Snapshot],
+        shown: int,
+        rng: np.random.Generator,
+        tick: Callable[[], None],
+    ) -> None:
+        self.rerun, self.passes, self.before, self.after = rerun, passes, before, after
+        self.shown, self.rng, self.tick = shown, rng, tick
+        for network, snapshot in before.items():
+            rerun.set_params(network, snapshot.params)
+
+    def check_outputs(self, player: str, network: str, number: int) -> None:
+        """The player's ∂L/∂y for every layer in this pass of the network, the number-th of the step."""
+        record = self.passes[network][number]
+        backend = record.net.backend
+        for index, gradient in enumerate(record.output_grads):
+            found: list[Comparison] = []
+            if gradient is not None:
+                output = Output(network, number, index, backend.asarray(record.outputs[index].copy()))
+                places = choose_places(gradient[: self.shown], CHECKED, self.rng)
+                found = compare_entries(backend, partial(self.rerun.loss, player, output), output.values, gradient, places)
+            record.checks.append(found)
+            self.tick()
+
+    def update(self, network: str) -> Update:
+        """Check the gradients that the optimiser saw, nudge some weights, and look at the loss before and after its update."""
+        before, after, net = self.before[network], self.after[network], self.rerun.networks[network]
+        evaluate = partial(self.rerun.loss, network)
+        loss_before = float(evaluate()[0])
+        checks, nudges = {}, []
+        for name, gradient in after.grads.items():
+            places = choose_places(gradient, CHECKED, self.rng)
+            checks[name] = compare_entries(net.backend, evaluate, net.params[name], gradient, places)
+            places = choose_places(gradient, NUDGED, self.rng)
+            nudges += [self._nudge(net, name, place, gradient, evaluate) for place in places]
+            self.tick()
+        self.rerun.set_params(network, after.params)
+        return Update(
+            before.optimizer,
+            before.lr,
+            before.params,
+            after.grads,
+            after.params,
+            before.state,
+            after.state,
+            loss_before,
+            float(evaluate()[0]),
+            checks,
+            nudges,
+        )
+
+    def _nudge(
+        self, net: Sequential, name: str, place: tuple[int, ...], gradient: np.ndarray, evaluate: Callable[[], Any]
+    ) -> Nudge:
+        array = net.params[name]
+        value = float(array[place])
+        unit = float(np.sqrt(np.mean(net.backend.to_numpy(array) ** 2))) or 1.0  # all are 0: a bias at the start
+        steps, losses = [], []
+        for step in (unit * part for part in NUDGES):
+            array[place] = value + step
+            steps.append(step)
+            losses.append(float(evaluate()[0]))
+        array[place] = value
+        return Nudge(name, place, value, float(gradient[place]), steps, losses)

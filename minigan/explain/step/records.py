@@ -1,0 +1,73 @@
+"""What an opened step holds: its passes, its updates, and their derivatives beside differences. All arrays are on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minigan.checks.entries import Comparison
+from minigan.games import Game
+from minigan.network import Sequential
+from minigan.optim import Optimizer
+
+
+@dataclass
+class Pass:
+    """One forward pass of a network and, where one was made, the backward pass through it, of the whole batch."""
+
+    net: Sequential
+    x: np.ndarray
+    caches: list[Any]  # as the layers made them
+    grads_before: dict[str, np.ndarray]  # what net.grads held when the pass began
+    random_state: dict[str, Any]  # of the layers' own streams (Dropout) when it began
+    outputs: list[np.ndarray] = field(default_factory=list)  # y of each layer
+    output_grads: list[np.ndarray | None] = field(default_factory=list)  # ∂L/∂y of each layer, where the backward pass went
+    input_grad: np.ndarray | None = None  # ∂L/∂x
+    param_grads: dict[str, np.ndarray] = field(default_factory=dict)  # of this pass alone
+    checks: list[list[Comparison]] = field(default_factory=list)  # of output_grads, by layer
+
+
+@dataclass
+class Nudge:
+    """The loss as one weight moves by ε, to be compared with L(w) + ε ∂L/∂w."""
+
+    name: str  # of the array, as in net.params
+    where: tuple[int, ...]
+    value: float  # w
+    gradient: float  # ∂L/∂w
+    steps: list[float]  # ε
+    losses: list[float]  # L(w + ε)
+
+
+@dataclass
+class Update:
+    """What an optimiser did to its network: by parameter name, and the vectors that it keeps by slot and parameter name."""
+
+    optimizer: Optimizer
+    lr: float
+    before: dict[str, np.ndarray]
+    gradients: dict[str, np.ndarray]
+    after: dict[str, np.ndarray]
+    state_before: dict[str, dict[str, np.ndarray]]
+    state_after: dict[str, dict[str, np.ndarray]]
+    loss_before: float
+    loss_after: float  # of the same batch, with the parameters moved
+    checks: dict[str, list[Comparison]]
+    nudges: list[Nudge]
+
+
+@dataclass
+class OpenedStep:
+    """One step of the game: its four passes, two losses (nats) and two updates."""
+
+    game: Game
+    generator: Pass  # G(z), whose backward pass belongs to G's step
+    real: Pass  # D(x)
+    fake: Pass  # D(x̃) in D's step
+    judged: Pass  # D(x̃) in G's step
+    loss_d: float
+    loss_g: float
+    update_d: Update
+    update_g: Update

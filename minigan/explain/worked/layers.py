@@ -1,0 +1,229 @@
+"""Worked examples of the layers."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import ConvGeometry
+from minigan.explain.worked.calculator import Index, Working, at, plus
+from minigan.explain.worked.registry import example
+from minigan.explain.worked.running import run_layer, show_backward
+from minigan.layers import (
+    BatchNorm,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    ReLU,
+    Reshape,
+    Sigmoid,
+    Softplus,
+    Tanh,
+    Upsample,
+)
+
+
+@example(Dense)
+def dense(page: Working) -> None:
+    parameters = {"W": [[1, 0], [2, -1], [0, 3]], "b": [1, -2]}
+    run_layer(page, Dense(2), [[1, 2, 0], [-1, 3, 2]], [[1, 2], [-1, 3]], parameters)
+    page.write("A batch of two samples of three numbers, the rows of x; two outputs.")
+    page.show("x", "W", "b", "y")
+    page.write_out("y[0,1]", plus(f"x[0,{i}]·W[{i},1]" for i in range(3)) + " + b[1]")
+    show_backward(page, "dy", "dx", "dW", "db")
+    page.gradient("dx[1,0]", plus(f"dy[1,{o}]·W[0,{o}]" for o in range(2)))
+    page.gradient("dW[1,0]", plus(f"dy[{n},0]·x[{n},1]" for n in range(2)))
+    page.gradient("db[1]", plus(f"dy[{n},1]" for n in range(2)))
+
+
+def products(geometry: ConvGeometry, template: str, **fixed: int) -> str:
+    """The sum of a template over all products of a convolution: map (o, p), image (h, v), weight (i, j), some of them fixed."""
+    g, found = geometry, []
+    for o, p, i, j in itertools.product(*map(range, (*g.output, *g.kernel))):
+        h, v = (k * g.stride[a] - g.padding[a] + tap * g.dilation[a] for a, (k, tap) in enumerate(((o, i), (p, j))))
+        place = {"o": o, "p": p, "i": i, "j": j, "h": h, "v": v}
+        inside = 0 <= h < g.image[0] and 0 <= v < g.image[1]
+        if inside and all(place[key] == value for key, value in fixed.items()):
+            found.append(template.format(**place))
+    return plus(found)
+
+
+PLANE = np.s_[0, ..., 0]  # of one image with one channel
+ROW = np.s_[0]  # of a batch of one
+
+
+@example(Conv2d)
+def conv2d(page: Working) -> None:
+    layer = Conv2d(1, 2)
+    x = np.array([[1, 2, 0], [3, 1, -1], [0, 2, 4]]).reshape(1, 3, 3, 1)
+    parameters = {"w": [[1, 2], [0, -1]], "b": 1}
+    run_layer(page, layer, x, [[1, -1], [2, 3]], parameters, PLANE)
+    page.write("One image of 3 x 3 pixels, one channel, a kernel of 2 x 2: the indices n, c and f are left out.")
+    page.show("x", "w", "b", "y")
+    page.write("The kernel laid on the image with its corner at [0,1]:")
+    page.write_out("y[0,1]", products(layer.geometry, "x[{h},{v}]·w[{i},{j}]", o=0, p=1) + " + b")
+    show_backward(page, "dy", "dx", "dw", "db")
+    page.write("The pixel in the middle stands in all four outputs, each time under another weight:")
+    page.gradient("dx[1,1]", products(layer.geometry, "dy[{o},{p}]·w[{i},{j}]", h=1, v=1))
+    page.write("A weight stands in every output, each time on another pixel:")
+    page.gradient("dw[0,1]", products(layer.geometry, "dy[{o},{p}]·x[{h},{v}]", i=0, j=1))
+    page.gradient("db", products(layer.geometry, "dy[{o},{p}]", i=0, j=0))
+
+
+@example(ConvTranspose2d)
+def conv_transpose2d(page: Working) -> None:
+    layer = ConvTranspose2d(1, 3, stride=2, padding=1)
+    parameters = {"w": [[1, 2, 0], [3, 1, -1], [0, 2, 4]], "b": 1}
+    x, dy = np.array([[1, -1], [2, 3]]).reshape(1, 2, 2, 1), [[1, 0, 2], [-1, 1, 3], [2, 1, 0]]
+    run_layer(page, layer, x, dy, parameters, PLANE)
+    page.write("One map of 2 x 2, one channel, a kernel of 3 x 3, stride 2, padding 1: n, c and f are left out.")
+    page.show("x", "w", "b", "y")
+    page.write("The windows of all four inputs overlap in the middle; only one reaches the corner:")
+    page.write_out("y[1,1]", products(layer.geometry, "x[{o},{p}]·w[{i},{j}]", h=1, v=1) + " + b")
+    page.write_out("y[0,0]", products(layer.geometry, "x[{o},{p}]·w[{i},{j}]", h=0, v=0) + " + b")
+    show_backward(page, "dy", "dx", "dw", "db")
+    page.write("Backwards it is the convolution that Conv2d does forwards; dy outside its borders is 0 and left out:")
+    page.gradient("dx[0,1]", products(layer.geometry, "dy[{h},{v}]·w[{i},{j}]", o=0, p=1))
+    page.gradient("dw[1,2]", products(layer.geometry, "dy[{h},{v}]·x[{o},{p}]", i=1, j=2))
+    page.gradient("db", plus(f"dy[{h},{v}]" for h, v in itertools.product(range(3), repeat=2)))
+
+
+def normalisation(page: Working, layer: Any, axis: int, x: Any, dy: Any, gamma: Any, beta: Any, entry: Index) -> None:
+    """What is normalised together runs along `axis`: 0, the batch, for BatchNorm; 1, the sample, for LayerNorm."""
+    cache = run_layer(page, layer, x, dy, {"gamma": gamma, "beta": beta})
+    v, eps = page.values, layer.eps
+    count, sigma = v["x"].shape[axis], 1 / np.expand_dims(cache[1 if axis else 2].ravel(), axis)  # from minigan's 1/σ
+    mean = v["x"].mean(axis, keepdims=True)
+    v |= {"eps": eps, "mu": mean.ravel(), "v": sigma.ravel() ** 2 - eps, "sigma": sigma.ravel(), "g": v["gamma"] * v["dy"]}
+    v["x_hat"] = x_hat = (v["x"] - mean) / sigma
+    v["direct"] = v["g"] / sigma
+    v["by_mu"] = -v["g"].sum(axis, keepdims=True) / (count * sigma) + 0 * x_hat
+    v["by_v"] = -x_hat * (v["g"] * x_hat).sum(axis, keepdims=True) / (count * sigma)
+
+    one, group, channel = at(entry), at((entry[1 - axis],)), at((entry[1],))
+    members = [at(tuple(k if a == axis else entry[a] for a in (0, 1))) for k in range(count)]
+    page.show("x", "mu", "v", "sigma", "x_hat")
+    page.write_out(f"mu{group}", f"({plus(f'x{m}' for m in members)}) / {count}")
+    page.write_out(f"v{group}", f"({plus(f'(x{m} - mu{group})^2' for m in members)}) / {count}")
+    page.write_out(f"sigma{group}", f"sqrt(v{group} + eps)")
+    page.write_out(f"x_hat{one}", f"(x{one} - mu{group}) / sigma{group}")
+    page.show("gamma", "beta", "y")
+    page.write_out(f"y{one}", f"gamma{channel}·x_hat{one} + beta{channel}")
+    show_backward(page, "dy", "g", "dgamma", "dbeta")
+    page.write_out(f"g{one}", f"gamma{channel}·dy{one}")
+    column = [at((n, entry[1])) for n in range(len(v["x"]))]
+    page.gradient(f"dgamma{channel}", plus(f"dy{m}·x_hat{m}" for m in column))
+    page.gradient(f"dbeta{channel}", plus(f"dy{m}" for m in column))
+    page.write()
+    page.write("The parts of dx: direct, through mu and through v; and dx, their sum:")
+    page.show("direct", "by_mu", "by_v", "dx")
+    page.write_out(f"direct{one}", f"g{one} / sigma{group}")
+    page.write_out(f"by_mu{one}", f"-({plus(f'g{m}' for m in members)}) / ({count}·sigma{group})")
+    page.write_out(f"by_v{one}", f"-x_hat{one}·({plus(f'g{m}·x_hat{m}' for m in members)}) / ({count}·sigma{group})")
+    page.gradient(f"dx{one}", plus(f"{path}{one}" for path in ("direct", "by_mu", "by_v")))
+
+
+@example(BatchNorm)
+def batch_norm(page: Working) -> None:
+    page.write("Four samples, the rows of x, of two channels, its columns; each column is normalised by itself.")
+    x, dy = [[1, 2], [7, 6], [9, 2], [15, 6]], [[1, 0], [0, 2], [-1, 1], [2, 3]]
+    normalisation(page, BatchNorm(), 0, x, dy, [2, 3], [1, -1], (0, 0))
+
+
+@example(LayerNorm)
+def layer_norm(page: Working) -> None:
+    page.write("Two samples, the rows of x, of four numbers; each row is normalised by itself.")
+    x, dy = [[1, 7, 9, 15], [30, 2, 18, 14]], [[1, 0, -1, 2], [0, 2, 3, 1]]
+    normalisation(page, LayerNorm(), 1, x, dy, [2, 3, 1, 2], [1, -1, 0, 2], (0, 0))
+
+
+def elementwise(page: Working, layer: Layer, forward: str, backward: str, below: str = "", note: str = "") -> None:
+    """An activation: formulas in which @ stands for an entry's index, for an x above 0 and for one below."""
+    run_layer(page, layer, [[2, -1, 0.5], [-3, 1, -0.5]], [[3, 2, 4], [-2, -1, 1]])
+    page.values |= layer.options
+    page.write("Two samples of three numbers.")
+    page.show("x", "y")
+    for index in ("[0,0]", "[0,1]"):
+        page.write_out(f"y{index}", forward.replace("@", index))
+    show_backward(page, "dy", "dx")
+    if note:
+        page.write(note)
+    page.gradient("dx[0,0]", backward.replace("@", "[0,0]"))
+    page.gradient("dx[0,1]", (below or backward).replace("@", "[0,1]"))
+
+
+@example(ReLU)
+def relu(page: Working) -> None:
+    elementwise(page, ReLU(), "max(x@, 0)", "dy@·(x@ > 0)", note="(x > 0) counts 1 where it is true, else 0:")
+
+
+@example(LeakyReLU)
+def leaky_relu(page: Working) -> None:
+    elementwise(page, LeakyReLU(0.2), "max(x@, slope·x@)", "dy@", "slope·dy@", "x[0,0] is above 0, x[0,1] below:")
+
+
+@example(Tanh)
+def tanh(page: Working) -> None:
+    elementwise(page, Tanh(), "(exp(x@) - exp(-x@)) / (exp(x@) + exp(-x@))", "dy@·(1 - y@^2)")
+
+
+@example(Sigmoid)
+def logistic(page: Working) -> None:
+    elementwise(page, Sigmoid(), "1 / (1 + exp(-x@))", "dy@·y@·(1 - y@)")
+
+
+@example(Softplus)
+def softplus(page: Working) -> None:
+    elementwise(page, Softplus(), "log(1 + exp(x@))", "dy@ / (1 + exp(-x@))")
+
+
+@example(Dropout)
+def dropout(page: Working) -> None:
+    page.values["m"] = run_layer(page, Dropout(0.5), [[2, -1, 4], [-3, 1, 5]], [[3, 2, 4], [-2, -1, 1]])
+    page.write("Two samples of three numbers, rate 0.5: about half of the numbers are dropped, the rest doubled.")
+    page.write("The mask m is drawn by the layer, and kept in the cache.")
+    page.show("x", "m", "y")
+    kept, dropped = (at(tuple(np.argwhere(mask)[0])) for mask in (page.values["m"] > 0, page.values["m"] == 0))
+    for index in (kept, dropped):
+        page.write_out(f"y{index}", f"x{index}·m{index}")
+    show_backward(page, "dy", "dx")
+    for index in (kept, dropped):
+        page.gradient(f"dx{index}", f"dy{index}·m{index}")
+
+
+@example(Reshape)
+def reshape(page: Working) -> None:
+    run_layer(page, Reshape((2, 3)), [[3, 1, 4, 1, 5, 9]], [[2, 7, 1], [8, 2, 0]], shown=ROW)
+    page.write("One sample of six numbers, made two rows of three; the index n is left out.")
+    page.show("x", "y")
+    page.write_out("y[1,0]", "x[3]")
+    show_backward(page, "dy", "dx")
+    page.gradient("dx[3]", "dy[1,0]")
+
+
+@example(Flatten)
+def flatten(page: Working) -> None:
+    run_layer(page, Flatten(), [[[3, 1, 4], [1, 5, 9]]], [2, 7, 1, 8, 2, 0], shown=ROW)
+    page.write("One sample of two rows of three numbers, made one row; the index n is left out.")
+    page.show("x", "y")
+    page.write_out("y[3]", "x[1,0]")
+    show_backward(page, "dy", "dx")
+    page.gradient("dx[1,0]", "dy[3]")
+
+
+@example(Upsample)
+def upsample(page: Working) -> None:
+    dy = [[1, 0, 2, 1], [-1, 3, 0, 4], [2, 2, -2, 1], [0, 1, 5, -1]]
+    run_layer(page, Upsample(2), np.array([[1, 2], [3, 4]]).reshape(1, 2, 2, 1), dy, shown=PLANE)
+    page.write("One image of 2 x 2 pixels, one channel, every pixel made 2 x 2: n and c are left out.")
+    page.show("x", "y")
+    page.write_out("y[1,2]", "x[0,1]")
+    show_backward(page, "dy", "dx")
+    page.gradient("dx[0,1]", plus(f"dy[{h},{v}]" for h in (0, 1) for v in (2, 3)))

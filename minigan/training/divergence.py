@@ -1,0 +1,57 @@
+"""Where numbers stopped being finite: the steps are taken again, with every array watched."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from minigan.backends import Array
+from minigan.data import Batches
+from minigan.games import Game
+from minigan.layers import Layer
+
+
+class _NotFinite(Exception):  # noqa: N818 (it carries what was found out of a step)
+    """The first array that is not finite, in words."""
+
+
+def find_divergence(game: Game, batches: Batches, steps: int) -> tuple[int, str] | None:
+    """(which of the next `steps` steps, from 1 up; "network, layer: what is not finite") of the first bad array.
+
+    None if all arrays stay finite. The game takes these steps, the last of them perhaps not to its end.
+    """
+
+    def check(name: str, layer: Layer, what: str, array: Array) -> None:
+        if not bool(game.backend.xp.isfinite(array).all()):
+            raise _NotFinite(f"{name}, {layer.label}: {what} is not finite")
+
+    def watch(name: str, layer: Layer | None, what: str, value: Any) -> None:
+        if layer is not None and what != "cache":  # a cache holds what a layer likes; its outputs and gradients follow
+            check(name, layer, what, value)
+
+    watchers = {name: net.watch for name, net in game.networks.items()}
+    try:
+        for name, net in game.networks.items():
+            net.watch = partial(watch, name)
+        for step in range(1, steps + 1):
+            try:
+                game.step(batches.next())
+                _check_state(game, check)
+            except _NotFinite as found:
+                return step, str(found)
+    finally:
+        for name, net in game.networks.items():
+            net.watch = watchers[name]
+    return None
+
+
+def _check_state(game: Game, check: Any) -> None:
+    """Show `check` all that a step updates."""
+    for name, net in game.networks.items():
+        for layer in net.layers:
+            for key, array in {**layer.params, **layer.state}.items():
+                check(name, layer, f"updated {key}", array)
+    for name, optimizer in game.optimizers.items():
+        for key, vector in optimizer.state.items():
+            for layer, part in game.networks[name].split(vector):
+                check(name, layer, f"the optimiser's {key}", part)

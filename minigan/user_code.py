@@ -1,0 +1,84 @@
+"""Python files of the user's own: run, looked into and called, with every mistake in them told in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+
+from minigan.errors import UserFileError
+
+FUNCTION_IN_FILE = "FILE.py:function"
+
+
+def names_function(text: str) -> bool:
+    """True if the text has the form FILE.py:function."""
+    path, _, name = text.rpartition(":")
+    return path.endswith(".py") and name.isidentifier()
+
+
+def split_function(text: str) -> tuple[Path, str]:
+    """The path and the function's name in a text of the form FILE.py:function."""
+    path, _, name = text.rpartition(":")
+    return Path(path), name
+
+
+def digest_of(path: Path) -> str:
+    """A digest of the file's bytes (not of what it imports). Raises UserFileError if it cannot be read."""
+    return hashlib.blake2b(_read(path), digest_size=16).hexdigest()
+
+
+def run_file(path: Path) -> ModuleType:
+    """The file as a module. Nothing is written beside it.
+
+    Raises UserFileError, naming the file, the line and the error, if it cannot be read, is not Python or fails as it runs.
+    """
+    try:
+        code = compile(_read(path), str(path), "exec")
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = error.msg if isinstance(error, SyntaxError) else error
+        raise UserFileError(f"{path}{line}: this is not Python ({reason})") from None
+    module = ModuleType(f"{path.stem} (user's file)")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # where dataclasses and the like look for the module of a class
+    try:
+        with imports_beside(path):
+            exec(code, vars(module))
+    except (Exception, SystemExit) as error:
+        hint = "put what runs as a program under `if __name__ == '__main__':`"
+        ended = f"; {hint}" if isinstance(error, SystemExit) else ""
+        raise UserFileError(f"{path} fails as it is loaded: {describe_error(error, path)}{ended}") from None
+    return module
+
+
+@contextmanager
+def imports_beside(path: Path) -> Iterator[None]:
+    """Let what runs inside import modules from the file's own folder, as Python lets a program."""
+    folder = str(path.resolve().parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the file may have taken it out itself
+            sys.path.remove(folder)
+
+
+def describe_error(error: BaseException, path: Path) -> str:
+    """What was raised, behind the last line of the file that led there, all in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == str(path)]
+    place = f"line {own[-1].lineno}, in {own[-1].name}: " if own else ""
+    text = " ".join(str(error).split())
+    return f"{place}{type(error).__name__}{f': {text}' if text else ''}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserFileError(f"cannot read {path}: {error.strerror}; expected a Python file") from None

@@ -1,0 +1,284 @@
+"""The options of a run: declared once, checked wherever they come from, and told of in one line where they are wrong."""
+
+import ast
+import json
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigan import cli, training
+from minigan.data import load
+from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError
+from minigan.models import MODELS
+from minigan.training import OPTIONS, RECIPES, Config, recipe_of
+from minigan.training.config import with_absolute_paths
+
+PACKAGE = Path(training.__file__).parents[1]
+WRITTEN = Config(hidden=(3, 4), image_size=(28, 28), lr=0.5).to_json()
+
+
+def refusal(values):
+    """The error of a configuration in a file; it must be one line, and not too long."""
+    with pytest.raises(CheckpointError) as caught:
+        Config.from_json(values)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert len(text) <= 300
+    return text
+
+
+# -- one declaration -----------------------------------------------------------------------------------------------------
+
+
+def test_every_field_has_a_declaration():
+    assert list(OPTIONS) == [field.name for field in fields(Config)]
+    for name, option in OPTIONS.items():
+        assert option.name == name
+        assert option.help
+        assert "\n" not in option.help
+        assert not option.on_command_line or option.group in ("data", "model", "learning", "running")
+        assert set(option.models) <= set(MODELS)
+        if option.default is not None:
+            assert option.convert(option.default) == option.default
+        else:
+            assert option.nullable
+
+
+def test_no_option_is_declared_a_second_time():
+    """No flag of Config stands as a literal anywhere: every command takes it from the declaration."""
+    flags = {option.flag for option in OPTIONS.values()}
+    for path in PACKAGE.rglob("*.py"):
+        constants = [node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)]
+        assert not flags & {value for value in constants if isinstance(value, str)}, path
+
+
+def test_the_help_of_train_lists_every_option(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for option in OPTIONS.values():
+        assert (f"{option.flag}" in text) == option.on_command_line, option.name
+        if option.on_command_line:
+            assert option.help in text, option.name
+        for choice in option.choices:
+            assert choice in text
+    for words in ("(dcgan 64, mlp 64, points 256)", "dcgan: channels of its widest images (32)", "(non-saturating)", "(on)"):
+        assert words in text
+
+
+def test_recipes_name_options_that_their_models_have():
+    for name, recipe in RECIPES.items():
+        model = name if name in MODELS else "mlp"
+        assert recipe.keys() <= OPTIONS.keys()
+        for option, value in recipe.items():
+            assert OPTIONS[option].convert(value) == value
+            assert not OPTIONS[option].models or model in OPTIONS[option].models
+        own = {option.name for option in OPTIONS.values() if model in option.models}
+        assert own <= recipe.keys()
+
+
+def test_a_users_networks_learn_as_a_model_does_and_have_sizes_of_their_own():
+    recipe = recipe_of("nets.py:build", is_images=True)
+    assert recipe == {name: RECIPES["dcgan"][name] for name in RECIPES["dcgan"].keys() - {"width", "extra_conv", "latent_dim"}}
+    assert recipe_of("nets.py:build", is_images=False)["lr"] == RECIPES["points"]["lr"]
+
+
+# -- files ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read_back():
+    config = Config.from_json(json.loads(json.dumps(WRITTEN)))
+    assert (config.hidden, config.image_size, config.lr) == ((3, 4), (28, 28), 0.5)
+    assert config.to_json() == WRITTEN
+    assert Config.from_json(Config().to_json()) == Config()
+
+
+def test_entries_that_are_unknown_or_missing_are_named():
+    assert "does not know: bogus, more; remove them" in refusal({**WRITTEN, "more": 1, "bogus": 2})
+    assert "lacks entries: seed; put them back" in refusal({k: v for k, v in WRITTEN.items() if k != "seed"})
+    assert "and 95 more" in refusal({**WRITTEN, **{f"more\n{'x' * 100}{n}": n for n in range(100)}})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("lr", "x", "lr is 'x': expected a finite number above 0 or null"),
+        ("lr_d", "fast", "lr_d is 'fast': expected a finite number above 0 or null"),
+        ("lr", True, "lr is True: expected a finite number"),
+        ("lr", math.nan, "lr is nan: expected a finite number"),
+        ("lr", math.inf, "lr is inf: expected a finite number"),
+        ("lr", -(10**400), "expected a finite number"),
+        ("lr", 0, "lr is 0: expected a finite number above 0"),
+        ("smoothing", "a", "smoothing is 'a': expected a number from 0 to below 1 or null"),
+        ("beta1", 1, "beta1 is 1: expected a number from 0 to below 1"),
+        ("ema", -0.1, "ema is -0.1: expected a number from 0 to below 1"),
+        ("log_every", "a", "log_every is 'a': expected a whole number"),
+        ("log_every", 2.5, "log_every is 2.5: expected a whole number"),
+        ("log_every", None, "log_every is None: expected a whole number from 1 up"),
+        ("log_every", 0, "log_every is 0: expected a whole number from 1 up"),
+        ("seed", -1, "seed is -1: expected a whole number from 0 up"),
+        ("model", "zz", "model is 'zz': an unknown name; choose from mlp, dcgan, FILE.py:function"),
+        ("model", "nets.py", "model is 'nets.py': an unknown name; choose from mlp, dcgan, FILE.py:function"),
+        ("dtype", "float3", "dtype is 'float3': an unknown name; did you mean 'float32'"),
+        ("schedule", "zz", "schedule is 'zz': an unknown name"),
+        ("loss", "saturated", "loss is 'saturated': an unknown name; did you mean 'saturating'?"),
+        ("backend", "cuda", "backend is 'cuda': an unknown name"),
+        ("precision", "half", "precision is 'half': an unknown name"),
+        ("data", 5, "data is 5: expected a text"),
+        ("data", "x" * 5, None),
+        ("hidden", 3, "hidden is 3: expected a list of whole numbers from 1 up or null"),
+        ("hidden", [3, "a"], "hidden is [3, 'a']: expected a list of whole numbers"),
+        ("hidden", [], "hidden is []: expected a list of whole numbers"),
+        ("hidden", [3, 0], "hidden is [3, 0]: expected a list of whole numbers from 1 up"),
+        ("image_size", [28], "image_size is [28]: expected a list of 2 whole numbers from 1 up"),
+        ("extra_conv", 1, "extra_conv is 1: expected true or false or null"),
+        ("steps", {}, "steps is {}: expected a whole number from 1 up or null"),
+    ],
+)
+def test_wrong_entries_are_named(name, value, message):
+    if message is None:
+        assert getattr(Config.from_json({**WRITTEN, name: value}), name) == value
+    else:
+        assert message in refusal({**WRITTEN, name: value})
+
+
+def test_every_option_refuses_what_json_can_hold_in_its_place():
+    for name, option in OPTIONS.items():
+        for value in ({}, {"a": 1}, [[1]], [None], [] if option.kind is not str else [1]):
+            assert f"the configuration's {name} is {value}: expected " in refusal({**WRITTEN, name: value})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def is_of(value, option):
+    """Whether a value is one that the option may have, written without the library that decides it."""
+    if value is None:
+        return option.nullable
+    if option.is_list:
+        length = None if ... in get_args(option.kind) else len(get_args(option.kind))
+        right = isinstance(value, list) and (len(value) == length if length else len(value) >= 1)
+        return right and all(type(n) is int and n >= option.least for n in value)
+    if option.kind is float:
+        if type(value) not in (int, float) or not abs(value) < math.inf:
+            return False
+    elif type(value) is not option.kind:
+        return False
+    if option.kind is str:
+        return option.is_known(value)
+    low = -math.inf if option.least is None else option.least
+    inside = low <= value < (math.inf if option.below is None else option.below)
+    return option.kind is bool or (inside and (option.above is None or value > option.above))
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted(OPTIONS)), JSON)
+def test_any_json_is_read_or_refused_in_one_line(name, value):
+    values = {**WRITTEN, name: value}
+    if is_of(value, OPTIONS[name]):
+        assert Config.from_json(values).to_json() == values
+    else:
+        assert f"the configuration's {name} is " in refusal(values)
+
+
+@given(st.dictionaries(st.text() | st.sampled_from(sorted(OPTIONS)), JSON, max_size=8))
+def test_any_object_is_refused_in_one_line(values):
+    if values.keys() != OPTIONS.keys():
+        refusal(values)
+
+
+# -- the command line ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "part"),
+    [
+        ("batch_size", "0", "argument --batch-size: '0' is not a whole number from 1 up"),
+        ("seed", "1.5", "argument --seed: '1.5' is not a whole number from 0 up"),
+        ("lr", "nan", "argument --lr: 'nan' is not a finite number above 0"),
+        ("beta2", "1", "argument --beta2: '1' is not a number from 0 to below 1"),
+        ("ema", "x", "argument --ema: 'x' is not a number"),
+        ("hidden", "8 0", "argument --hidden: '0' is not a whole number from 1 up"),
+        ("image_size", "0x4", "an image size is '0x4': expected a number of pixels"),
+        ("loss", "hinged", "argument --loss: unknown name 'hinged': choose from "),
+        ("model", "x" * 500, "argument --model: unknown name 'xxx"),
+        ("extra_conv", "=5", "argument --extra-conv"),
+    ],
+)
+def test_a_wrong_option_is_one_line(name, text, part, capsys, tmp_path):
+    flag = OPTIONS[name].flag
+    words = [flag + text] if text.startswith("=") else [flag, *text.split()]
+    assert cli.main(["train", "--out", str(tmp_path / "run"), *words]) == 2
+    line = capsys.readouterr().err
+    assert part in line
+    assert line.count("\n") == 1
+    assert len(line) <= 300
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_that_are_not_given_stay_out():
+    from minigan.cli.entry import _parser
+    from minigan.cli.parser import given_options
+
+    words = "train --hidden 3 4 --image-size 8x6 --lr 1 --no-extra-conv --model a/b.py:build --out x --resume"
+    given = given_options(_parser().parse_args(words.split()))
+    assert given == {"hidden": (3, 4), "image_size": (8, 6), "lr": 1.0, "extra_conv": False, "model": "a/b.py:build"}
+    assert given_options(_parser().parse_args(["train"])) == {}
+
+
+# -- Python --------------------------------------------------------------------------------------------------------------
+
+
+def test_resolving_fills_in_the_recipe_and_twice_is_once():
+    config = Config(batch_size=np.int64(8), epochs=2)
+    config.resolve(load("digits"))
+    assert (config.model, config.width, config.batch_size, type(config.batch_size)) == ("dcgan", 32, 8, int)
+    assert config.steps is None, "its length is given in epochs"
+    before = config.to_json()
+    config.resolve(load("digits"))
+    assert config.to_json() == before
+    points = Config(hidden=[5])
+    points.resolve(load("ring"))
+    assert (points.model, points.hidden, points.latent_dim) == ("mlp", (5,), 16)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"lr": math.nan}, OptionError, "lr is nan: expected a finite number above 0 or null"),
+        ({"model": "dcgam"}, OptionError, "model is 'dcgam': an unknown name; did you mean 'dcgan'?"),
+        ({"epochs": 1, "steps": 1}, OptionError, "both epochs and steps are given: choose one"),
+        ({"precision": "tf32", "dtype": "float64"}, OptionError, "precision tf32 is for float32 networks"),
+        ({"model": "mlp", "width": 3}, ModelError, "width is no option of the model mlp: leave it out"),
+        ({"model": "a.py:b", "hidden": (3,)}, ModelError, "hidden is no option of the model a-b: leave it out"),
+    ],
+)
+def test_resolving_refuses(options, kind, message):
+    with pytest.raises(kind) as caught:
+        Config(**options).resolve(load("digits"))
+    assert message in str(caught.value)
+    assert isinstance(caught.value, MiniganError)
+
+
+def test_paths_become_absolute_and_names_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.npy").write_bytes(b"")
+    given_paths = {"data": "own.npy", "data_dir": "here", "model": "nets.py:build", "lr": 1.0}
+    made = with_absolute_paths(given_paths)
+    assert made == {
+        "data": str(tmp_path / "own.npy"),
+        "data_dir": str(tmp_path / "here"),
+        "model": str(tmp_path / "nets.py:build"),
+        "lr": 1.0,
+    }
+    assert with_absolute_paths({"data": "digits", "model": "mlp"}) == {"data": "digits", "model": "mlp"}
