@@ -1,8 +1,8 @@
 """One neuron by hand: forward, loss, the chain rule term by term, and gradient descent.
 
-You learn what backpropagation is: every step of the forward pass has a local derivative, and the gradient of the loss is
-their product, taken from the loss back to the inputs. The numbers of the first step can be followed with a pencil. Then
-minigan's layers do the same, and every number of every step agrees.
+What backpropagation is: each step of the forward pass has a local derivative, and the gradient of the loss is their product,
+taken from the loss back to the inputs. The numbers of the first step can be followed with a pencil. minigan's layers then
+compute the same, and the numbers of all steps agree.
 
     python examples/01_one_neuron.py
 """
@@ -17,20 +17,20 @@ options = arguments(__doc__)
 be = options.backend
 STEPS, RATE = 20, 1.0
 
-x1, x2, t = 1.0, 2.0, 1.0  # one example, and the target: what the neuron shall answer
-w1, w2, b = 0.5, -0.25, 0.0  # what the neuron knows; learning changes only these
+x1, x2, t = 1.0, 2.0, 1.0  # one example, and its target
+w1, w2, b = 0.5, -0.25, 0.0  # the parameters: learning changes only these
 
 
 def forward_and_backward(w1, w2, b):
     """All numbers of one pass, by name."""
     s = w1 * x1 + w2 * x2 + b  # the weighted sum
-    y = 1 / (1 + math.exp(-s))  # the sigmoid σ: the answer, between 0 and 1
+    y = 1 / (1 + math.exp(-s))  # the sigmoid σ: the output, between 0 and 1
     loss = (y - t) ** 2
-    # Backwards, each line is a line before it times one local derivative.
+    # Backwards, each line multiplies an earlier one by one local derivative.
     dy = 2 * (y - t)  # ∂L/∂y, from L = (y − t)²
     ds = dy * y * (1 - y)  # ∂L/∂s = ∂L/∂y · ∂y/∂s, with σ' = σ (1 − σ)
     dw1, dw2, db = ds * x1, ds * x2, ds  # ∂s/∂w = x and ∂s/∂b = 1
-    dx1, dx2 = ds * w1, ds * w2  # ∂s/∂x = w: from here a layer below this neuron would go on
+    dx1, dx2 = ds * w1, ds * w2  # ∂s/∂x = w: what a layer below this neuron would receive
     return {"s": s, "y": y, "L": loss, "dy": dy, "ds": ds, "dw1": dw1, "dw2": dw2, "db": db, "dx1": dx1, "dx2": dx2}
 
 
@@ -55,7 +55,7 @@ edges = [(start, end, f"{value:g}", f"{first[gradient]:g}") for start, end, valu
 diagram(graph, nodes, [*edges, ("( )²·", "$L$", f"{loss:g}", "1")])
 graph.set_title("The first step: values forward (blue, above), the gradients of $L$ backward (red, below)")
 
-# The same by layers: a Dense layer of one unit is the weighted sum. The batch has one row, so x is (1, 2) and t is (1, 1).
+# The same with layers: a Dense layer of one unit is the weighted sum. The batch has one row, so x is (1, 2) and t is (1, 1).
 net = mg.Sequential([mg.Dense(1), mg.Sigmoid()], input_shape=(2,), backend=be, dtype="float64")
 net.params["0.weight"][...] = be.asarray([[w1], [w2]])
 net.params["0.bias"][...] = be.asarray([b])
@@ -71,7 +71,7 @@ for step in range(STEPS + 1):
 
     y, caches = net.forward(x)
     loss, dy = mg.losses.mse(y, target)
-    dx = net.backward(dy, caches, accumulate=False)
+    dx = net.backward(dy, caches, grads=net.grads)
     arrays = (y, loss, dy, net.grads["0.weight"], net.grads["0.bias"], dx)
     theirs = [value for a in arrays for value in be.to_numpy(a).ravel().tolist()]
     ours = [now[name] for name in ("y", "L", "dy", "dw1", "dw2", "db", "dx1", "dx2")]
@@ -80,9 +80,9 @@ for step in range(STEPS + 1):
     by_layers.append(float(loss))
 
     w1, w2, b = w1 - RATE * now["dw1"], w2 - RATE * now["dw2"], b - RATE * now["db"]
-    optimizer.step(net)
+    optimizer.update(net)
 
-assert by_hand == sorted(by_hand, reverse=True)  # this loss falls at every step
+assert by_hand == sorted(by_hand, reverse=True)  # here the loss falls at every step
 print(f"minigan's layers gave the same y, L, ∂L/∂y, ∂L/∂w, ∂L/∂b and ∂L/∂x at all {STEPS + 1} steps, to 12 digits")
 
 curve.plot(by_hand, color=BACKWARD, label="by hand")

@@ -1,8 +1,8 @@
-"""The gradient check: how one proves a derivative that was written by hand, and what gets past a careless proof.
+"""The gradient check: how to prove a derivative that was written by hand, and which mistakes a careless check misses.
 
-You learn to compare a gradient with finite differences; which step h to take (too large: the curve bends; too small: rounding
-eats the difference), and so why checks run in float64; and why the outputs must be weighted at random: a BatchNorm that lacks
-a term passes a check that merely sums its outputs.
+How to compare a gradient with finite differences; which step h to take (too large: the curve bends; too small: rounding
+swallows the difference), and therefore why checks run in float64; and why the outputs need random weights: a BatchNorm that
+lacks a term passes a check that merely sums its outputs.
 
     python examples/02_gradient_check.py
 """
@@ -18,9 +18,9 @@ rng = np.random.default_rng(options.seed)
 
 
 def slopes(net, x, dy, v, steps):
-    """The slope of L(x) = <dy, net(x)> along v: by the backward pass, and for every h by one-sided and central differences."""
+    """The slope of L = ⟨dy, net(x)⟩ along v: from the backward pass, and for each h from one-sided and central differences."""
 
-    def loss_difference(a, b):  # L(x + av) − L(x + bv), subtracted before the sum: outputs that do not move cancel exactly
+    def loss_difference(a, b):  # L(x + av) − L(x + bv), subtracted before summing, so that unchanged outputs cancel exactly
         return float((dy * (net.forward(x + a * v, train=True)[0] - net.forward(x + b * v, train=True)[0])).sum())
 
     dx = net.backward(dy, net.forward(x, train=True)[1])
@@ -33,7 +33,7 @@ def draws(dtype, *shape):
     return be.asarray(rng.standard_normal(shape), dtype)
 
 
-# 1. Which h? The two quotients miss the slope by about h L''/2 and h² L'''/6, and rounding adds about ε L / h.
+# 1. Which h? The two quotients are off by about h L''/2 and h² L'''/6, and rounding adds about ε L / h.
 steps = (10.0 ** np.arange(-12, 0.1, 0.5)).tolist()
 curves = {}
 print("\nthe smallest relative error that any h reaches (medians over random directions)")
@@ -49,27 +49,27 @@ for dtype in ("float64", "float32"):
         print(f"  {dtype}  {kind:<10} {curve.min():.0e} at h = {steps[curve.argmin()]:.0e}")
 assert curves["float64", "central"].min() < 1e-8 < curves["float32", "central"].min()
 
-# 2. What is found? x reaches y = BatchNorm(x) directly, through the mean μ and through the variance v, and so three terms add
-# up: dx = γ/σ · (dy − <dy> − x̂ <dy x̂>). Each of these two layers forgets one of them.
+# 2. What does the check find? x reaches y = BatchNorm(x) directly, through the mean μ and through the variance v, so three
+# terms add up: dx = γ/σ · (dy − ⟨dy⟩ − x̂ ⟨dy x̂⟩). Each of these two layers leaves one of them out.
 
 
 class WithoutMean(mg.BatchNorm):
-    def backward(self, dy, cache, **wanted):
+    def backward(self, dy, cache, grads=None, input_grad=True):
         _, _, inv_std, _ = cache
-        return super().backward(dy, cache, **wanted) + self.gamma * inv_std * dy.mean(axis=0)
+        return super().backward(dy, cache, grads) + self.gamma * inv_std * dy.mean(axis=0)
 
 
 class WithoutVariance(mg.BatchNorm):
-    def backward(self, dy, cache, **wanted):
+    def backward(self, dy, cache, grads=None, input_grad=True):
         x, mean, inv_std, _ = cache
         x_hat = (x - mean) * inv_std
-        return super().backward(dy, cache, **wanted) + self.gamma * inv_std * x_hat * (dy * x_hat).mean(axis=0)
+        return super().backward(dy, cache, grads) + self.gamma * inv_std * x_hat * (dy * x_hat).mean(axis=0)
 
 
 x = draws("float64", 8, 3)
 weights = {"$dy = 1$": be.asarray(np.ones((8, 3))), "random $dy$": draws("float64", 8, 3)}
 kinds = {"complete": mg.BatchNorm, "no path through\nthe mean": WithoutMean, "no path through\nthe variance": WithoutVariance}
-found = {}  # largest |difference| over some directions; slopes are of order 1 here
+found = {}  # largest |difference| over ten directions; the slopes here are of order 1
 print("\nBatchNorm: largest error of a slope")
 for kind, make in kinds.items():
     net = mg.Sequential([make()], (3,), be, "float64")
@@ -80,7 +80,7 @@ for kind, make in kinds.items():
 caught = [error > 1e-6 for error in found.values()]
 assert caught == [False, False, True, True, False, True]  # Σ y does not depend on v: for dy = 1 that term is 0
 
-print("\nmg.check_layer weights at random, takes a fourth-order difference and steps around kinks:")
+print("\nmg.check_layer weights the outputs at random, takes fourth-order differences and avoids kinks:")
 report = mg.check_layer(WithoutVariance(), (3,), backend=be)
 print(report)
 assert not report.ok
@@ -102,6 +102,6 @@ right.axvline(1e-6, ymax=0.84, color="0.5", linestyle=":")
 right.annotate("passes", (5e-7, -0.4), ha="right")
 right.annotate("is caught", (2e-6, -0.4))
 right.set(yticks=range(3), yticklabels=kinds, ylim=(2.5, -1.2), xlabel="largest error of a slope")
-right.set_title("BatchNorm: what $dy = 1$ does not see")
+right.set_title("BatchNorm: what $dy = 1$ misses")
 right.legend(ncols=2, loc="upper center")
 save(fig, options)

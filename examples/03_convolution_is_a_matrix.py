@@ -1,8 +1,8 @@
-"""A convolution is a matrix, its backward pass the transposed matrix, and why that one draws checkerboards.
+"""A convolution is a matrix, its backward pass is the transposed matrix, and the transpose draws checkerboards.
 
-You learn to see Conv2d as y = A x with a matrix A that is mostly zeros and repeats a few weights; that the gradient for its
-input is Aᵀ dy, which is what ConvTranspose2d computes forwards; and why a generator made of transposed convolutions draws
-checkerboards (Odena et al. 2016, https://distill.pub/2016/deconv-checkerboard/), and what to do about it.
+Conv2d is y = A x with a matrix A that is mostly zeros and repeats a few weights. The gradient with respect to its input is
+Aᵀ dy, which ConvTranspose2d computes in its forward pass. A generator made of transposed convolutions draws checkerboards: why,
+and how to avoid them (Odena et al. 2016, https://distill.pub/2016/deconv-checkerboard/).
 
     python examples/03_convolution_is_a_matrix.py
 """
@@ -18,14 +18,14 @@ rng = np.random.default_rng(options.seed)
 
 
 def network(layers, shape, weight):
-    """The layers on images of that shape; the last one's weight is set to `weight`."""
+    """A network of these layers for images of this shape, the weight of the last one set to `weight`."""
     net = mg.Sequential(layers, shape, be, "float64")
     net.layers[-1].weight[...] = be.asarray(weight)
     return net
 
 
-# 1. The matrix. A linear map is known by what it does to unit vectors: column j of A is the answer to the image that is 1 at
-# pixel j and 0 elsewhere. All 25 of them are one batch.
+# 1. The matrix. A linear map is determined by its values at the unit vectors: column j of A is the output for the image that is
+# 1 at pixel j and 0 elsewhere. All 25 of these images make one batch.
 weight = np.arange(1.0, 10).reshape(3, 3, 1, 1)
 conv = network([mg.Conv2d(1, 3, bias=False)], (5, 5, 1), weight)
 units = np.eye(25).reshape(25, 5, 5, 1)
@@ -48,9 +48,9 @@ for claim, (by_layer, by_matrix) in claims.items():
     print(f"  {claim:<41} largest difference {error:.0e}")
     assert error < 1e-12
 
-# 2. The checkerboard. With stride 2, Aᵀ lays a kernel down at every second pixel. Kernels overlap, and where the kernel's size
-# is no multiple of the stride, some pixels get more of them than their neighbours: the paint is thicker there. What a strided
-# Conv2d in D hands back to G's images is such an Aᵀ dy too.
+# 2. The checkerboard. With stride 2, Aᵀ places a copy of the kernel at every second pixel. The copies overlap, and unless the
+# kernel size is a multiple of the stride, some pixels are covered by more copies than their neighbours and come out brighter.
+# The gradient that a strided Conv2d in D sends back to G's images is such an Aᵀ dy too.
 makers = {
     "transposed, k = 3": (3, lambda n: [mg.ConvTranspose2d(n, 3, stride=2, bias=False)]),
     "transposed, k = 4": (4, lambda n: [mg.ConvTranspose2d(n, 4, stride=2, bias=False)]),
@@ -60,7 +60,7 @@ KERNELS = 20 if options.quick else 500
 
 
 def middle(name, spread):
-    """The middle 6 × 6 pixels that kernels of weights 1 + spread · N(0, 1) make of an image of ones: (6, 6, KERNELS)."""
+    """The middle 6 × 6 pixels of an image of ones, enlarged by kernels of weights 1 + spread · N(0, 1): (6, 6, KERNELS)."""
     size, make = makers[name]
     noise = np.random.default_rng(options.seed).standard_normal((size, size, KERNELS))
     transposed = name.startswith("transposed")  # its weight is (k, k, out, in), that of Conv2d is (k, k, in, out)
@@ -71,19 +71,19 @@ def middle(name, spread):
 
 
 def contrast(images):
-    """How uneven: standard deviation over the pixels by mean magnitude, on average over kernels. An even image has 0."""
+    """Standard deviation over the pixels divided by the mean magnitude, averaged over kernels. 0 for an even image."""
     return (images.std(axis=(0, 1)) / abs(images).mean(axis=(0, 1))).mean()
 
 
 spreads = np.linspace(0, 1, 11)
 curves = {name: [contrast(middle(name, spread)) for spread in spreads] for name in makers}
-print("\nan image of ones, enlarged: how uneven it comes out (standard deviation by mean)")
+print("\nan image of ones, enlarged: how uneven it comes out (standard deviation / mean)")
 for name, curve in curves.items():
     print(f"  {name:<20} all weights equal {curve[0]:.2f}, weights 1 ± 0.5: {curve[5]:.2f}")
 odd, even, resized = curves.values()
-assert odd[0] > 0.4  # k = 3: pixels are reached by 1, 2 or 4 weights
-assert even[0] < 1e-12 < 0.1 < even[5]  # k = 4: by 4 each, but by 4 different ones: it can be even, and need not be
-assert max(resized) < 1e-12  # every pixel by all 9 weights: even whatever is learned
+assert odd[0] > 0.4  # k = 3: 1, 2 or 4 weights reach a pixel
+assert even[0] < 1e-12 < 0.1 < even[5]  # k = 4: always 4, but not the same 4: it can be even and need not be
+assert max(resized) < 1e-12  # all 9 weights reach every pixel: even, whatever is learned
 
 fig, axes = figure(2, 4, width=11, height=5, width_ratios=[2.3, 1, 1, 1])
 matrix, lines = axes[0, 0], axes[1, 0]

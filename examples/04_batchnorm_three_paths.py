@@ -1,8 +1,8 @@
 """The three paths through BatchNorm: directly, through the mean, and through the variance.
 
-You learn to derive a backward pass where one input reaches the output by several paths: the chain rule along each of them,
-then the sum. And what the sum does: the gradient that leaves BatchNorm is the one that came in, less everything a shift or a
-stretch of the batch would explain, for BatchNorm undoes those (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167).
+How to derive a backward pass when an input reaches the output by several paths: apply the chain rule along each of them, then
+add up. And what the sum means: BatchNorm's input gradient is the incoming gradient without the part that shifting or stretching
+the batch would account for, because BatchNorm undoes both (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167).
 
     python examples/04_batchnorm_three_paths.py
 """
@@ -29,7 +29,7 @@ var = ((x - mean) ** 2).sum() / M
 sigma = be.xp.sqrt(var + layer.eps)
 x_hat = (x - mean) / sigma
 
-# Backward. First ∂L/∂x̂, then the gradients of the two statistics, each of which all M values of x̂ depend on: a sum.
+# Backward. First ∂L/∂x̂, then the gradients of the two statistics: sums, since all M values of x̂ depend on each of them.
 g = GAMMA * dy
 d_var = (g * (x - mean)).sum() * -0.5 / sigma**3  # ∂x̂/∂v = −(x − μ) / 2σ³
 d_mean = -g.sum() / sigma  # ∂x̂/∂μ = −1/σ; v depends on μ too, but ∂v/∂μ = −2 Σ (x − μ) / M = 0
@@ -41,7 +41,7 @@ paths = {
 }
 dx = sum(paths.values())
 
-# The judges: minigan's layer, and central differences of L = <dy, y>.
+# Compared with minigan's layer, and with central differences of L = ⟨dy, y⟩.
 y, caches = net.forward(x, train=True)
 by_layer = net.backward(dy, caches)
 numeric = np.zeros(M)
@@ -64,12 +64,12 @@ for name, path in paths.items():
     print(f"without the path {name:<10} the error is {missing:.2f}")
     assert missing > 1e-3
 
-# What the sum does. To add a constant to all x, or to stretch them about their mean, leaves y as it is (but for ε). So dx can
-# have no part along 1 and none along x̂: it is the direct gradient less its least-squares line in x̂.
+# What the sum means. Adding a constant to all x, or stretching them about their mean, does not change y (apart from ε). So dx
+# has no component along 1 and none along x̂: it is the direct gradient minus its least-squares line in x̂.
 slope, height = np.polyfit(x_hat, paths["direct"], 1)
 print(f"\nΣ dx = {dx.sum():.0e}, Σ dx x̂ = {(dx * x_hat).sum():.0e}")
 residual = paths["direct"] - (slope * x_hat + height)
-print(f"dx and what is left of the direct gradient after its fitted line differ by {abs(dx - residual).max():.0e} (ε's share)")
+print(f"dx differs from the direct gradient minus its fitted line by {abs(dx - residual).max():.0e} (because of ε)")
 assert abs(dx.sum()) < 1e-12
 assert abs(dx - residual).max() < 1e-4
 
@@ -95,6 +95,6 @@ order = np.argsort(x_hat)
 line.plot(x_hat[order], (slope * x_hat + height)[order], color="tab:blue", label="its fitted line")
 line.vlines(x_hat, slope * x_hat + height, paths["direct"], color="0.7", label="what is left: $dx$")
 line.plot(x_hat, paths["direct"], "o", color="tab:blue", label="direct gradient")
-line.set(xlabel=r"$\hat x$", ylabel=r"$\partial L/\partial x$", title="A mean and a slope are taken away")
+line.set(xlabel=r"$\hat x$", ylabel=r"$\partial L/\partial x$", title="Mean and slope are removed")
 line.legend(fontsize=8)
 save(fig, options)

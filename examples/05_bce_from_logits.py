@@ -1,8 +1,8 @@
 """Binary cross-entropy from logits, and what breaks when the sigmoid is a layer of its own.
 
-You learn why a discriminator ends in a logit s and not in a probability D = σ(s): −log σ(s), computed as it stands, is
-infinite and its gradient NaN from a certain s on. You find that s, exactly, in float32 and float64; see that rounding spoils
-the loss long before; and see that clipping D, the usual remedy, takes away the gradient just where it is needed.
+Why a discriminator ends in a logit s and not in a probability D = σ(s): beyond a certain s, −log σ(s) computed literally is
+infinite and its gradient NaN. The program finds that s in float32 and float64, shows that rounding spoils the loss long before,
+and that clipping D, the usual remedy, removes the gradient exactly where it is needed.
 
     python examples/05_bce_from_logits.py
 """
@@ -13,17 +13,18 @@ import numpy as np
 from course import arguments, figure, save
 
 import minigan as mg
+from minigan.layers.elementwise import sigmoid, softplus
 
 options = arguments(__doc__)
 be, xp = options.backend, options.backend.xp
 
 
 def by_the_chain(s, t, clip=0.0):
-    """L = −t log D − (1 − t) log(1 − D) with D = σ(s), and ∂L/∂s = ∂L/∂D · ∂D/∂s: each factor as the formula has it."""
+    """L = −t log D − (1 − t) log(1 − D) with D = σ(s), and ∂L/∂s = ∂L/∂D · ∂D/∂s: each factor as written."""
     D = 1 / (1 + xp.exp(-s))
     slope = D * (1 - D)  # ∂D/∂s
     if clip:
-        slope = slope * ((clip < D) & (1 - clip > D))  # what is clipped does not move
+        slope = slope * ((clip < D) & (1 - clip > D))  # a clipped value does not move
         D = xp.clip(D, clip, 1 - clip)
     if t == 1:
         return -xp.log(D), -1 / D * slope
@@ -31,14 +32,14 @@ def by_the_chain(s, t, clip=0.0):
 
 
 def from_logits(s, t):
-    """The same by minigan's formulas: L = ζ(s) − t s, ζ(s) = log(1 + e^s), and ∂L/∂s = σ(s) − t. Nothing can overflow."""
-    return mg.losses.bce_term(xp, s, t), mg.losses.bce_grad(xp, s, t, count=1.0)
+    """The terms of mg.losses.bce_with_logits: L = ζ(s) − t s, ζ(s) = log(1 + e^s), and ∂L/∂s = σ(s) − t. None can overflow."""
+    return softplus(xp, s) - t * s, sigmoid(xp, s) - t
 
 
 def breaking_point(t, dtype):
-    """The |s| up to which the chain's gradient is finite, where D is as wrong as can be: s → −∞ for t = 1, s → +∞ for t = 0.
+    """The |s| up to which the chain's gradient is finite when D is wrong: s → −∞ for t = 1, s → +∞ for t = 0.
 
-    By bisection, until the two ends are neighbours.
+    Found by bisection, down to neighbouring numbers.
     """
     good, bad = 1.0, 2000.0
     while True:
@@ -49,7 +50,7 @@ def breaking_point(t, dtype):
         good, bad = (middle, bad) if math.isfinite(float(ds[0])) else (good, middle)
 
 
-np.seterr(all="ignore")  # the overflows are the subject
+np.seterr(all="ignore")  # overflows are the subject here
 print("\nfake images (t = 0) in float32: loss and gradient, by the chain and from logits")
 s = be.asarray([-1000, -100, -10, 0, 10, 16, 17, 100, 1000], "float32")
 columns = [be.to_numpy(a) for a in (s, *by_the_chain(s, 0), *from_logits(s, 0))]
@@ -58,6 +59,8 @@ for row in zip(*columns, strict=True):
     print("{:7.0f} {:12.5g} {:12.5g} {:12.5g} {:13.5g}".format(*row))
 assert np.isnan(columns[2][-1])
 assert all(np.isfinite(column).all() for column in columns[3:])
+loss, _ = mg.losses.bce_with_logits(s, 0 * s)
+assert math.isclose(float(loss), columns[3].mean(), rel_tol=1e-6)
 
 print("\nthe chain's gradient is NaN beyond         found   predicted")
 for dtype in ("float32", "float64"):
@@ -68,10 +71,10 @@ for dtype in ("float32", "float64"):
         print(f"  {dtype}, {('fake', 'real')[t]} image (t = {t}), s = {'+-'[t]} {found:12.4f}{predicted:12.4f}")
         assert abs(found - predicted) < 0.05 * predicted
 
-# Long before, 1 − D keeps only the digits that are left of 1, and the loss is off by up to (ε/2) e^s, more than 1 % at s = 16.
-# Clipping D makes all numbers finite, and the gradient 0 where D is most wrong.
+# Long before that, 1 − D has lost most of its digits, and the loss is off by up to (ε/2) e^s, more than 1 % at s = 16.
+# Clipping D makes all numbers finite, but the gradient 0 where D is most wrong.
 CLIP = 1e-6
-s = np.arange(0, 42, 0.5 if options.quick else 0.0625)  # all of them float32 numbers too
+s = np.arange(0, 42, 0.5 if options.quick else 0.0625)  # all exact in float32
 exact, exact_ds = np.logaddexp(0, s), 1 / (1 + np.exp(-s))  # in float64, for t = 0
 s32, s64 = be.asarray(s, "float32"), be.asarray(s, "float64")
 runs = {"from logits, float32": from_logits(s32, 0), "by the chain, float32": by_the_chain(s32, 0)}
@@ -82,7 +85,7 @@ dead = clipped_ds == 0
 error = max(abs(logits - exact).max(), abs(logits_ds - exact_ds).max())
 print(f"\nfake images in float32: the chain's loss is off by up to {np.nanmax(abs(chain - exact)[s <= 16]):.2f} up to s = 16;")
 print(f"with D clipped, the gradient is 0 from s = {s[dead].min():.1f} on, where it should be {exact_ds[dead].min():.4f};")
-print(f"from logits, loss and gradient are right to {error:.0e}")
+print(f"from logits, loss and gradient are correct to {error:.0e}")
 assert error < 1e-5
 assert dead[s > 15].all()
 

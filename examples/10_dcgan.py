@@ -1,14 +1,14 @@
-"""A convolutional GAN: the same game as 09_dense_gan.py, and networks that know what an image is.
+"""A convolutional GAN: the game of 09_dense_gan.py with networks that know what an image is.
 
     python examples/10_dcgan.py [--data digits|mnist|fashion-mnist|FOLDER] [--backend NAME] [--steps N] [--out FILE]
 
-G starts from a small image with many channels, 7 × 7 × 64, and doubles its side twice by transposed convolutions; D goes the
-same way back by convolutions of stride 2. A weight now stands for a shape wherever it appears, not for one pixel, and hundreds
-of steps bring out digits where the dense game needs thousands. BatchNorm after each layer of G keeps the scale of what passes
-through: weights of 0.02 would let z fade from layer to layer.
+G starts from a small image with many channels, 7 × 7 × 64, and doubles its side twice with transposed convolutions; D goes the
+other way with convolutions of stride 2. A weight now stands for a shape wherever it appears, not for one pixel, and digits
+appear after hundreds of steps instead of thousands. BatchNorm after each layer of G keeps the scale of the activations: with
+weights of 0.02 alone, z would fade from layer to layer.
 
-The rest is care for a game that circles (13_dirac_gan.py): Adam without momentum (β₁ = 0), for momentum carries each side on to
-where the other was, and samples drawn from an average of G's weights, decay 0.998, which lies inside the circle.
+Two further choices suit a game that circles (13_dirac_gan.py): Adam without momentum (β₁ = 0), since momentum carries each
+network towards where the other one was, and samples from an average of G's weights (decay 0.998), which lies inside the circle.
 
 Source: Radford, Metz and Chintala 2015 (arXiv:1511.06434), section 3; averaging: Yazıcı et al. 2019 (arXiv:1806.04498).
 """
@@ -28,11 +28,11 @@ G, D = mg.models.dcgan(
 )
 print(G)  # the table of layers
 gan = mg.GAN(G, D, lr=1e-3, betas=(0.0, 0.99), ema=0.998, seed=options.seed)
-batches = Batches(data, batch_size=64, backend=be, seed=options.seed)
+train = mg.capture(gan, Batches(data, batch_size=64, backend=be, seed=options.seed))
 
 shown = {}
 for step in range(1, options.steps + 1):
-    stats = gan.step(batches.next())  # one step of D, one of G; every gradient by hand
+    stats = train()  # a step of D, then one of G, on the next batch
     if step % 50 == 0:
         print(step, {name: round(float(value), 3) for name, value in stats.items()})
     if step in (max(1, options.steps // 7), 3 * options.steps // 7, options.steps):

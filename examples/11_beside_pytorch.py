@@ -1,15 +1,15 @@
-"""The same step in PyTorch, gradient by gradient: what autograd finds is what stands in minigan's layers.
+"""The same step in PyTorch: autograd finds the gradients that minigan's layers spell out.
 
     python examples/11_beside_pytorch.py [--backend NAME] [--out FILE]     needs PyTorch: pip install "minigan[bench]"
 
-Both sides start the reference DCGAN (the table of minigan.models.dcgan) from the same weights and make one step on the same
-images and the same noise. PyTorch's side is written out as functions of the same parameters, turned to its own axes inside the
-graph, so that its gradients come out in minigan's shapes and can be compared entry by entry. D moves by Adam before G's turn:
-if D's gradients or Adam differed, so would G's.
+Both start from the reference DCGAN (see minigan.models.dcgan) with the same weights, and take one step on the same images and
+noise. The PyTorch side is written as functions of the same parameters, whose axes are permuted inside the graph, so that the
+gradients have minigan's shapes and can be compared entry by entry. Adam updates D before G's turn, so if D's gradients or Adam
+differed, G's gradients would too.
 
-In float64 all that is left is rounding, some 1e-15. In float32 it is some 1e-6: sums in another order, and convolutions with
-fewer multiplications where the numpy backend chooses them. The third column has a fault planted: BatchNorm's backward without
-its mean term. Backwards from the loss, all agrees up to D's BatchNorm, and nothing below it: so one finds where a fault lies.
+In float64 only rounding remains, about 1e-15. In float32 it is about 1e-6: sums in another order, and convolutions with fewer
+multiplications where the numpy backend chooses them. The third column has a planted fault: BatchNorm's backward without its
+mean term. Going back from the loss, everything agrees up to D's BatchNorm and nothing agrees below it: that locates the fault.
 """
 
 import numpy as np
@@ -29,31 +29,31 @@ except ImportError:
 F = torch.nn.functional
 
 
-def turned(w):
+def permuted(w):
     """A weight (KH, KW, C, F) as PyTorch's (F, C, KH, KW), and a transposed convolution's (KH, KW, F, C) as (C, F, KH, KW)."""
     return w.permute(3, 2, 0, 1)
 
 
 def batch_norm(x, w, layer):
-    """BatchNorm by the batch's own statistics; axes NCHW."""
+    """BatchNorm with the statistics of the batch; axes NCHW."""
     return F.batch_norm(x, None, None, w[f"{layer}.gamma"], w[f"{layer}.beta"], training=True, eps=1e-5)
 
 
 def torch_generator(w, z):
     x = (z @ w["0.weight"]).reshape(len(z), 7, 7, -1).permute(0, 3, 1, 2)
-    x = F.conv_transpose2d(F.relu(batch_norm(x, w, 2)), turned(w["4.weight"]), stride=2, padding=1)
-    x = F.conv_transpose2d(F.relu(batch_norm(x, w, 5)), turned(w["7.weight"]), w["7.bias"], stride=2, padding=1)
+    x = F.conv_transpose2d(F.relu(batch_norm(x, w, 2)), permuted(w["4.weight"]), stride=2, padding=1)
+    x = F.conv_transpose2d(F.relu(batch_norm(x, w, 5)), permuted(w["7.weight"]), w["7.bias"], stride=2, padding=1)
     return torch.tanh(x).permute(0, 2, 3, 1)
 
 
 def torch_discriminator(w, x):
-    x = F.conv2d(x.permute(0, 3, 1, 2), turned(w["0.weight"]), w["0.bias"], stride=2, padding=1)
-    x = batch_norm(F.conv2d(F.leaky_relu(x, 0.2), turned(w["2.weight"]), stride=2, padding=1), w, 3)
+    x = F.conv2d(x.permute(0, 3, 1, 2), permuted(w["0.weight"]), w["0.bias"], stride=2, padding=1)
+    x = batch_norm(F.conv2d(F.leaky_relu(x, 0.2), permuted(w["2.weight"]), stride=2, padding=1), w, 3)
     return F.leaky_relu(x, 0.2).permute(0, 2, 3, 1).flatten(1) @ w["6.weight"] + w["6.bias"]
 
 
 def both_steps(dtype):
-    """One step on both sides: {parameter: (minigan's gradient, PyTorch's)}, of D at its step and of G at its own."""
+    """One step on both sides: {parameter: (minigan's gradient, PyTorch's)}, of D's step and of G's step."""
     G, D = mg.models.dcgan(width=8 if options.quick else 64, backend=be, dtype=dtype, seed=options.seed)
     gan = mg.GAN(G, D)
     real = Batches(load("digits"), batch_size=N, backend=be, dtype=dtype, seed=options.seed).next()
@@ -62,7 +62,7 @@ def both_steps(dtype):
     g, d = ({k: w for k, w in weights.items() if "running" not in k} for weights in (g, d))
     images, latent = torch.tensor(be.to_numpy(real)), torch.tensor(be.to_numpy(z))
 
-    gan.step(real, z)  # leaves the gradients of D's and of G's step in flat_grads
+    gan.step(real, z)  # D.grads and G.grads then hold the gradients of the step
 
     adam = torch.optim.Adam(d.values(), lr=2e-4, betas=(0.5, 0.999))
     fake = torch_generator(g, latent)
@@ -77,7 +77,7 @@ def both_steps(dtype):
 
 
 def without_mean_term(xp, dy, x, mean, inv_std, scale, mean_dy, mean_dyx):
-    """norm.batch_norm_grad, but for −⟨dy⟩."""
+    """norm.batch_norm_grad without −⟨dy⟩."""
     return scale * (dy - norm.normalize(xp, x, mean, inv_std) * mean_dyx)
 
 
@@ -92,7 +92,7 @@ for title, dtype in columns.items():
 for name, (double, single, faulty) in differences.items():
     assert double < 1e-10
     assert single < 1e-2
-    assert (faulty < 1e-10) == name.startswith(("D 3.", "D 6."))  # D's BatchNorm and what stands above it
+    assert (faulty < 1e-10) == name.startswith(("D 3.", "D 6."))  # D's BatchNorm and the layer above it
 
 print("\nlargest |minigan − PyTorch| / largest |PyTorch|")
 print(f"{'gradient of':<12}" + "".join(f"{title:>26}" for title in columns))

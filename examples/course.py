@@ -1,4 +1,4 @@
-"""What the numbered examples share: their options, their figures, and mistakes told in one line."""
+"""What the numbered examples share: their options, their figures, and one-line messages for mistakes."""
 
 import argparse
 import difflib

@@ -4,31 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minigan import errors, losses, models, optim
+from minigan import errors, layers, losses, models, optim
 from minigan.backends import get_backend
 from minigan.capture import Step, capture
 from minigan.errors import MiniganError
 from minigan.games import GAN, Game
 from minigan.initializers import constant, glorot, he, normal, zeros
-from minigan.layers import (
-    BatchNorm,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
-    Dropout,
-    Elementwise,
-    Flatten,
-    Layer,
-    LayerNorm,
-    LeakyReLU,
-    Linear,
-    ReLU,
-    Reshape,
-    Sigmoid,
-    Softplus,
-    Tanh,
-    Upsample,
-)
+from minigan.layers import *  # noqa: F403
 from minigan.network import Sequential
 from minigan.optim import SGD, Adam
 
@@ -55,29 +37,12 @@ __all__ = [
     "GAN",
     "SGD",
     "Adam",
-    "BatchNorm",
     "Batches",
-    "Conv2d",
-    "ConvTranspose2d",
-    "Dense",
-    "Dropout",
-    "Elementwise",
-    "Flatten",
     "Game",
-    "Layer",
-    "LayerNorm",
-    "LeakyReLU",
-    "Linear",
     "MiniganError",
-    "ReLU",
-    "Reshape",
     "Run",
     "Sequential",
-    "Sigmoid",
-    "Softplus",
     "Step",
-    "Tanh",
-    "Upsample",
     "capture",
     "check_game",
     "check_gradients",
@@ -88,6 +53,7 @@ __all__ = [
     "get_backend",
     "glorot",
     "he",
+    "layers",
     "losses",
     "models",
     "normal",
@@ -95,6 +61,7 @@ __all__ = [
     "train",
     "zeros",
 ]
+__all__ += layers.__all__  # a layer's name stands in one place
 
 
 def __getattr__(name: str) -> Any:
