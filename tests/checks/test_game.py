@@ -190,6 +190,7 @@ FAULTS = {
     "G's step writes to D": (G_BACKWARD, G_BACKWARD.replace("cache_d)", "cache_d, grads=d.grads)")),
     "D's gradients add up over steps": (D_BACKWARD, f"left = d.flat_grads.copy(); {D_BACKWARD}; d.flat_grads[...] += left"),
     "G's gradients add up over steps": (G_BACKWARD, f"left = g.flat_grads.copy(); {G_BACKWARD}; g.flat_grads[...] += left"),
+    "a penalty without its gradient": ('"loss_d": loss_d', '"loss_d": loss_d + 0.1 * (d.flat_grads**2).sum()'),
     "L_D of one half": ('"loss_d": loss_d', '"loss_d": loss_d / 2'),
     "the losses exchanged": ('"loss_d": loss_d, "loss_g": loss_g', '"loss_d": loss_g, "loss_g": loss_d'),
 }
