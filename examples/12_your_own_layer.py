@@ -7,8 +7,8 @@ A layer is a class with at most five methods. The one below, a gated linear unit
   __init__   takes the options and passes them to super().__init__(name=value), so that tables can show them.
   build      takes the input shape without the batch axis and returns the output shape. It refuses a wrong shape with
              self.require(condition, needed, got), and declares each parameter with self.add_parameter(name, shape, initialiser,
-             fan_in, fan_out), which makes it an attribute: self.W. Initialisers: mg.normal(std), mg.constant(value), mg.zeros();
-             mg.glorot() and mg.he(), which alone need the fans (how many inputs an output sums over, how many outputs an
+             fan_in, fan_out), which makes it an attribute: self.W. Initialisers: mg.normal(std), mg.constant(value),
+             mg.zeros(), and mg.glorot() and mg.he(), which alone need the fans (inputs an output sums over, outputs an
              input feeds). A layer without parameters that keeps the shape needs neither __init__ nor build.
   forward    (x, train=False) -> (y, cache). What backward needs goes into the cache (an array or a tuple), never into self:
              D holds the passes of real and generated images at once.
