@@ -12,16 +12,15 @@ from pathlib import Path
 from benchmarks import commands
 from benchmarks.report import Result, notes, write
 from benchmarks.rounds import OURS, BenchmarkError, Settings
-from benchmarks.sides import ON_GPU, SIDES
+from benchmarks.sides import BASELINE, ON_GPU, SIDES
 from benchmarks.summary import summary
-from benchmarks.tasks import BATCHES
+from benchmarks.tasks import GAMES
 from minigan.errors import BackendError, nearest_name
-from minigan.models import MODELS
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
 # Sides that a command leaves out unless they are asked for by name: they have no such work, or would add minutes for nothing.
-_ELSEWHERE = tuple(name for name in ON_GPU if name != "cupy")
+_ELSEWHERE = (BASELINE, *(name for name in ON_GPU if name != "cupy"))
 _LEFT_OUT = {
     "steps": (),
     "layers": ("numpy-layers", "products", "torch-compile", "torch-defaults"),
@@ -52,9 +51,18 @@ def _numbers(text: str) -> list[int]:
 def _games(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
-        if name not in MODELS:
-            raise argparse.ArgumentTypeError(f"unknown game {name!r}: {nearest_name(name, MODELS)}")
+        if name not in GAMES:
+            raise argparse.ArgumentTypeError(f"unknown game {name!r}: {nearest_name(name, tuple(GAMES))}")
     return names
+
+
+def _checkout(text: str) -> Path:
+    folder = Path(text).resolve()
+    if not all((folder / name / "__init__.py").is_file() for name in ("minigan", "benchmarks")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected a checkout of this repository, with minigan/ and benchmarks/ in it"
+        )
+    return folder
 
 
 def _positive(kind: type) -> object:
@@ -78,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     helps = {
-        "steps": "one full training step of both reference games, at several batch sizes",
+        "steps": "one full training step of both reference games, at several batch sizes, and of the default recipe",
         "layers": "forward and both gradients of single layers, and Adam, beside the machine's own ceiling",
         "scaling": "time per image and peak memory by batch size, image size and width",
         "memory": "peak resident memory of a step, and its growth over 1,000 steps",
@@ -94,6 +102,9 @@ def parser() -> argparse.ArgumentParser:
             continue
         rounds, seconds = {"scaling": (3, 0.3), "layers": (7, 0.15), "gpu": (9, 0.2)}.get(name, (9, 0.4))
         command.add_argument("--rounds", type=_positive(int), default=rounds, help="alternating rounds for each point")
+        if name in ("steps", "memory", "imports"):
+            baseline = "compare with minigan of another checkout, as a git worktree of an earlier commit: its folder"
+            command.add_argument("--baseline", type=_checkout, metavar="PATH", help=baseline)
         if name == "imports":
             continue
         command.add_argument("--seconds", type=_positive(float), default=seconds, help="time for each side in each round")
@@ -101,20 +112,24 @@ def parser() -> argparse.ArgumentParser:
         default = [*ON_GPU, "numpy"] if name == "gpu" else [s for s in SIDES if s not in (*_LEFT_OUT[name], *_ELSEWHERE)]
         command.add_argument("--sides", type=_sides, default=",".join(default), help=f"of: {', '.join(SIDES)}")
         if name in ("steps", "sampling"):
-            command.add_argument("--games", type=_games, default="mlp,dcgan", help="mlp, dcgan or both")
-            batches = BATCHES if name == "steps" else (1, 16, 64, 256)
-            command.add_argument("--batches", type=_numbers, default=",".join(map(str, batches)), help="batch sizes")
+            games = ",".join(GAMES) if name == "steps" else "mlp,dcgan"
+            command.add_argument("--games", type=_games, default=games, help=f"of: {', '.join(GAMES)}")
+            own = "; ".join(f"{game} {', '.join(map(str, GAMES[game].batches))}" for game in GAMES)
+            sizes = {"help": f"batch sizes ({own})"} if name == "steps" else {"help": "batch sizes", "default": "1,16,64,256"}
+            command.add_argument("--batches", type=_numbers, **sizes)
         if name == "memory":
             command.add_argument("--growth-batch", type=_positive(int), default=32, help="batch size of dcgan's 1,000 steps")
     return top
 
 
 def run(options: argparse.Namespace) -> tuple[Result, str]:
+    baseline = getattr(options, "baseline", None)
     settings = Settings(
         rounds=options.rounds,
         seconds=getattr(options, "seconds", 0.0),
         threads=getattr(options, "threads", _cores()),
-        sides=getattr(options, "sides", ()),
+        sides=list(dict.fromkeys([*getattr(options, "sides", ()), *([BASELINE] if baseline else [])])),
+        baseline=baseline,
     )
     if options.command in ("steps", "sampling"):
         return getattr(commands, options.command)(settings, options.games, options.batches)

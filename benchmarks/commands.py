@@ -1,4 +1,4 @@
-"""The sub-commands: what each measures, and how it is told."""
+"""The sub-commands: what each measures, and the table that it makes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from tqdm import tqdm
 from benchmarks.machine import describe
 from benchmarks.report import Result, cell, duration, markdown, timing_table, write
 from benchmarks.rounds import OURS, ROOT, BenchmarkError, Settings, Sides, ratio
+from benchmarks.sides import BASELINE
 from benchmarks.sides.base import COPIED
-from benchmarks.tasks import CONV_TRIPLE, LAYERS, Task, ceiling_task, game_task, layer_title, layer_work
+from benchmarks.tasks import CONV_TRIPLE, GAMES, LAYERS, Task, ceiling_task, game_task, layer_title, layer_work
 from minigan.backends import get_backend
 
 GROWTH_STEPS = 1000
 SETTLED_STEPS = 100  # before growth is counted: pools are full, caches warm
+
+
+def _open(settings: Settings) -> Sides:
+    return Sides(settings.sides, settings.threads, settings.patience, settings.baseline)
 
 
 def _result(command: str, settings: Settings, sides: Sides | None, points: list[Result], **more: Any) -> Result:
@@ -60,11 +65,11 @@ def _progress(tasks: Sequence[Any], what: str) -> Iterable[Any]:
 # -- steps and sampling ------------------------------------------------------------------------------------------------
 
 
-def steps(settings: Settings, games: Sequence[str], batches: Sequence[int]) -> tuple[Result, str]:
-    """One full training step of the reference games."""
+def steps(settings: Settings, games: Sequence[str], batches: Sequence[int] | None) -> tuple[Result, str]:
+    """One full training step of each game, at these batch sizes or at the game's own."""
     points = []
-    with Sides(settings.sides, settings.threads) as sides:
-        for game, batch in _progress([(g, b) for g in games for b in batches], "steps"):
+    with _open(settings) as sides:
+        for game, batch in _progress([(g, b) for g in games for b in batches or GAMES[g].batches], "steps"):
             task = game_task("step", game, batch)
             points += _timed_points(sides, task, settings, lambda call, game=game, batch=batch: f"{game}, batch {batch}")
         result = _result("steps", settings, sides, points)
@@ -74,7 +79,7 @@ def steps(settings: Settings, games: Sequence[str], batches: Sequence[int]) -> t
 def sampling(settings: Settings, games: Sequence[str], batches: Sequence[int]) -> tuple[Result, str]:
     """Images per second out of a trained G."""
     points = []
-    with Sides(settings.sides, settings.threads) as sides:
+    with _open(settings) as sides:
         for game, batch in _progress([(g, b) for g in games for b in batches], "sampling"):
             task = game_task("sample", game, batch, train=200 if game == "mlp" else 40)
             points += _timed_points(sides, task, settings, lambda call, game=game, batch=batch: f"{game}, batch {batch}")
@@ -112,9 +117,9 @@ def gpu(settings: Settings, folder: Path) -> tuple[Result, str]:
     versions: dict[str, dict[str, str]] = {}
 
     def result() -> Result:
-        told = _result("gpu", settings, None, points, ours="cupy", tests=tests)
-        told["machine"]["gpu"] = {"device": backend.device, **backend.versions}
-        return {**told, "missing": missing, "versions": versions}
+        measured = _result("gpu", settings, None, points, ours="cupy", tests=tests)
+        measured["machine"]["gpu"] = {"device": backend.device, **backend.versions}
+        return {**measured, "missing": missing, "versions": versions}
 
     for game, batch, width, precision, without in _progress(GPU_POINTS, "gpu"):
         title = f"{game}, batch {batch}{f', width {width}' if width else ''}, {precision}"
@@ -131,12 +136,12 @@ def gpu(settings: Settings, folder: Path) -> tuple[Result, str]:
                 versions.update(sides.versions)
         except BenchmarkError as error:  # the other points are worth having all the same
             missing[title] = str(error).splitlines()[0]
-        write(result(), folder)  # what is there by now, whatever becomes of the rest
+        write(result(), folder)  # what is there by now, should the rest fail
     return result(), f"{timing_table(points)}\n\nTests on the GPU: {tests['summary']}."
 
 
 def _gpu_tests(folder: Path) -> dict[str, Any]:
-    """Run the tests that are marked gpu, and tell how they ended."""
+    """Run the tests that are marked gpu: whether they passed, and pytest's last line."""
     command = [sys.executable, "-m", "pytest", "-n0", "-m", "gpu", "-rfE", "--tb=short", "tests"]  # one process: one GPU
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "gpu-tests.txt"
@@ -155,7 +160,7 @@ def _gpu_tests(folder: Path) -> dict[str, Any]:
 
 def layers(settings: Settings, tasks: Sequence[Task] = tuple(LAYERS)) -> tuple[Result, str]:
     """Each layer's passes, beside the most that the machine can do."""
-    with Sides(settings.sides, settings.threads) as sides:
+    with _open(settings) as sides:
         ceiling = ceiling_task()
         ceilings = _timed_points(sides, ceiling, settings, lambda call: call)
         most = {point["call"]: _most(point, ceiling) for point in ceilings}
@@ -223,7 +228,7 @@ def scaling(settings: Settings, sweeps: dict[str, list[tuple[int, dict[str, int]
     """How the cost of dcgan's step grows. New processes for every point, for the peak is a process's own."""
     points = []
     for sweep, size, options in _progress([(n, s, o) for n, sizes in sweeps.items() for s, o in sizes], "scaling"):
-        with Sides(settings.sides, settings.threads) as sides:
+        with _open(settings) as sides:
             (point,) = _timed_points(sides, game_task("step", "dcgan", **options), settings, lambda call: "")
             memory = {name: _steps_and_memory(sides, name) for name in point["seconds"]}
         peaks = {name: m["peak"] - m["idle"] for name, m in memory.items()}
@@ -241,26 +246,28 @@ def scaling(settings: Settings, sweeps: dict[str, list[tuple[int, dict[str, int]
 
 
 def _steps_and_memory(sides: Sides, name: str) -> dict[str, float]:
-    """What the worker says of its memory after ten steps, the first of them not counted."""
+    """The worker's memory after ten steps, the first of them not counted."""
     sides.ask(name, "time", call="step", calls=1, warmup=0)
     sides.ask(name, "forget_peak")
     sides.ask(name, "time", call="step", calls=9, warmup=0)
     return sides.ask(name, "memory")
 
 
+PEAKS = (("dcgan", 128), ("mlp", 128), ("recipe", 64))  # game, batch
+
+
 def memory(settings: Settings, growth: Sequence[tuple[str, int]]) -> tuple[Result, str]:
     """Peak resident memory of a step, above the idle process, and its growth over many steps."""
-    peaks = [(game, 128) for game in ("dcgan", "mlp")]
     points = []
-    for game, batch in _progress(list(dict.fromkeys([*peaks, *growth])), "memory"):
-        with Sides(settings.sides, settings.threads) as sides:
+    for game, batch in _progress(list(dict.fromkeys([*PEAKS, *growth])), "memory"):
+        with _open(settings) as sides:
             calls = sides.prepare(game_task("step", game, batch))
             peak_mib, growth_mib = {}, {}
             for name in calls:
                 if "step" not in calls[name] or name == "products":
                     continue
-                told = _steps_and_memory(sides, name)
-                peak_mib[name] = told["peak"] - told["idle"]
+                used = _steps_and_memory(sides, name)
+                peak_mib[name] = used["peak"] - used["idle"]
                 if (game, batch) in growth:
                     sides.ask(name, "time", call="step", calls=SETTLED_STEPS, warmup=0)
                     before = sides.ask(name, "memory")["now"]
@@ -284,18 +291,29 @@ def memory(settings: Settings, growth: Sequence[tuple[str, int]]) -> tuple[Resul
 
 
 def imports(settings: Settings) -> tuple[Result, str]:
-    """Whole processes that only import: minigan against numpy alone."""
-    rounds: dict[str, list[float]] = {"numpy": [], "minigan": []}
+    """Whole processes that only import: minigan against numpy alone, and against minigan of another checkout."""
+    processes = {"numpy": ("numpy", ROOT), "minigan": ("minigan", ROOT)}
+    if settings.baseline:
+        processes[BASELINE] = ("minigan", settings.baseline)
+    rounds: dict[str, list[float]] = {name: [] for name in processes}
     for turn in _progress(range(2 * settings.rounds + 1), "imports"):
-        for module in ("numpy", "minigan") if turn % 2 else ("minigan", "numpy"):
+        shift = turn % len(processes)
+        for name in [*processes][shift:] + [*processes][:shift]:
+            module, folder = processes[name]
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", f"import {module}"], check=True, cwd=ROOT)
+            subprocess.run([sys.executable, "-c", f"import {module}"], check=True, cwd=folder)  # -c looks there first
             if turn:  # the first reads files from disk and may write bytecode
-                rounds[module].append(time.perf_counter() - start)
-    told = ratio(rounds["minigan"], rounds["numpy"])
-    seconds = {module: statistics.median(times) for module, times in rounds.items()}
-    point = {"title": "import", "seconds": seconds, "ratio": vars(told), "rounds": rounds}
+                rounds[name].append(time.perf_counter() - start)
+    seconds = {name: statistics.median(times) for name, times in rounds.items()}
+    ratios = {"minigan / numpy": ratio(rounds["minigan"], rounds["numpy"])}
+    if settings.baseline:
+        ratios["baseline / minigan"] = ratio(rounds[BASELINE], rounds["minigan"])
+    point = {"title": "import", "seconds": seconds, "ratios": {n: vars(r) for n, r in ratios.items()}, "rounds": rounds}
     result = _result("imports", settings, None, [point])
-    row = ["whole process", *(duration(seconds[m]) for m in ("numpy", "minigan"))]
-    ratio_cell = f"**{told.median:.2f}**, {told.low:.2f}–{told.high:.2f}"
-    return result, markdown(["", "import numpy", "import minigan", "minigan / numpy"], [[*row, ratio_cell]])
+    head = [
+        "",
+        *(f"import {module}{'' if name == module else f', {name}'}" for name, (module, _) in processes.items()),
+        *ratios,
+    ]
+    cells = [f"**{r.median:.2f}**, {r.low:.2f}–{r.high:.2f}" for r in ratios.values()]
+    return result, markdown(head, [["whole process", *map(duration, seconds.values()), *cells]])

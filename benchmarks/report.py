@@ -15,6 +15,7 @@ Result = dict[str, Any]
 
 _COLOURS = {
     "numpy": "#d62728",
+    "baseline": "#8c564b",
     "numpy-layers": "#c49c94",
     "numpy-avx2": "#ff9896",
     "textbook": "#7f7f7f",
@@ -140,7 +141,7 @@ def _lines(axis: Any, points: Sequence[Result], x: Any, y: Any) -> None:
 
 
 def _steps(result: Result, path: Path) -> None:
-    games = sorted({point["task"]["game"] for point in result["points"]}, reverse=True)
+    games = list(dict.fromkeys(point["task"]["game"] for point in result["points"]))
     figure, axes = _figure(1, len(games), (5.2 * len(games), 4.2))
     for axis, game in zip(axes.flat, games, strict=True):
         points = [point for point in result["points"] if point["task"]["game"] == game]
@@ -151,7 +152,7 @@ def _steps(result: Result, path: Path) -> None:
 
 
 def _sampling(result: Result, path: Path) -> None:
-    games = sorted({point["task"]["game"] for point in result["points"]}, reverse=True)
+    games = list(dict.fromkeys(point["task"]["game"] for point in result["points"]))
     figure, axes = _figure(1, len(games), (5.2 * len(games), 4.2))
     for axis, game in zip(axes.flat, games, strict=True):
         points = [point for point in result["points"] if point["task"]["game"] == game]

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.sides import SIDES
-from benchmarks.tasks import Task, save_inputs
+from benchmarks.sides import BASELINE, SIDES
+from benchmarks.tasks import Task, in_full, save_inputs
 
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = {"float32": 1e-4, "tf32": 1e-2}  # by the precision of products
@@ -42,6 +42,7 @@ class Settings:
     """How long and how often: `rounds` per point, each side for about `seconds` in each.
 
     patience: seconds after which a side that does not answer has failed; None to wait for ever.
+    baseline: the other checkout, for the side of that name.
     """
 
     rounds: int = 9
@@ -49,23 +50,24 @@ class Settings:
     threads: int = 0
     sides: Sequence[str] = tuple(SIDES)
     patience: float | None = None
+    baseline: Path | None = None
 
 
 class Process:
-    """A worker, and what it said about itself."""
+    """A worker, and what it said about itself. checkout: where the side named baseline runs."""
 
-    def __init__(self, name: str, threads: int, patience: float | None = None) -> None:
+    def __init__(self, name: str, threads: int, patience: float | None = None, checkout: Path | None = None) -> None:
         self.name, self._patience = name, patience
-        # Each library chooses its kernels for this processor by itself, whatever the shell asks of one of them.
-        env = {key: value for key, value in os.environ.items() if not key.startswith(_KERNEL_VARIABLES)} | SIDES[
-            name
-        ].environment
-        for variable in ("MINIGAN", "OPENBLAS", "OMP", "MKL"):
-            env[f"{variable}_NUM_THREADS"] = str(threads)
         self._cores = sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else None
+        command, folder, env = ["-m", "benchmarks.worker", name], ROOT, _environment(name, threads)
+        if name == BASELINE:
+            if checkout is None:
+                raise BenchmarkError("the side baseline is minigan of another checkout: name its folder by --baseline PATH")
+            command, folder = [str(ROOT / "benchmarks" / "baseline_worker.py")], checkout
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(checkout), env.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, str(threads)],
-            cwd=ROOT,
+            [sys.executable, *command, str(threads)],
+            cwd=folder,
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -122,10 +124,18 @@ class Process:
                 pipe.close()
 
 
+def _environment(name: str, threads: int) -> dict[str, str]:
+    """A side's variables; none of the shell's that choose kernels, for each library chooses its own for this processor."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith(_KERNEL_VARIABLES)}
+    for library in ("MINIGAN", "OPENBLAS", "OMP", "MKL"):
+        env[f"{library}_NUM_THREADS"] = str(threads)
+    return env | SIDES[name].environment
+
+
 class Sides:
     """The processes of all sides that can run here; `missing` says why the others cannot. Use as a context manager."""
 
-    def __init__(self, names: Sequence[str], threads: int, patience: float | None = None) -> None:
+    def __init__(self, names: Sequence[str], threads: int, patience: float | None = None, baseline: Path | None = None) -> None:
         self.missing: dict[str, str] = {}
         self.versions: dict[str, dict[str, str]] = {}
         self._processes: dict[str, Process] = {}
@@ -134,7 +144,7 @@ class Sides:
         try:
             for name in names:
                 try:
-                    process = Process(name, threads, patience)
+                    process = Process(name, threads, patience, baseline)
                 except BenchmarkError as error:
                     if SIDES[name].peer or SIDES[name].environment:  # kernels that this processor cannot run end the process
                         self.missing[name] = str(error)
@@ -158,13 +168,13 @@ class Sides:
 
     def prepare(self, task: Task) -> dict[str, list[str]]:
         """Let every side make the task ready, and prove that they did the same. Returns each side's calls by name."""
-        inputs = save_inputs(task, self._folder)
+        inputs, request = save_inputs(task, self._folder), in_full(task)
         calls: dict[str, list[str]] = {}
         evidence: dict[str, dict[str, np.ndarray]] = {}
         for name, process in self._processes.items():
             path = self._folder / f"{name}.npz"
             try:
-                answer = process.ask("prepare", task=task, inputs=str(inputs), evidence=str(path))
+                answer = process.ask("prepare", task=request, inputs=str(inputs), evidence=str(path))
             except BenchmarkError as error:
                 if SIDES[name].peer:
                     self.missing[name] = f"fails on {task}: {str(error).splitlines()[0]}"

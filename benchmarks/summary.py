@@ -13,8 +13,8 @@ from benchmarks.rounds import OURS, BenchmarkError
 def summary(folder: Path) -> str:
     """A table of ratios with the machine they were measured on. Raises BenchmarkError if there are no results."""
     results = {name: read(folder, name) for name in ("steps", "layers", "memory", "imports", "gpu")}
-    told = (_steps, _layers, _memory, _imports, _gpu)
-    rows = [row for result, rows_of in zip(results.values(), told, strict=True) for row in rows_of(result)]
+    rows_of_each = (_steps, _layers, _memory, _imports, _gpu)
+    rows = [row for result, rows_of in zip(results.values(), rows_of_each, strict=True) for row in rows_of(result)]
     if not rows:
         raise BenchmarkError(f"no results in {folder}: run python -m benchmarks steps, layers, memory or imports first")
     captions = {one_line(result["machine"]) for result in results.values() if result}
@@ -22,38 +22,36 @@ def summary(folder: Path) -> str:
 
 
 def _ratio(point: Result, side: str) -> str | None:
-    told: dict[str, Any] | None = point["ratios"].get(side)
-    return f"{told['median']:.2f} ({told['low']:.2f}–{told['high']:.2f})" if told else None
+    r: dict[str, Any] | None = point["ratios"].get(side)
+    return f"{r['median']:.2f} ({r['low']:.2f}–{r['high']:.2f})" if r else None
 
 
 def _steps(result: Result | None) -> list[list[str]]:
     rows = []
-    peers = {"torch": "PyTorch eager", "torch-defaults": "PyTorch eager, Adam with its defaults", "jax": "JAX jit"}
-    for game, batch in (("mlp", 128), ("mlp", 1), ("dcgan", 128)):
+    for game, batch in (("mlp", 128), ("mlp", 1), ("dcgan", 128), ("recipe", 64)):
         for point in result["points"] if result else ():
-            if (point["task"]["game"], point["task"]["batch"]) != (game, batch):
-                continue
-            shown = dict(peers)
-            if game == "dcgan":
-                layouts = [side for side in ("torch", "torch-last") if side in point["seconds"]]
-                faster = min(layouts, key=lambda side: point["seconds"][side], default="torch")
-                shown = {faster: "PyTorch eager, the faster layout", "jax": "JAX jit", "textbook": "textbook"}
-            rows += [
-                [f"{point['title']}: {words} / minigan", _ratio(point, side)]
-                for side, words in shown.items()
-                if _ratio(point, side)
-            ]
-            if _ratio(point, "products") and batch == 128:
-                rows.append([f"{point['title']}: matrix products alone / the whole step", _ratio(point, "products")])
-            if _ratio(point, "numpy-layers"):
-                rows.append(
-                    [f"{point['title']}: minigan, each step through its layers / minigan", _ratio(point, "numpy-layers")]
-                )
-            if _ratio(point, "numpy-avx2"):
-                rows.append(
-                    [f"{point['title']}: minigan with OPENBLAS_CORETYPE=Haswell / minigan", _ratio(point, "numpy-avx2")]
-                )
+            if (point["task"]["game"], point["task"]["batch"]) == (game, batch):
+                shown = _compared(point, has_layouts=game != "mlp")
+                rows += [[f"{point['title']}: {words}", r] for side, words in shown.items() if (r := _ratio(point, side))]
     return rows
+
+
+def _compared(point: Result, has_layouts: bool) -> dict[str, str]:
+    """What to show of a point: sides, and their ratio in words."""
+    if has_layouts:
+        layouts = [side for side in ("torch", "torch-last") if side in point["seconds"]]
+        faster = min(layouts, key=lambda side: point["seconds"][side], default="torch")
+        peers = {faster: "PyTorch eager, the faster layout / minigan", "textbook": "textbook / minigan"}
+    else:
+        peers = {"torch": "PyTorch eager / minigan", "torch-defaults": "PyTorch eager, Adam with its defaults / minigan"}
+    return {
+        **peers,
+        "jax": "JAX jit / minigan",
+        "products": "matrix products alone / the whole step",
+        "numpy-layers": "minigan, each step layer by layer / minigan",
+        "numpy-avx2": "minigan with OPENBLAS_CORETYPE=Haswell / minigan",
+        "baseline": "minigan of the other checkout / minigan",
+    }
 
 
 def _layers(result: Result | None) -> list[list[str]]:
@@ -82,8 +80,10 @@ def _memory(result: Result | None) -> list[list[str]]:
 def _imports(result: Result | None) -> list[list[str]]:
     if not result:
         return []
-    told = result["points"][0]["ratio"]
-    return [["import minigan / import numpy, whole process", f"{told['median']:.2f} ({told['low']:.2f}–{told['high']:.2f})"]]
+    return [
+        [f"import, whole process: {name}", f"{r['median']:.2f} ({r['low']:.2f}–{r['high']:.2f})"]
+        for name, r in result["points"][0]["ratios"].items()
+    ]
 
 
 def _gpu(result: Result | None) -> list[list[str]]:

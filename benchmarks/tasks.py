@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 import minigan as mg
 from minigan.data import Batches, load
+from minigan.training import RECIPES
 
 Task = dict[str, Any]
 Inputs = dict[str, np.ndarray]
@@ -18,34 +20,82 @@ RING = 5  # batches of data and noise that every side is handed, and goes throug
 BATCHES = (1, 16, 64, 128, 512)
 
 
+@dataclass(frozen=True)
+class Game:
+    """A game to be measured: the model that makes its networks, and how they are trained.
+
+    training: lr, betas and ema of mg.GAN. size: which option of the model makes it larger. batches: the batch sizes to measure.
+    """
+
+    model: str
+    options: dict[str, Any]
+    training: dict[str, Any]
+    size: str
+    batches: tuple[int, ...] = BATCHES
+
+
+def _default_recipe() -> Game:
+    """What `minigan train` trains with no options."""
+    recipe = RECIPES["dcgan"]
+    options = {name: recipe[name] for name in ("latent_dim", "width", "extra_conv")}
+    training = {"lr": recipe["lr"], "betas": [recipe["beta1"], recipe["beta2"]], "ema": recipe["ema"]}
+    return Game("dcgan", options, training, "width", (recipe["batch_size"],))
+
+
+_REFERENCE = {"lr": 2e-4, "betas": [0.5, 0.999], "ema": None}
+GAMES = {
+    "mlp": Game("mlp", {"latent_dim": 100, "hidden": 128}, _REFERENCE, "hidden"),
+    "dcgan": Game("dcgan", {"latent_dim": 100, "width": 64}, _REFERENCE, "width"),
+    "recipe": _default_recipe(),
+}
+
+
 def game_task(
     kind: str, game: str, batch: int, image: int = 28, width: int = 0, train: int = 0, precision: str = "float32"
 ) -> Task:
-    """A step of a reference game, or samples from its G. width: dcgan's width or mlp's hidden units, 0 for the reference's.
+    """A step of one of GAMES, or samples from its G. width: dcgan's width or mlp's hidden units, 0 for the game's own.
 
     train: steps that G has been trained for beforehand. precision: of products on a GPU, "float32" or "tf32".
     """
-    size = {"width": width or 64} if game == "dcgan" else {"hidden": width or 128}
-    model = {"image_shape": [image, image, 1], "latent_dim": 100, **size}
-    return {"kind": kind, "game": game, "batch": batch, "model": model, "train": train, "precision": precision}
+    sizes = {"batch": batch, "image": image, "width": width}
+    return {"kind": kind, "game": game, **sizes, "train": train, "precision": precision}
+
+
+def networks(task: Task) -> tuple[mg.Sequential, mg.Sequential]:
+    """G and D of a task, with the weights that every side starts from."""
+    game, shape = GAMES[task["game"]], (task["image"], task["image"], 1)
+    options = {**game.options, **({game.size: task["width"]} if task["width"] else {})}
+    return mg.models.build(game.model, image_shape=shape, **options, backend="numpy", seed=0)
+
+
+def in_full(task: Task) -> Task:
+    """The task as a side gets it: with the layers of its networks and what trains them, so that no side needs our models."""
+    if "game" not in task:
+        return task
+    described = {name: _describe(net) for name, net in zip(("generator", "discriminator"), networks(task), strict=True)}
+    return {**task, **described, "training": GAMES[task["game"]].training}
+
+
+def _describe(net: mg.Sequential) -> dict[str, Any]:
+    layers = [{"name": layer.name, "options": layer.options, "output_shape": layer.output_shape} for layer in net.layers]
+    return {"input_shape": net.input_shape, "layers": layers}
 
 
 def game_inputs(task: Task) -> Inputs:
     """Weights by minigan's names, real images and noise: the same for every side."""
-    batch, shape = task["batch"], tuple(task["model"]["image_shape"])
-    g, d = mg.models.build(task["game"], **task["model"], backend="numpy", seed=0)
-    digits = load("digits", image_size=shape[:2])
+    batch, (g, d) = task["batch"], networks(task)
+    digits = load("digits", image_size=g.output_shape[:2])
     if task["train"]:
-        gan, batches = mg.GAN(g, d), Batches(digits, 64, g.backend)
+        gan, batches = mg.GAN(g, d, **GAMES[task["game"]].training), Batches(digits, 64, g.backend)
         for _ in range(task["train"]):
             gan.step(batches.next())
     weights = {
         f"{name}.{key}": a for name, net in (("generator", g), ("discriminator", d)) for key, a in net.state_dict().items()
     }
     if task["kind"] == "sample":
-        return {**weights, "z": np.random.default_rng(1).standard_normal((1, batch, 100), dtype=np.float32)}
+        return {**weights, "z": np.random.default_rng(1).standard_normal((1, batch, *g.input_shape), dtype=np.float32)}
     data, rng = Batches(digits, batch, mg.get_backend("textbook")), np.random.default_rng(1)
-    z = rng.standard_normal((RING, batch, 100), dtype=np.float32)
+    z = rng.standard_normal((RING, batch, *g.input_shape), dtype=np.float32)
     return {**weights, "real": np.stack([data.next() for _ in range(RING)]), "z": z}
 
 

@@ -72,7 +72,8 @@ def capture(step: Any, batches: Any = None, log: Callable[[str], None] = print) 
 
     capture(step) takes a Step; capture(game, batches) makes one of a game and the data that it trains on.
     The first call runs the step eagerly; the second also records it; the third compares a replay with it, bit by bit; each
-    later one replays. Results are copies. (A CUDA graph of a step that is not minigan's own is replayed uncompared.)
+    later one replays. Results are copies. (A CUDA graph of a step that is not minigan's own, or one that leaves no room on the
+    device to run the step beside it, is replayed uncompared.)
     Where the step cannot be captured, `log` is told once why, and every call runs it eagerly: on the CPU if it has layers or
     optimisers that are not minigan's own; anywhere if it branches on the values of an array, sets a DeviceScalar twice, or
     changes something else than arrays. While a network is watched the step runs eagerly too.
@@ -117,8 +118,9 @@ class Captured:
             self.phase = "eager"
         except Exception as error:  # whatever the step, NumPy, CuPy or CUDA refuse to do in a recording
             self._run_eagerly(str(error).splitlines()[0] if str(error) else type(error).__name__)
-        if self.phase == "compare" and not (self._backend.tracks_writes or self._is_builtin()):
-            self.phase = "replay"  # to compare, both write, and what one wrote must be put back
+        if self.phase == "compare" and not self._can_compare():
+            self.phase = "replay"
+            return self._recording.replay()
         return self._step.compute()  # an error of the step itself is raised here
 
     def _compare(self) -> Any:
@@ -146,9 +148,11 @@ class Captured:
             recording.discard()
         return result
 
-    def _is_builtin(self) -> bool:
+    def _can_compare(self) -> bool:
+        """To compare, both write, so what the first wrote must be known; and there must be room for both."""
         step = self._step.game if isinstance(self._step, _OnBatches) else self._step
-        return is_builtin(type(step)) and not custom_part(step)
+        known = self._backend.tracks_writes or (is_builtin(type(step)) and not custom_part(step))
+        return known and self._recording.has_room_beside
 
     def _run_eagerly(self, reason: str) -> None:
         self.phase, self._recording = "eager", None

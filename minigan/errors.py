@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -56,6 +55,8 @@ class NotWorthCapturingError(CaptureError):
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown name" message: the nearest known name, if one is near, and the list of all."""
+    import difflib  # slow to import, and only a mistake needs it
+
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""

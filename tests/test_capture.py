@@ -17,7 +17,7 @@ from small_games import DATA, GAMES, IMAGE, captured, check_two_batches, no_comp
 
 import minigan as mg
 from minigan.backends import DeviceScalar
-from minigan.backends.cupy import cublas
+from minigan.backends.cupy import cublas, graph
 from minigan.backends.cupy.graph import Graph
 from minigan.backends.cupy.scalars import Board
 from minigan.data import Batches, load
@@ -196,6 +196,25 @@ def test_an_error_of_the_step_itself_is_raised(device):
 @pytest.mark.parametrize("within", [True, False], ids=["in compute", "in advance"])
 def test_a_step_with_two_batches_and_two_updates_is_itself_or_refused(device, within):
     check_two_batches(device, within)
+
+
+def test_a_graph_without_room_beside_it_is_replayed_uncompared(device, monkeypatch):
+    """Both would need the device's memory at once."""
+    pool = SimpleNamespace(malloc=None, total_bytes=lambda: 1 << 50)
+    monkeypatch.setattr(guarded.cupy.cuda, "MemoryPool", lambda allocate: pool)
+    monkeypatch.setattr(guarded.cupy.cuda, "MemoryPointer", lambda memory, offset: None, raising=False)
+    monkeypatch.setattr(graph, "sum", lambda taken: 1 << 50, raising=False)
+    game, batches = GAMES["mlp"](device), Batches(DATA, 6, device)
+    step = mg.capture(game, batches, no_complaint)
+    step()
+    step()
+    assert step.phase == "replay"
+    for _ in range(3):
+        step()
+    own = GAMES["mlp"](device), Batches(DATA, 6, device)
+    for _ in range(5):
+        own[0].step(own[1].next())
+    assert all(np.array_equal(a, own[0].state_dict()[name]) for name, a in game.state_dict().items())
 
 
 FAULTS = {

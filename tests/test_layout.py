@@ -19,7 +19,15 @@ PACKAGE = ROOT / "minigan"
 ORDER = {
     "": [
         *("__main__", "cli", "__init__", "explain diagnose", "training", "checks", "metrics", "data", "models", "games"),
-        *("losses optim", "network", "layers", "capture", "backends", "files initializers schedules sizes tables user_code", "errors"),
+        *(
+            "losses optim",
+            "network",
+            "layers",
+            "capture",
+            "backends",
+            "files initializers schedules sizes tables user_code",
+            "errors",
+        ),
     ],
     "backends": ["cupy numpy", "expressions recording", "base", "geometry machine random scalars"],
     "backends/cupy": ["backend", "random scalars", "graph kernels cublas"],
@@ -32,7 +40,7 @@ ORDER = {
     "data/bundled": [],
     "explain": ["page", "step worked", "formulas game places"],
     "explain/page": ["build", "walk", "curves facts figures prose", "adam arrays budget place"],
-    "explain/step": ["opening", "recorder", "records rerun"],
+    "explain/step": ["opening", "recorder", "rerun", "records"],
     "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
     "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],

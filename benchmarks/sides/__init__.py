@@ -20,13 +20,16 @@ class Entry:
 
     @property
     def peer(self) -> bool:
-        """Whether this is another library's side. A peer that fails is reported as missing; our own failures stop the run."""
+        """True for another library's side. A peer that fails is reported as missing; our own failures stop the run."""
         return self.module not in ("minigan_side", "products_side")
 
 
 SIDES = {
     "numpy": Entry("minigan_side", "minigan, backend numpy, the step as it is trained", {"backend": "numpy", "captured": True}),
-    "numpy-layers": Entry("minigan_side", "minigan, backend numpy, layer by layer: never recorded", {"backend": "numpy"}),
+    "baseline": Entry(
+        "minigan_side", "minigan of another checkout (--baseline), backend numpy, the step as it is trained there"
+    ),
+    "numpy-layers": Entry("minigan_side", "minigan, backend numpy, layer by layer: never captured", {"backend": "numpy"}),
     "textbook": Entry("minigan_side", "minigan, backend textbook", {"backend": "textbook"}),
     "cupy": Entry("minigan_side", "minigan, backend cupy, the step as one CUDA graph", {"backend": "cupy", "captured": True}),
     "cupy-launches": Entry("minigan_side", "minigan, backend cupy, kernel by kernel", {"backend": "cupy"}),
@@ -66,6 +69,7 @@ SIDES = {
         {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},  # or it would take most of the GPU's memory from the others
     ),
 }
+BASELINE = "baseline"  # the side that runs in another checkout, by baseline_worker.py
 ON_GPU = ("cupy", "cupy-launches", "torch-gpu", "torch-gpu-last", "torch-gpu-compile", "jax-gpu")
 
 

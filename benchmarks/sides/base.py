@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,14 @@ def first_losses(steps: Sequence[tuple[float, float]]) -> Inputs:
     return {"losses": np.array([first_d, first_g, second_d])}
 
 
+def distances(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Inputs:
+    """The evidence of a moving average: how far G's parameters, and its running statistics, are from their averages.
+
+    Lengths of the differences, for single weights may differ where the sign of a gradient near 0 does.
+    """
+    return {"average": np.array([float(np.sqrt(np.sum((now - average) ** 2))) for now, average in pairs])}
+
+
 @dataclass
 class Prepared:
     """Work made ready: calls to be timed by name, and evidence, what this side computed, for the proof that all sides agree."""
@@ -36,6 +44,8 @@ class Prepared:
 class Side:
     """One library with the same threads as all others. `task` says what to do, `inputs` holds the weights and data for it.
 
+    A task of a game describes its networks layer by layer (see tasks.in_full), with weights by minigan's names.
+
     A side that has no form of a task raises UnsupportedError, and has a dash in the table.
     """
 
@@ -44,7 +54,10 @@ class Side:
         raise NotImplementedError
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
-        """One training step of a reference game: D's update, then G's. Evidence: the losses of the first steps."""
+        """One training step: D's update, then G's, then that of the moving average of G where the task's training has one.
+
+        Evidence: first_losses, and after them the distances of the average.
+        """
         raise UnsupportedError("has no training step")
 
     def layer(self, task: dict[str, Any], inputs: Inputs) -> Prepared:

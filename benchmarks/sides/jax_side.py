@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, first_losses
+from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, distances, first_losses
 
 Weights = dict[str, Any]
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -29,12 +30,12 @@ def dense(w: Weights, x: Any) -> Any:
     return y + w["bias"] if "bias" in w else y
 
 
-def conv(w: Weights, x: Any, stride: int = 2, padding: int = 1) -> Any:
+def conv(w: Weights, x: Any, stride: int, padding: int) -> Any:
     y = lax.conv_general_dilated(x, w["weight"], (stride, stride), [(padding, padding)] * 2, dimension_numbers=_NHWC)
     return y + w["bias"] if "bias" in w else y
 
 
-def conv_transpose(w: Weights, x: Any, stride: int = 2, padding: int = 1) -> Any:
+def conv_transpose(w: Weights, x: Any, stride: int, padding: int) -> Any:
     border = w["weight"].shape[0] - 1 - padding
     sizes = {"strides": (stride, stride), "padding": [(border, border)] * 2, "dimension_numbers": _NHWC}
     y = lax.conv_transpose(x, w["weight"], **sizes, transpose_kernel=True)
@@ -54,45 +55,41 @@ def batch_norm(w: Weights, x: Any, train: bool = True) -> tuple[Any, Weights]:
     return (x - mean) * lax.rsqrt(var + 1e-5) * w["gamma"] + w["beta"], running
 
 
-def leaky(x: Any) -> Any:
-    return jnp.where(x > 0, x, 0.2 * x)
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "Dense": lambda w, x, **sizes: dense(w, x),
+    "Conv2d": lambda w, x, stride=1, padding=0, **sizes: conv(w, x, stride, padding),
+    "ConvTranspose2d": lambda w, x, stride=1, padding=0, **sizes: conv_transpose(w, x, stride, padding),
+    "Reshape": lambda w, x, shape: x.reshape(len(x), *shape),
+    "Flatten": lambda w, x: x.reshape(len(x), -1),
+    **{name: lambda w, x, function=function, **options: function(x, **options) for name, function in _ACTIVATIONS.items()},
+}
 
 
-def mlp_generator(w: dict[str, Weights], z: Any, shape: tuple[int, ...], train: bool = True) -> tuple[Any, dict[str, Weights]]:
-    h = jax.nn.relu(dense(w["0"], z))
-    return jnp.tanh(dense(w["2"], h)).reshape(-1, *shape), {}
+def network(layers: list[dict[str, Any]], w: dict[str, Weights], x: Any, train: bool = True) -> tuple[Any, dict[str, Weights]]:
+    """(y, the running statistics after this pass) of a task's network"""
+    running = {}
+    for index, layer in enumerate(layers):
+        own = w.get(str(index), {})
+        if layer["name"] == "BatchNorm":
+            x, running[str(index)] = batch_norm(own, x, train)
+        else:
+            x = _FUNCTIONS[layer["name"]](own, x, **layer["options"])
+    return x, running
 
 
-def mlp_discriminator(w: dict[str, Weights], x: Any) -> tuple[Any, dict[str, Weights]]:
-    h = jax.nn.relu(dense(w["1"], x.reshape(len(x), -1)))
-    return dense(w["3"], h), {}
-
-
-def dcgan_generator(
-    w: dict[str, Weights], z: Any, shape: tuple[int, ...], train: bool = True
-) -> tuple[Any, dict[str, Weights]]:
-    h = dense(w["0"], z).reshape(-1, shape[0] // 4, shape[1] // 4, w["4"]["weight"].shape[3])
-    h, first = batch_norm(w["2"], h, train)
-    h = conv_transpose(w["4"], jax.nn.relu(h))
-    h, second = batch_norm(w["5"], h, train)
-    return jnp.tanh(conv_transpose(w["7"], jax.nn.relu(h))), {"2": first, "5": second}
-
-
-def dcgan_discriminator(w: dict[str, Weights], x: Any) -> tuple[Any, dict[str, Weights]]:
-    h = leaky(conv(w["0"], x))
-    h, running = batch_norm(w["3"], conv(w["2"], h))
-    return dense(w["6"], leaky(h).reshape(len(x), -1)), {"3": running}
-
-
-GAMES = {"mlp": (mlp_generator, mlp_discriminator), "dcgan": (dcgan_generator, dcgan_discriminator)}
-
-
-def adam(w: Any, m: Any, v: Any, dw: Any, t: Any) -> tuple[Any, Any, Any]:
-    m = jax.tree.map(lambda m, g: 0.5 * m + 0.5 * g, m, dw)
-    v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, dw)
-    c1, c2 = 1 - 0.5**t, 1 - 0.999**t
-    w = jax.tree.map(lambda w, m, v: w - 2e-4 * (m / c1) / (jnp.sqrt(v / c2) + 1e-8), w, m, v)
+def adam(w: Any, m: Any, v: Any, dw: Any, t: Any, lr: float, betas: Sequence[float]) -> tuple[Any, Any, Any]:
+    b1, b2 = betas
+    m = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, m, dw)
+    v = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, v, dw)
+    c1, c2 = 1 - b1**t, 1 - b2**t
+    w = jax.tree.map(lambda w, m, v: w - lr * (m / c1) / (jnp.sqrt(v / c2) + 1e-8), w, m, v)
     return w, m, v
+
+
+def moving_average(average: Any, now: Any, t: Any, decay: float) -> Any:
+    """The decay rises as (1 + t) / (10 + t) up to `decay`."""
+    rate = 1 - jnp.minimum(decay, (1 + t) / (10 + t))
+    return jax.tree.map(lambda a, w: a + rate * (w - a), average, now)
 
 
 def split(weights: dict[str, Weights]) -> tuple[dict[str, Weights], dict[str, Weights]]:
@@ -104,6 +101,11 @@ def split(weights: dict[str, Weights]) -> tuple[dict[str, Weights], dict[str, We
 
 def join(learned: dict[str, Weights], running: dict[str, Weights]) -> dict[str, Weights]:
     return {i: {**layer, **running.get(i, {})} for i, layer in learned.items()}
+
+
+def flat(tree: Any) -> np.ndarray:
+    """All arrays of a tree in one row."""
+    return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(tree)])
 
 
 class JaxSide(Side):
@@ -135,34 +137,36 @@ class JaxSide(Side):
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         if self._device == "gpu":  # where the default is TF32
             jax.config.update("jax_default_matmul_precision", "tensorfloat32" if task["precision"] == "tf32" else "highest")
-        generator, discriminator = GAMES[task["game"]]
-        shape = tuple(task["model"]["image_shape"])
+        layers_g, layers_d, training = task["generator"]["layers"], task["discriminator"]["layers"], task["training"]
+        update, decay = partial(adam, lr=training["lr"], betas=training["betas"]), training["ema"]
 
         def loss_d(d: Any, running: Any, real: Any, fake: Any) -> Any:
-            s_real, running_1 = discriminator(join(d, running), real)
-            s_fake, running_2 = discriminator(join(d, running_1), fake)
+            s_real, running_1 = network(layers_d, join(d, running), real)
+            s_fake, running_2 = network(layers_d, join(d, running_1), fake)
             loss = jax.nn.softplus(-s_real).mean() + jax.nn.softplus(s_fake).mean()
             return loss, (running_2, jax.nn.sigmoid(s_real).mean(), jax.nn.sigmoid(s_fake).mean())
 
         def step(state: Any, real: Any, z: Any) -> Any:
-            g, g_running, g_m, g_v, d, d_running, d_m, d_v, t = state
+            g, g_running, g_m, g_v, d, d_running, d_m, d_v, t, average = state
             t = t + 1
-            fake, backward, g_running = jax.vjp(lambda g: generator(join(g, g_running), z, shape), g, has_aux=True)
+            fake, backward, g_running = jax.vjp(lambda g: network(layers_g, join(g, g_running), z), g, has_aux=True)
             (value_d, aux), grads = jax.value_and_grad(loss_d, has_aux=True)(d, d_running, real, fake)
             d_running, prob_real, prob_fake = aux
-            d, d_m, d_v = adam(d, d_m, d_v, grads, t)
+            d, d_m, d_v = update(d, d_m, d_v, grads, t)
 
             def loss_g(fake: Any) -> Any:
-                s_fake, running = discriminator(join(d, d_running), fake)
+                s_fake, running = network(layers_d, join(d, d_running), fake)
                 return jax.nn.softplus(-s_fake).mean(), running
 
             (value_g, d_running), d_fake = jax.value_and_grad(loss_g, has_aux=True)(fake)
-            g, g_m, g_v = adam(g, g_m, g_v, backward(d_fake)[0], t)
-            return (g, g_running, g_m, g_v, d, d_running, d_m, d_v, t), (value_d, value_g, prob_real, prob_fake)
+            g, g_m, g_v = update(g, g_m, g_v, backward(d_fake)[0], t)
+            average = moving_average(average, (g, g_running), t, decay) if decay else None
+            return (g, g_running, g_m, g_v, d, d_running, d_m, d_v, t, average), (value_d, value_g, prob_real, prob_fake)
 
         (g, g_running), (d, d_running) = (split(self._weights(inputs, p)) for p in ("generator", "discriminator"))
         zeros = [jax.tree.map(jnp.zeros_like, tree) for tree in (g, g, d, d)]
-        state = (g, g_running, *zeros[:2], d, d_running, *zeros[2:], jnp.float32(0))
+        average = jax.tree.map(jnp.copy, (g, g_running)) if decay else None
+        state = (g, g_running, *zeros[:2], d, d_running, *zeros[2:], jnp.float32(0), average)
         jitted = jax.jit(step, donate_argnums=0)
         real, z = [jnp.array(x) for x in inputs["real"]], [jnp.array(a) for a in inputs["z"]]
         batches = cycle(zip(real, z, strict=True))
@@ -170,17 +174,20 @@ class JaxSide(Side):
         for _ in range(PROOF_STEPS):
             state, stats = jitted(state, *next(batches))
             losses.append((float(stats[0]), float(stats[1])))
+        evidence = first_losses(losses)
+        if decay:
+            evidence |= distances((flat(now), flat(then)) for now, then in zip(state[:2], state[-1], strict=True))
 
         def call() -> None:
             nonlocal state
             state, stats = jitted(state, *next(batches))
             self._keep((state, stats))
 
-        return Prepared({"step": call}, first_losses(losses))
+        return Prepared({"step": call}, evidence)
 
     def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
-        weights, shape = self._weights(inputs, "generator"), tuple(task["model"]["image_shape"])
-        generator = jax.jit(lambda w, z: GAMES[task["game"]][0](w, z, shape, train=False)[0])
+        weights, layers = self._weights(inputs, "generator"), task["generator"]["layers"]
+        generator = jax.jit(lambda w, z: network(layers, w, z, train=False)[0])
         z = jnp.array(inputs["z"][0])
         return Prepared({"sample": lambda: np.asarray(generator(weights, z))}, {"sample": np.asarray(generator(weights, z))})
 
@@ -190,14 +197,10 @@ class JaxSide(Side):
             return self._adam(inputs)
         x, dy = jnp.array(inputs["x"]), jnp.array(inputs["dy"])
         params = {n: jnp.array(a) for n, a in inputs.items() if n not in ("x", "dy")}
-        sizes = {n: options.get(n, default) for n, default in (("stride", 1), ("padding", 0))}
-        functions: dict[str, Callable[..., Any]] = {
-            "Dense": dense,
-            "Conv2d": lambda w, x: conv(w, x, **sizes),
-            "ConvTranspose2d": lambda w, x: conv_transpose(w, x, **sizes),
-            "BatchNorm": lambda w, x: batch_norm({**w, "running_mean": 0.0, "running_var": 1.0}, x)[0],
-        }
-        function = functions.get(name) or (lambda w, x: _ACTIVATIONS[name](x, *options.values()))
+        if name == "BatchNorm":
+            function = lambda w, x: batch_norm({**w, "running_mean": 0.0, "running_var": 1.0}, x)[0]  # noqa: E731
+        else:
+            function = partial(_FUNCTIONS[name], **options)
         forward = jax.jit(function)
         # The residuals of a pass are kept, as in the other sides: a gradient is timed without its forward pass.
         _, back_x = jax.jit(lambda x: jax.vjp(lambda x: function(params, x), x))(x)
@@ -213,7 +216,8 @@ class JaxSide(Side):
 
     def _adam(self, inputs: Inputs) -> Prepared:
         w, dw = jnp.array(inputs["w"]), jnp.array(inputs["dw"])
-        update = jax.jit(lambda state, dw: (*adam(*state[:3], dw, state[3] + 1), state[3] + 1), donate_argnums=0)
+        reference = {"lr": 2e-4, "betas": (0.5, 0.999)}
+        update = jax.jit(lambda state, dw: (*adam(*state[:3], dw, state[3] + 1, **reference), state[3] + 1), donate_argnums=0)
         state = update((w, jnp.zeros_like(w), jnp.zeros_like(w), jnp.float32(0)), dw)
         evidence = np.array(state[0])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
 
@@ -10,8 +10,32 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import minigan as mg
-from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, first_losses
-from minigan.optim import Adam
+from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, distances, first_losses
+
+
+class OnGivenBatches(mg.Step):
+    """A game's step on real images and noise that are handed in: the step itself takes the next batch from the device."""
+
+    def __init__(self, game: mg.Game, inputs: Inputs) -> None:
+        self.game, be = game, game.backend
+        self.backend, self.networks, self.optimizers = be, game.networks, game.optimizers
+        count, self.batch = inputs["real"].shape[:2]
+        self._real, self._z = (be.asarray(inputs[name].reshape(-1, *inputs[name].shape[2:])) for name in ("real", "z"))
+        self._order, self._start = be.asarray(np.arange(count * self.batch)), be.scalar()
+        self._turns = cycle(range(count))
+
+    def advance(self) -> None:
+        self._start.set(self.batch * next(self._turns))
+        self.game.advance()
+
+    def compute(self) -> dict[str, Any]:
+        def batch_of(rows: Any) -> Any:
+            return self.backend.take_rows(rows, self._order, self._start, self.batch, self.game.dtype)
+
+        return self.game.compute(batch_of(self._real), batch_of(self._z))
+
+    def arrays(self) -> Iterator[Any]:
+        return self.game.arrays()
 
 
 class MiniganSide(Side):
@@ -27,68 +51,67 @@ class MiniganSide(Side):
     def synchronize(self) -> None:
         self.backend.synchronize()
 
-    def _networks(self, task: dict[str, Any], inputs: Inputs) -> tuple[mg.Sequential, mg.Sequential]:
-        g, d = mg.models.build(task["game"], **task["model"], backend=self.backend)
-        for prefix, net in (("generator.", g), ("discriminator.", d)):
-            net.load_state_dict({k[len(prefix) :]: a for k, a in inputs.items() if k.startswith(prefix)})
-        return g, d
+    def _network(self, name: str, task: dict[str, Any], inputs: Inputs) -> mg.Sequential:
+        layers = [getattr(mg, layer["name"])(**layer["options"]) for layer in task[name]["layers"]]
+        net = mg.Sequential(layers, task[name]["input_shape"], self.backend)
+        net.load_state_dict({k.removeprefix(f"{name}."): a for k, a in inputs.items() if k.startswith(f"{name}.")})
+        return net
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         self.backend = mg.get_backend(self.backend.name, task["precision"])
-        gan = mg.GAN(*self._networks(task, inputs))
-        step = self._captured(gan, inputs) if self.captured else self._plain(gan, inputs)
+        g, d = (self._network(name, task, inputs) for name in ("generator", "discriminator"))
+        gan = mg.GAN(g, d, **task["training"])
+        step = self._captured(gan, inputs) if self.captured else self._eager(gan, inputs)
+        if self.captured:  # once through the batches records it; from the start again, what is proved is the replay
+            start = gan.state_dict()
+            for _ in inputs["real"]:
+                step()
+            gan.load_state_dict(start)
         losses = [step() for _ in range(PROOF_STEPS)]
         evidence = first_losses([(float(stats["loss_d"]), float(stats["loss_g"])) for stats in losses])
+        if gan.average is not None:
+            pairs = [(net.flat_params, np.concatenate([*net.state.values()])) for net in (g, gan.average)]
+            evidence |= distances([tuple(map(self.backend.to_numpy, pair)) for pair in zip(*pairs, strict=True)])
         return Prepared({"step": step}, evidence)
 
-    def _plain(self, gan: mg.GAN, inputs: Inputs) -> Callable[[], dict[str, Any]]:
+    def _eager(self, gan: mg.GAN, inputs: Inputs) -> Callable[[], dict[str, Any]]:
         """The step on the batches in their turn."""
         real, z = ([self.backend.asarray(a) for a in inputs[name]] for name in ("real", "z"))
         batches = cycle(zip(real, z, strict=True))
         return lambda: gan.step(*next(batches))
 
     def _captured(self, gan: mg.GAN, inputs: Inputs) -> Callable[[], dict[str, Any]]:
-        """The same, recorded once: the graph itself takes the next batch from the device's memory."""
-        be, (count, batch) = self.backend, inputs["real"].shape[:2]
-        real, z = (be.asarray(inputs[name].reshape(-1, *inputs[name].shape[2:])) for name in ("real", "z"))
-        order, start, turns = be.asarray(np.arange(count * batch)), be.number(), cycle(range(count))
-
-        def step() -> dict[str, Any]:
-            be.on_host(lambda: start.set(batch * next(turns)))
-            return gan.step(*(be.take_rows(rows, order, start, batch, gan.generator.dtype) for rows in (real, z)))
-
-        return be.capture(step, _refuse)
+        """The same, captured. (baseline_worker.py asks other checkouts for this.)"""
+        return mg.capture(OnGivenBatches(gan, inputs), log=_refuse)
 
     def layer(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         be = self.backend
         if task["layer"] == "Adam":
             net = mg.Sequential([mg.Dense(inputs["w"].size, bias=False)], (1,), be)
             net.flat_params[...], net.flat_grads[...] = be.asarray(inputs["w"]), be.asarray(inputs["dw"])
-            adam = Adam()
-            adam.step(net)
-            return Prepared({"update": lambda: adam.step(net)}, {"update": be.to_numpy(net.flat_params).copy()})
+            adam = mg.Adam()
+            adam.update(net)
+            return Prepared({"update": lambda: adam.update(net)}, {"update": be.to_numpy(net.flat_params).copy()})
         x, dy = be.asarray(inputs["x"]), be.asarray(inputs["dy"])
         net = mg.Sequential([getattr(mg, task["layer"])(**task["options"])], x.shape[1:], be)
         for name, array in net.params.items():
             array[...] = be.asarray(inputs[name.partition(".")[2]])
-        y, cache = net.forward(x, train=True)
-        calls = {
-            "forward": lambda: net.forward(x, train=True),
-            "input_grad": lambda: net.backward(dy, cache, param_grads=False),
-        }
-        evidence = {"forward": be.to_numpy(y), "input_grad": be.to_numpy(net.backward(dy, cache, param_grads=False))}
+        y, caches = net.forward(x, train=True)
+        calls = {"forward": lambda: net.forward(x, train=True), "input_grad": lambda: net.backward(dy, caches)}
+        evidence = {"forward": be.to_numpy(y), "input_grad": be.to_numpy(net.backward(dy, caches))}
         if net.params:
-            calls["weight_grad"] = lambda: net.backward(dy, cache, input_grad=False)
-            net.backward(dy, cache, input_grad=False)
+            calls["weight_grad"] = lambda: net.backward(dy, caches, grads=net.grads, input_grad=False)
+            calls["weight_grad"]()
             evidence["weight_grad"] = np.concatenate([be.to_numpy(net.grads[n]).ravel().copy() for n in sorted(net.grads)])
         return Prepared(calls, evidence)
 
     def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
-        g, _ = self._networks(task, inputs)
-        z = self.backend.asarray(inputs["z"][0])
-        return Prepared(
-            {"sample": lambda: self.backend.to_numpy(g.forward(z)[0])}, {"sample": self.backend.to_numpy(g.forward(z)[0])}
-        )
+        g, z = self._network("generator", task, inputs), self.backend.asarray(inputs["z"][0])
+
+        def sample() -> np.ndarray:
+            return self.backend.to_numpy(g.forward(z)[0])
+
+        return Prepared({"sample": sample}, {"sample": sample()})
 
     def ceiling(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         xp, a, b = self.backend.xp, self.backend.asarray(inputs["a"]), self.backend.asarray(inputs["b"])
@@ -101,7 +124,7 @@ class MiniganSide(Side):
 
 
 def _refuse(reason: str) -> None:
-    """A side that is named after its graph does not go on without it."""
+    """A side that is named after its replay does not go on without it."""
     raise RuntimeError(reason)
 
 

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
-from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, first_losses
+from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, distances, first_losses
 
+Shape = tuple[int, ...]
 _ACTIVATIONS = {"ReLU": F.relu, "LeakyReLU": F.leaky_relu, "Tanh": torch.tanh, "Sigmoid": torch.sigmoid, "Softplus": F.softplus}
 
 
@@ -41,6 +42,30 @@ class ToImage(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h, w, c = self.shape
         return x.view(-1, h, w, c).permute(0, 3, 1, 2) if self.channels_last else x.view(-1, c, h, w)
+
+
+class MovingAverage:
+    """Of a network's parameters and running statistics, with a decay that rises as (1 + t) / (10 + t) up to `decay`."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self._decay, self._steps = decay, 0
+        self._parameters = [p.detach() for p in network.parameters()]
+        self._statistics = [b for b in network.buffers() if b.is_floating_point()]
+        self._now = [*self._parameters, *self._statistics]
+        self._average = [tensor.clone() for tensor in self._now]
+
+    def update(self) -> None:
+        self._steps += 1
+        rate = 1 - min(self._decay, (1 + self._steps) / (10 + self._steps))
+        torch._foreach_lerp_(self._average, self._now, rate)  # what torch.optim.swa_utils averages with
+
+    def pairs(self) -> list[tuple[np.ndarray, ...]]:
+        """(now, average) of the parameters and of the statistics, each in one row."""
+        count = len(self._parameters)
+        parts = (slice(count), slice(count, None))
+        return [
+            tuple(torch.cat([x.flatten() for x in each[p]]).cpu().numpy() for each in (self._now, self._average)) for p in parts
+        ]
 
 
 class TorchSide(Side):
@@ -80,97 +105,84 @@ class TorchSide(Side):
         kernel = torch.from_numpy(w).permute(3, 2, 0, 1)
         return kernel.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
 
-    def _rows(self, w: np.ndarray, image: tuple[int, int, int], axis: int) -> np.ndarray:
+    def _rows(self, w: np.ndarray, image: Shape, axis: int) -> np.ndarray:
         """Turn the axis of w that counts the pixels of an image from H, W, C to this side's order."""
         if self.channels_last:
             return w
         order = np.arange(np.prod(image)).reshape(image).transpose(2, 0, 1).ravel()
         return np.take(w, order, axis=axis)
 
-    # -- the two games -------------------------------------------------------------------------------------------------
+    # -- the games -----------------------------------------------------------------------------------------------------
 
-    def _networks(self, task: dict[str, Any], inputs: Inputs) -> tuple[nn.Module, nn.Module]:
-        generator, discriminator = getattr(self, f"_{task['game']}")(task["model"])
-        image = tuple(task["model"]["image_shape"])
-        for module, prefix in ((generator, "generator"), (discriminator, "discriminator")):
-            self._load(module, prefix, inputs, image)
-        if self.channels_last:
-            generator, discriminator = (m.to(memory_format=torch.channels_last) for m in (generator, discriminator))
-        return generator.to(self.device), discriminator.to(self.device)
+    def _network(self, name: str, task: dict[str, Any], inputs: Inputs) -> nn.Sequential:
+        """The layers of a task's network, with its weights."""
+        layers, modules = task[name]["layers"], []
+        shapes = [tuple(task[name]["input_shape"]), *(tuple(layer["output_shape"]) for layer in layers)]
+        for index, layer in enumerate(layers):
+            own = {n.rpartition(".")[2]: a for n, a in inputs.items() if n.startswith(f"{name}.{index}.")}
+            if layer["name"] == "Flatten":
+                module: nn.Module = FromImage(self.channels_last)
+            elif layer["name"] == "Reshape":
+                module = ToImage(shapes[index + 1], self.channels_last)
+            elif layer["name"] == "Dense":
+                flat = index > 0 and layers[index - 1]["name"] == "Flatten"
+                after = next((i for i in range(index + 1, len(layers)) if layers[i]["name"] not in _ACTIVATIONS), index)
+                image = shapes[after + 1] if layers[after]["name"] == "Reshape" else None
+                module = self._linear(own, shapes[index - 1] if flat else None, image)
+            elif layer["name"] in _ACTIVATIONS:
+                slope = [layer["options"]["slope"]] if layer["name"] == "LeakyReLU" else []
+                inplace = {"inplace": len(shapes[index]) == 3} if "ReLU" in layer["name"] else {}
+                module = getattr(nn, layer["name"])(*slope, **inplace)
+            elif layer["name"] == "BatchNorm":
+                module = self._batch_norm(own)
+            else:
+                module = self._convolution(layer["name"], layer["options"], own)
+            modules.append(module)
+        network = nn.Sequential(*modules)
+        return (network.to(memory_format=torch.channels_last) if self.channels_last else network).to(self.device)
+
+    @torch.no_grad()
+    def _linear(self, own: Inputs, image_before: Shape | None, image_after: Shape | None) -> nn.Linear:
+        """A dense layer from the pixels of an image, or to those of one, or neither."""
+        w, b = own["weight"], own.get("bias")
+        module = nn.Linear(*w.shape, bias=b is not None)
+        w = self._rows(w, image_before, 0) if image_before else w
+        w = self._rows(w, image_after, 1) if image_after else w
+        module.weight.copy_(torch.from_numpy(np.ascontiguousarray(w.T)))
+        if b is not None:
+            module.bias.copy_(torch.from_numpy(self._rows(b, image_after, 0) if image_after else b))
+        return module
+
+    @torch.no_grad()
+    def _convolution(self, name: str, options: dict[str, Any], own: Inputs) -> nn.Module:
+        kernel, sizes = self._kernel(own["weight"]), {n: options[n] for n in ("kernel_size", "stride", "padding")}
+        channels = kernel.shape[:2] if name == "ConvTranspose2d" else kernel.shape[:2][::-1]
+        module = getattr(nn, name)(*channels, **sizes, bias="bias" in own)
+        module.weight.copy_(kernel)
+        if "bias" in own:
+            module.bias.copy_(torch.from_numpy(own["bias"]))
+        return module
+
+    @torch.no_grad()
+    def _batch_norm(self, own: Inputs) -> nn.BatchNorm2d:
+        module = nn.BatchNorm2d(len(own["gamma"]))
+        pairs = {"weight": "gamma", "bias": "beta", "running_mean": "running_mean", "running_var": "running_var"}
+        for theirs, ours in pairs.items():
+            getattr(module, theirs).copy_(torch.from_numpy(own[ours]))
+        return module
 
     def _compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return torch.compile(function, dynamic=False, mode=self.compiled) if self.compiled else function
-
-    def _mlp(self, model: dict[str, Any]) -> tuple[nn.Sequential, nn.Sequential]:
-        shape, latent, hidden = tuple(model["image_shape"]), model["latent_dim"], model["hidden"]
-        pixels, last = int(np.prod(shape)), self.channels_last
-        generator = nn.Sequential(
-            nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels), nn.Tanh(), ToImage(shape, last)
-        )
-        return generator, nn.Sequential(FromImage(last), nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-
-    def _dcgan(self, model: dict[str, Any]) -> tuple[nn.Sequential, nn.Sequential]:
-        (height, breadth, channels), latent, width = model["image_shape"], model["latent_dim"], model["width"]
-        seed_image, last = (height // 4, breadth // 4, 2 * width), self.channels_last
-        strided = {"kernel_size": 4, "stride": 2, "padding": 1}
-        generator = nn.Sequential(
-            nn.Linear(latent, int(np.prod(seed_image)), bias=False),
-            ToImage(seed_image, last),
-            nn.BatchNorm2d(2 * width),
-            nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(2 * width, width, **strided, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(width, channels, **strided),
-            nn.Tanh(),
-        )
-        discriminator = nn.Sequential(
-            nn.Conv2d(channels, width, **strided),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width, 2 * width, **strided, bias=False),
-            nn.BatchNorm2d(2 * width),
-            nn.LeakyReLU(0.2, inplace=True),
-            FromImage(last),
-            nn.Linear(int(np.prod(seed_image)), 1),
-        )
-        return generator, discriminator
-
-    def _load(self, net: nn.Sequential, prefix: str, inputs: Inputs, image: tuple[int, int, int]) -> None:
-        """minigan's arrays into the modules; both networks name their layers by position, with minigan's Reshape counted."""
-        arrays = [name for name in inputs if name.startswith(f"{prefix}.")]
-        layers = sorted({int(name.split(".")[1]) for name in arrays})
-        modules = [m for m in net if isinstance(m, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d))]
-        channels = [m.num_features for m in net if isinstance(m, nn.BatchNorm2d)]
-        small = (image[0] // 4, image[1] // 4, max(channels)) if channels else image
-        with torch.no_grad():
-            for index, module in zip(layers, modules, strict=True):
-                own = {n.rpartition(".")[2]: inputs[n] for n in arrays if n.split(".")[1] == str(index)}
-                if isinstance(module, nn.BatchNorm2d):
-                    pairs = {"weight": "gamma", "bias": "beta", "running_mean": "running_mean", "running_var": "running_var"}
-                    for theirs, ours in pairs.items():
-                        getattr(module, theirs).copy_(torch.from_numpy(own[ours]))
-                    continue
-                w = own["weight"]
-                if isinstance(module, nn.Linear):
-                    turned = [axis for axis in (0, 1) if w.shape[axis] == np.prod(small)]
-                    for axis in turned:
-                        w = self._rows(w, small, axis)
-                    bias = self._rows(own["bias"], small, 0) if "bias" in own and 1 in turned else own.get("bias")
-                    module.weight.copy_(torch.from_numpy(np.ascontiguousarray(w.T)))
-                else:
-                    bias = own.get("bias")
-                    module.weight.copy_(self._kernel(w))
-                if bias is not None:
-                    module.bias.copy_(torch.from_numpy(bias))
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         if self.device == "cuda":
             torch.backends.cudnn.benchmark = True  # shapes stay, so that cuDNN may try its algorithms
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = task["precision"] == "tf32"
-        generator, discriminator = self._networks(task, inputs)
-        theta_g, theta_d = list(generator.parameters()), list(discriminator.parameters())
-        adam = {"lr": 2e-4, "betas": (0.5, 0.999), "eps": 1e-8, "fused": self.fused}
-        adam_g, adam_d = torch.optim.Adam(theta_g, **adam), torch.optim.Adam(theta_d, **adam)
+        generator, discriminator = (self._network(name, task, inputs) for name in ("generator", "discriminator"))
+        training = task["training"]
+        adam = {"lr": training["lr"], "betas": tuple(training["betas"]), "eps": 1e-8, "fused": self.fused}
+        adam_g, adam_d = (torch.optim.Adam(net.parameters(), **adam) for net in (generator, discriminator))
+        average = MovingAverage(generator, training["ema"]) if training["ema"] else None
 
         def losses_d(real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, ...]:
             s_real, s_fake = discriminator(real), discriminator(fake)
@@ -197,6 +209,8 @@ class TorchSide(Side):
             loss_g.backward()
             adam_g.step()
             discriminator.requires_grad_(True)
+            if average:
+                average.update()
             return loss_d.detach(), loss_g.detach(), *beliefs
 
         real, z = [self._image(x) for x in inputs["real"]], [self._image(a) for a in inputs["z"]]
@@ -205,12 +219,11 @@ class TorchSide(Side):
         for _ in range(PROOF_STEPS):
             stats = step(*next(batches))
             losses.append((float(stats[0]), float(stats[1])))  # before the next step may write to the same place
-        evidence = first_losses(losses)
+        evidence = first_losses(losses) | (distances(average.pairs()) if average else {})
         return Prepared({"step": lambda: step(*next(batches))}, evidence)
 
     def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
-        generator, _ = self._networks(task, inputs)
-        generator = self._compile(generator.eval())
+        generator = self._compile(self._network("generator", task, inputs).eval())
         z = self._image(inputs["z"][0])
 
         def sample() -> np.ndarray:

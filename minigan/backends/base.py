@@ -93,7 +93,8 @@ class Backend(Machine):
 
     def record(self, compute: Callable[[], Any], arrays: Sequence[Array]) -> Any:
         """A recording of compute(), whose effects are undone: replay() repeats it on the same arrays and returns copies of its
-        results; snapshot(), rollback() and discard() keep, restore and drop what the arrays it writes to, `written`, held.
+        results; snapshot(), rollback() and discard() keep, restore and drop what the arrays it writes to, `written`, held;
+        has_room_beside tells whether compute can run eagerly while the recording exists.
 
         None: this backend records nothing. arrays: those that compute is known to write to. Raises CaptureError, or what the
         device's libraries raise, where compute cannot be repeated.

@@ -45,10 +45,10 @@ class _Contract:
         if not kept and otherwise not in self.broken:
             self.broken.append(otherwise)
 
-    def grads(self) -> Views:
-        """Gradients that are not yet written."""
+    def grads(self, left: float = 0.0) -> Views:
+        """Room for gradients, where this was left from before."""
         grads = Views(self.net.layers, self.net.backend.empty(self.net.flat_grads.shape, self.net.dtype))
-        grads.flat[...] = np.nan
+        grads.flat[...] = left
         return grads
 
     def forward(self) -> bool:
@@ -84,7 +84,7 @@ class _Contract:
     def backward(self, dy: Array) -> bool:
         """Whether the pass is right as far as that goes; what is tried next would only show the same again."""
         layer, cache, params = self.layer, self.cache, self.net.flat_params.copy()
-        given_dy, given_cache, written = dy.copy(), [array.copy() for array in _arrays(cache)], self.grads()
+        given_dy, given_cache, written = dy.copy(), [array.copy() for array in _arrays(cache)], self.grads(left=np.nan)
         views = dict(written.of_layer[0])
         first = layer.backward(dy, cache, written.of_layer[0])
         replaced = next((name for name, view in views.items() if written.of_layer[0].get(name) is not view), None)
@@ -97,12 +97,7 @@ class _Contract:
             got = getattr(first, "shape", type(first).__name__)
             self.broken.append(f"backward must return dx {self.x.shape}, it returns {got}")
             return False
-        self.dx, self.once = first.copy(), written.flat.copy()
-        unwritten = [name for name, view in views.items() if bool((view != view).any())]
-        self.promise(
-            not unwritten,
-            f"backward does not write all of grads[{unwritten[0] if unwritten else ''!r}], or adds to it: it must overwrite it",
-        )
+        self.dx, self.once, self.written = first.copy(), written.flat.copy(), written.of_layer[0]
         self.promise(_same(dy, given_dy), "backward writes to dy")
         unchanged = all(_same(a, b) for a, b in zip(_arrays(cache), given_cache, strict=True))
         self.promise(unchanged, "backward writes to the cache")
@@ -110,10 +105,14 @@ class _Contract:
         return not self.broken
 
     def switches(self, dy: Array) -> None:
-        layer, cache, again = self.layer, self.cache, self.grads()
-        again.flat[...] = 7
+        layer, cache, again = self.layer, self.cache, self.grads(left=7)
         same_dx = _same(layer.backward(dy, cache, again.of_layer[0]), self.dx)
         self.promise(same_dx, "backward called twice on one cache gives two different dx")
+        for name, grad in self.written.items():  # a NaN that is not one again was there before, and not computed
+            kept = bool(((grad != grad) & (again.of_layer[0][name] == again.of_layer[0][name])).any())
+            self.promise(
+                not kept, f"backward does not write all of grads[{name!r}], or adds to it: it must overwrite all of it"
+            )
         self.promise(_same(again.flat, self.once), "backward must overwrite grads: it keeps what lay there before")
         blind = layer.backward(dy, cache, None)
         self.promise(blind is not None and _same(blind, self.dx), "backward with grads=None gives another dx")

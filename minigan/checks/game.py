@@ -113,6 +113,8 @@ def check_game(
         net.flat_grads[...] = np.nan  # left from the step before
     stats = step()
     seen = {name: _seen(twin, game, name, loss, stats) for name, loss in game.losses.items()}
+    for net in twin.networks.values():
+        net.flat_grads[...] = np.nan
     with forward_only(twin):
         # Where no loss depends on a gradient, as a penalty does, differences need no backward passes.
         quick = all(bool((value == stats[name]).all()) for name, value in step().items())

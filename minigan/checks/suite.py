@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from minigan import losses, models
+from minigan import layers, losses, models
 from minigan.backends import Array, Backend, get_backend
 from minigan.checks.game import check_game
 from minigan.checks.gradients import check_layer, check_loss
@@ -33,8 +33,11 @@ from minigan.layers import (
 
 
 def layer_table() -> list[tuple[Callable[[], Layer], tuple[int, ...]]]:
-    """(a maker, an input shape) for every layer, in the configurations whose gradients differ."""
-    return [
+    """(a maker, an input shape) for every layer, in the configurations whose gradients differ.
+
+    A layer that minigan.layers exports and no line here names stands in it as made without options, on the shape (4, 3).
+    """
+    table: list[tuple[Callable[[], Layer], tuple[int, ...]]] = [
         (lambda: Dense(4), (5,)),
         (lambda: Dense(4, bias=False), (5,)),
         (lambda: Conv2d(3, 3), (5, 6, 2)),
@@ -59,6 +62,9 @@ def layer_table() -> list[tuple[Callable[[], Layer], tuple[int, ...]]]:
         (lambda: Reshape((2, 3, 2)), (12,)),
         (lambda: Upsample((2, 3)), (3, 2, 2)),
     ]
+    exported = {getattr(layers, name) for name in layers.__all__} - {Layer, layers.Linear, layers.Elementwise}
+    others = sorted(exported - {type(make()) for make, _ in table}, key=lambda kind: kind.__name__)
+    return [*table, *((kind, (4, 3)) for kind in others)]
 
 
 def block_table() -> list[tuple[Callable[[], Layer], tuple[int, ...], int]]:

@@ -54,9 +54,9 @@ def explain(options: argparse.Namespace) -> int:
     if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
         raise MiniganError(f"--out is {out}: expected a file name in .html")
     if target is not None:
-        stray = sorted(given.keys() - set(OF_PAGE))
-        if stray:
-            raise MiniganError(f"{flag_of(stray[0])} is for the small game, and {target} is opened: leave it out")
+        foreign = sorted(given.keys() - set(OF_PAGE))
+        if foreign:
+            raise MiniganError(f"{flag_of(foreign[0])} is for the small game, and {target} is opened: leave it out")
     return _explain_step(target, given, out, options.quiet)
 
 

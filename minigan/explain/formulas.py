@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from minigan.layers import (
@@ -272,6 +273,7 @@ def formulas_of(layer: Layer) -> Formulas | None:
     return None
 
 
+@cache
 def mathml(tex: str) -> str:
     """A formula in TeX notation as MathML, which browsers set without any script."""
     from latex2mathml.converter import convert

@@ -97,8 +97,9 @@ def save_curves(path: str | Path, log: Mapping[str, Sequence[float]]) -> None:
         axes.grid(alpha=0.3)
     if len(panels) % 2:
         places.flat[-1].set_axis_off()
-    for axes in places[-1]:
+    for axes in places.flat[: len(panels)][-2:]:  # the lowest of each column
         axes.set_xlabel("step")
+        axes.tick_params(labelbottom=True)
     _save_figure(path, figure, few_colours=True)
 
 

@@ -1,170 +1,192 @@
-"""The gradient check catches every planted fault: any one term of any backward, dropped, flipped or scaled.
+"""The gradient check catches every planted fault: any one term of any backward formula, dropped, flipped or scaled.
 
-Each fault is made from the real source: an operand of one operation is dropped, a sign flipped, or one statement that adds to
-a gradient removed. A fault that the check lets pass is a failure of the check.
+Each fault is made from the real source: an operand of one operation is dropped, a sign flipped, or one statement that writes a
+gradient removed. A fault that the check lets pass is a failure of the check.
 """
 
 import inspect
 
 import numpy as np
 import pytest
-from planted_faults import compiled, faults, is_caught
+from planted_faults import compiled, exchanges, faults, is_caught
 
 import minigan as mg
 from minigan import losses
 from minigan.backends import Backend
-from minigan.checks.gradients import check_game, check_layer, check_loss, layer_table
-from minigan.layers import activations, norm
-
-
-def configurations(layer_class):
-    return [(make, shape) for make, shape in layer_table() if isinstance(make(), layer_class)]
+from minigan.checks.gradients import check_layer, check_loss
+from minigan.checks.suite import check_objective, layer_table, objective_table
+from minigan.layers import elementwise, norm
+from minigan.losses import non_saturating, saturating, supervised
 
 
 def layer_is_caught(layer_class):
     return any(
         is_caught(lambda make=make, shape=shape, train=train: check_layer(make(), shape, backend="textbook", train=train))
-        for make, shape in configurations(layer_class)
+        for make, shape in layer_table()
+        if isinstance(make(), layer_class)
         for train in (True, False)
     )
 
 
-LAYERS = [mg.Dense, mg.Conv2d, mg.ConvTranspose2d, mg.BatchNorm, mg.LayerNorm, mg.Dropout, mg.Upsample]
-
-
-@pytest.mark.parametrize("layer_class", LAYERS, ids=lambda c: c.__name__)
-def test_every_fault_in_a_backward_is_caught(layer_class, monkeypatch):
-    assert not layer_is_caught(layer_class), "the real backward passes"
-    planted = list(faults(layer_class.backward))
+def assert_all_caught(owner, name, planted, module, is_caught_by, monkeypatch):
+    """That every fault, put in the place of owner's function of that name, is caught, and the real one is not."""
+    assert not is_caught_by(), "the real one passes"
+    planted = list(planted)
+    assert planted
     for description, tree in planted:
         with monkeypatch.context() as patch:
-            patch.setattr(layer_class, "backward", compiled(tree, inspect.getmodule(layer_class)))
-            assert layer_is_caught(layer_class), description
-    assert planted
+            put_in_place(patch, owner, name, compiled(tree, module))
+            assert is_caught_by(), description
 
 
-FORMULAS = [
-    (norm, "batch_norm_grad", mg.BatchNorm),
-    (norm, "batch_norm_sums", mg.BatchNorm),
-    (norm, "normalize_grad", mg.LayerNorm),
-    (activations, "relu_grad", mg.ReLU),
-    (activations, "leaky_relu_grad", mg.LeakyReLU),
-    (activations, "tanh_grad", mg.Tanh),
-    (activations, "sigmoid_grad", mg.Sigmoid),
-    (activations, "softplus_grad", mg.Softplus),
+def put_in_place(patch, owner, name, function):
+    patch.setattr(owner, name, function)
+    if name == "df":  # the class made its dx = dy f′ of it
+        patch.setattr(owner, "_dx", staticmethod(elementwise._times(function)))
+
+
+# (class whose method it is, method, class to check)
+METHODS = [
+    (mg.Linear, "forward", mg.Dense),
+    (mg.Linear, "backward", mg.Dense),
+    (mg.Linear, "backward", mg.Conv2d),
+    (mg.Dense, "transpose", mg.Dense),
+    (mg.Dense, "weight_grad", mg.Dense),
+    (mg.Conv2d, "weight_grad", mg.Conv2d),
+    (mg.ConvTranspose2d, "weight_grad", mg.ConvTranspose2d),
+    (mg.Upsample, "apply", mg.Upsample),
+    (mg.Upsample, "transpose", mg.Upsample),
+    (mg.BatchNorm, "backward", mg.BatchNorm),
+    (mg.LayerNorm, "backward", mg.LayerNorm),
+    (mg.Dropout, "backward", mg.Dropout),
+    *((kind, "df", kind) for kind in (mg.ReLU, mg.LeakyReLU, mg.Tanh, mg.Sigmoid, mg.Softplus)),
 ]
 
 
-@pytest.mark.parametrize(("module", "name", "layer_class"), FORMULAS, ids=[f"{c.__name__}-{n}" for _, n, c in FORMULAS])
-def test_every_fault_in_a_formula_is_caught(module, name, layer_class, monkeypatch):
-    assert not layer_is_caught(layer_class), "the real formula passes"
-    planted = list(faults(getattr(module, name)))
-    assert planted
-    for description, tree in planted:
+@pytest.mark.parametrize(("owner", "name", "kind"), METHODS, ids=[f"{o.__name__}.{n}-{k.__name__}" for o, n, k in METHODS])
+def test_every_fault_in_a_method_is_caught(owner, name, kind, monkeypatch):
+    planted = faults(getattr(owner, name))
+    assert_all_caught(owner, name, planted, inspect.getmodule(owner), lambda: layer_is_caught(kind), monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["apply", "transpose", "weight_grad"])
+@pytest.mark.parametrize("kind", [mg.Dense, mg.Conv2d, mg.ConvTranspose2d], ids=lambda kind: kind.__name__)
+def test_exchanged_arguments_in_a_linear_map_are_caught(kind, name, monkeypatch):
+    planted = exchanges(getattr(kind, name))
+    assert_all_caught(kind, name, planted, inspect.getmodule(kind), lambda: layer_is_caught(kind), monkeypatch)
+
+
+def test_the_wrong_map_is_caught(monkeypatch):
+    """A convolution with the other one's transpose, on shapes where both fit."""
+    check = lambda kind: check_layer(kind(2, 3, padding=1), (4, 4, 2), backend="textbook")  # noqa: E731
+    for kind, other in ((mg.Conv2d, mg.ConvTranspose2d), (mg.ConvTranspose2d, mg.Conv2d)):
+        assert check(kind).ok
+        for name in ("transpose", "weight_grad", "apply"):
+            with monkeypatch.context() as patch:
+                patch.setattr(kind, name, getattr(other, name))
+                assert is_caught(lambda kind=kind: check(kind)), (kind, name)
+
+
+def test_every_fault_in_the_product_with_dy_is_caught(monkeypatch):
+    for description, tree in faults(elementwise._times):
         with monkeypatch.context() as patch:
-            formula = compiled(tree, module)
-            patch.setattr(module, name, formula)
-            if issubclass(layer_class, activations._Activation):
-                patch.setattr(layer_class, "gradient", staticmethod(formula))
-            assert layer_is_caught(layer_class), description
+            patch.setattr(mg.Tanh, "_dx", staticmethod(compiled(tree, elementwise)(mg.Tanh.df)))
+            assert layer_is_caught(mg.Tanh), description
+
+
+FORMULAS = [
+    ("batch_norm", mg.BatchNorm),
+    ("batch_norm_grad", mg.BatchNorm),
+    ("batch_norm_sums", mg.BatchNorm),
+    ("normalize_grad", mg.LayerNorm),
+    ("scale_shift", mg.LayerNorm),
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), FORMULAS, ids=[name for name, _ in FORMULAS])
+def test_every_fault_in_a_formula_of_a_norm_is_caught(name, kind, monkeypatch):
+    assert_all_caught(norm, name, faults(getattr(norm, name)), norm, lambda: layer_is_caught(kind), monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["conv2d_transpose", "conv2d_weight_grad", "col2im"])
 def test_every_fault_in_the_convolutions_is_caught(name, monkeypatch):
-    planted = list(faults(getattr(Backend, name)))
-    for description, tree in planted:
-        with monkeypatch.context() as patch:
-            patch.setattr(Backend, name, compiled(tree, inspect.getmodule(Backend)))
-            assert layer_is_caught(mg.Conv2d) or layer_is_caught(mg.ConvTranspose2d), description
+    either = lambda: layer_is_caught(mg.Conv2d) or layer_is_caught(mg.ConvTranspose2d)  # noqa: E731
+    assert_all_caught(Backend, name, faults(getattr(Backend, name)), inspect.getmodule(Backend), either, monkeypatch)
+
+
+# -- losses ------------------------------------------------------------------------------------------------------------
 
 
 def loss_is_caught():
-    rng = np.random.default_rng(0)
+    rng, be = np.random.default_rng(0), mg.get_backend("textbook")
     s, t = 2 * rng.standard_normal((5, 1)), rng.random((5, 1))
-    labels = rng.integers(0, 3, 5)
+    s_fake, labels = 2 * rng.standard_normal((4, 1)), rng.integers(0, 3, 5)
     checks = [
-        (lambda a, b: losses.discriminator_loss(a, b, 0.1), s, t),
-        (losses.generator_loss, s),
-        (lambda a: losses.generator_loss(a, True), s),
         (lambda a: losses.bce_with_logits(a, t), s),
         (lambda a: losses.mse(a, t), s),
         (lambda a: losses.softmax_cross_entropy(a, labels), rng.standard_normal((5, 3))),
     ]
-    return any(is_caught(lambda c=c: check_loss(*c, backend="textbook", name="loss")) for c in checks)
+    return any(
+        is_caught(lambda o=o: _all(check_objective(o, s, s_fake, be))) for o in (*objective_table(), losses.Saturating(0.1))
+    ) or any(is_caught(lambda c=c: check_loss(*c, backend="textbook", name="loss")) for c in checks)
+
+
+def _all(reports):
+    """The first report that is not ok, or the last."""
+    for report in reports:
+        if not report.ok:
+            break
+    return report
 
 
 TERMS = [
-    "real_term",
-    "real_grad",
-    "fake_grad",
-    "generator_grad",
-    "saturating_grad",
-    "bce_term",
-    "bce_grad",
-    "squared_error",
-    "squared_error_grad",
+    (non_saturating, "real_loss"),
+    (non_saturating, "real_grad"),
+    (non_saturating, "fake_grad"),
+    (saturating, "minimax_loss"),
+    (saturating, "minimax_grad"),
 ]
 
 
-@pytest.mark.parametrize("name", [*TERMS, "softmax_cross_entropy"])
-def test_every_fault_in_a_loss_or_its_gradient_is_caught(name, monkeypatch):
-    assert not loss_is_caught(), "the real losses pass"
-    planted = list(faults(getattr(losses, name)))
-    if name not in TERMS:  # of a function with checks in it, only what is returned
-        lines = inspect.getsource(getattr(losses, name)).splitlines()
-        planted = [p for p in planted if lines[int(p[0].split(":")[0].split()[1]) - 1].strip().startswith("return")]
-    assert planted
-    for description, tree in planted:
+@pytest.mark.parametrize(("module", "name"), TERMS, ids=[name for _, name in TERMS])
+def test_every_fault_in_a_term_of_an_objective_is_caught(module, name, monkeypatch):
+    assert_all_caught(module, name, faults(getattr(module, name)), module, loss_is_caught, monkeypatch)
+
+
+def test_every_fault_in_the_discriminators_loss_is_caught(monkeypatch):
+    kind = losses.NonSaturating
+    assert_all_caught(kind, "discriminator", faults(kind.discriminator), non_saturating, loss_is_caught, monkeypatch)
+
+
+def test_exchanged_or_lost_halves_of_the_discriminators_gradient_are_caught(monkeypatch):
+    real = losses.NonSaturating.discriminator
+    for wrong in (
+        lambda ds: ds[::-1],
+        lambda ds: (ds[0], 0 * ds[1]),
+        lambda ds: (0 * ds[0], ds[1]),
+        lambda ds: (ds[0], -ds[1]),
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(losses, name, compiled(tree, losses))
-            assert loss_is_caught(), description
+
+            def faulty(self, s_real, s_fake, wrong=wrong):
+                loss, ds = real(self, s_real, s_fake)
+                return loss, wrong(*ds)
+
+            patch.setattr(losses.NonSaturating, "discriminator", faulty)
+            assert loss_is_caught()
 
 
-def game(**options):
-    pair = mg.models.mlp(image_shape=(3, 3, 1), latent_dim=4, hidden=5, backend="textbook", dtype="float64")
-    return mg.GAN(*pair, **options)
+# Lines without a gradient: what is refused, and the shift that keeps the exponential from overflowing.
+IDLE = ("if ", "raise ", "_check_shapes", "shifted =")
 
 
-REAL = np.random.default_rng(0).uniform(-1, 1, (4, 3, 3, 1))
-
-
-def _without_fake_term(self, real, fake):
-    d = self.discriminator
-    s_real, cache_real = d.forward(real, train=True)
-    s_fake, _ = d.forward(fake, train=True)
-    loss, ds_real, _ = losses.discriminator_loss(s_real, s_fake)
-    d.zero_grads()
-    d.backward(ds_real, cache_real, input_grad=False)
-    return loss, s_real, s_fake
-
-
-def _real_gradient_twice(self, real, fake):
-    d = self.discriminator
-    s_real, cache_real = d.forward(real, train=True)
-    s_fake, _ = d.forward(fake, train=True)
-    loss, ds_real, ds_fake = losses.discriminator_loss(s_real, s_fake)
-    d.zero_grads()
-    d.backward(ds_real, cache_real, input_grad=False)
-    d.backward(ds_fake, cache_real, input_grad=False)  # the wrong cache
-    return loss, s_real, s_fake
-
-
-def _input_lost_between_the_steps(self, fake, cache):
-    """G's caches are those of another forward pass."""
-    _, other = self.generator.forward(self.noise(len(fake)), train=True)
-    return mg.GAN.__dict__["_real_generator_grads"](self, fake, other)
-
-
-@pytest.mark.parametrize(
-    ("method", "fault"),
-    [
-        ("discriminator_grads", _without_fake_term),
-        ("discriminator_grads", _real_gradient_twice),
-        ("generator_grads", _input_lost_between_the_steps),
-    ],
-)
-def test_wiring_faults_in_the_game_are_caught(method, fault, monkeypatch):
-    assert check_game(game(), REAL).ok
-    monkeypatch.setattr(mg.GAN, "_real_generator_grads", mg.GAN.generator_grads, raising=False)
-    monkeypatch.setattr(mg.GAN, method, fault)
-    assert is_caught(lambda: check_game(game(), REAL))
+@pytest.mark.parametrize("name", ["bce_with_logits", "mse", "softmax_cross_entropy"])
+def test_every_fault_in_a_loss_against_targets_is_caught(name, monkeypatch):
+    function = getattr(supervised, name)
+    lines = inspect.getsource(function).splitlines()
+    planted = [
+        (description, tree)
+        for description, tree in faults(function)
+        if not lines[int(description.split(":")[0].split()[1]) - 1].strip().startswith(IDLE)
+    ]
+    assert_all_caught(losses, name, planted, supervised, loss_is_caught, monkeypatch)

@@ -8,6 +8,7 @@ from explained_games import SHAPE, batch, content, dcgan, decoded, mlp, opening,
 
 import minigan as mg
 from minigan.explain import page, step
+from minigan.explain.page import build
 from minigan.explain.step import opening as opening_module
 
 
@@ -159,11 +160,11 @@ def test_hostile_names_stay_text():
 def test_a_large_game_is_shown_in_part_and_says_so(monkeypatch):
     monkeypatch.setattr(opening_module, "CHECKED", 1)
     monkeypatch.setattr(opening_module, "NUDGED", 1)
-    gan = mg.GAN(*mg.models.dcgan((28, 28, 1), latent_dim=50, width=64, backend="numpy", dtype="float64"))
-    rng = np.random.default_rng(0)
-    opened = step.open_step(gan, rng.uniform(-1, 1, (4, 28, 28, 1)), rng.standard_normal((4, 50)))
-    text = page.make_page(opened, "a large game")
-    assert len(text.encode()) <= page.LIMIT
+    monkeypatch.setattr(opening_module, "NUDGES", (-1.0, 0.0, 1.0))
+    monkeypatch.setattr(build, "LIMIT", 600_000)
+    gan = mg.GAN(*mg.models.dcgan(SHAPE, latent_dim=50, width=32, backend="numpy", dtype="float64"))
+    text = page.make_page(step.open_step(*opening(gan)), "a large game")
+    assert len(text.encode()) <= build.LIMIT
     captions = [f["caption"] for s in content(text)["stations"] for f in s.get("figures", [])]
     assert any("(the first " in caption for caption in captions)
     assert content(text)["samples"] == 1

@@ -30,9 +30,9 @@ def test_backends_run_the_formulas(kind, backend):
     net = network(kind, (5, 3), backend)
     x, dy = draw(net, (4, 5, 3)), draw(net, (4, 5, 3), 2)
     y, caches = net.forward(x)
-    options, on_host = net.layers[0].options, host(net, x)
-    np.testing.assert_allclose(host(net, y), kind.f(np, on_host, **options), rtol=1e-13)
-    expected = host(net, dy) * kind.df(np, kind.f(np, on_host, **options), **options)
+    options, on_cpu = net.layers[0].options, host(net, x)
+    np.testing.assert_allclose(host(net, y), kind.f(np, on_cpu, **options), rtol=1e-13)
+    expected = host(net, dy) * kind.df(np, kind.f(np, on_cpu, **options), **options)
     np.testing.assert_allclose(host(net, net.backward(dy, caches)), expected, rtol=1e-12)
 
 

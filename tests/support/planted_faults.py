@@ -12,7 +12,9 @@ def faults(function):
     """(description, faulty source tree) for every term of a function's source."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     # Assertions compute nothing, and -1 stands for "the last axis" or "as many as fit": NumPy takes -2 for the same there.
-    idle = {id(inner) for node in ast.walk(tree) if isinstance(node, (ast.Assert, ast.UnaryOp)) for inner in ast.walk(node)}
+    idle = {
+        id(inner) for node in ast.walk(tree) if isinstance(node, ast.Assert) or _is_number(node) for inner in ast.walk(node)
+    }
     for index, node in enumerate(ast.walk(tree)):
         if id(node) in idle:
             continue
@@ -23,21 +25,41 @@ def faults(function):
             yield f"line {node.lineno}: {description} in {ast.unparse(node)}", ast.fix_missing_locations(faulty)
 
 
+def _is_number(node):
+    """Whether a node is a number with a sign."""
+    return isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
+
+
 def _replacements(node):
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub, ast.Mult, ast.Div)):
         yield "left operand only", lambda tree, n: _swap(tree, n, n.left)
         yield "right operand only", lambda tree, n: _swap(tree, n, n.right)
         other = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}[type(node.op)]
         yield f"{other.__name__} for {type(node.op).__name__}", lambda tree, n: setattr(n, "op", other())
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield "sign dropped", lambda tree, n: _swap(tree, n, n.operand)
     if isinstance(node, ast.AugAssign) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
         yield "statement removed", lambda tree, n: _swap(tree, n, ast.Pass())
     if isinstance(node, ast.Attribute) and node.attr == "T":
         yield "not transposed", lambda tree, n: _swap(tree, n, n.value)
     if isinstance(node, ast.Compare):
-        yield "comparison negated", lambda tree, n: _swap(tree, n, ast.UnaryOp(ast.Invert(), copy.deepcopy(n)))
+        # Arrays are negated by ~; of True and False, which `is` returns, ~ is true in both cases.
+        negation = ast.Not if isinstance(node.ops[0], (ast.Is, ast.IsNot)) else ast.Invert
+        yield "comparison negated", lambda tree, n: _swap(tree, n, ast.UnaryOp(negation(), copy.deepcopy(n)))
 
     if isinstance(node, ast.Constant) and type(node.value) is int:
         yield "one more", lambda tree, n: setattr(n, "value", n.value + 1)
+
+
+def exchanges(function):
+    """(description, faulty source tree) for every call in a function's source that has two arguments to exchange."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    for index, node in enumerate(ast.walk(tree)):
+        if isinstance(node, ast.Call) and len(node.args) > 1:
+            faulty = copy.deepcopy(tree)
+            target = list(ast.walk(faulty))[index]
+            target.args[:2] = target.args[1::-1]
+            yield f"line {node.lineno}: arguments exchanged in {ast.unparse(node)}", ast.fix_missing_locations(faulty)
 
 
 def _swap(tree, old, new):

@@ -30,9 +30,15 @@ class Graph:
         gather: Callable[[list[Array]], Array | None],
         written: Sequence[Array],
     ) -> None:
-        self._flush, self.written = flush, list(written)
+        self._backend, self._flush, self.written = backend, flush, list(written)
         self._before: list[Array] = []
         self._graph, self._pool, self._results = _record(backend, compute, stream, gather)
+
+    @property
+    def has_room_beside(self) -> bool:
+        """True if the device has room for the same computation, run eagerly: it takes as much as the graph has of its own."""
+        free, _ = self._backend.xp.cuda.runtime.memGetInfo()
+        return free >= self._pool.total_bytes()
 
     def replay(self) -> Any:
         self._flush()
@@ -51,6 +57,7 @@ class Graph:
     def discard(self) -> None:
         """Drop the snapshot: there will be no rollback."""
         self.written, self._before = [], []
+        self._backend.xp.get_default_memory_pool().free_all_blocks()  # what the step took as it ran eagerly
 
 
 def _record(

@@ -61,6 +61,8 @@ class ReplayedGenerator(Generator):
 class Replay:
     """A list of calls and its results, as minigan.capture takes them."""
 
+    has_room_beside = True  # for the same computation, run eagerly
+
     def __init__(self, backend: ReplayBackend, calls: CallList, results: Results) -> None:
         self._backend, self._calls, self._results = backend, calls, results
         self.snapshot, self.rollback, self.discard = calls.snapshot, calls.rollback, calls.discard

@@ -78,12 +78,12 @@ def best_tiles(length: int, taps: int) -> Tiles:
 def matrices(size: int, taps: int, dtype: np.dtype) -> tuple[Array, Array, Array]:
     """(A, G, Bᵀ) for tiles of `size` outputs and a filter of `taps` taps."""
     count = size + taps - 1
-    points = np.array(_INTERPOLATION_POINTS[: count - 1])
+    xs = np.array(_INTERPOLATION_POINTS[: count - 1])
 
     def powers(width: int) -> Array:
         """Row p: the value at point p of 1, x, x², …; the last row is the point ∞, where the highest power alone counts."""
         at_infinity = np.eye(1, width, width - 1)
-        return np.vstack([np.vander(points, width, increasing=True), at_infinity])
+        return np.vstack([np.vander(xs, width, increasing=True), at_infinity])
 
     interpolation = np.linalg.inv(powers(count)).T
     return tuple(np.ascontiguousarray(m, dtype) for m in (powers(size), powers(taps), interpolation))  # type: ignore[return-value]

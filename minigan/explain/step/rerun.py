@@ -53,6 +53,8 @@ class Rerun:
         self.networks: dict[str, Sequential] = self._game.networks
         # Gradients go nowhere while the optimisers hold still. Unless a loss depends on one, as a penalty does, none is made.
         wanted = self._compute()
+        for net in self.networks.values():
+            net.flat_grads[...] = np.nan  # lest a loss finds those that it needs from before
         with forward_only(self._game):
             self._quick = all(bool((value == wanted[name]).all()) for name, value in self._compute().items())
 

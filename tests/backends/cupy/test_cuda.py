@@ -28,7 +28,7 @@ from minigan.backends.expressions import UntraceableError, split_constants
 BOOK = mg.get_backend("textbook")
 DTYPES = ["float32", "float64"]
 
-on_host = pytest.mark.skipif(cuda_on_host.missing is not None, reason=str(cuda_on_host.missing))
+without_gpu = pytest.mark.skipif(cuda_on_host.missing is not None, reason=str(cuda_on_host.missing))
 
 
 class OnHost:
@@ -49,7 +49,7 @@ def launch(source, kernel, threads, *arguments):
 
 @st.composite
 def geometries(draw):
-    kernel, stride, padding, dilation, image, map = [], [], [], [], [], []
+    kernel, stride, padding, dilation, image, output = [], [], [], [], [], []
     for _ in range(2):
         k, s, d = draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
         p = draw(st.integers(0, k + 1))
@@ -57,9 +57,9 @@ def geometries(draw):
         i = (o - 1) * s + d * (k - 1) + 1 - 2 * p + draw(st.integers(0, s - 1))
         while i < 1:
             o, i = o + 1, i + s
-        for values, value in zip((kernel, stride, padding, dilation, image, map), (k, s, p, d, i, o), strict=True):
+        for values, value in zip((kernel, stride, padding, dilation, image, output), (k, s, p, d, i, o), strict=True):
             values.append(value)
-    return ConvGeometry(*(tuple(pair) for pair in (kernel, stride, padding, dilation, image, map)))
+    return ConvGeometry(*(tuple(pair) for pair in (kernel, stride, padding, dilation, image, output)))
 
 
 def gathers(source, g, x, y):
@@ -77,7 +77,7 @@ def drawn_arrays(g, channels=2, batch=2, dtype="float64"):
     return x, y
 
 
-@on_host
+@without_gpu
 @given(geometries(), st.sampled_from(DTYPES))
 def test_gathers_equal_the_textbook(g, dtype):
     x, y = drawn_arrays(g, dtype=dtype)
@@ -89,7 +89,7 @@ def test_gathers_equal_the_textbook(g, dtype):
 ODD = ConvGeometry((3, 2), (2, 3), (1, 1), (2, 2), (9, 8), (4, 3))
 
 
-@on_host
+@without_gpu
 @pytest.mark.parametrize(
     ("sound", "fault"),
     [
@@ -125,7 +125,7 @@ def kernels_of(formula, arrays, constants, in_place=False):
     return kernels, [arrays[0].dtype.type(evaluate(numbers)) for evaluate in kernels.scalars]
 
 
-@on_host
+@without_gpu
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FORMULAS)
 def test_formulas_equal_numpy(name, dtype):
@@ -154,7 +154,7 @@ def test_formulas_equal_numpy(name, dtype):
             )
 
 
-@on_host
+@without_gpu
 def test_maximum_and_sign_treat_nan_as_numpy_does():
     a, b = (np.array(v, "float32") for v in ([1, np.nan, 2, np.nan, -0.0], [np.nan, 1, 3, np.nan, 2]))
     for formula in (lambda xp, x, y: xp.maximum(x, y), lambda xp, x, y: xp.minimum(x, y), lambda xp, x, y: xp.sign(x) + 0 * y):
@@ -164,7 +164,7 @@ def test_maximum_and_sign_treat_nan_as_numpy_does():
         np.testing.assert_array_equal(got, formula(np, a, b))
 
 
-@on_host
+@without_gpu
 @given(st.integers(1, 200), st.integers(1, 9), st.sampled_from(DTYPES))
 def test_column_sums_equal_numpy(rows, channels, dtype):
     """Both sums of a formula with a vector of channels, in parts of some rows each."""
@@ -187,7 +187,7 @@ def test_column_sums_equal_numpy(rows, channels, dtype):
     np.testing.assert_allclose(partials[0, 0], terms[0][::parts].sum(axis=0), rtol=0, atol=rounding)
 
 
-@on_host
+@without_gpu
 @pytest.mark.parametrize(
     ("sound", "fault"),
     [
@@ -252,7 +252,7 @@ def draw_on_host(kernel, count, draw, key, dtype):
     return out
 
 
-@on_host
+@without_gpu
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("draw", "key"), [(0, 0), (7, 0x123456789ABCDEF0), (2**40 + 3, 2**63 + 1)])
 def test_uniform_numbers_are_philoxs(dtype, draw, key):
@@ -265,7 +265,7 @@ def test_uniform_numbers_are_philoxs(dtype, draw, key):
     assert (got < 1).all()
 
 
-@on_host
+@without_gpu
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_normal_numbers_are_normal(dtype):
     z, u = draw_on_host("normal", 200_000, 3, 5, dtype), draw_on_host("uniform", 200_000, 3, 5, dtype)
@@ -301,13 +301,13 @@ def step_on_host(source, dtype):
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip((board, gathered, rows), expected, strict=True))
 
 
-@on_host
+@without_gpu
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_scalars_and_rows_go_where_they_should(dtype):
     assert step_on_host(step_source(np.dtype(dtype), 8, np.dtype("uint8")), dtype)
 
 
-@on_host
+@without_gpu
 @pytest.mark.parametrize(
     ("sound", "fault"),
     [

@@ -80,11 +80,11 @@ def strided_convolutions(draw):
         stride.append(s)
         padding.append(p)
         image.append(draw(st.integers(max(4 * s, k - 2 * p), 14)))
-    map = [(image[a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1)]
+    output = [(image[a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1)]
     spare = [draw(st.integers(0, stride[a] - 1)) for a in (0, 1)]  # output_padding of the transposed convolution
-    image = [(map[a] - 1) * stride[a] - 2 * padding[a] + kernel[a] + spare[a] for a in (0, 1)]
+    image = [(output[a] - 1) * stride[a] - 2 * padding[a] + kernel[a] + spare[a] for a in (0, 1)]
     assume(min(image) >= 1)
-    g = ConvGeometry(*(tuple(pair) for pair in (kernel, stride, padding)), (1, 1), tuple(image), tuple(map))
+    g = ConvGeometry(*(tuple(pair) for pair in (kernel, stride, padding)), (1, 1), tuple(image), tuple(output))
     channels, features = draw(st.integers(8, 40)), draw(st.integers(32, 40))
     batch = draw(st.integers(1, 40))
     assume(batch * image[0] * image[1] < 20_000)
@@ -280,8 +280,8 @@ def test_what_rides_on_an_operand_belongs_to_its_pass(layer_class, always_filter
     results = {}
     for backend in (FAST, BOOK):
         net, layer, inputs, grads = layer_passes(backend, layer_class)
-        _, nothing = layer.forward(inputs[0])
-        assert nothing is inputs[0]
+        layer.forward(inputs[0])
+        assert not FAST._transforms
         passes = [layer.forward(x, train=True) for x in inputs]
         got = [y for y, _ in passes]
         for (_, cache), dy in itertools.product(passes, grads):

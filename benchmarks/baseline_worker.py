@@ -1,0 +1,51 @@
+"""The worker of another checkout: its minigan on the networks and training that this checkout's tasks describe.
+
+`python benchmarks/baseline_worker.py THREADS`, with the other checkout first on PYTHONPATH, so that all imports below come from
+there. Of its benchmarks only the worker is used, and how its side captures a step: MiniganSide._captured(gan, inputs).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minigan as mg
+from benchmarks import worker
+from benchmarks.sides import base, minigan_side
+
+
+class BaselineSide(minigan_side.MiniganSide):
+    def versions(self) -> dict[str, str]:
+        folder = Path(mg.__file__).parent
+        command = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
+        commit = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        return {**super().versions(), "commit": commit or "unknown"}
+
+    def step(self, task: dict[str, Any], inputs: dict[str, np.ndarray]) -> base.Prepared:
+        g, d = (self._made(name, task, inputs) for name in ("generator", "discriminator"))
+        gan = mg.GAN(g, d, **task["training"])
+        step, start = self._captured(gan, inputs), gan.state_dict()
+        for _ in inputs["real"]:  # once through the batches records it; from the start again, what is proved is the replay
+            step()
+        gan.load_state_dict(start)
+        losses = [step() for _ in range(base.PROOF_STEPS)]
+        evidence = base.first_losses([(float(stats["loss_d"]), float(stats["loss_g"])) for stats in losses])
+        if gan.average is not None:
+            pairs = [(net.flat_params, np.concatenate([*net.state.values()])) for net in (g, gan.average)]
+            evidence["average"] = np.array([np.sqrt(np.sum((a - b) ** 2)) for a, b in zip(*pairs, strict=True)])
+        return base.Prepared({"step": step}, evidence)
+
+    def _made(self, name: str, task: dict[str, Any], inputs: dict[str, np.ndarray]) -> mg.Sequential:
+        layers = [getattr(mg, layer["name"])(**layer["options"]) for layer in task[name]["layers"]]
+        net = mg.Sequential(layers, task[name]["input_shape"], self.backend)
+        net.load_state_dict({k.removeprefix(f"{name}."): a for k, a in inputs.items() if k.startswith(f"{name}.")})
+        return net
+
+
+if __name__ == "__main__":
+    minigan_side.MiniganSide = BaselineSide  # which the other checkout's worker then makes
+    worker.serve("numpy", int(sys.argv[1]))

@@ -1,0 +1,226 @@
+"""The check of a whole game: of the very game that it is given, with its own losses and its own step."""
+
+import inspect
+
+import numpy as np
+import pytest
+from planted_faults import is_caught
+
+import minigan as mg
+from minigan.checks.suite import objective_table
+from minigan.errors import OptionError
+from minigan.games import gan as gan_module
+
+REAL = np.random.default_rng(0).uniform(-1, 1, (3, 4, 4, 1))
+
+
+def game(kind=mg.GAN, **options):
+    return kind(*mg.models.mlp(image_shape=(4, 4, 1), latent_dim=3, hidden=5, backend="textbook"), **options)
+
+
+def rewritten(*changes):
+    """GAN with the source of its step changed: (old, new) pieces, each of which stands there once."""
+    source = inspect.cleandoc("\n" + inspect.getsource(mg.GAN.compute))
+    for old, new in changes:
+        assert source.count(old) == 1, f"{old!r} stands in the step {source.count(old)} times"
+        source = source.replace(old, new)
+    scope = {}
+    exec(source, vars(gan_module), scope)
+    return type("Rewritten", (mg.GAN,), scope)
+
+
+def test_a_whole_game_of_convolutions(backend):
+    pair = mg.models.dcgan(image_shape=(8, 8, 1), latent_dim=5, width=3, backend=backend)
+    real = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 1))
+    report = mg.check_game(mg.GAN(*pair, objective=mg.losses.NonSaturating(0.1)), real, max_entries=3)
+    assert report.ok, str(report)
+    names = [row.name for row in report.rows]
+    assert "loss_g generator.0.weight" in names
+    assert "loss_d discriminator.0.weight" in names
+    assert names[-2:] == [f"{net}: gradients after its update" for net in ("discriminator", "generator")]
+
+
+@pytest.mark.parametrize("mode", ["full", "projection"])
+@pytest.mark.parametrize("objective", objective_table(), ids=repr)
+def test_every_objective(objective, mode):
+    report = mg.check_game(game(objective=objective), REAL, mode=mode)
+    assert report.ok, str(report)
+
+
+def test_games_whose_units_would_be_dead_are_checked_all_the_same():
+    for seed in range(6):
+        pair = mg.models.mlp(image_shape=(4, 4, 1), latent_dim=3, hidden=5, backend="textbook", seed=seed)
+        report = mg.check_game(mg.GAN(*pair), REAL, max_entries=6)
+        assert report.ok, str(report)
+
+
+def test_a_game_with_dropout_batch_norm_and_an_average():
+    g = mg.Sequential([mg.Dense(5), mg.BatchNorm(), mg.Tanh(), mg.Dense(16), mg.Reshape((4, 4, 1))], (3,), "textbook")
+    d = mg.Sequential([mg.Flatten(), mg.Dense(6), mg.Dropout(0.4), mg.LeakyReLU(), mg.Dense(1)], (4, 4, 1), "textbook")
+    assert mg.check_game(mg.GAN(g, d, ema=0.9), REAL).ok
+
+
+def test_the_game_is_left_as_it_is(backend):
+    """Parameters, running statistics, gradients, optimisers, averages, and all random streams."""
+    g, d = mg.models.dcgan(image_shape=(8, 8, 1), latent_dim=5, width=3, backend=backend)
+    d = mg.Sequential([layer.fresh() for layer in d.layers[:-1]] + [mg.Dropout(0.3), mg.Dense(1)], (8, 8, 1), backend)
+    gan = mg.GAN(g, d, ema=0.9)
+    real = gan.backend.asarray(np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 1)), "float32")
+    gan.step(real)
+    before, random_state = gan.state_dict(), gan.random_state
+    grads = [gan.backend.to_numpy(net.flat_grads).copy() for net in gan.networks.values()]
+    objects = dict(vars(gan))
+    assert mg.check_game(gan, real, max_entries=1).ok
+    assert gan.random_state == random_state
+    assert vars(gan) == objects
+    for name, value in gan.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    for net, grad in zip(gan.networks.values(), grads, strict=True):
+        np.testing.assert_array_equal(gan.backend.to_numpy(net.flat_grads), grad)
+        assert net.watch is None
+        assert net.dtype == np.float32
+        assert not vars(net).keys() & {"backward", "backward_each"}
+
+
+# -- games of one's own ------------------------------------------------------------------------------------------------
+
+LEAST_SQUARES = (
+    ("self.objective.discriminator(s_real, s_fake)", "least_squares_d(s_real, s_fake)"),
+    ("self.objective.generator(s_judged, s_real)", "least_squares_g(s_judged)"),
+)
+
+
+def least_squares_d(s_real, s_fake):
+    (real, ds_real), (fake, ds_fake) = mg.losses.mse(s_real, 1 + 0 * s_real), mg.losses.mse(s_fake, 0 * s_fake)
+    return real + fake, (ds_real, ds_fake)
+
+
+def least_squares_g(s_fake):
+    return mg.losses.mse(s_fake, 1 + 0 * s_fake)
+
+
+def another_losses_gradient_d(s_real, s_fake):
+    return least_squares_d(s_real, s_fake)[0], mg.losses.NonSaturating().discriminator(s_real, s_fake)[1]
+
+
+def another_losses_gradient_g(s_fake):
+    return least_squares_g(s_fake)[0], mg.losses.NonSaturating().generator(s_fake)[1]
+
+
+def with_losses(monkeypatch, d, g):
+    monkeypatch.setattr(gan_module, "least_squares_d", d, raising=False)
+    monkeypatch.setattr(gan_module, "least_squares_g", g, raising=False)
+    return rewritten(*LEAST_SQUARES)
+
+
+def failed_rows(report):
+    return {row.name.split()[0] for row in report.rows if row.max_error >= report.tolerance}
+
+
+def test_a_subclass_is_checked_with_its_own_losses(monkeypatch):
+    assert mg.check_game(game(with_losses(monkeypatch, least_squares_d, least_squares_g)), REAL).ok
+    wrong_d = mg.check_game(game(with_losses(monkeypatch, another_losses_gradient_d, least_squares_g)), REAL)
+    wrong_g = mg.check_game(game(with_losses(monkeypatch, least_squares_d, another_losses_gradient_g)), REAL)
+    assert (failed_rows(wrong_d), failed_rows(wrong_g)) == ({"loss_d"}, {"loss_g"})
+
+
+def test_a_subclass_is_checked_with_its_own_objective():
+    class Wrong(mg.losses.NonSaturating):
+        def generator(self, s_fake, s_real=None):
+            loss, ds = super().generator(s_fake)
+            return loss, -ds
+
+    assert failed_rows(mg.check_game(game(objective=Wrong()), REAL)) == {"loss_g"}
+
+
+def test_a_subclass_with_two_updates_of_g_is_checked():
+    """The last step of G counts; a fault in it is seen though the first one is right."""
+    again = (
+        "s_judged, cache_d = d.forward(fake, train=True)\n"
+        "    loss_g, ds_fake = self.objective.generator(s_judged, s_real)\n"
+        "    g.backward(d.backward(FACTOR * ds_fake, cache_d), cache, grads=g.grads, input_grad=False)\n"
+        "    self.optimizer_g.compute(g)\n"
+        "    self._update_average()\n"
+    )
+    for factor, ok in (("1", True), ("1.1", False)):
+        kind = rewritten(("self._update_average()\n", again.replace("FACTOR", factor)))
+        assert mg.check_game(game(kind), REAL).ok == ok
+
+
+def test_a_wrapped_step_is_checked():
+    """Whatever a subclass does around the step of GAN stands in the check too."""
+
+    class Scaled(mg.GAN):
+        def compute(self, real, z=None):
+            return super().compute(0.5 * real, z)
+
+    class Forgetful(mg.GAN):
+        def compute(self, real, z=None):
+            return {**super().compute(real, z), "loss_g": 2 * super().compute(real, z)["loss_g"]}
+
+    assert mg.check_game(game(Scaled), REAL, max_entries=4).ok
+    assert not mg.check_game(game(Forgetful), REAL).ok
+
+
+# -- faults in the step ------------------------------------------------------------------------------------------------
+
+D_BACKWARD = "d.backward_each(ds, caches, grads=d.grads, input_grad=False)"
+G_BACKWARD = "g.backward(d.backward(ds_fake, cache_d), cache, grads=g.grads, input_grad=False)"
+FAULTS = {
+    "the sign of G's gradient": (G_BACKWARD, G_BACKWARD.replace("ds_fake", "-ds_fake")),
+    "the real half of D's gradient lost": (D_BACKWARD, D_BACKWARD.replace("(ds,", "((0 * ds[0], ds[1]),")),
+    "the fake half of D's gradient lost": (D_BACKWARD, "d.backward(ds[0], caches[0], grads=d.grads)"),
+    "the second half written over the first": (D_BACKWARD, "[d.backward(*pair, grads=d.grads) for pair in zip(ds, caches)]"),
+    "the real pass's cache twice": (D_BACKWARD, D_BACKWARD.replace("caches", "[caches[0]] * 2")),
+    "the two gradients exchanged": (D_BACKWARD, D_BACKWARD.replace("(ds,", "(ds[::-1],")),
+    "D's update forgotten": ("self.optimizer_d.compute(d)", "pass"),
+    "G's update forgotten": ("self.optimizer_g.compute(g)", "pass"),
+    "D's gradient forgotten": (D_BACKWARD, "pass"),
+    "G's gradient forgotten": (G_BACKWARD, "pass"),
+    "D's update before its gradient": (
+        f"{D_BACKWARD}\n    self.optimizer_d.compute(d)",
+        f"self.optimizer_d.compute(d)\n    {D_BACKWARD}",
+    ),
+    "G's cache of another pass": (
+        G_BACKWARD,
+        G_BACKWARD.replace(" cache,", " g.forward(self.noise(len(real)), train=True)[1],"),
+    ),
+    "G's gradient scaled": (G_BACKWARD, G_BACKWARD.replace("ds_fake", "0.9 * ds_fake")),
+    "G's step through D on real images": ("d.forward(fake, train=True)", "d.forward(real, train=True)"),
+    "G's step writes to D": (G_BACKWARD, G_BACKWARD.replace("cache_d)", "cache_d, grads=d.grads)")),
+    "D's gradients add up over steps": (D_BACKWARD, f"left = d.flat_grads.copy(); {D_BACKWARD}; d.flat_grads[...] += left"),
+    "G's gradients add up over steps": (G_BACKWARD, f"left = g.flat_grads.copy(); {G_BACKWARD}; g.flat_grads[...] += left"),
+    "a penalty without its gradient": ('"loss_d": loss_d', '"loss_d": loss_d + 0.1 * (d.flat_grads**2).sum()'),
+    "L_D of one half": ('"loss_d": loss_d', '"loss_d": loss_d / 2'),
+    "the losses exchanged": ('"loss_d": loss_d, "loss_g": loss_g', '"loss_d": loss_g, "loss_g": loss_d'),
+}
+
+
+def test_the_step_as_it_stands_passes():
+    assert mg.check_game(game(rewritten()), REAL).ok
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_step_is_caught(fault):
+    kind = rewritten(FAULTS[fault])
+    assert is_caught(lambda: mg.check_game(game(kind), REAL))
+
+
+def test_what_the_rest_of_the_step_does_to_gradients_is_named():
+    report = mg.check_game(game(rewritten(FAULTS["G's step writes to D"])), REAL)
+    (row,) = (row for row in report.rows if row.max_error >= report.tolerance)
+    assert row.name == "discriminator: gradients after its update"
+    assert "touched" in str(row)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ([('"loss_g": loss_g', '"loss_of_g": loss_g')], "'loss_g'"),
+        ([("self.optimizer_d.compute(d)", "pass")], "update the discriminator"),
+    ],
+)
+def test_a_game_that_does_not_do_what_it_says_is_refused(changes, name):
+    with pytest.raises(OptionError, match=r"Rewritten: its step must return 'loss_.' and update the .* by its optimiser") as e:
+        mg.check_game(game(rewritten(*changes)), REAL)
+    assert name in str(e.value)

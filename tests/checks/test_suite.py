@@ -1,0 +1,55 @@
+"""The whole of what minigan has to prove, as `minigan gradcheck` runs it."""
+
+import pytest
+
+import minigan as mg
+from minigan.backends.numpy.backend import NumpyBackend
+from minigan.checks import suite
+from minigan.checks.report import TOLERANCE, Report
+
+
+@pytest.mark.slow_on_stand_in
+def test_the_whole_suite(fast, monkeypatch):
+    """Large batches, every loss and both reference games at full size, below 1e-6; and a check for each layer of the table.
+
+    The table's gradients are checked row by row in tests/layers, so its first row stands for all here; games entry by entry in
+    test_game, so one entry of each array and one direction through all of it are enough here.
+    """
+    checked, check = [], suite.check_layer
+    first = check(mg.Dense(4), (5,), backend=fast).rows
+
+    def check_large(layer, shape, **options):
+        checked.append((repr(layer), shape, options.get("train", True)))
+        return check(layer, shape, **options) if "batch" in options else Report(repr(layer), TOLERANCE, first)
+
+    monkeypatch.setattr(suite, "check_layer", check_large)
+    game = suite.check_game
+    monkeypatch.setattr(suite, "check_game", lambda gan, real, **options: game(gan, real, **{**options, "max_entries": 1}))
+    reports = list(suite.check_all(fast))
+    assert [report.name for report in reports if not report.ok] == []
+    for make, shape in suite.layer_table():
+        assert (repr(make()), shape, True) in checked
+        assert ((repr(make()), shape, False) in checked) == isinstance(make(), (mg.BatchNorm, mg.Dropout))
+    names = [report.name for report in reports]
+    for make, _, batch in suite.block_table():
+        assert f"{make()!r} on a batch of {batch}" in names
+    for objective in suite.objective_table():
+        assert {f"{objective!r}.discriminator", f"{objective!r}.generator"} <= set(names)
+    for other in ("bce_with_logits", "mse", "softmax_cross_entropy"):
+        assert other in names
+    assert names[-4:] == [f"game {model} ({mode})" for model in ("mlp", "dcgan") for mode in ("full", "projection")]
+
+
+def test_faults_between_blocks_turn_the_suite_red(monkeypatch):
+    """What only goes wrong where the numpy backend works in several blocks or threads."""
+    spread = NumpyBackend._spread
+    monkeypatch.setattr(
+        NumpyBackend, "_spread", lambda self, *args, **options: spread(self, *args, **options)[:1]
+    )  # other threads' sums are lost
+    failed = {
+        repr(make())
+        for make, shape, batch in suite.block_table()
+        if not mg.check_layer(make(), shape, batch=batch, backend="numpy", mode="projection", max_entries=1).ok
+    }
+    assert any(name.startswith("Conv2d") for name in failed)
+    assert "BatchNorm()" in failed
