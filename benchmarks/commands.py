@@ -22,6 +22,7 @@ from minigan.backends import get_backend
 
 GROWTH_STEPS = 1000
 SETTLED_STEPS = 100  # before growth is counted: pools are full, caches warm
+TRAINED_STEPS = {"mlp": 200, "dcgan": 40, "recipe": 40}  # of the G that samples are drawn from
 
 
 def _open(settings: Settings) -> Sides:
@@ -81,7 +82,7 @@ def sampling(settings: Settings, games: Sequence[str], batches: Sequence[int]) -
     points = []
     with _open(settings) as sides:
         for game, batch in _progress([(g, b) for g in games for b in batches], "sampling"):
-            task = game_task("sample", game, batch, train=200 if game == "mlp" else 40)
+            task = game_task("sample", game, batch, train=TRAINED_STEPS[game])
             points += _timed_points(sides, task, settings, lambda call, game=game, batch=batch: f"{game}, batch {batch}")
         result = _result("sampling", settings, sides, points)
     names = [name for name in settings.sides if any(name in point["seconds"] for point in points)]

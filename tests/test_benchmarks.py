@@ -46,6 +46,7 @@ def test_steps_prints_a_table_and_writes_json_and_a_chart(tmp_path, capsys):
 
 def test_the_other_commands_on_small_work(tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "ceiling_task", lambda: tasks.ceiling_task(64))
+    monkeypatch.setattr(commands, "TRAINED_STEPS", {"mlp": 2})
     small = [tasks.layer_task("Conv2d", (4, 8, 8, 3), channels=4, **tasks.STRIDED), tasks.layer_task("Adam", (1000,))]
     result, table = commands.layers(QUICK, small)
     assert [point["call"] for point in result["points"]] == ["forward", "input_grad", "weight_grad", "update"]
