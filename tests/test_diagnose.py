@@ -17,7 +17,7 @@ from minigan.diagnose import TITLES, diagnose, diagnose_run, report
 from minigan.errors import DivergenceError
 from minigan.training import LOG, Config, columns_of, configured, plots, read_log, start_run
 
-SEEDS = (30, 31, 32, 33)  # none of those by which the limits were chosen
+SEEDS = (30, 31)  # none of those by which the limits were chosen
 RING = {"data": "ring", "hidden": (64, 64), "batch_size": 128}
 DIGITS = {"data": "digits", "image_size": (12, 12), "batch_size": 32, "latent_dim": 16}
 MLP = {**DIGITS, "model": "mlp", "hidden": (64,)}
@@ -49,8 +49,8 @@ PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and
         {**DCGAN, "steps": 110, "lr": 0.2},
     ],
 }
-TEN = {  # by kind: the settings and seed of each of its ten runs
-    kind: [(settings, seed) for settings, count in zip(rows, (4, 3, 3), strict=True) for seed in SEEDS[:count]]
+SIX = {  # by kind: the settings and seed of each of its six runs
+    kind: [(settings, seed) for settings in rows for seed in SEEDS]
     for kind, rows in PLANTED.items()
 }
 
@@ -76,8 +76,8 @@ def train(folder, **options):
 
 @cache
 def planted(kind, index, tmp):
-    """One of the ten runs of a kind: (label, run, spread of G's first weights, findings)."""
-    settings, seed = TEN[kind][index]
+    """One of the six runs of a kind: (label, run, spread of G's first weights, findings)."""
+    settings, seed = SIX[kind][index]
     run, size = train(tmp / f"{kind}-{index}", **settings, seed=seed)
     findings, _ = diagnose_run(run.folder)
     return f"{settings.get('model', 'ring')} seed {seed}", run, size, findings
@@ -160,16 +160,16 @@ def is_true(kind, run, size):
 
 
 @pytest.mark.parametrize("kind", PLANTED)
-def test_ten_runs_of_a_kind_are_diagnosed(kind, folder):
-    """The main finding is the right one in at least 9 of 10 that fail; of 10 healthy ones in all."""
-    runs = [planted(kind, index, folder) for index in range(len(TEN[kind]))]
-    assert len(runs) == 10
+def test_runs_of_a_kind_are_diagnosed(kind, folder):
+    """The main finding is the right one in each of six runs."""
+    runs = [planted(kind, index, folder) for index in range(len(SIX[kind]))]
+    assert len(runs) == 6
     for label, run, size, _ in runs:
         assert is_true(kind, run, size), f"{label} is no {kind}"
         if kind == "healthy":
             check_interrupted(run, label)
     wrong = [(label, [finding.kind for finding in findings]) for label, _, _, findings in runs if findings[0].kind != kind]
-    assert len(wrong) <= (0 if kind == "healthy" else 1), wrong
+    assert not wrong
 
 
 def check_interrupted(run, label):

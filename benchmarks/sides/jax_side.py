@@ -105,7 +105,7 @@ def join(learned: dict[str, Weights], running: dict[str, Weights]) -> dict[str, 
 
 def flat(tree: Any) -> np.ndarray:
     """All arrays of a tree in one row."""
-    return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(tree)])
+    return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree_util.tree_leaves(tree)])
 
 
 class JaxSide(Side):

@@ -303,9 +303,9 @@ def test_a_terminal_without_greek():
     assert b"dy[0,0] = 2*(y[0,0] - t[0,0]) / 4" in result.stdout
 
 
-def test_the_readme_shows_what_the_command_prints():
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    excerpt = readme.partition("`minigan explain Conv2d` prints")[2].split("```")[1].strip("\n")
+def test_the_course_shows_what_the_command_prints():
+    readme = (Path(__file__).parents[2] / "examples" / "README.md").read_text(encoding="utf-8")
+    excerpt = readme.partition("`minigan explain Conv2d`")[2].split("```")[1].strip("\n")
     parts = excerpt.split("\n…\n")
     assert len(parts) == 4
     for part in parts:
