@@ -28,10 +28,10 @@ class BaselineSide(minigan_side.MiniganSide):
     def step(self, task: dict[str, Any], inputs: dict[str, np.ndarray]) -> base.Prepared:
         g, d = (self._made(name, task, inputs) for name in ("generator", "discriminator"))
         gan = mg.GAN(g, d, **task["training"])
-        step, start = self._captured(gan, inputs), gan.state_dict()
+        step = self._captured(gan, inputs)
         for _ in inputs["real"]:  # once through the batches records it; from the start again, what is proved is the replay
             step()
-        gan.load_state_dict(start)
+        self._restart(gan, inputs)
         losses = [step() for _ in range(base.PROOF_STEPS)]
         evidence = base.first_losses([(float(stats["loss_d"]), float(stats["loss_g"])) for stats in losses])
         if gan.average is not None:
@@ -42,8 +42,22 @@ class BaselineSide(minigan_side.MiniganSide):
     def _made(self, name: str, task: dict[str, Any], inputs: dict[str, np.ndarray]) -> mg.Sequential:
         layers = [getattr(mg, layer["name"])(**layer["options"]) for layer in task[name]["layers"]]
         net = mg.Sequential(layers, task[name]["input_shape"], self.backend)
-        net.load_state_dict({k.removeprefix(f"{name}."): a for k, a in inputs.items() if k.startswith(f"{name}.")})
+        net.load_state_dict(_weights(name, inputs))
         return net
+
+    def _restart(self, gan: mg.GAN, inputs: dict[str, np.ndarray]) -> None:
+        """As the function of that name in this checkout's minigan_side."""
+        for net, name in ((gan.generator, "generator"), (gan.discriminator, "discriminator"), (gan.average, "generator")):
+            if net is not None:
+                net.load_state_dict(_weights(name, inputs))
+        for optimizer in (gan.optimizer_g, gan.optimizer_d):
+            optimizer.steps = 0
+            for array in optimizer.state.values():
+                array[...] = 0
+
+
+def _weights(name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {key.removeprefix(f"{name}."): array for key, array in inputs.items() if key.startswith(f"{name}.")}
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class MiniganSide(Side):
     def _network(self, name: str, task: dict[str, Any], inputs: Inputs) -> mg.Sequential:
         layers = [getattr(mg, layer["name"])(**layer["options"]) for layer in task[name]["layers"]]
         net = mg.Sequential(layers, task[name]["input_shape"], self.backend)
-        net.load_state_dict({k.removeprefix(f"{name}."): a for k, a in inputs.items() if k.startswith(f"{name}.")})
+        net.load_state_dict(_weights(name, inputs))
         return net
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
@@ -63,10 +63,9 @@ class MiniganSide(Side):
         gan = mg.GAN(g, d, **task["training"])
         step = self._captured(gan, inputs) if self.captured else self._eager(gan, inputs)
         if self.captured:  # once through the batches records it; from the start again, what is proved is the replay
-            start = gan.state_dict()
             for _ in inputs["real"]:
                 step()
-            gan.load_state_dict(start)
+            _restart(gan, inputs)
         losses = [step() for _ in range(PROOF_STEPS)]
         evidence = first_losses([(float(stats["loss_d"]), float(stats["loss_g"])) for stats in losses])
         if gan.average is not None:
@@ -121,6 +120,21 @@ class MiniganSide(Side):
             "copy": lambda: self.backend.elementwise_update(lambda xp, old, new: (new,), (target,), source),
         }
         return Prepared(calls, {"product": self.backend.to_numpy(xp.matmul(a, b))})
+
+
+def _weights(name: str, inputs: Inputs) -> Inputs:
+    return {key.removeprefix(f"{name}."): array for key, array in inputs.items() if key.startswith(f"{name}.")}
+
+
+def _restart(gan: mg.GAN, inputs: Inputs) -> None:
+    """The state from which the game began, made anew: a copy kept since then would count as memory of the step."""
+    for net, name in ((gan.generator, "generator"), (gan.discriminator, "discriminator"), (gan.average, "generator")):
+        if net is not None:
+            net.load_state_dict(_weights(name, inputs))
+    for optimizer in (gan.optimizer_g, gan.optimizer_d):
+        optimizer.steps = 0
+        for array in optimizer.state.values():
+            array[...] = 0
 
 
 def _refuse(reason: str) -> None:
