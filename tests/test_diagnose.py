@@ -50,8 +50,7 @@ PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and
     ],
 }
 SIX = {  # by kind: the settings and seed of each of its six runs
-    kind: [(settings, seed) for settings in rows for seed in SEEDS]
-    for kind, rows in PLANTED.items()
+    kind: [(settings, seed) for settings in rows for seed in SEEDS] for kind, rows in PLANTED.items()
 }
 
 

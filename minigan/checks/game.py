@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -16,7 +16,7 @@ from minigan.checks.report import TOLERANCE, Report, Row
 from minigan.errors import OptionError
 from minigan.games import Game
 from minigan.layers import Layer
-from minigan.network import Sequential
+from minigan.network import Sequential, Watcher
 from minigan.optim import Optimizer
 
 
@@ -103,7 +103,7 @@ def check_game(
     random_state = game.random_state
     real = be.asarray(be.to_numpy(real) if be.owns(real) else real, np.float64)
 
-    def step(watch: Any = None) -> dict[str, Array]:
+    def step(watch: Watcher | None = None) -> dict[str, Array]:
         twin.random_state = random_state  # the same noise and the same Dropout masks at every step
         for net in twin.networks.values():
             net.watch = watch
@@ -122,16 +122,7 @@ def check_game(
     for network, loss in game.losses.items():
         net = twin.networks[network]
         targets = [Target(f"{loss} {network}.{key}", net.params[key], grad) for key, grad in _split(net, seen[network]).items()]
-
-        def evaluate(loss: str = loss) -> tuple[Array, list[Array]]:
-            signatures: list[Array] = []
-
-            def watch(layer: Layer | None, what: str, value: Any) -> None:
-                if layer is not None and what == "cache" and (signature := layer.branch_signature(value)) is not None:
-                    signatures.append(signature)
-
-            return step(watch)[loss], signatures
-
+        evaluate = partial(_loss_and_signatures, step, loss)
         with forward_only(twin) if quick else nullcontext():
             report.rows += compare(name, be, evaluate, 1.0, targets, mode, max_entries, tolerance, rng).rows
     step()
@@ -141,6 +132,17 @@ def check_game(
         report.rows.append(Row(f"{network}: gradients after its update", 1, 0, error, f"{touched} touched", touched, 0.0))
     game.random_state = random_state
     return report
+
+
+def _loss_and_signatures(step: Callable[[Watcher], dict[str, Array]], loss: str) -> tuple[Array, list[Array]]:
+    """A statistic of a watched step, and the branch signatures of all its passes."""
+    signatures: list[Array] = []
+
+    def watch(layer: Layer | None, what: str, value: Any) -> None:
+        if layer is not None and what == "cache" and (signature := layer.branch_signature(value)) is not None:
+            signatures.append(signature)
+
+    return step(watch)[loss], signatures
 
 
 def _seen(twin: Any, game: Game, network: str, loss: str, stats: dict[str, Array]) -> np.ndarray:
