@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax import lax
 from jax import numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, distances, first_losses
 
@@ -105,7 +106,7 @@ def join(learned: dict[str, Weights], running: dict[str, Weights]) -> dict[str, 
 
 def flat(tree: Any) -> np.ndarray:
     """All arrays of a tree in one row."""
-    return np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree_util.tree_leaves(tree)])
+    return np.asarray(ravel_pytree(tree)[0])
 
 
 class JaxSide(Side):

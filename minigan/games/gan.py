@@ -116,6 +116,7 @@ class GAN(Game):
         (s_real, s_fake), caches = d.forward_each((real, fake), train=True)
         loss_d, ds = self.objective.discriminator(s_real, s_fake)
         d.backward_each(ds, caches, grads=d.grads, input_grad=False)
+        del ds, caches  # or their memory would be held through G's step
         self.optimizer_d.compute(d)
 
         s_judged, cache_d = d.forward(fake, train=True)

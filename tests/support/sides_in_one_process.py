@@ -14,7 +14,7 @@ QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expen
 
 def evidence_of(names, several):
     """([{side: its evidence} for each task], {side: why it is missing}), for a process that has not imported JAX yet."""
-    os.environ.update(XLA_FLAGS=QUICK_COMPILATION, JAX_PLATFORMS="cpu")
+    os.environ.update(XLA_FLAGS=QUICK_COMPILATION, JAX_PLATFORMS="cpu", MINIGAN_NUM_THREADS="1")
     sides, missing = {}, {}
     for name in names:
         try:
