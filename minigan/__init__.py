@@ -1,17 +1,17 @@
 """minigan: generative adversarial networks from scratch on plain arrays, on NumPy and on CuPy. No autodiff.
 
-    import minigan as mg
+import minigan as mg
 
-    net = mg.Sequential([mg.Dense(16), mg.ReLU(), mg.Dense(1)], input_shape=(2,))
-    y, caches = net.forward(x, train=True)  # x: an array (N, 2) of net.backend
-    loss, dy = mg.losses.bce_with_logits(y, targets)
-    dx = net.backward(dy, caches, grads=net.grads)  # overwrites net.grads
-    optimizer = mg.Adam(lr=1e-3)
-    optimizer.update(net)
+net = mg.Sequential([mg.Dense(16), mg.ReLU(), mg.Dense(1)], input_shape=(2,))
+y, caches = net.forward(x, train=True)  # x: an array (N, 2) of net.backend
+loss, dy = mg.losses.bce_with_logits(y, targets)
+dx = net.backward(dy, caches, grads=net.grads)  # overwrites net.grads
+optimizer = mg.Adam(lr=1e-3)
+optimizer.update(net)
 
-    gan = mg.GAN(*mg.models.dcgan(image_shape=(28, 28, 1)))
-    run = mg.train(gan, "digits", steps=1000)  # a run folder, as `minigan train` makes it
-    images = gan.sample(64, seed=1)  # a host array in [-1, 1]
+gan = mg.GAN(*mg.models.dcgan(image_shape=(28, 28, 1)))
+run = mg.train(gan, "digits", steps=1000)  # a run folder, as `minigan train` makes it
+images = gan.sample(64, seed=1)  # a host array in [-1, 1]
 """
 
 from __future__ import annotations
