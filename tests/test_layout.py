@@ -49,6 +49,7 @@ ORDER = {
     "models": ["dcgan mlp"],
     "training": ["configured", "recipes run", "folder", "config plots", "checkpoint divergence messages monitor options"],
 }
+GROWING = {"layers", "losses", "models", "games"}  # here a new file needs no line: it stands on top of its folder
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/*.py", "checks/differences.py"]
 MOST_LINES = 2300
 
@@ -107,7 +108,8 @@ def rank(folder, name, order):
     """On which line of its folder's list a file or folder stands, or None."""
     if name == "__init__" and folder:
         return -1
-    return next((index for index, line in enumerate(order.get(folder, ())) if name in line.split()), None)
+    listed_at = next((index for index, line in enumerate(order.get(folder, ())) if name in line.split()), None)
+    return 0 if listed_at is None and folder in GROWING else listed_at
 
 
 def upward_imports(sources, order):
@@ -184,7 +186,8 @@ def test_no_imports_in_a_circle(sources):
 
 def test_every_file_has_its_place(sources):
     """In ORDER, and nothing stands there that is gone."""
-    there, expected = places(sources), listed(ORDER)
+    expected = listed(ORDER)
+    there = {place for place in places(sources) if place in expected or place.rpartition("/")[0] not in GROWING}
     assert not there ^ expected, f"not in ORDER: {sorted(there - expected)}; in ORDER alone: {sorted(expected - there)}"
 
 
