@@ -1,7 +1,8 @@
 """A training step recorded once and replayed: on the CPU as a list of NumPy's calls, on a GPU as a CUDA graph.
 
 What a step does on the host (counting, learning rates, the place in the data) is apart from what it does with arrays, so that
-only the latter is recorded. A replay is compared with the step itself before it is trusted.
+only the latter is recorded. A replay is compared with the step itself before it is trusted. The recordings themselves are in
+backends/numpy/replay.py and backends/cupy/graph.py.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from minigan.backends import Array, Backend
 from minigan.backends.recording import tree_leaves
 from minigan.backends.scalars import watch_sets
-from minigan.errors import NotWorthCapturingError
+from minigan.errors import NotWorthCapturingError, OptionError
 
 
 class Step:
@@ -75,9 +76,13 @@ def capture(step: Any, batches: Any = None, log: Callable[[str], None] = print) 
     later one replays. Results are copies. (A CUDA graph of a step that is not minigan's own, or one that leaves no room on the
     device to run the step beside it, is replayed uncompared.)
     Where the step cannot be captured, `log` is told once why, and every call runs it eagerly: on the CPU if it has layers or
-    optimisers that are not minigan's own; anywhere if it branches on the values of an array, sets a DeviceScalar twice, or
-    changes something else than arrays. While a network is watched the step runs eagerly too.
+    optimisers that are not minigan's own; anywhere if it branches on the values of an array, sets a DeviceScalar twice, or has
+    other values that change. While a network is watched the step runs eagerly too.
     """
+    if not isinstance(step, Step):
+        raise OptionError(f"step is a {type(step).__name__}: expected a minigan.Step, or a game and its batches")
+    if batches is None and hasattr(step, "losses"):
+        raise OptionError("a game's step needs data: capture(game, minigan.Batches(data, batch_size, game.backend))")
     return Captured(_OnBatches(step, batches) if batches is not None else step, log)
 
 
@@ -88,6 +93,7 @@ class Captured:
         self._step, self._log, self._backend = step, log, step.backend
         self.phase = "first"
         self._recording: Any = None
+        self._values: dict[str, Any] = {}
 
     def __call__(self) -> Any:
         if self.phase == "eager" or any(net.watch is not None for net in self._step.networks.values()):
@@ -102,7 +108,7 @@ class Captured:
         with watch_sets() as scalars:
             self._step.advance()
         result = self._step.compute()
-        self.phase = "record"
+        self.phase, self._values = "record", self._plain_values()
         if len(set(map(id, scalars))) < len(scalars):
             self._run_eagerly("advance sets a DeviceScalar twice; give each use one of its own")
         elif self._backend.records_builtins_only and (custom := custom_part(self._step)):
@@ -118,7 +124,9 @@ class Captured:
             self.phase = "eager"
         except Exception as error:  # whatever the step, NumPy, CuPy or CUDA refuse to do in a recording
             self._run_eagerly(str(error).splitlines()[0] if str(error) else type(error).__name__)
-        if self.phase == "compare" and not self._can_compare():
+        if self.phase == "compare" and (changed := self._changed_values()):
+            self._run_eagerly(f"{changed} changes from call to call and is neither an array nor a DeviceScalar")
+        elif self.phase == "compare" and not self._can_compare():
             self.phase = "replay"
             return self._recording.replay()
         return self._step.compute()  # an error of the step itself is raised here
@@ -148,9 +156,24 @@ class Captured:
             recording.discard()
         return result
 
+    def _own_step(self) -> Any:
+        """The step, or the game of which it is one."""
+        return self._step.game if isinstance(self._step, _OnBatches) else self._step
+
+    def _plain_values(self) -> dict[str, Any]:
+        """The numbers and texts that a step of the user's own holds as attributes: a replay would not see them change."""
+        step = self._own_step()
+        kinds = (bool, int, float, str)
+        return {} if is_builtin(type(step)) else {name: value for name, value in vars(step).items() if type(value) in kinds}
+
+    def _changed_values(self) -> str:
+        now = self._plain_values()
+        changed = [name for name in now.keys() | self._values.keys() if now.get(name) != self._values.get(name)]
+        return f"{type(self._own_step()).__name__}.{min(changed)}" if changed else ""
+
     def _can_compare(self) -> bool:
         """To compare, both write, so what the first wrote must be known; and there must be room for both."""
-        step = self._step.game if isinstance(self._step, _OnBatches) else self._step
+        step = self._own_step()
         known = self._backend.tracks_writes or (is_builtin(type(step)) and not custom_part(step))
         return known and self._recording.has_room_beside
 

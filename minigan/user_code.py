@@ -37,8 +37,9 @@ def run_file(path: Path) -> ModuleType:
 
     Raises UserFileError, naming the file, the line and the error, if it cannot be read, is not Python or fails as it runs.
     """
+    source = _read(path)
     try:
-        code = compile(_read(path), str(path), "exec")
+        code = compile(source, str(path), "exec")
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else error

@@ -368,7 +368,7 @@ def test_tf32_is_less_exact_in_products_of_floats_alone(device):
 
 
 def test_precision_is_of_cupy_alone():
-    with pytest.raises(BackendError, match="precision 'tf32' is of the backend cupy, this is numpy"):
+    with pytest.raises(BackendError, match="precision 'tf32' needs the backend cupy, this is numpy"):
         mg.get_backend("numpy", "tf32")
     with pytest.raises(BackendError, match=r"unknown precision 'tf23': did you mean 'tf32'\?"):
         mg.get_backend("auto", "tf23")

@@ -15,7 +15,7 @@ from minigan import cli
 from minigan.data import load
 from minigan.diagnose import TITLES, diagnose, diagnose_run, report
 from minigan.errors import DivergenceError
-from minigan.training import LOG, Config, columns_of, configured, plots, read_log, start_run
+from minigan.training import LOG, Config, columns_of, from_config, plots, read_log, start_run
 
 SEEDS = (30, 31)  # none of those by which the limits were chosen
 RING = {"data": "ring", "hidden": (64, 64), "batch_size": 128}
@@ -57,7 +57,7 @@ SIX = {  # by kind: the settings and seed of each of its six runs
 @pytest.fixture(scope="module", autouse=True)
 def _load_data_once():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(configured, "load", cache(load))
+        patch.setattr(from_config, "load", cache(load))
         yield
 
 

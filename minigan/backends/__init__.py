@@ -63,5 +63,5 @@ def get_backend(name: str | Backend = "auto", precision: str = "float32") -> Bac
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}: {nearest_name(str(name), (*BACKENDS, 'auto'))}")
     if precision != "float32" and name != "cupy":
-        raise BackendError(f"precision {precision!r} is of the backend cupy, this is {name}: leave it out, or run on a GPU")
+        raise BackendError(f"precision {precision!r} needs the backend cupy, this is {name}: leave it out, or run on a GPU")
     return _make(name, precision)

@@ -71,7 +71,7 @@ class Backend(Machine):
         return self.xp.zeros(shape, dtype=dtype)
 
     def generator(self, seed: Seed) -> Generator:
-        """A random stream whose numbers are born on this backend's device."""
+        """A random stream that draws on this backend's device."""
         return Generator(seed)
 
     def scalar(self, dtype: Any = np.float64) -> DeviceScalar:

@@ -21,18 +21,18 @@ from minigan.optim import Optimizer
 
 
 class StillOptimizer(Optimizer):
-    """Moves nothing, and keeps a copy of the gradients with which it was to move: None until then."""
+    """Moves nothing, and keeps a copy of the gradients with which it was to move, for each update."""
 
     def __init__(self, net: Sequential) -> None:
         super().__init__(lr=1.0)
-        self.seen: Array | None = None
+        self.seen: list[Array] = []
         self.attach(net)
 
     def scalars(self, lr: float, step: int) -> dict[str, float]:
         return {}
 
     def apply(self, net: Sequential) -> None:  # type: ignore[override]
-        self.seen = net.flat_grads.copy()
+        self.seen.append(net.flat_grads.copy())
 
 
 def still(game: Game) -> Any:
@@ -105,6 +105,8 @@ def check_game(
 
     def step(watch: Watcher | None = None) -> dict[str, Array]:
         twin.random_state = random_state  # the same noise and the same Dropout masks at every step
+        for optimizer in twin.optimizers.values():
+            optimizer.seen.clear()
         for net in twin.networks.values():
             net.watch = watch
         return twin.step(real)
@@ -146,11 +148,20 @@ def _loss_and_signatures(step: Callable[[Watcher], dict[str, Array]], loss: str)
 
 
 def _seen(twin: Any, game: Game, network: str, loss: str, stats: dict[str, Array]) -> np.ndarray:
-    """The gradients that a network's optimiser got in the step that returned these statistics, on the host."""
+    """The gradients that a network's optimiser got in the step that returned these statistics, on the host.
+
+    Raises OptionError where it got none, or several that differ: only one of them could be that of the loss.
+    """
     optimizer = twin.optimizers.get(network)
-    if loss not in stats or optimizer is None or optimizer.seen is None:
+    if loss not in stats or optimizer is None or not optimizer.seen:
         raise OptionError(f"{type(game).__name__}: its step must return {loss!r} and update the {network} by its optimiser")
-    return game.backend.to_numpy(optimizer.seen).copy()
+    *others, last = map(game.backend.to_numpy, optimizer.seen)
+    if not all(np.allclose(other, last, rtol=1e-9, atol=0, equal_nan=True) for other in others):
+        raise OptionError(
+            f"{type(game).__name__}: its step updates the {network} {len(optimizer.seen)} times, by different gradients, and "
+            f"returns one {loss!r}: check a game with one update a step"
+        )
+    return last.copy()
 
 
 def _split(net: Sequential, vector: np.ndarray) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from dataclasses import dataclass, field
 
 from minigan.tables import html_table
@@ -79,6 +80,6 @@ class Report:
     def lines(self) -> list[str]:
         """The table without its head: a line per row, then one for each thing that is wrong beside them."""
         doubts = self.unproved if self.rows else []
-        if self.hint and any(row.max_error >= self.tolerance for row in self.rows):
+        if self.hint and any(self.tolerance <= row.max_error < math.inf for row in self.rows):
             doubts.append(self.hint)
         return [*map(str, self.rows), *doubts, *(f"contract broken: {sentence}" for sentence in self.broken)]

@@ -11,6 +11,7 @@ from minigan.cli import diagnose, explain, gradcheck, info, sample, train
 from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser
 from minigan.errors import MiniganError, nearest_name
 
+LONGEST_MESSAGE = 280  # characters, behind `minigan: error: `
 COMMANDS = {
     "train": train.add,
     "sample": sample.add,
@@ -41,8 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("minigan: interrupted", file=sys.stderr)
         return INTERRUPTED
-    print(f"minigan: error: {message}", file=sys.stderr)
+    print(f"minigan: error: {_one_line(message)}", file=sys.stderr)
     return USER_ERROR
+
+
+def _one_line(message: str) -> str:
+    """A message that may quote what a user's file or folder holds, in one line that is not too long to read."""
+    line = " ".join(message.split())
+    return line if len(line) <= LONGEST_MESSAGE else f"{line[: LONGEST_MESSAGE - 1]}…"
 
 
 def _parser() -> Parser:

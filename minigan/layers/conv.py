@@ -174,4 +174,4 @@ class ConvTranspose2d(_Convolution):
         return self.backend.conv2d(dy, self.weight, self.geometry)
 
     def weight_grad(self, x: Array, dy: Array, out: Array) -> None:
-        self.backend.conv2d_weight_grad(dy, x, self.geometry, out=out)
+        self.backend.conv2d_weight_grad(dy, x, self.geometry, out=out)  # the image is dy: A_w leads from y's shape to x's

@@ -35,7 +35,7 @@ class Linear(Layer):
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Array]:
         if train:
-            x = self.backend.operand(x)
+            x = self.backend.operand(x)  # the backward pass multiplies by it again
         y = self.apply(x)
         if self.has_bias:
             y += self.bias

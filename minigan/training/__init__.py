@@ -1,7 +1,7 @@
 """A run and its folder."""
 
+from minigan.training.build import build_game, load_game
 from minigan.training.config import OPTIONS, RECIPES, Config, recipe_of
-from minigan.training.configured import resume_run, start_run
 from minigan.training.folder import (
     ANIMATION,
     CHECKPOINT,
@@ -16,7 +16,7 @@ from minigan.training.folder import (
     read_settings,
     refuse_python_run,
 )
-from minigan.training.recipes import build_game, load_game
+from minigan.training.from_config import resume_run, start_run
 from minigan.training.run import Run, train
 
 __all__ = [

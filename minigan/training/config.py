@@ -17,6 +17,8 @@ from minigan.optim import SCHEDULES
 from minigan.training.options import Option, declared_options, shorten
 from minigan.user_code import FUNCTION_IN_FILE, names_function, split_function
 
+LOG_EVERY, CHECKPOINT_EVERY = 20, 500  # steps
+
 
 def _one_of(names: Iterable[str]) -> str:
     *others, last = names
@@ -133,12 +135,14 @@ class Config:
             choices=PRECISIONS,
         ),
     ] = "float32"
-    log_every: Annotated[int, Option("steps between rows of the log", "running", metavar="STEPS", least=1)] = 20
+    log_every: Annotated[int, Option("steps between rows of the log", "running", metavar="STEPS", least=1)] = LOG_EVERY
     sample_every: Annotated[
         int | None,
         Option("steps between sample pictures (such that there are about 24)", "running", metavar="STEPS", least=1),
     ] = None
-    checkpoint_every: Annotated[int, Option("steps between checkpoints", "running", metavar="STEPS", least=1)] = 500
+    checkpoint_every: Annotated[int, Option("steps between checkpoints", "running", metavar="STEPS", least=1)] = (
+        CHECKPOINT_EVERY
+    )
 
     def resolve(self, dataset: Dataset) -> None:
         """Fill in what was left open, by model and data. What is filled in already stays, so that twice is once.
@@ -160,7 +164,7 @@ class Config:
             raise ModelError(f"dcgan makes images, and {dataset.name} holds points: take the model mlp")
         for name, option in OPTIONS.items():
             if option.models and self.model not in option.models and getattr(self, name) is not None:
-                raise ModelError(f"{name} is no option of the model {self.model_name}: leave it out")
+                raise ModelError(f"{name} does not apply to the model {self.model_name}: leave it out")
         for name, value in recipe_of(self.model, dataset.is_images).items():
             if getattr(self, name) is None and not (name == "steps" and self.epochs is not None):
                 setattr(self, name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import signal
 import threading
@@ -21,6 +22,7 @@ from minigan.data import Batches, Dataset, as_dataset, load
 from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError
 from minigan.games import Game
 from minigan.training import checkpoint
+from minigan.training.config import CHECKPOINT_EVERY, LOG_EVERY, OPTIONS
 from minigan.training.divergence import find_divergence
 from minigan.training.folder import (
     ANIMATION,
@@ -35,6 +37,7 @@ from minigan.training.folder import (
 )
 from minigan.training.messages import Hints, as_html, headline, print_now, python_hints
 from minigan.training.monitor import Monitor
+from minigan.training.options import shorten
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
@@ -66,17 +69,19 @@ class Run:
         steps: int,
         batch_size: int,
         seed: int = 0,
-        log_every: int = 20,
+        log_every: int = LOG_EVERY,
         sample_every: int | None = None,
-        checkpoint_every: int = 500,
+        checkpoint_every: int = CHECKPOINT_EVERY,
         overwrite: bool = False,
         settings: Mapping[str, Any] | None = None,
         hints: Hints | None = None,
         log: Callable[[str], None] = print_now,
     ) -> None:
+        if not isinstance(game, Game):
+            raise ModelError(f"game is a {type(game).__name__}: expected a game, as mg.GAN(G, D)")
         self.files, self.game, self.log = RunFolder(out), game, log
         self.folder = self.files.path
-        self.dataset = load(data) if isinstance(data, str) else as_dataset(data)
+        self.dataset = load(os.fspath(data)) if isinstance(data, (str, os.PathLike)) else as_dataset(data)
         self._check_game()
         options = (steps, batch_size, seed, log_every, sample_every, checkpoint_every)
         self.options: dict[str, Any] = dict(zip(RUN_OPTIONS, options, strict=True))
@@ -123,7 +128,9 @@ class Run:
             raise CheckpointError(f"the run in {folder} was started by the command line: go on with it by {command}")
         check_settings_file(folder, settings)
         options = {name: settings[name] for name in RUN_OPTIONS}
-        run = cls(game, data, folder, overwrite=True, log=log, **{**options, "steps": steps or options["steps"]})
+        run = cls(
+            game, data, folder, overwrite=True, log=log, **{**options, "steps": options["steps"] if steps is None else steps}
+        )
         for name in ("backend", "dtype"):
             if run.settings[name] != settings[name]:
                 raise CheckpointError(
@@ -152,12 +159,10 @@ class Run:
 
     def _check_options(self) -> None:
         for name, value in self.options.items():
-            least = 0 if name == "seed" else 1
-            if name == "sample_every" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise OptionError(f"{name} is {value!r}: expected a whole number from {least} up")
-            self.options[name] = int(value)
+            try:
+                self.options[name] = OPTIONS[name].convert(value)
+            except ValueError as error:
+                raise OptionError(f"{name} is {shorten(value)}: {error}") from None
 
     def _rehearse(self) -> None:
         """One forward pass of a batch on copies of all networks: what they refuse is refused before anything is written."""
@@ -384,9 +389,9 @@ def train(
     steps: int,
     batch_size: int = 64,
     seed: int = 0,
-    log_every: int = 20,
+    log_every: int = LOG_EVERY,
     sample_every: int | None = None,
-    checkpoint_every: int = 500,
+    checkpoint_every: int = CHECKPOINT_EVERY,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Run:

@@ -167,7 +167,7 @@ def test_sample_errors(trained, tmp_path, capsys):
         ("--image-size 30", ["divisible by 4, got 30x30"]),
         ("--image-size big", ["an image size is 'big'"]),
         ("--data ring --model dcgan", ["take the model mlp"]),
-        ("--data ring --width 8", ["width is no option of the model mlp"]),
+        ("--data ring --width 8", ["width does not apply to the model mlp"]),
         ("--stpes 5", ["unknown argument '--stpes'", "did you mean --steps?"]),
         ("extra", ["unknown argument 'extra': see minigan train --help"]),
         ("--smoothing 2", ["'2' is not a number from 0 to below 1"]),
@@ -299,3 +299,15 @@ def test_ctrl_c_while_nothing_is_running_is_no_traceback():
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "minigan: interrupted\n")
+
+
+def test_a_message_is_one_line_that_can_be_read(capsys, tmp_path):
+    """Whatever it quotes: a command, or what a user's file raises."""
+    (tmp_path / "nets.py").write_text("raise RuntimeError('x' * 999 + chr(10) + 'y')")
+    for words in (["x" * 999], ["gradcheck", str(tmp_path / "nets.py")], ["train", "--model", f"{tmp_path}/nets.py:build"]):
+        assert cli.main(words) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert len(error) <= 300
+    assert cli.main(["gradcheck", str(tmp_path / "gone.py")]) == 2
+    assert "is not Python" not in capsys.readouterr().err

@@ -131,7 +131,7 @@ def test_a_run_folder_is_named_after_the_function(folder):
         ("few --latent-dim 4", ["G takes (3,), and latent_dim is 4"]),
         ("any_backend", ["in float32 on textbook, the run is in float32 on numpy: hand backend and dtype on"]),
         ("few --dtype float64", ["in float32 on numpy, the run is in float64"]),
-        ("build --width 3", ["width is no option of the model nets-build"]),
+        ("build --width 3", ["width does not apply to the model nets-build"]),
     ],
 )
 def test_mistakes_in_the_function(folder, capsys, function, parts):

@@ -54,7 +54,7 @@ def test_explain_at_the_command_line(tmp_path, capsys, monkeypatch):
         ("explain . --width 4", ["--width is for the small game, and . is opened"]),
         ("explain --out page.png", ["page.png: expected a file name in .html"]),
         ("explain --data digit", ["did you mean 'digits'"]),
-        ("explain --data ring --width 4", ["width is no option of the model mlp"]),
+        ("explain --data ring --width 4", ["width does not apply to the model mlp"]),
         ("explain --after -1", ["'-1' is not a whole number from 0 up"]),
         ("explain --data ring --batch-size 99999 --after 0", ["the batch size is 99999"]),
         ("explain --image-size 9 --after 0", ["divisible by 4"]),

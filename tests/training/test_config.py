@@ -259,8 +259,8 @@ def test_resolving_fills_in_the_recipe_and_twice_is_once():
         ({"model": "dcgam"}, OptionError, "model is 'dcgam': an unknown name; did you mean 'dcgan'?"),
         ({"epochs": 1, "steps": 1}, OptionError, "both epochs and steps are given: choose one"),
         ({"precision": "tf32", "dtype": "float64"}, OptionError, "precision tf32 is for float32 networks"),
-        ({"model": "mlp", "width": 3}, ModelError, "width is no option of the model mlp: leave it out"),
-        ({"model": "a.py:b", "hidden": (3,)}, ModelError, "hidden is no option of the model a-b: leave it out"),
+        ({"model": "mlp", "width": 3}, ModelError, "width does not apply to the model mlp: leave it out"),
+        ({"model": "a.py:b", "hidden": (3,)}, ModelError, "hidden does not apply to the model a-b: leave it out"),
     ],
 )
 def test_resolving_refuses(options, kind, message):

@@ -442,7 +442,7 @@ def test_divergence_in_an_update_is_named(tmp_path):
     [
         ({"model": "dcgam"}, "model is 'dcgam': an unknown name; did you mean 'dcgan'"),
         ({"dtype": "float16"}, "dtype is 'float16': an unknown name"),
-        ({"precision": "tf32"}, "precision 'tf32' is of the backend cupy, this is numpy"),
+        ({"precision": "tf32"}, "precision 'tf32' needs the backend cupy, this is numpy"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"epochs": 3}, "both epochs and steps"),
         ({"batch_size": 81}, "the batch size is 81: .* has 80 samples"),

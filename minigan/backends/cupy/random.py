@@ -1,4 +1,4 @@
-"""Random numbers that are born on the device."""
+"""Random numbers drawn on the device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minigan.backends.random import Generator, Seed
 
 
 class CupyGenerator(Generator):
-    """Random numbers born on the device: draw number i of a stream is Philox's with the counter i and the stream's key.
+    """Random numbers drawn on the device: draw number i of a stream is Philox's with the counter i and the stream's key.
 
     So the state is these two numbers, which lie on the device; the first moves on there.
     """

@@ -16,7 +16,6 @@ from minigan.games import Game
 from minigan.layers import Layer
 from minigan.network import Sequential
 
-LOSSES = {"discriminator": "loss_d", "generator": "loss_g"}  # by the network that it is the loss of
 # The passes on which a network's loss depends through its parameters. D judges x and x̃ in its own step, and x̃ again in G's.
 PASSES: dict[str, dict[str, set[int]]] = {
     "discriminator": {"generator": set(), "discriminator": {0, 1}},
@@ -75,7 +74,7 @@ class Rerun:
             if self._quick:
                 net.forward = replays[name].forward  # type: ignore[method-assign]
         with forward_only(self._game) if self._quick else nullcontext():
-            value = self._compute()[LOSSES[network]]
+            value = self._compute()[self._game.losses[network]]
         return value, [signature for replay in replays.values() for signature in replay.signatures]
 
     def _compute(self) -> dict[str, Array]:

@@ -17,6 +17,7 @@ from minigan.backends.numpy import replay, threads
 from minigan.backends.numpy.call_list import CallList, Recorded
 from minigan.capture import Captured, is_builtin
 from minigan.data import Batches
+from minigan.errors import OptionError
 
 FAST = mg.get_backend("numpy")
 
@@ -323,6 +324,37 @@ def test_an_error_of_the_hosts_part_comes_once_and_where_it_belongs():
 @pytest.mark.parametrize("within", [True, False], ids=["in compute", "in advance"])
 def test_a_step_with_two_batches_and_two_updates_is_itself_or_refused(within):
     check_two_batches(FAST, within)
+
+
+class Counting(mg.Step):
+    """A step that does something else from its sixth call on: no comparison of early calls could show it."""
+
+    backend = FAST
+
+    def __init__(self):
+        self.count, self.x = 0, np.ones(3)
+
+    def advance(self):
+        self.count += 1
+
+    def compute(self):
+        return self.backend.elementwise(lambda xp, x: x * 2, self.x) if self.count > 5 else self.backend.store(self.x, None) + 0
+
+
+def test_a_value_that_a_replay_would_not_see_change_is_named():
+    said, plain = [], Counting()
+    step = mg.capture(Counting(), log=said.append)
+    assert [step().tolist() for _ in range(8)] == [plain().tolist() for _ in range(8)]
+    assert said == [
+        "not captured, running eagerly: Counting.count changes from call to call and is neither an array nor a DeviceScalar"
+    ]
+
+
+def test_what_is_no_step_is_refused():
+    with pytest.raises(OptionError, match=r"step is a NoneType: expected a minigan\.Step"):
+        mg.capture(None)
+    with pytest.raises(OptionError, match="a game's step needs data"):
+        mg.capture(GAMES["mlp"](FAST))
 
 
 def test_two_streams_of_batches_are_captured():

@@ -9,9 +9,9 @@ from typing import Any
 
 from minigan import models
 from minigan.backends import Backend, get_backend
-from minigan.errors import CheckpointError, ModelError, UserFileError, nearest_name
+from minigan.errors import CheckpointError, ModelError, OptionError, UserFileError, nearest_name
 from minigan.games import GAN
-from minigan.losses import OBJECTIVES
+from minigan.losses import OBJECTIVES, Objective
 from minigan.network import Sequential
 from minigan.optim import SCHEDULES
 from minigan.training import checkpoint
@@ -48,10 +48,20 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         lr=schedule(config.lr, steps),
         lr_d=schedule(config.lr_d or config.lr, steps),
         betas=(config.beta1, config.beta2),
-        objective=OBJECTIVES[config.loss](smoothing=config.smoothing or 0.0),
+        objective=_objective(config),
         ema=config.ema or None,
         seed=config.seed,
     )
+
+
+def _objective(config: Config) -> Objective:
+    """The objective that the configuration names. Raises OptionError where it is to smooth labels and has none."""
+    kind, smoothing = OBJECTIVES[config.loss], config.smoothing or 0.0
+    if "smoothing" in inspect.signature(kind).parameters:
+        return kind(smoothing=smoothing)
+    if smoothing:
+        raise OptionError(f"smoothing is {smoothing}, and the loss {config.loss} has no labels to smooth: set it to 0")
+    return kind()
 
 
 def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:

@@ -13,10 +13,10 @@ from minigan.backends import get_backend
 from minigan.data import load
 from minigan.errors import CheckpointError, MiniganError
 from minigan.training import checkpoint
+from minigan.training.build import build_game
 from minigan.training.config import Config, with_absolute_paths
 from minigan.training.folder import RunFolder, check_settings_file, refuse_python_run
 from minigan.training.messages import Hints, print_now
-from minigan.training.recipes import build_game
 from minigan.training.run import RUN_OPTIONS, Run
 
 
