@@ -22,26 +22,33 @@ class Results:
         gather: Callable[[list[Array]], Array | None] = lambda scalars: None,
         keep: Callable[[Array], Array] = lambda array: array,
     ) -> None:
-        self._result = result
-        arrays = list(arrays_in(backend, result))
-        self._arrays = {id(a): keep(a) for a in arrays}
-        scalars = [a for a in arrays if a.ndim == 0]
+        kept = {id(a): keep(a) for a in arrays_in(backend, result)}
+        scalars = [a for a in kept.values() if a.ndim == 0]
+        self._held = result  # whose memory the replay writes to
+        self._result = self._map(result, lambda leaf: kept.get(id(leaf), leaf))
+        self._arrays = {id(a) for a in kept.values()}
         self._scalars = gather(scalars)
         self._gathered = {} if self._scalars is None else {id(a): i for i, a in enumerate(scalars)}
 
     def copy(self) -> Any:
         """The same structure with arrays of its own."""
-        return self._fresh(self._result, None if self._scalars is None else self._scalars.copy())
+        scalars = None if self._scalars is None else self._scalars.copy()
 
-    def _fresh(self, value: Any, scalars: Array | None) -> Any:
+        def fresh(leaf: Any) -> Any:
+            if scalars is not None and id(leaf) in self._gathered:
+                return scalars[self._gathered[id(leaf)]]
+            return leaf.copy() if id(leaf) in self._arrays else leaf
+
+        return self._map(self._result, fresh)
+
+    def _map(self, value: Any, change: Callable[[Any], Any]) -> Any:
+        """The same structure with its leaves changed."""
         if isinstance(value, dict):
-            return {name: self._fresh(v, scalars) for name, v in value.items()}
+            return {name: self._map(v, change) for name, v in value.items()}
         if isinstance(value, (list, tuple)):
-            parts = [self._fresh(v, scalars) for v in value]
+            parts = [self._map(v, change) for v in value]
             return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)  # the first: a namedtuple
-        if scalars is not None and id(value) in self._gathered:
-            return scalars[self._gathered[id(value)]]
-        return self._arrays[id(value)].copy() if id(value) in self._arrays else value
+        return change(value)
 
 
 def tree_leaves(value: Any) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from minigan.cli import diagnose, explain, gradcheck, info, sample, train
 from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser
 from minigan.errors import MiniganError, nearest_name
 
-LONGEST_MESSAGE = 280  # characters, behind `minigan: error: `
+LONGEST_MESSAGE = 284  # characters, behind `minigan: error: `
 COMMANDS = {
     "train": train.add,
     "sample": sample.add,
