@@ -166,6 +166,9 @@ class Run:
         if info["dataset"] != self.dataset.digest:
             raise CheckpointError(f"{self.dataset.name} has changed since the run began: put back the data it was made with")
         _check_state(arrays, self.game.state_dict(), self.files.checkpoint)
+        begun = info.get("partial")
+        if begun is not None and not (type(begun["steps"]) is int and len(begun["sums"]) == len(self.game.stats)):
+            raise CheckpointError(f"{self.files.checkpoint} holds sums of other statistics than {', '.join(self.game.stats)}")
         self.replaces, self._stamp, self._saved = False, stamp, {"step": info["step"], "config": info["config"]}
         state = {"arrays": arrays, **info}
         takes_streams = _tree_of(info["random"]) == _tree_of(self.game.random_state)
