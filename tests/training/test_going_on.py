@@ -156,7 +156,7 @@ def test_pictures_that_cannot_be_drawn_end_no_run(tmp_path, whole, monkeypatch, 
     assert make(tmp_path, said=said).train(progress=False)
     assert (tmp_path / "run" / CHECKPOINT).read_bytes() == whole[CHECKPOINT]
     assert rows(tmp_path / "run") == whole[LOG]
-    missing = [line for line in said if "picture" in line]
+    missing = [line for line in said if "is missing" in line]
     assert missing
     assert all("\n" not in line and line.startswith("a picture of step ") for line in missing)
     monkeypatch.undo()
