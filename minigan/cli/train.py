@@ -8,10 +8,8 @@ import sys
 from typing import Any
 
 from minigan.cli.parser import INTERRUPTED, add_command, add_option, given_options
-from minigan.errors import MiniganError, UserFileError
-from minigan.training import OPTIONS, Config, config_from, resume_run, start_run
-from minigan.training.run import Run
-from minigan.user_code import describe_error, names_function, split_function
+from minigan.errors import MiniganError
+from minigan.training import OPTIONS, Config, config_from, errors_of_user_file, resume_run, start_run
 
 
 def add(commands: Any) -> None:
@@ -59,23 +57,10 @@ def train(options: argparse.Namespace) -> int:
         source = options.begins_from
         config = config_from(source, given) if source else Config(**given)
         run = start_run(config, options.out, begins_from=source, overwrite=options.overwrite)
-    ended = _train(run, progress=not options.quiet)
+    with errors_of_user_file(Config(model=run.settings["model"])):
+        ended = run.train(progress=not options.quiet)
     _discard_what_cannot_be_written()
     return 0 if ended else INTERRUPTED
-
-
-def _train(run: Run, progress: bool) -> bool:
-    """Raises UserFileError, naming the line, where layers of a user's file fail in the midst of the steps."""
-    try:
-        return run.train(progress)
-    except (MiniganError, MemoryError, OSError):
-        raise
-    except Exception as error:
-        model = run.settings["model"]
-        if not names_function(model):
-            raise
-        path, _ = split_function(model)
-        raise UserFileError(f"{path}: the networks fail: {describe_error(error, path)}") from None
 
 
 def _discard_what_cannot_be_written() -> None:

@@ -1,6 +1,6 @@
 """A run and its folder."""
 
-from minigan.training.build import build_game, load_game
+from minigan.training.build import build_game, errors_of_user_file, load_game
 from minigan.training.config import OPTIONS, RECIPES, Config, recipe_of
 from minigan.training.folder import (
     ANIMATION,
@@ -34,6 +34,7 @@ __all__ = [
     "columns_of",
     "config_from",
     "default_run_dir",
+    "errors_of_user_file",
     "load_game",
     "made_from_python",
     "read_log",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from minigan import models
 from minigan.backends import Backend, get_backend
-from minigan.errors import CheckpointError, ModelError, OptionError, UserFileError, nearest_name
+from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError, UserFileError, nearest_name
 from minigan.games import GAN
 from minigan.losses import OBJECTIVES, Objective
 from minigan.network import Sequential
@@ -114,6 +115,20 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     _check_networks(made, config, shape, backend, where)
     config.latent_dim = made[0].input_shape[0]
     return made
+
+
+@contextmanager
+def errors_of_user_file(config: Config) -> Iterator[None]:
+    """Turn what layers of a user's file raise as they run into UserFileError, which names the file and the line."""
+    try:
+        yield
+    except (MiniganError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        if config.is_built_in:
+            raise
+        path, _ = split_function(config.model or "")
+        raise UserFileError(f"{path}: the networks fail: {describe_error(error, path)}") from None
 
 
 def _checked_digest(path: Path, before: str | None) -> str:

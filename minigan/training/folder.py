@@ -84,7 +84,7 @@ class RunFolder:
             return "a run"
         names = [path.name for path in (*(self.path / name for name in FILES), *self._pictures()) if path.exists()]
         return (
-            f"{', '.join(names[:3])}{' and more' if len(names) > 3 else ''}, which are no run that minigan can read"
+            f"{', '.join(names[:3])}{' and more' if len(names) > 3 else ''}, which belong to no run that minigan can read"
             if names
             else ""
         )
@@ -132,9 +132,12 @@ class RunFolder:
 
     def cut(self, step: int) -> None:
         """Leave of the log and of the pictures what is not behind `step`."""
-        for frame in self.frames():
-            if (_step_of(frame.name) or 0) > step:
-                frame.unlink(missing_ok=True)
+        try:
+            for frame in self.frames():
+                if (_step_of(frame.name) or 0) > step:
+                    frame.unlink(missing_ok=True)
+        except OSError as error:
+            raise MiniganError(f"cannot write into {self.path}: {error.strerror}") from None
         rows = [row for row in read_log(self.path / LOG) if int(row["step"]) <= step]
         # A log of an earlier version has fewer columns; the cells of the others stay empty.
         lines = [",".join(self.columns), *(",".join(row.get(name, "") for name in self.columns) for row in rows)]

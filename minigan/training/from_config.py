@@ -16,10 +16,10 @@ from minigan.backends import get_backend
 from minigan.data import load
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError
 from minigan.training import checkpoint
-from minigan.training.build import build_game, load_networks
+from minigan.training.build import build_game, errors_of_user_file, load_networks
 from minigan.training.config import OPTIONS, Config, with_absolute_paths
 from minigan.training.folder import SAMPLES, RunFolder, check_settings_file, default_run_dir, refuse_python_run
-from minigan.training.messages import Hints, print_now
+from minigan.training.messages import Hints, print_now, tell
 from minigan.training.options import shorten
 from minigan.training.run import RUN_OPTIONS, Run
 from minigan.user_code import names_function, split_function
@@ -63,18 +63,19 @@ def start_run(
     game = build_game(config, dataset.shape, steps)  # before to_json: networks of a user's file note themselves in config
     if weights:
         load_networks(game, weights[0])
-        log(f"begins from the networks of {begins_from} after {weights[1]['step']:,} steps; the optimisers start anew")
-    return Run(
-        game,
-        dataset,
-        folder,
-        steps=steps,
-        **options,
-        overwrite=overwrite,
-        settings=config.to_json(),
-        hints=_command_hints,
-        log=log,
-    )
+        tell(log, f"begins from the networks of {begins_from} after {weights[1]['step']:,} steps; the optimisers start anew")
+    with errors_of_user_file(config):
+        return Run(
+            game,
+            dataset,
+            folder,
+            steps=steps,
+            **options,
+            overwrite=overwrite,
+            settings=config.to_json(),
+            hints=_command_hints,
+            log=log,
+        )
 
 
 def _keep_apart(folder: Path, data: str) -> None:
@@ -143,7 +144,7 @@ def resume_run(folder: str | Path, *, changes: Mapping[str, Any] | None = None, 
     ]
     if changed:
         streams = "" if same_streams else "; its random streams start anew there"
-        log(f"changed: {', '.join(changed)}; the checkpoint will differ from that of a run without it{streams}")
+        tell(log, f"changed: {', '.join(changed)}; the checkpoint will differ from that of a run without it{streams}")
     return run
 
 
@@ -177,6 +178,6 @@ def _command_hints(folder: str | Path) -> Hints:
         resume=f"minigan train --resume --out {quoted}",
         lengthen="--steps names a larger number",
         replace="--resume continues it, --overwrite replaces it, --out names another",
-        replace_files="--overwrite replaces them, --out names another folder",
+        replace_files="--overwrite replaces a run's own names and nothing else, --out names another folder",
         sample=f"minigan sample {quoted} -n 64 --out more.png",
     )

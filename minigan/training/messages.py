@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,12 @@ LETTERS = {"generator": "G", "discriminator": "D"}
 def print_now(text: str) -> None:
     """Print a line that is seen at once even where standard output is a file or a pipe."""
     print(text, flush=True)
+
+
+def tell(log: Callable[[str], None], text: str) -> None:
+    """A line that may get lost: a run does not end because nobody can read what it says."""
+    with suppress(Exception):  # whatever a stream, or a `log` of the user's, raises
+        log(text)
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ def python_hints(folder: Path) -> Hints:
         resume=f"{again}).train()",
         lengthen=f"{again}, steps=…) goes on with it",
         replace="mg.Run.resume continues it, overwrite=True replaces it, out= names another",
-        replace_files="overwrite=True replaces them, out= names another folder",
+        replace_files="overwrite=True replaces a run's own names and nothing else, out= names another folder",
         sample="game.sample(64)",
     )
 

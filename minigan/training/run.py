@@ -34,7 +34,7 @@ from minigan.training.folder import (
     default_run_dir,
     made_from_python,
 )
-from minigan.training.messages import Hints, ProgressBar, as_html, headline, print_now, python_hints
+from minigan.training.messages import Hints, ProgressBar, as_html, headline, print_now, python_hints, tell
 from minigan.training.monitor import Monitor
 from minigan.training.options import shorten
 
@@ -104,10 +104,8 @@ class Run:
         self._saved: Mapping[str, Any] = {}  # step and settings of the checkpoint
         self._stamp: tuple[int, int, int] | None = None  # of the checkpoint as this run knows it
         self._pending: list[dict[str, Array]] = []
-        self._partial = (
-            0,
-            np.zeros(len(game.stats)),
-        )  # steps since the last row that was due, and the sums of their statistics
+        # Steps since the last row of the log that was due, and the sums of their statistics.
+        self._partial = (0, np.zeros(len(game.stats)))
         self._bar = ProgressBar(0, 0, is_shown=False)
         self._since = time.perf_counter()
         self._stop = False
@@ -140,12 +138,7 @@ class Run:
             command = f"minigan train --resume --out {shlex.quote(str(folder))}"
             raise CheckpointError(f"the run in {folder} was started by the command line: go on with it by {command}")
         check_settings_file(folder, settings)
-        given: dict[str, Any] = {
-            "steps": steps,
-            "log_every": log_every,
-            "sample_every": sample_every,
-            "checkpoint_every": checkpoint_every,
-        }
+        given = {"steps": steps, "log_every": log_every, "sample_every": sample_every, "checkpoint_every": checkpoint_every}
         options: dict[str, Any] = {name: settings[name] if given.get(name) is None else given[name] for name in RUN_OPTIONS}
         run = cls(game, data, files, overwrite=True, log=log, **options)
         for name in ("backend", "dtype"):
@@ -166,12 +159,12 @@ class Run:
         if info["dataset"] != self.dataset.digest:
             raise CheckpointError(f"{self.dataset.name} has changed since the run began: put back the data it was made with")
         _check_state(arrays, self.game.state_dict(), self.files.checkpoint)
-        begun = info.get("partial")
-        if begun is not None and not (type(begun["steps"]) is int and len(begun["sums"]) == len(self.game.stats)):
-            raise CheckpointError(f"{self.files.checkpoint} holds sums of other statistics than {', '.join(self.game.stats)}")
+        _check_sums(info.get("partial"), len(self.game.stats), self.files.checkpoint)
+        takes_streams = _tree_of(info["random"]) == _tree_of(self.game.random_state)
+        if not takes_streams and info["config"].get("backend") == self.settings.get("backend"):
+            raise CheckpointError(f"{self.files.checkpoint} holds random streams of another game: take an earlier copy")
         self.replaces, self._stamp, self._saved = False, stamp, {"step": info["step"], "config": info["config"]}
         state = {"arrays": arrays, **info}
-        takes_streams = _tree_of(info["random"]) == _tree_of(self.game.random_state)
         self._restore(state if takes_streams else {**state, "random": self.game.random_state})
         return takes_streams
 
@@ -237,7 +230,7 @@ class Run:
 
         Called again, it goes on where it ended. progress: show a bar, in a notebook as in a terminal. steps: a longer length.
         """
-        if steps is not None:
+        if steps is not None and steps != self.total_steps:
             self._set_length(steps)
         total = self.total_steps
         with self._stop_on_signal(), self.files.claim(self._log):
@@ -252,6 +245,7 @@ class Run:
             try:
                 self._loop()
             finally:
+                self._stamp = self.files.stamp()  # while no one else can write it
                 self._bar.close()
         if self.step < total:
             self._log(f"stopped after step {self.step:,} of {total:,}, saved; go on with: {self.hints.resume}")
@@ -263,8 +257,10 @@ class Run:
         schedule = self.settings.get("schedule", "constant")
         if schedule != "constant":
             raise OptionError(f"the {schedule} schedule was laid out for {self.total_steps:,} steps: it cannot become longer")
-        self.options["steps"] = steps
-        self._check_options()
+        try:
+            self.options["steps"] = OPTIONS["steps"].convert(steps)
+        except ValueError as error:
+            raise OptionError(f"steps is {shorten(steps)}: {error}") from None
         self.settings |= {"steps": self.total_steps} | ({"epochs": None} if "epochs" in self.settings else {})
 
     def _loop(self) -> None:
@@ -320,8 +316,7 @@ class Run:
     def _log(self, text: str) -> None:
         """A line that may get lost: a run does not end because nobody can read what it says."""
         self._bar.clear()
-        with suppress(Exception):  # whatever the stream, or a `log` of the user's, raises
-            self.log(text)
+        tell(self.log, text)
 
     def _draw(self, draw: Callable[[], None]) -> None:
         """Make pictures. The run is worth more than they are: where one cannot be made, it says so and goes on."""
@@ -329,7 +324,7 @@ class Run:
             draw()
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            self._log(f"a picture of step {self.step:,} is missing: {shorten(reason, 200)}")
+            self._log(f"a picture of step {self.step:,} is missing: {reason[:200]}")
 
     @contextmanager
     def _stop_on_signal(self) -> Iterator[None]:
@@ -472,6 +467,8 @@ class Run:
 
     def _find_divergence(self) -> NoReturn:
         """Go back to the last good state in memory and look for the first bad number; self.step is then its step."""
+        if not self._good:
+            raise DivergenceError("before the first step, an array of the game is not finite: give it finite weights")
         last, good = self.step, self._good["step"]
         self._restore(self._good)
         found = find_divergence(self.game, self.batches, last - good)
@@ -535,6 +532,16 @@ def _check_state(state: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray],
         there, here = (f"{a.dtype} {a.shape}" if a is not None else "missing" for a in (state.get(name), own.get(name)))
         if there != here:
             raise CheckpointError(f"{path} is of another game: {name} is {there} in it, and {here} in the game given")
+
+
+def _check_sums(partial: Any, count: int, path: Path) -> None:
+    """Raises CheckpointError unless a checkpoint's sums, if it has any, are of so many statistics."""
+    try:
+        is_right = partial is None or (int(partial["steps"]) > 0 and np.array(partial["sums"], np.float64).shape == (count,))
+    except (TypeError, ValueError, KeyError):
+        is_right = False
+    if not is_right:
+        raise CheckpointError(f"{path} is damaged: its sums of statistics are not those of {count}; take an earlier copy")
 
 
 def _tree_of(value: Any) -> Any:

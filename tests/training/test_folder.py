@@ -41,7 +41,9 @@ def test_files_that_are_no_run_are_not_touched_unless_asked(tmp_path, name):
     path = tmp_path / "run" / name
     path.parent.mkdir(parents=True)
     path.write_bytes(b'{"model": "of someone else"}')
-    is_refused(lambda: make(tmp_path), f"already holds {path.name}, which are no run that minigan can read", "--overwrite")
+    is_refused(
+        lambda: make(tmp_path), f"already holds {path.name}, which belong to no run that minigan can read", "--overwrite"
+    )
     assert path.read_bytes() == b'{"model": "of someone else"}'
     assert os.listdir(tmp_path / "run") == [name.partition("/")[0]]
 

@@ -19,9 +19,8 @@ from minigan.training import CHECKPOINT, CONFIG, LOG, checkpoint, config_from, l
 
 
 @pytest.fixture(autouse=True)
-def _pictures(request, monkeypatch):
-    if "drawn" not in request.keywords:
-        draw_bytes(monkeypatch)
+def _pictures(monkeypatch):
+    draw_bytes(monkeypatch)
 
 
 @pytest.fixture
@@ -81,6 +80,7 @@ def test_a_finished_run_becomes_longer(tmp_path, whole):
     assert content(tmp_path / "run") == whole
     with pytest.raises(OptionError, match="steps is 0"):
         run.train(progress=False, steps=0)
+    assert run.train(progress=False), "what was refused has changed nothing"
     falling = make(tmp_path, "falling", schedule="linear", steps=4)
     with pytest.raises(OptionError, match="linear schedule"):
         falling.train(progress=False, steps=8)
@@ -274,6 +274,25 @@ def test_a_divergence_that_is_found_late_comes_in_order(tmp_path):
     with pytest.raises(DivergenceError, match="step 14: generator"):
         run.train(progress=False)
     assert [int(row["step"]) for row in rows(tmp_path / "run")] == steps
+
+
+def test_weights_that_are_not_finite_are_refused_before_the_first_step(tmp_path):
+    run = make(tmp_path)
+    run.game.generator.flat_params[3] = np.inf
+    with pytest.raises(DivergenceError, match="before the first step, an array of the game is not finite"):
+        run.train(progress=False)
+    assert not (tmp_path / "run" / CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize(
+    "sums", [[], 5, "many", {}, {"steps": 2}, {"steps": 0, "sums": [1.0] * 4}, {"steps": 2, "sums": ["a"] * 4}]
+)
+def test_sums_of_statistics_that_are_damaged(tmp_path, sums):
+    folder = half_done(tmp_path)
+    arrays, info = checkpoint.load(folder / CHECKPOINT)
+    checkpoint.save(folder / CHECKPOINT, arrays, {**info, "partial": sums})
+    with pytest.raises(CheckpointError, match="its sums of statistics are not those of 4"):
+        resume_run(folder)
 
 
 # -- moved data, other intervals, another backend ------------------------------------------------------------------------
