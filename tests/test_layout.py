@@ -36,7 +36,10 @@ ORDER = {
     ],
     "checks": ["file", "contract suite", "entries game gradients", "differences", "report"],
     "cli": ["entry", "diagnose explain gradcheck info sample train", "parser"],
-    "data": ["loading", "files batches", "mnist synthetic images idx dataset", "bundled"],
+    "data": [
+        *("loading", "files batches", "folders", "images numpy_files", "arrays", "mnist idx dataset synthetic", "reading"),
+        "bundled",
+    ],
     "data/bundled": [],
     "explain": ["page", "step worked", "formulas game places"],
     "explain/page": ["build", "walk", "curves facts figures prose", "adam arrays budget place"],

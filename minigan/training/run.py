@@ -81,7 +81,7 @@ class Run:
             raise ModelError(f"game is a {type(game).__name__}: expected a game, as mg.GAN(G, D)")
         self.files, self.game, self.log = RunFolder(out), game, log
         self.folder = self.files.path
-        self.dataset = load(os.fspath(data)) if isinstance(data, (str, os.PathLike)) else as_dataset(data)
+        self.dataset = load(data)
         self._check_game()
         options = (steps, batch_size, seed, log_every, sample_every, checkpoint_every)
         self.options: dict[str, Any] = dict(zip(RUN_OPTIONS, options, strict=True))
@@ -196,6 +196,8 @@ class Run:
             self._open_folder()
             model = self.settings.get("model") or type(self.game).__name__
             self.log(headline(self.game, self.dataset, model, self.batches.batch_size, total))
+            for note in self.dataset.notes:
+                self.log(note)
             if self.step >= total:
                 self.files.save_pictures()
                 self.log(f"{path} has its {self.step:,} steps already: {self.hints.lengthen}")
@@ -397,7 +399,7 @@ def train(
 ) -> Run:
     """Train a game on data in a run folder (out; by default one in runs/), and return the run. See Run for the options."""
     if out is None:
-        out = default_run_dir(data if isinstance(data, str) else as_dataset(data).name)
+        out = default_run_dir(os.fspath(data) if isinstance(data, (str, os.PathLike)) else as_dataset(data).name)
     run = Run(
         game,
         data,
