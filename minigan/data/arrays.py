@@ -102,7 +102,7 @@ def _to_numpy(data: Any, called: str) -> np.ndarray:
 
 def _checked_floats(array: np.ndarray, called: str, as_points: bool) -> np.ndarray:
     """The array, floats of half precision as float32, points too. Raises DataError for values that are not finite."""
-    if as_points or array.dtype == np.float16:
+    if as_points or (array.dtype.kind == "f" and array.dtype.itemsize < 4):
         with np.errstate(all="ignore"):
             array = array.astype(np.float32)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -172,7 +172,7 @@ def _to_pixels(array: np.ndarray, called: str, notes: list[str]) -> np.ndarray:
     if kind == "f" and low >= -1 - _SLACK and high <= 1 + _SLACK:
         return _rounded((array + 1) * 127.5)
     if kind == "f" and low >= -255 * _SLACK and _FEW < high <= 255 * (1 + _SLACK):
-        notes.append(f"{array.dtype} values from {low:.4g} to {high:.4g}: 0 was taken as black and 255 as white")
+        notes.append(f"floats from {low:.4g} to {high:.4g}: 0 was taken as black and 255 as white")
         return _rounded(array.copy())
     from_black = f"(array - {low:.6g}) / {high - low:.6g}" if low < 0 else f"array / {high:.6g}"
     raise DataError(

@@ -10,7 +10,7 @@ import numpy as np
 from minigan.data.arrays import as_dataset
 from minigan.data.dataset import Dataset
 from minigan.data.folders import read_folder
-from minigan.data.idx import read_idx
+from minigan.data.idx import GZIP, UINT8, read_idx
 from minigan.data.images import IMAGE_SUFFIXES
 from minigan.data.numpy_files import NPY, ZIP, read_npy, read_npz
 from minigan.data.reading import kind_of, opened, shown
@@ -37,9 +37,9 @@ def _read_file(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         raise DataError(f"{shown(path)} is a single image: give the folder of the images")
     with opened(path) as file:
         start = file.read(len(NPY))
-    is_npy, is_zip = start == NPY, start[:4] in ZIP
-    if is_zip or (suffix == ".npz" and not is_npy):
+    is_npy, is_zip, is_idx = start == NPY, start[:4] in ZIP, start[:2] == GZIP or start[:3] == UINT8
+    if is_zip or (suffix == ".npz" and not (is_npy or is_idx)):
         return read_npz(path)
-    if is_npy or suffix == ".npy":
+    if is_npy or (suffix == ".npy" and not is_idx):
         return read_npy(path), ()
     return read_idx(path), ()

@@ -10,8 +10,7 @@ import numpy as np
 from minigan.data.reading import Pathname, opened, read_declared, refusing_damage, shown
 from minigan.errors import DataError
 
-GZIP = b"\x1f\x8b"
-_UINT8 = 0x08
+GZIP, UINT8 = b"\x1f\x8b", b"\0\0\x08"  # how gzipped files begin, and IDX files of bytes
 
 
 def read_idx(path: Pathname) -> np.ndarray:
@@ -35,7 +34,7 @@ def _read(stream: IO[bytes], path: Pathname) -> np.ndarray:
             f"{shown(path)} is no IDX file: its magic number is {magic.hex() or 'missing'}, expected 0000 08 and the axes; "
             "data are a .npy, .npz or IDX file, or a folder of images"
         )
-    if magic[2] != _UINT8:
+    if magic[:3] != UINT8:
         raise DataError(f"{shown(path)} is an IDX file of type 0x{magic[2]:02x}: expected 0x08, unsigned bytes")
     axes = magic[3]
     sizes = stream.read(4 * axes)
