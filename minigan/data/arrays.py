@@ -174,7 +174,7 @@ def _to_pixels(array: np.ndarray, called: str, notes: list[str]) -> np.ndarray:
     if kind == "f" and low >= -255 * _SLACK and _FEW < high <= 255 * (1 + _SLACK):
         notes.append(f"floats from {low:.4g} to {high:.4g}: 0 was taken as black and 255 as white")
         return _rounded(array.copy())
-    from_black = f"(array - {low:.6g}) / {high - low:.6g}" if low < 0 else f"array / {high:.6g}"
+    from_black = f"(array + {-low:.6g}) / {high - low:.6g}" if low < 0 else f"array / {high:.6g}"
     raise DataError(
         f"{called} holds {array.dtype} values from {low:.6g} to {high:.6g}: expected whole numbers from 0 to 255, or floats "
         f"in [0, 1] or [-1, 1]; scale them, as {from_black}"

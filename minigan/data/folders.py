@@ -33,9 +33,10 @@ def read_folder(folder: Path, size: tuple[int, int] | None) -> tuple[np.ndarray,
     for file in files:
         pixels, changed = read_image(file)
         changes.update(changed)
+        if not images:
+            height, width = size or pixels.shape[:2]
+            check_memory(folder, len(files) * height * width * pixels.shape[2])
         images.append(resize(pixels, size) if size else pixels)
-        if len(images) == 1:
-            check_memory(folder, len(files) * images[0].nbytes)
         (h0, w0), (h1, w1) = images[0].shape[:2], images[-1].shape[:2]
         if (h0, w0) != (h1, w1):
             raise DataError(

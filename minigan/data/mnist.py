@@ -41,6 +41,8 @@ def _find(name: str, data_dir: Path | None) -> Path | None:
         folders = [data_dir / name, data_dir]
     else:
         given = os.environ.get("MINIGAN_DATA")
+        if given and kind_of(given) != "folder":
+            raise DataError(f"MINIGAN_DATA is '{shown(given)}', which is no folder: name one that exists, or unset it")
         folders = [Path(given) / name, Path(given)] if given else []
         folders.append(SYSTEM_FOLDER / name)
     files = [folder / (stem + ending) for folder in folders for stem in _FILE_NAMES for ending in ("", ".gz")]

@@ -172,5 +172,6 @@ def test_large_photos_are_scaled_as_they_are_read(tmp_path, monkeypatch):
     whole = load(tmp_path, image_size=(4, 4)).values
     monkeypatch.setattr("minigan.data.reading.free_and_total_memory", lambda: (0.0, 4 * 4 * 6 / 2**20))
     np.testing.assert_array_equal(load(tmp_path, image_size=(4, 4)).values, whole)
-    with pytest.raises(DataError, match="GiB of memory, and this machine has"):
-        load(tmp_path)
+    for size in (None, (5, 5), (99_999, 99_999)):
+        with pytest.raises(DataError, match="GiB of memory, and this machine has"):
+            load(tmp_path, image_size=size)

@@ -128,6 +128,13 @@ def test_missing_names(tmp_path):
         load("ring", image_size=(8, 8))
 
 
+def test_a_data_folder_that_is_gone_is_told(tmp_path, monkeypatch):
+    """Rather than downloading what the user has somewhere else."""
+    monkeypatch.setenv("MINIGAN_DATA", str(tmp_path / "nothing"))
+    with pytest.raises(DataError, match=r"MINIGAN_DATA is '.*nothing', which is no folder"):
+        load("mnist")
+
+
 def test_load_takes_arrays_paths_and_datasets(tmp_path, images, monkeypatch):
     np.save(tmp_path / "own.npy", images)
     monkeypatch.setenv("HOME", str(tmp_path))
