@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from minigan.data.images import IMAGE_SUFFIXES, KINDS, read_image, resize
-from minigan.data.reading import cannot_read, check_memory, shown
+from minigan.data.reading import cannot_read, check_memory, is_litter, shown
 from minigan.errors import DataError
 
 _OTHER_IMAGES = (".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".psd", ".svg")
-_NOT_DATA = ("__MACOSX",)  # and names that begin with a dot: what systems leave in folders and archives
 
 
 def read_folder(folder: Path, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -65,7 +64,7 @@ def _walk(top: Path) -> Iterator[Path]:
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
-                    if entry.name.startswith(".") or entry.name in _NOT_DATA:
+                    if is_litter(entry.name):
                         continue
                     path = Path(entry.path)
                     if entry.is_symlink() and _is_broken(path):
@@ -101,7 +100,7 @@ def _instead(found: list[Path]) -> str:
         return f", but {shown(arrays[0].name, 40)}: give that file's own path"
     suffix, count = Counter(path.suffix.lower() for path in found).most_common(1)[0]
     remedy = "convert them to PNG" if suffix in _OTHER_IMAGES else "give another folder"
-    return f", but {count} files named {shown(f'*{suffix}', 20)}: {remedy}"
+    return f", but {count:,} of type {shown(suffix, 20) or 'unknown'}: {remedy}"
 
 
 def _left_out(folder: Path, found: list[Path]) -> list[str]:
@@ -110,5 +109,5 @@ def _left_out(folder: Path, found: list[Path]) -> list[str]:
     if not others:
         return []
     return [
-        f"{shown(folder)}: {others.total()} files ({', '.join(sorted(others))}) were left out; convert them to PNG to have them"
+        f"{shown(folder)}: left out {others.total():,} of type {', '.join(sorted(others))}; convert them to PNG to use them"
     ]

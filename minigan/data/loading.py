@@ -42,26 +42,31 @@ def load(
     Raises DataError that names what was found and what was expected, OptionError for an image_size that is none.
     """
     size = None if image_size is None else pair(image_size, "image_size")
-    if isinstance(data, (str, os.PathLike)):
-        dataset = _load_text(os.fsdecode(data), data_dir, size)
-    elif data is None or np.isscalar(data):
-        raise DataError(f"data is {shown(repr(data), 40)}: expected a path, an array, or one of {', '.join(DATASETS)}")
-    else:
-        dataset = as_dataset(data)
-    if size and not dataset.is_images:
-        raise DataError(f"image_size is {size}, but {shown(dataset.name)} holds points: leave it out")
-    if size and dataset.shape[:2] != size:
-        check_memory(f"{len(dataset):,} images of {size[0]}x{size[1]}", len(dataset) * math.prod(size) * dataset.shape[2])
-        dataset = replace(dataset, values=np.stack([resize(image, size) for image in dataset.values]))
-    return dataset
-
-
-def _load_text(name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None) -> Dataset:
-    """The dataset that a text names."""
+    name = os.fsdecode(data) if isinstance(data, (str, os.PathLike)) else None
     if data_dir and name not in mnist.SOURCES:
         raise DataError(
             f"data_dir is '{shown(data_dir)}': only {' and '.join(mnist.SOURCES)} are looked for there; leave it out"
         )
+    if data is None or (name is None and np.isscalar(data)):
+        raise DataError(f"data is {shown(repr(data), 40)}: expected a path, an array, or one of {', '.join(DATASETS)}")
+    try:
+        dataset = as_dataset(data) if name is None else _load_text(name, data_dir, size)
+        return _resized(dataset, size) if size else dataset
+    except MemoryError:
+        raise DataError(f"{shown(name or 'the array')} does not fit in memory: take fewer or smaller samples") from None
+
+
+def _resized(dataset: Dataset, size: tuple[int, int]) -> Dataset:
+    if not dataset.is_images:
+        raise DataError(f"image_size is {size}, but {shown(dataset.name)} holds points: leave it out")
+    if dataset.shape[:2] == size:
+        return dataset
+    check_memory(f"{len(dataset):,} images of {size[0]}x{size[1]}", len(dataset) * math.prod(size) * dataset.shape[2])
+    return replace(dataset, values=np.stack([resize(image, size) for image in dataset.values]))
+
+
+def _load_text(name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None) -> Dataset:
+    """The dataset that a text names."""
     if name in DATASETS:
         return _load_named(name, Path(data_dir).expanduser() if data_dir else None)
     path = os.path.expanduser(name)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from minigan.data.arrays import layout_of
-from minigan.data.reading import Pathname, opened, read_declared, refusing_damage, shown
+from minigan.data.reading import Pathname, is_litter, opened, read_declared, refusing_damage, shown
 from minigan.errors import DataError
 
 NPY, ZIP = b"\x93NUMPY", (b"PK\x03\x04", b"PK\x05\x06")  # how the files begin; the second is a zip file without members
@@ -48,7 +48,8 @@ def read_npz(path: Pathname) -> tuple[np.ndarray, tuple[str, ...]]:
     Raises DataError if none or several could be meant, and for a damaged file.
     """
     with opened(path) as file, _refusing_damage(path, ".npz"), zipfile.ZipFile(file) as archive:
-        members = {info.filename: info for info in archive.infolist()}
+        infos = archive.infolist()
+        members = {info.filename: info for info in infos if not any(map(is_litter, info.filename.split("/")))}
         arrays = {name.removesuffix(".npy"): info for name, info in members.items() if name.endswith(".npy")}
         if not arrays:
             held = f"{_listed(list(members))}, which are no arrays" if members else "nothing"
@@ -74,7 +75,7 @@ def _choose(archive: zipfile.ZipFile, arrays: dict[str, zipfile.ZipInfo], path: 
         with archive.open(info) as stream:
             if _read_header(stream)[0].is_data:
                 fitting.append(name)
-    usual = [name for known in _NAMES for name in fitting if name.lower() == known]
+    usual = [name for known in _NAMES for name in fitting if name.lower().rpartition("/")[2] == known]
     if len(fitting) == 1 or usual:
         return (usual or fitting)[0]
     raise DataError(

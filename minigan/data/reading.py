@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import stat
@@ -30,8 +31,13 @@ def reason(error: BaseException) -> str:
     return (text if len(text) <= 100 else f"{text[:99]}…") or type(error).__name__
 
 
+def is_litter(name: str) -> bool:
+    """Whether a name is of what systems leave in folders and archives beside the user's data."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def kind_of(path: Pathname) -> str:
-    """ "file", "folder", or "" if nothing is there.
+    """Whether a path is a "file" or a "folder"; "" if nothing is there.
 
     Raises DataError where that may not be looked at, and for pipes and devices, which may never end.
     """
@@ -77,7 +83,7 @@ def refusing_damage(path: Pathname, what: str, remedy: str) -> Iterator[None]:
     except MiniganError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a place that a damaged file names
             raise cannot_read(path, error) from None
         raise DataError(f"{shown(path)} is not a readable {what} ({reason(error)}): {remedy}") from None
 

@@ -139,8 +139,9 @@ def arrays(folder):
         (lambda folder: (folder / "a" / "b").mkdir(parents=True), "there is no file in it or in the folders below"),
         (arrays, r"but x\.npy: give that file's own path"),
         (lambda folder: (folder / "train-images-idx3-ubyte.gz").write_bytes(b""), "train-images-idx3-ubyte.gz: give that file"),
-        (lambda folder: fill(folder, 3, ".gif"), r"but 3 files named \*\.gif: convert them to PNG"),
-        (lambda folder: (folder / "a.txt").write_text(""), r"but 1 files named \*\.txt: give another folder"),
+        (lambda folder: fill(folder, 3, ".gif"), r"but 3 of type \.gif: convert them to PNG"),
+        (lambda folder: (folder / "LICENSE").write_text(""), "but 1 of type unknown: give another folder"),
+        (lambda folder: (folder / "a.txt").write_text(""), r"but 1 of type \.txt: give another folder"),
     ],
 )
 def test_a_folder_without_images_says_what_to_do(tmp_path, contents, message):
@@ -162,7 +163,7 @@ def test_notes_say_what_was_done_to_the_images(tmp_path):
         "1 of 4 images with transparent pixels, composed on white",
         "1 of 4 images turned upright as their EXIF orientation says",
         "3 of 4 images grey, read as RGB as the others are",
-        "1 files (.gif) were left out; convert them to PNG to have them",
+        "left out 1 of type .gif; convert them to PNG to use them",
     ]
 
 

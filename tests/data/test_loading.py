@@ -124,6 +124,8 @@ def test_missing_names(tmp_path):
         load("mnist", tmp_path / "nowhere")
     with pytest.raises(DataError, match="only mnist and fashion-mnist are looked for there"):
         load("digits", tmp_path)
+    with pytest.raises(DataError, match="only mnist and fashion-mnist are looked for there"):
+        load(np.zeros((3, 2)), tmp_path)
     with pytest.raises(DataError, match="holds points"):
         load("ring", image_size=(8, 8))
 
@@ -311,6 +313,20 @@ def test_the_data_among_the_arrays_of_an_npz(tmp_path, arrays, taken):
     assert len(dataset) == len(arrays[taken])
     assert f"own.npz: took the array {taken} {arrays[taken].shape}; not used: " in dataset.notes[0]
     assert all(name in dataset.notes[0] for name in arrays)
+
+
+def test_an_npz_packed_again_by_a_system(tmp_path):
+    """In a folder of its own, with what the system adds for itself."""
+    np.savez(tmp_path / "own.npz", **{"mine/X_train": X, "mine/X_test": MORE, "__MACOSX/mine/._X_train": X, "mine/.hidden": X})
+    dataset = load(tmp_path / "own.npz")
+    np.testing.assert_array_equal(dataset.values[..., 0], X)
+    assert dataset.notes[0].endswith("took the array mine/X_train (4, 8, 8); not used: mine/X_test")
+
+
+def test_no_room_for_the_data(images, monkeypatch):
+    monkeypatch.setattr("minigan.data.loading.as_dataset", lambda data: np.empty(2**60, np.uint8))
+    with pytest.raises(DataError, match="the array does not fit in memory: take fewer or smaller samples"):
+        load(images)
 
 
 def test_damaged_numpy_files(tmp_path, images):
