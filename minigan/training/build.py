@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from minigan import models
 from minigan.backends import Backend, get_backend
@@ -62,6 +64,19 @@ def _objective(config: Config) -> Objective:
     if smoothing:
         raise OptionError(f"smoothing is {smoothing}, and the loss {config.loss} has no labels to smooth: set it to 0")
     return kind()
+
+
+def load_networks(game: GAN, arrays: Mapping[str, np.ndarray]) -> None:
+    """Take the networks' weights from the state of another game, and nothing of its optimisers.
+
+    An average of G's weights that only this game keeps starts at them. Raises CheckpointError, before anything is changed,
+    for networks of other layers.
+    """
+    own = game.state_dict()
+    if game.average is not None and not any(name.startswith("average.") for name in arrays):
+        arrays = {**arrays, **{f"average.{n.partition('.')[2]}": a for n, a in arrays.items() if n.startswith("generator.")}}
+    networks = ("generator.", "discriminator.", "average.")
+    game.load_state_dict({**own, **{name: a for name, a in arrays.items() if name in own and name.startswith(networks)}})
 
 
 def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
