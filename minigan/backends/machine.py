@@ -11,6 +11,7 @@ from minigan.errors import DeviceMemoryError
 
 GIB = 2**30
 UNASKED = 2**26  # bytes that are asked for without a look at what is free, which takes longer than making a small network
+SMALLER_GAME = "choose smaller layers (--width, --hidden, --latent-dim), images (--image-size) or batches (--batch-size)"
 MOST_ADDRESSABLE = 2**47  # bytes: the limit where the system does not tell how much is free
 
 
@@ -30,7 +31,7 @@ class Machine:
         """(free, total) memory of the device in MiB; None where the system does not tell."""
         return free_and_total_memory()
 
-    def require_memory(self, size: float, what: str, least: float | None = None) -> None:
+    def require_memory(self, size: float, what: str, advice: str = "", least: float | None = None) -> None:
         """Raise DeviceMemoryError if `what` does not fit into what is free: it takes about `size` bytes, and `least` for sure.
 
         Called before anything is allocated: a system that promises more memory than it has ends the process later.
@@ -40,8 +41,7 @@ class Machine:
         free = self.memory[0] * 2**20 if self.memory else MOST_ADDRESSABLE
         if (size if least is None else least) > free:
             raise DeviceMemoryError(
-                f"{what} needs about {_in_words(size)}, and {_in_words(free)} are free: choose smaller layers (--width, "
-                "--hidden, --latent-dim), images (--image-size) or batches (--batch-size)"
+                f"{what} needs about {_in_words(size)}, and {_in_words(free)} are free: {advice or SMALLER_GAME}"
             )
 
     @property

@@ -33,6 +33,10 @@ class Parser(argparse.ArgumentParser):
             raise MiniganError(f"unknown argument {shorten(unknown[0])}: {hint}see {parser.prog} --help")
         return options
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """argparse's own keeps silent where its text cannot be written."""
+        print(message, end="", file=file)
+
     def _get_value(self, action: argparse.Action, text: str) -> Any:
         """Refuse what no option can mean, such as the empty variable of a script; argparse hands every value to this method."""
         if not text.strip():

@@ -71,7 +71,8 @@ def sample(options: argparse.Namespace) -> int:
 def _check_memory(game: GAN, count: int, suffix: str) -> None:
     """Raise DeviceMemoryError unless so many samples, and what is made of them, fit into what is free."""
     values = game.latent_dim + math.prod(game.sample_shape)
-    Machine().require_memory(count * (values * BYTES_PER_VALUE + (GIF_FRAME if suffix == ".gif" else 0)), f"sample -n {count}")
+    size = count * (values * BYTES_PER_VALUE + (GIF_FRAME if suffix == ".gif" else 0))
+    Machine().require_memory(size, f"sample -n {count}", "draw fewer, with several --seed")
 
 
 def _write(out: Path, suffix: str, samples: np.ndarray, columns: int, real: np.ndarray | None) -> None:
