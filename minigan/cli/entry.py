@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         message = f"out of memory ({error or 'no more is free'}): choose a smaller --batch-size, --width or data"
     except BrokenPipeError:  # the reader went away, as in `minigan info | head -1`
-        _discard_what_cannot_be_written()
+        discard_what_cannot_be_written()
         return USER_ERROR
     except OSError as error:
         message = f"{error.filename or 'the output'}: {error.strerror or error}"
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with suppress(OSError):
         line = one_line(f"minigan: error: {message}" if message else "minigan: interrupted", sys.stderr.encoding or "ascii")
         print(line, file=sys.stderr, flush=True)
-    _discard_what_cannot_be_written()
+    discard_what_cannot_be_written()
     return USER_ERROR if message else INTERRUPTED
 
 
@@ -75,7 +75,7 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _discard_what_cannot_be_written() -> None:
+def discard_what_cannot_be_written() -> None:
     """Send to the null device what a stream still holds and cannot write, or Python would complain of it as it ends."""
     for stream in (sys.stdout, sys.stderr):
         try:
