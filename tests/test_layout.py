@@ -50,7 +50,13 @@ ORDER = {
     "losses": ["saturating", "non_saturating supervised", "base"],
     "metrics": ["diversity"],
     "models": ["dcgan mlp"],
-    "training": ["from_config", "build run", "folder", "config plots", "checkpoint divergence lock messages monitor options"],
+    "training": [
+        "from_config",
+        "build run",
+        "folder",
+        "config plots",
+        "checkpoint divergence lock memory_estimate messages monitor options",
+    ],
 }
 GROWING = {"layers", "losses", "models", "games"}  # here a new file needs no line: it stands on top of its folder
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/*.py", "checks/differences.py"]

@@ -19,7 +19,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.capture import capture
 from minigan.data import Batches, Dataset, as_dataset, load
-from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError
+from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError, shorten
 from minigan.games import Game
 from minigan.training import checkpoint
 from minigan.training.config import CHECKPOINT_EVERY, LOG_EVERY, OPTIONS
@@ -34,9 +34,9 @@ from minigan.training.folder import (
     default_run_dir,
     made_from_python,
 )
+from minigan.training.memory_estimate import check_memory
 from minigan.training.messages import Hints, ProgressBar, as_html, headline, print_now, python_hints
 from minigan.training.monitor import Monitor
-from minigan.training.options import shorten
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
@@ -197,6 +197,7 @@ class Run:
 
     def _rehearse(self) -> None:
         """One forward pass of a batch on copies of all networks: what they refuse is refused before anything is written."""
+        check_memory(self.game, self.batches.batch_size)
         for net in self.game.networks.values():
             net.clone().forward(self.game.backend.zeros((self.batches.batch_size, *net.input_shape), net.dtype), train=True)
 
