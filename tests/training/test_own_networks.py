@@ -255,7 +255,7 @@ def test_its_diagnosis_advises_in_words(tmp_path):
 def test_what_reading_the_data_has_changed_is_printed(tmp_path, monkeypatch):
     """Once, below the first line; and a Path is as good as its text."""
     monkeypatch.chdir(tmp_path)
-    np.save("own.npy", IMAGES.astype(np.float32))
+    np.save("own.npy", np.linspace(0, 255, IMAGES.size).reshape(IMAGES.shape))
     lines = []
     mg.Run(gan(), Path("own.npy"), "run", steps=1, **{**SHORT, "log": lines.append}).train(progress=False)
     assert lines[1] == "own.npy: floats from 0 to 255: 0 was taken as black and 255 as white"
