@@ -12,7 +12,7 @@ import numpy as np
 
 from minigan import models
 from minigan.backends import Backend, get_backend
-from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError, UserFileError, nearest_name
+from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError, UserFileError, nearest_name, shorten
 from minigan.games import GAN
 from minigan.losses import OBJECTIVES, Objective
 from minigan.network import Sequential
@@ -20,7 +20,6 @@ from minigan.optim import SCHEDULES
 from minigan.training import checkpoint
 from minigan.training.config import OPTIONS, RECIPES, Config
 from minigan.training.folder import CHECKPOINT, refuse_python_run
-from minigan.training.options import shorten
 from minigan.user_code import describe_error, digest_of, imports_beside, run_file, split_function
 
 Networks = tuple[Sequential, Sequential]
@@ -110,7 +109,9 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     try:
         with imports_beside(path):
             made = function(**arguments)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit, and what a user's file derives from BaseException
         raise UserFileError(f"{where} fails: {describe_error(error, path)}") from None
     _check_networks(made, config, shape, backend, where)
     config.latent_dim = made[0].input_shape[0]

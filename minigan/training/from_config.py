@@ -14,13 +14,12 @@ import numpy as np
 
 from minigan.backends import get_backend
 from minigan.data import load
-from minigan.errors import CheckpointError, DataError, MiniganError, OptionError
+from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, shorten
 from minigan.training import checkpoint
 from minigan.training.build import build_game, errors_of_user_file, load_networks
 from minigan.training.config import OPTIONS, Config, with_absolute_paths
 from minigan.training.folder import SAMPLES, RunFolder, check_settings_file, default_run_dir, refuse_python_run
 from minigan.training.messages import Hints, print_now, tell
-from minigan.training.options import shorten
 from minigan.training.run import RUN_OPTIONS, Run
 from minigan.user_code import names_function, split_function
 

@@ -19,7 +19,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.capture import capture
 from minigan.data import Batches, Dataset, as_dataset, load
-from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError
+from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError, shorten
 from minigan.games import Game
 from minigan.training import checkpoint
 from minigan.training.config import CHECKPOINT_EVERY, LOG_EVERY, OPTIONS
@@ -34,9 +34,9 @@ from minigan.training.folder import (
     default_run_dir,
     made_from_python,
 )
+from minigan.training.memory_estimate import check_memory
 from minigan.training.messages import Hints, ProgressBar, as_html, headline, print_now, python_hints, tell
 from minigan.training.monitor import Monitor
-from minigan.training.options import shorten
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
@@ -83,7 +83,7 @@ class Run:
             raise ModelError(f"game is a {type(game).__name__}: expected a game, as mg.GAN(G, D)")
         self.files = out if isinstance(out, RunFolder) else RunFolder(out)
         self.game, self.log = game, log
-        self.dataset = load(os.fspath(data)) if isinstance(data, (str, os.PathLike)) else as_dataset(data)
+        self.dataset = load(data)
         self._check_game()
         options = (steps, batch_size, seed, log_every, sample_every, checkpoint_every)
         self.options: dict[str, Any] = dict(zip(RUN_OPTIONS, options, strict=True))
@@ -193,6 +193,7 @@ class Run:
 
     def _rehearse(self) -> None:
         """One forward pass of a batch on copies of all networks: what they refuse is refused before anything is written."""
+        check_memory(self.game, self.batches.batch_size)
         for net in self.game.networks.values():
             net.clone().forward(self.game.backend.zeros((self.batches.batch_size, *net.input_shape), net.dtype), train=True)
 
@@ -237,6 +238,8 @@ class Run:
             self._open_folder()
             model = self.settings.get("model") or type(self.game).__name__
             self._log(headline(self.game, self.dataset, model, self.batches.batch_size, total))
+            for note in self.dataset.notes:
+                self._log(note)
             if self.step >= total:
                 self._draw(self.files.save_pictures)
                 self._log(f"{self.folder} has its {self.step:,} steps already: {self.hints.lengthen}")
@@ -509,7 +512,7 @@ def train(
     progress: bool = True,
 ) -> Run:
     """Train a game on data in a run folder (out; by default one in runs/), and return the run. See Run for the options."""
-    name = data if isinstance(data, str) else as_dataset(data).name
+    name = os.fspath(data) if isinstance(data, (str, os.PathLike)) else as_dataset(data).name
     run = Run(
         game,
         data,

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -249,3 +250,13 @@ def test_its_diagnosis_advises_in_words(tmp_path):
     (finding, *_), _ = diagnose_run(tmp_path / "run")
     assert finding.kind == "learning rate"
     assert finding.advice[0].reason.startswith("smaller learning rates")
+
+
+def test_what_reading_the_data_has_changed_is_printed(tmp_path, monkeypatch):
+    """Once, below the first line; and a Path is as good as its text."""
+    monkeypatch.chdir(tmp_path)
+    np.save("own.npy", np.linspace(0, 255, IMAGES.size).reshape(IMAGES.shape))
+    lines = []
+    mg.Run(gan(), Path("own.npy"), "run", steps=1, **{**SHORT, "log": lines.append}).train(progress=False)
+    assert lines[1] == "own.npy: floats from 0 to 255: 0 was taken as black and 255 as white"
+    assert mg.train(gan(), Path("own.npy"), steps=1, batch_size=10, progress=False).folder == Path("runs/own")
