@@ -16,25 +16,28 @@ from minigan.explain.step import OpenedStep
 LIMIT = 5 * 10**6  # bytes of a page
 
 
-def make_page(step: OpenedStep, about: str) -> str:
-    """The page of at most 5 MB. about: what was opened, in one line.
+def make_page(step: OpenedStep, about: str, has_data: bool = True) -> str:
+    """The page of at most 5 MB. about: what was opened, in one line. has_data: False where samples of G stand in for real ones.
 
     Large games are shown in part: fewer samples, then the first channels alone; captions say so.
     """
     for budget in BUDGETS:
-        page = _fill(step, about, budget)
+        page = _fill(step, about, budget, has_data)
         if len(page.encode()) <= LIMIT:
             break
     return page
 
 
-def _fill(step: OpenedStep, about: str, budget: Budget) -> str:
+def _fill(step: OpenedStep, about: str, budget: Budget, has_data: bool) -> str:
     arrays = Arrays()
+    walk = Walk(step, arrays, budget, has_data)
     content = {
         "about": about,
         "samples": min(budget.samples, len(step.real.x)),
         "batch": len(step.real.x),
-        "stations": Walk(step, arrays, budget).stations,
+        "real": walk.real_samples,
+        "unit": walk.unit,
+        "stations": walk.stations,
         "arrays": arrays.table,
         "sizes": gradient_sizes(step),
     }
