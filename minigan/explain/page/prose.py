@@ -121,8 +121,13 @@ def generator_loss(formulas: LossFormulas | None, reason: str) -> list[str]:
     ]
 
 
+def part_of(sample: np.ndarray) -> str:
+    """What one number of a sample is."""
+    return "pixel" if sample.ndim == 3 else "coordinate" if sample.shape == (2,) else "value"
+
+
 def image_gradient(sample: np.ndarray, formulas: LossFormulas | None) -> list[str]:
-    value = "pixel" if sample.ndim == 3 else "value"
+    value = part_of(sample)
     aim = "to make D take the sample for real" if formulas else "to lower L_G"
     return [
         f"Here the gradient leaves D and enters G. Its negative is how each {value} should change {aim}: all that G learns of "

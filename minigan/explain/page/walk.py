@@ -260,8 +260,7 @@ class Walk:
             judge = (record.net, self.step.update_d.after)
             caption = f"What G made, {self._landscape()} after D's step{in_inference(record.net)}, and −∂L_G/∂x̃ as arrows"
             more["plane"] = self.plane.picture(caption, {"generated": record.x}, judge, -record.input_grad)
-        what = "pixel" if record.x.ndim == 4 else "value"
-        title = f"From D into G: what each {what} should do"
+        title = f"From D into G: what each {prose.part_of(record.x[0])} should do"
         self._add("G", "backward", "G", "∂/∂x̃", title, prose.image_gradient(record.x[0], self.formulas), **more)
 
     def _update(self, act: str, update: Update) -> None:
