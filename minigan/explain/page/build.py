@@ -13,6 +13,7 @@ from minigan.explain.page.facts import gradient_sizes
 from minigan.explain.page.walk import Walk
 from minigan.explain.step import OpenedStep
 
+PAGE_MARK = "minigan: one training step"  # in the title of every page, which tells it from other files
 LIMIT = 5 * 10**6  # bytes of a page
 
 
@@ -21,6 +22,7 @@ def make_page(step: OpenedStep, about: str, has_data: bool = True) -> str:
 
     Large games are shown in part: fewer samples, then the first channels alone; captions say so.
     """
+    about = about.encode(errors="backslashreplace").decode()  # the page is UTF-8, and a folder's name need not be
     for budget in BUDGETS:
         page = _fill(step, about, budget, has_data)
         if len(page.encode()) <= LIMIT:
@@ -46,7 +48,7 @@ def _fill(step: OpenedStep, about: str, budget: Budget, has_data: bool) -> str:
     # "<" cannot end the script element from within a JSON string when it is written as an escape.
     stations = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return Template(parts["html"]).substitute(
-        title=html.escape(f"minigan: one training step, {about}"),
+        title=html.escape(f"{PAGE_MARK}, {about}"),
         css=parts["css"],
         script=parts["js"],
         stations=stations,
