@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -74,22 +75,21 @@ def _exists(target: str) -> bool:
 
 def _check_out(out: Path) -> None:
     """Raise MiniganError, before any work, for a file that could not be written or is no page of ours."""
-    if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
+    size = len(os.fsencode(out.name))
+    if size > LONGEST_NAME:
+        raise MiniganError(f"--out is {out.name[:40]}…, a name of {size} bytes: expected at most {LONGEST_NAME}")
+    if out.suffix.lower() not in (".html", ".htm") or os.path.isdir(out):
         raise MiniganError(f"--out is {out}: expected a file name in .html")
-    if len(os.fsencode(out.name)) > LONGEST_NAME:
-        raise MiniganError(f"--out is {out.name[:40]}…, {len(os.fsencode(out.name))} bytes: expected at most {LONGEST_NAME}")
-    above = next(folder for folder in (*out.absolute().parents,) if os.path.lexists(folder))
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise MiniganError(f"--out is {out}: {above} is no folder that can be written to; choose another place")
-    if os.path.lexists(out):
-        if not out.is_file():
-            raise MiniganError(f"--out is {out}, which is no regular file: choose another name")
-        from minigan.explain.page import PAGE_MARK
+    above = next(folder for folder in out.absolute().parents if os.path.lexists(folder))
+    try:
+        tempfile.TemporaryFile(dir=above).close()  # the folders that are still missing will be made in it
+        start = out.read_bytes()[:4096] if out.is_file() else b""
+    except OSError as error:
+        raise MiniganError(f"--out is {out}, which cannot be written ({error.strerror}): choose another place") from None
+    from minigan.explain.page import PAGE_MARK
 
-        with open(out, "rb") as file:
-            start = file.read(4096)
-        if start and PAGE_MARK.encode() not in start:
-            raise MiniganError(f"--out is {out}, which holds something else than a page of minigan: choose another name")
+    if os.path.lexists(out) and (not out.is_file() or (start and PAGE_MARK.encode() not in start)):
+        raise MiniganError(f"--out is {out}, which holds something else than a page of minigan: choose another name")
 
 
 def _explain_name(target: str, options: Sequence[str]) -> int:
