@@ -17,7 +17,7 @@ from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Dense, Layer
 from minigan.network import Sequential
 
 SAMPLE_AXES = {2: ["n", "k"], 3: ["n", "h", "c"], 4: ["n", "h", "w", "c"]}
-_WEIGHT_WORDS = {"bias": ", one for every output", "gamma": " γ, the scale", "beta": " β, the shift"}
+_WEIGHT_WORDS = {"bias": ", added along the last axis of y", "gamma": " γ, the scale", "beta": " β, the shift"}
 
 
 class Figures:
