@@ -99,7 +99,7 @@ def test_the_index_formulas_are_what_the_layer_computes(layer):
     y, caches = net.forward(x)
     dy = rng.standard_normal(y.shape)
     dx = net.backward(dy, caches, net.grads)
-    known, w, b = formulas_of(net.layers[0]), net.params["0.weight"], net.params.get("0.bias", np.zeros(3))
+    known, w, b = formulas_of(net.layers[0]), net.params["0.weight"], net.params.get("0.bias", np.zeros(y.shape[-1]))
     arrays, numbers = {"x": x, "w": w, "b": b, "dy": dy}, {"s": 2, "d": 1, "p": 1}
     sizes = {"n": 2, "i": 4, "o": 3}
     if layer.name != "Dense":

@@ -160,8 +160,6 @@ def test_explain_at_the_command_line(tmp_path, capsys, monkeypatch):
         ("explain --after 0 --out /proc/nowhere/a.html", ["which cannot be written (No such file or directory)"]),
         (f"explain --after 0 --out {'x' * 251}.html", ["a name of 256 bytes: expected at most 255"]),
         (f"explain {'9' * 400}", ["is neither a run folder nor a name"]),
-        (f"explain --after {'9' * 400}", ["is not a whole number"]),
-        (f"explain --batch-size {'9' * 400}", []),
         ("explain --after 0 --width 99999999999", ["out of memory"]),
         ("explain --stpes 4", ["unknown argument '--stpes'"]),
     ],
