@@ -490,6 +490,27 @@ def test_a_step_of_another_order_is_refused_in_one_line(kind, reason):
     assert "\n" not in str(caught.value)
 
 
+class LeastSquares(mg.losses.Objective):
+    """L_D = E (s_real − 1)² + E s_fake², L_G = E (s_fake − 1)²"""
+
+    def discriminator(self, s_real, s_fake):
+        loss = ((s_real - 1) ** 2).mean() + (s_fake**2).mean()
+        return np.asarray(loss), (2 * (s_real - 1) / s_real.size, 2 * s_fake / s_fake.size)
+
+    def generator(self, s_fake, s_real=None):
+        return np.asarray(((s_fake - 1) ** 2).mean()), 2 * (s_fake - 1) / s_fake.size
+
+
+def test_of_an_objective_of_ones_own_nothing_is_made_up():
+    """No probability, no unit, and no curve: how L_D is shared among real and generated samples nobody has said."""
+    text = page.make_page(step.open_step(*opening(warmed(mlp(objective=LeastSquares())))), "least squares")
+    losses = [s for s in content(text)["stations"] if s["kind"] == "loss"]
+    for station in losses:
+        assert not re.search(r"probability|σ|nats|pays|N =", str([station["text"], station["facts"], station["symbols"]]))
+        assert not any("loss" in curve for curve in station["curves"])
+    assert content(text)["unit"] == ""
+
+
 def test_an_optimiser_derived_from_adam_is_not_taken_for_adam():
     class Signed(mg.Adam):
         """w ← w − lr sign(dw)"""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import get_backend
+from minigan.explain.formulas import objective_formulas
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.step import OpenedStep, Pass
 from minigan.losses import Objective
@@ -15,17 +16,14 @@ POINTS = 121
 
 
 class Curves:
-    """Curves for the samples of a step.
-
-    `known` is False where the game's losses are not those of its objective; `drawn` where they are no means over samples, too.
-    """
+    """Curves for the samples of a step. `known` is False where the game's losses are not those of an objective of minigan's."""
 
     def __init__(self, step: OpenedStep, arrays: Arrays) -> None:
         self.step, self.arrays = step, arrays
         objective = getattr(step.game, "objective", None)
         self.objective: Objective | None = objective and objective.bind(get_backend("textbook"))
-        self.known = self.objective is not None and self._agrees(self.objective)
-        self.drawn = self.known and self.objective is not None and self._is_of_samples(self.objective)
+        self.formulas = objective_formulas(self.objective)
+        self.known = self.formulas is not None and self.objective is not None and self._agrees(self.objective)
 
     def _agrees(self, objective: Objective) -> bool:
         step = self.step
@@ -35,16 +33,6 @@ class Curves:
         recorded = (step.loss_d, step.loss_g, *(record.output_grads[-1] for record in (step.real, step.fake, step.judged)))
         pairs = zip((loss_d, loss_g, *ds, ds_judged), recorded, strict=True)
         return all(b is not None and np.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in pairs)
-
-    def _is_of_samples(self, objective: Objective) -> bool:
-        """True if the losses are what the samples pay one by one."""
-        step = self.step
-        paid = {
-            role: float(sample_loss(objective, role, record.outputs[-1].ravel())[0].mean())
-            for role, record in (("real", step.real), ("fake", step.fake), ("judged", step.judged))
-        }
-        pairs = (paid["real"] + paid["fake"], step.loss_d), (paid["judged"], step.loss_g)
-        return all(np.isclose(a, b, rtol=1e-9, atol=1e-12) for a, b in pairs)
 
     def undecided(self, player: str) -> float | None:
         """L_D or L_G for a D that could not tell at all, s = 0 for every sample."""
@@ -69,7 +57,7 @@ class Curves:
         gradient, s = record.output_grads[-1], record.outputs[-1].ravel()
         assert gradient is not None
         shown = {"at": at, "s": s, "ds": gradient.ravel()}
-        if self.drawn and self.objective is not None:
+        if self.known and self.objective is not None:
             loss, slope = sample_loss(self.objective, role, at)
             shown |= {"loss": loss, "slope": slope, "paid": sample_loss(self.objective, role, s)[0]}
         return {"label": label, **{name: self.arrays.add(array) for name, array in shown.items()}}

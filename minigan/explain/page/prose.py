@@ -97,28 +97,24 @@ def cache(place: Place, *, next_keeps_it: bool) -> str:
 # -- losses ---------------------------------------------------------------------------------------------------------------
 
 OWN_LOSS = "This game computes this loss in a way of its own, so no formula and no curve stand here, only what it made."
-NO_CURVE = "This loss is no sum over single samples, so no curve stands here, only what it made."
 
 
-def discriminator_loss(formulas: LossFormulas | None, count: int, reason: str) -> list[str]:
-    """reason: why there are no curves, or ""."""
-    logit = ", its logit, and believes with probability σ(s) that the sample is real" if formulas else ""
-    start = [f"D ends in a number s for each sample{logit}."]
-    if reason:
-        return [*start, f"{reason} The gradient ∂L_D/∂s of every sample starts on its way back here."]
+def discriminator_loss(formulas: LossFormulas | None, count: int) -> list[str]:
+    if formulas is None:
+        own = f"D ends in a number s for each sample. {OWN_LOSS}"
+        return [f"{own} The gradient ∂L_D/∂s of every sample starts on its way back here."]
     share = "" if count == 1 else f", divided by N = {count},"
-    start.append(
-        f"Each sample pays for how wrong D was; the slope at its place{share} is the gradient that starts on its way back."
-    )
-    return [" ".join(start), *([formulas.reading_d] if formulas else [])]
-
-
-def generator_loss(formulas: LossFormulas | None, reason: str) -> list[str]:
-    if reason:
-        return [f"{reason} The gradient ∂L_G/∂s of every sample starts on its way back here."]
     return [
-        f"L_G falls as D takes G's samples for real. {formulas.reading_g}" if formulas else "Every sample has its share of L_G."
+        "D ends in a number s for each sample, its logit, and believes with probability σ(s) that the sample is real. Each "
+        f"sample pays for how wrong D was; the slope at its place{share} is the gradient that starts on its way back.",
+        formulas.reading_d,
     ]
+
+
+def generator_loss(formulas: LossFormulas | None) -> list[str]:
+    if formulas is None:
+        return [f"{OWN_LOSS} The gradient ∂L_G/∂s of every sample starts on its way back here."]
+    return [f"L_G falls as D takes G's samples for real. {formulas.reading_g}"]
 
 
 def part_of(sample: np.ndarray) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.explain.formulas import formulas_of, mathml, objective_formulas
+from minigan.explain.formulas import formulas_of, mathml
 from minigan.explain.page import prose
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.page.budget import Budget
@@ -34,8 +34,7 @@ class Walk:
         self.step, self.has_data = step, has_data
         self.figures = Figures(arrays, budget)
         self.curves = Curves(step, arrays)
-        self.formulas = objective_formulas(self.curves.objective) if self.curves.known else None
-        self.no_curve = "" if self.curves.drawn else prose.NO_CURVE if self.curves.known else prose.OWN_LOSS
+        self.formulas = self.curves.formulas if self.curves.known else None
         self.unit = " (nats)" if self.formulas else ""
         self.real_samples = "real samples" if has_data else "stand-ins for real samples"
         points = {"real": step.real.x, "generated": step.fake.x}
@@ -209,7 +208,7 @@ class Walk:
         known, step = self.formulas, self.step
         labels = known.labels_d if known else ("real samples", "generated samples")
         curves = self.curves.discriminator(labels)
-        text = prose.discriminator_loss(known, len(step.real.x), self.no_curve)
+        text = prose.discriminator_loss(known, len(step.real.x))
         tex = (*known.value_d, *known.grad_d) if known else ()
         judged = {self.real_samples: step.real, "generated samples": step.fake}
         self._add_loss("D", "The discriminator's loss", text, tex, curves, step.loss_d, judged)
@@ -217,7 +216,7 @@ class Walk:
     def _loss_g(self) -> None:
         known, step = self.formulas, self.step
         curves = self.curves.generator(known.label_g if known else "generated samples")
-        text = prose.generator_loss(known, self.no_curve)
+        text = prose.generator_loss(known)
         tex = (*known.value_g, *known.grad_g) if known else ()
         self._add_loss("G", "The generator's loss", text, tex, curves, step.loss_g, {"generated samples": step.judged})
 
