@@ -42,7 +42,7 @@ ORDER = {
     ],
     "data/bundled": [],
     "explain": ["page", "step worked", "formulas game places"],
-    "explain/page": ["build", "walk", "curves facts figures prose", "adam arrays budget place"],
+    "explain/page": ["build", "walk", "curves facts figures updates", "plane prose", "arrays budget place"],
     "explain/step": ["opening", "recorder", "rerun", "records"],
     "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
