@@ -39,6 +39,8 @@ class Parser(argparse.ArgumentParser):
 
     def _get_value(self, action: argparse.Action, text: str) -> Any:
         """Refuse what no option can mean, such as the empty variable of a script; argparse hands every value to this method."""
+        if action.nargs == argparse.PARSER:
+            return super()._get_value(action, text)  # the words of a command, whose own parser looks at them
         if not text.strip():
             raise argparse.ArgumentError(action, f"expected a value, got the empty string {shorten(text)}")
         try:

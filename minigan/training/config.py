@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
+import numpy as np
+
 from minigan.backends import BACKENDS, PRECISIONS
 from minigan.data import DATASETS, Dataset, parse_size
 from minigan.errors import CheckpointError, ModelError, OptionError, shorten
@@ -159,6 +161,10 @@ class Config:
         self.model = self.model or ("dcgan" if dataset.is_images else "mlp")
         if self.precision != "float32" and self.dtype != "float32":
             raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
+        for name in ("lr", "lr_d"):
+            rate, least, most = getattr(self, name), float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
+            if rate is not None and not least <= rate <= most:
+                raise OptionError(f"{name} is {rate}, and {self.dtype} holds {least:.0e} to {most:.0e}: choose a rate within")
         if self.epochs is not None and self.steps is not None:
             raise OptionError("both epochs and steps are given: choose one")
         if self.model == "dcgan" and not dataset.is_images:

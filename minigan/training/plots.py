@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Panel = Callable[["Axes", Mapping[str, Sequence[float]]], None]
+GIF_SIDE = 65_535  # pixels, for a GIF stores each side in 16 bits
 GRID_PIXELS = 480  # a grid of small images is enlarged, by whole factors, to about this width
 
 
@@ -212,6 +213,9 @@ def save_animation(path: str | Path, images: np.ndarray, milliseconds: int = 80)
 
 
 def _save_gif(path: str | Path, pictures: Sequence[Image.Image], duration: int | list[int]) -> None:
+    """Pictures that are larger than a GIF can be are made smaller by a whole factor."""
+    if (factor := -(-max(pictures[0].size) // GIF_SIDE)) > 1:
+        pictures = [picture.resize([max(1, side // factor) for side in picture.size]) for picture in pictures]
     buffer = io.BytesIO()
     pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
     write_atomically(path, buffer.getvalue())

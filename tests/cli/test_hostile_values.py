@@ -86,6 +86,11 @@ def check(arguments, capsys):
         assert err.rstrip("\n").isprintable(), arguments
 
 
+def test_the_rest_of_each_command_is_taken(folder):
+    for command in COMMANDS:
+        assert cli.main([command, *NEEDED.get(command, [])]) == 0
+
+
 @pytest.mark.parametrize(("command", "action"), OPTIONS, ids=lambda part: getattr(part, "dest", part))
 def test_an_option_takes_a_value_or_refuses_it_in_one_line(command, action, folder, capsys):
     before = {path.name for path in folder.iterdir()}
