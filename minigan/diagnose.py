@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import shlex
 import textwrap
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from minigan.errors import CheckpointError
-from minigan.training import CONFIG, LOG, SAMPLES, Config, columns_of, made_from_python, read_log, read_settings, recipe_of
+from minigan.training import CONFIG, LOG, SAMPLES, Config, columns_of, made_from_python, read_settings, recipe_of
+from minigan.training.log import read_table
 
 NEEDED = ("step", "loss_d", "loss_g", "prob_real", "prob_fake")  # columns of a log that can be judged
 # The limits stand in the gaps between games made to fail and healthy ones: dense and convolutional games on digits of 12x12
@@ -189,25 +189,16 @@ def _read_settings(path: Path) -> dict[str, Any]:
         return read_settings(path)
     except FileNotFoundError:
         raise CheckpointError(f"there is no {path}: name the folder of a run") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}): put back an earlier copy") from None
 
 
 def _read_columns(path: Path) -> dict[str, list[float]]:
     if not path.exists():
         raise CheckpointError(f"there is no {path}: the run has not begun, or its log was removed")
-    try:
-        with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            names = next(csv.reader(file), [])
-        missing = [name for name in NEEDED if name not in names]
-        if not names:
-            raise ValueError("its first line does not name its columns")
-        if missing:
-            raise ValueError(f"it has no column {', '.join(missing)}")
-        rows = read_log(path)
-        return columns_of(rows) if rows else {name: [] for name in names}
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise CheckpointError(f"{path} is damaged ({error}): put back an earlier copy") from None
+    names, rows = read_table(path)
+    missing = [name for name in NEEDED if name not in names]
+    if missing:
+        raise CheckpointError(f"{path} has no column {', '.join(missing)}: put back an earlier copy")
+    return columns_of(rows) if rows else {name: [] for name in names}
 
 
 class _View:

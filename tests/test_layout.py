@@ -47,7 +47,15 @@ ORDER = {
     "losses": ["saturating", "non_saturating supervised", "base"],
     "metrics": ["diversity"],
     "models": ["dcgan mlp"],
-    "training": ["from_config", "build run", "folder", "config plots", "checkpoint divergence messages monitor options"],
+    "training": [
+        "from_config",
+        "build run",
+        "folder",
+        "config plots",
+        "checkpoint divergence messages monitor",
+        "log",
+        "options",
+    ],
 }
 GROWING = {"layers", "losses", "models", "games"}  # here a new file needs no line: it stands on top of its folder
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/*.py", "checks/differences.py"]

@@ -60,14 +60,15 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
 
     Raises CheckpointError if there is none, DataError if its data are no longer there.
     """
-    arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
-    training.refuse_python_run(info["config"], folder)
-    config = Config.from_json(info["config"])
+    path = Path(folder) / CHECKPOINT
+    arrays, info = checkpoint.load(path)
+    config = training.config_of_checkpoint(info, folder)
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
     dataset = load(config.data, config.data_dir, config.image_size)
     if dataset.shape != tuple(info["shape"]):
         raise MiniganError(f"{config.data} now has samples {dataset.shape}, the run {folder} had {tuple(info['shape'])}")
     gan = training.build_game(config, dataset.shape, _length(config, dataset))
+    checkpoint.check_state(arrays, gan.state_dict(), path, any_precision=True)
     gan.load_state_dict(arrays)
     batches = Batches(dataset, batch_size or min(BATCH, len(dataset)), gan.backend, "float64", seed)
     about = f"{folder}: {config.model} on {config.data} after {info['step']:,} steps, batch {batches.batch_size}, seed {seed}"

@@ -13,9 +13,9 @@ from minigan.backends import get_backend
 from minigan.data import load
 from minigan.errors import CheckpointError, MiniganError
 from minigan.training import checkpoint
-from minigan.training.build import build_game
+from minigan.training.build import build_game, config_of_checkpoint
 from minigan.training.config import Config, with_absolute_paths
-from minigan.training.folder import RunFolder, check_settings_file, refuse_python_run
+from minigan.training.folder import RunFolder, check_settings_file
 from minigan.training.messages import Hints, print_now
 from minigan.training.run import RUN_OPTIONS, Run
 
@@ -59,8 +59,7 @@ def resume_run(folder: str | Path, *, changes: Mapping[str, Any] | None = None, 
     """
     folder = Path(folder)
     arrays, info = checkpoint.load(RunFolder(folder).checkpoint)
-    refuse_python_run(info["config"], folder)
-    config = Config.from_json(info["config"])
+    config = config_of_checkpoint(info, folder)
     check_settings_file(folder, info["config"])
     longer = {name: value for name, value in (changes or {}).items() if name in ("steps", "epochs")}
     for name, value in with_absolute_paths(changes or {}).items():

@@ -127,6 +127,9 @@ class Run:
             command = f"minigan train --resume --out {shlex.quote(str(folder))}"
             raise CheckpointError(f"the run in {folder} was started by the command line: go on with it by {command}")
         check_settings_file(folder, settings)
+        missing = [name for name in (*RUN_OPTIONS, "backend", "dtype") if name not in settings]
+        if missing:
+            raise CheckpointError(f"{folder}: the settings in its checkpoint lack {', '.join(missing)}; take an earlier copy")
         options = {name: settings[name] for name in RUN_OPTIONS}
         run = cls(
             game, data, folder, overwrite=True, log=log, **{**options, "steps": options["steps"] if steps is None else steps}
@@ -144,9 +147,27 @@ class Run:
         """Take over what a checkpoint holds. Raises CheckpointError, changing nothing, if it is of another game or data."""
         if info["dataset"] != self.dataset.digest:
             raise CheckpointError(f"{self.dataset.name} has changed since the run began: put back the data it was made with")
-        _check_state(arrays, self.game.state_dict(), self.files.checkpoint)
+        checkpoint.check_state(arrays, self.game.state_dict(), self.files.checkpoint)
+        self._check_position(info)
         self.replaces = False
         self._restore({"arrays": arrays, **info})
+
+    def _check_position(self, info: Mapping[str, Any]) -> None:
+        """Raises CheckpointError unless game and batches accept the random state and the place in the data as they are."""
+        random, place = self.game.random_state, self.batches.state
+        try:
+            self.game.random_state, self.batches.state = info["random"], info["data"]
+            taken = self.game.random_state == info["random"] and self.batches.state == info["data"]
+            taken = taken and info["step"] == self.batches.epoch * self.batches.per_epoch + self.batches.batch
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError):
+            taken = False
+        finally:
+            self.game.random_state, self.batches.state = random, place
+        if not taken:
+            raise CheckpointError(
+                f"{self.files.checkpoint}: its random state or its place in the data is not that of a run after step "
+                f"{info['step']:,}; take an earlier copy"
+            )
 
     # -- what is asked of game and data --------------------------------------------------------------------------------
 
@@ -412,11 +433,3 @@ def train(
     )
     run.train(progress)
     return run
-
-
-def _check_state(state: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray], path: Path) -> None:
-    """Raises CheckpointError unless both hold arrays of the same names, shapes and dtypes."""
-    for name in sorted(state.keys() | own.keys()):
-        there, here = (f"{a.dtype} {a.shape}" if a is not None else "missing" for a in (state.get(name), own.get(name)))
-        if there != here:
-            raise CheckpointError(f"{path} is of another game: {name} is {there} in it, and {here} in the game given")
