@@ -38,6 +38,7 @@ from minigan.training.folder import (
 from minigan.training.messages import Hints, as_html, headline, print_now, python_hints
 from minigan.training.monitor import Monitor
 from minigan.training.options import shorten
+from minigan.training.verdict import verdict
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
@@ -219,12 +220,14 @@ class Run:
             self.log(headline(self.game, self.dataset, model, self.batches.batch_size, total))
             if self.step >= total:
                 self.files.save_pictures()
+                self.log(verdict(path))
                 self.log(f"{path} has its {self.step:,} steps already: {self.hints.lengthen}")
                 return True
             with tqdm(
                 total=total, initial=self.step, unit="step", disable=not progress, mininterval=0.3, dynamic_ncols=True
             ) as bar:
                 self._loop(bar)
+        self.log(verdict(path))
         if self.step < total:
             self.log(f"stopped after step {self.step:,} of {total:,}, saved; go on with: {self.hints.resume}")
             return False
