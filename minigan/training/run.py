@@ -148,6 +148,11 @@ class Run:
         """Take over what a checkpoint holds. Raises CheckpointError, changing nothing, if it is of another game or data."""
         if info["dataset"] != self.dataset.digest:
             raise CheckpointError(f"{self.dataset.name} has changed since the run began: put back the data it was made with")
+        if tuple(info["shape"]) != self.dataset.shape:
+            raise CheckpointError(
+                f"{self.files.checkpoint} is of samples of shape {tuple(info['shape'])}, and {self.dataset.name} holds "
+                f"{self.dataset.shape}; take an earlier copy"
+            )
         checkpoint.check_state(arrays, self.game.state_dict(), self.files.checkpoint)
         self._check_position(info)
         self.replaces = False
@@ -220,18 +225,19 @@ class Run:
             self.log(headline(self.game, self.dataset, model, self.batches.batch_size, total))
             if self.step >= total:
                 self.files.save_pictures()
-                self.log(verdict(path))
                 self.log(f"{path} has its {self.step:,} steps already: {self.hints.lengthen}")
+                self.log(verdict(path))
                 return True
             with tqdm(
                 total=total, initial=self.step, unit="step", disable=not progress, mininterval=0.3, dynamic_ncols=True
             ) as bar:
                 self._loop(bar)
-        self.log(verdict(path))
         if self.step < total:
             self.log(f"stopped after step {self.step:,} of {total:,}, saved; go on with: {self.hints.resume}")
+            self.log(verdict(path))
             return False
         self.log(f"done: {path / SAMPLES}, {ANIMATION}, {CURVES}; more images: {self.hints.sample}")
+        self.log(verdict(path))
         return True
 
     def _loop(self, bar: Any) -> None:
