@@ -48,14 +48,16 @@ ORDER = {
     "games": ["gan", "game"],
     "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
     "losses": ["saturating", "non_saturating supervised", "base"],
-    "metrics": ["diversity"],
+    "metrics": ["modes", "fidelity", "diversity"],
     "models": ["dcgan mlp"],
     "training": [
         "from_config",
         "build run",
-        "folder",
+        "verdict",
+        "advice folder",
         "config plots",
-        "checkpoint divergence lock memory_estimate messages monitor options",
+        "checkpoint divergence lock memory_estimate messages monitor",
+        "log options",
     ],
 }
 GROWING = {"layers", "losses", "models", "games"}  # here a new file needs no line: it stands on top of its folder

@@ -65,13 +65,14 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     Where its data are gone, or have another shape now, other samples of G stand in for them. Raises CheckpointError if there is
     no checkpoint, or if a schedule of epochs cannot be laid out without the data.
     """
-    arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
-    training.refuse_python_run(info["config"], folder)
-    config = Config.from_json(info["config"])
+    path = Path(folder) / CHECKPOINT
+    arrays, info = checkpoint.load(path)
+    config = training.config_of_checkpoint(info, folder)
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
     shape = tuple(info["shape"])
     dataset = _data_of_run(config, shape)
     gan = training.build_game(config, shape, _length(config, dataset, info, folder))
+    checkpoint.check_state(arrays, gan.state_dict(), path, any_precision=True)
     gan.load_state_dict(arrays)
     about = f"{folder}: {config.model} on {config.data} after {_steps(info['step'])}"
     if dataset is None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from minigan import models
 from minigan.backends import Backend, get_backend
+from minigan.data import Dataset
 from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError, UserFileError, nearest_name, shorten
 from minigan.games import GAN
 from minigan.losses import OBJECTIVES, Objective
@@ -85,13 +86,25 @@ def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
     Raises CheckpointError if there is none, or if its networks came from a user's file that is gone or has changed: weights
     that still fit might then make other images.
     """
-    arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
-    refuse_python_run(info["config"], folder)
-    config = Config.from_json(info["config"])
+    path = Path(folder) / CHECKPOINT
+    arrays, info = checkpoint.load(path)
+    config = config_of_checkpoint(info, folder)
     config.backend, config.precision = backend, "float32"
     game = build_game(config, tuple(info["shape"]), steps=1)  # its optimisers will take no step
+    checkpoint.check_state(arrays, game.state_dict(), path)
     game.load_state_dict(arrays)
     return game, config
+
+
+def config_of_checkpoint(info: Mapping[str, Any], folder: str | Path) -> Config:
+    """The configuration in a checkpoint, filled in. Raises CheckpointError if no networks can be built from it."""
+    refuse_python_run(info["config"], folder)
+    try:
+        config = Config.from_json(info["config"])
+        config.resolve(Dataset(config.data, np.empty((0, *info["shape"]))))
+    except MiniganError as error:
+        raise CheckpointError(f"{Path(folder) / CHECKPOINT}: {error}") from None
+    return config
 
 
 # -- networks of a user's file -------------------------------------------------------------------------------------------

@@ -5,9 +5,7 @@ config.json, log.csv, samples/step_000000.png …, progress.gif, curves.png, che
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from minigan.errors import CheckpointError, MiniganError
+from minigan.errors import CheckpointError, MiniganError, shorten
 from minigan.files import KEPT, remove_parts, write_atomically
 from minigan.training import checkpoint, plots
 from minigan.training.lock import locked
+from minigan.training.log import columns_of, read_log, read_settings, read_table
 
 CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, SAMPLES = (
     "config.json",
@@ -117,8 +116,17 @@ class RunFolder:
         except OSError as error:
             raise MiniganError(f"cannot write into {self.path}: {error.strerror}") from None
 
-    def open(self, settings: Mapping[str, Any], columns: Sequence[str], step: int, replaces: bool) -> None:
-        """Write the settings, cut the log and the pictures back to `step`, and clear out what an old run left."""
+    def open(
+        self,
+        settings: Mapping[str, Any],
+        columns: Sequence[str],
+        rows: Sequence[Mapping[str, str]],
+        step: int,
+        replaces: bool,
+    ) -> None:
+        """Write the settings and the rows of the log that stay, cut the pictures back to `step`, and clear out what an old run
+        left.
+        """
         self.columns = tuple(columns)
         try:
             for name in (LOG, CURVES, ANIMATION) if replaces else ():
@@ -128,20 +136,37 @@ class RunFolder:
         except OSError as error:
             raise MiniganError(f"cannot write into {self.path}: {error.strerror}") from None
         write_atomically(self.path / CONFIG, (json.dumps(settings, indent=1) + "\n").encode())
-        self.cut(-1 if replaces else step)
+        self._cut_pictures(-1 if replaces else step)
+        self._write_log(rows)
 
     def cut(self, step: int) -> None:
         """Leave of the log and of the pictures what is not behind `step`."""
+        self._cut_pictures(step)
+        self._write_log(self.rows_to_keep(self.columns, step))
+
+    def _cut_pictures(self, step: int) -> None:
         try:
             for frame in self.frames():
                 if (_step_of(frame.name) or 0) > step:
                     frame.unlink(missing_ok=True)
         except OSError as error:
             raise MiniganError(f"cannot write into {self.path}: {error.strerror}") from None
-        rows = [row for row in read_log(self.path / LOG) if int(row["step"]) <= step]
+
+    def _write_log(self, rows: Sequence[Mapping[str, str]]) -> None:
         # A log of an earlier version has fewer columns; the cells of the others stay empty.
         lines = [",".join(self.columns), *(",".join(row.get(name, "") for name in self.columns) for row in rows)]
         write_atomically(self.path / LOG, ("\n".join(lines) + "\n").encode())
+
+    def rows_to_keep(self, columns: Sequence[str], step: int) -> list[dict[str, str]]:
+        """The log's rows up to a step. Raises CheckpointError where writing them again would lose something."""
+        names, rows = read_table(self.path / LOG, until=step)
+        foreign = [name for name in names if name not in columns]
+        if foreign:
+            raise CheckpointError(
+                f"{self.path / LOG} has a column {shorten(foreign[0])} that this run does not write: remove the column, "
+                "or move the file away"
+            )
+        return rows
 
     def frames(self) -> list[Path]:
         """The pictures of samples, in the order of their steps."""
@@ -187,28 +212,6 @@ def _step_of(name: str) -> int | None:
     return int(digits) if digits.isdecimal() and name == frame_name(int(digits)) else None
 
 
-def read_log(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a log; a last line cut short by a crash is left out."""
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [row for row in rows if None not in row.values() and row["step"].isdigit()]
-
-
-def columns_of(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
-    """The columns of a log's rows by name, as numbers; NaN where a cell is empty."""
-    return {name: [float(row[name] or math.nan) for row in rows] for name in rows[0]}
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings in a config.json. Raises FileNotFoundError if there is none, ValueError or OSError if it is damaged."""
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(settings, dict):
-        raise ValueError("it holds no settings")
-    return settings
-
-
 def check_settings_file(folder: Path, settings: Mapping[str, Any]) -> None:
     """Raises CheckpointError unless config.json, if there is one, describes the checkpoint's run.
 
@@ -219,11 +222,11 @@ def check_settings_file(folder: Path, settings: Mapping[str, Any]) -> None:
         written = read_settings(path)
     except FileNotFoundError:
         return  # the checkpoint has all that is needed
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}): remove it, the checkpoint has its content") from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}, or remove it: the checkpoint has its content") from None
     other = [name for name in settings if name not in ("steps", "epochs") and written.get(name) != settings[name]]
     if other:
-        pairs = ", ".join(f"{name} {written.get(name)!r} against {settings[name]!r}" for name in other[:3])
+        pairs = ", ".join(f"{name} {shorten(written.get(name))} against {shorten(settings[name])}" for name in other[:3])
         raise CheckpointError(f"{path} and {CHECKPOINT} are of different runs ({pairs}): put back the one that belongs here")
 
 

@@ -16,9 +16,9 @@ from minigan.backends import get_backend
 from minigan.data import load
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, shorten
 from minigan.training import checkpoint
-from minigan.training.build import build_game, errors_of_user_file, load_networks
+from minigan.training.build import build_game, config_of_checkpoint, errors_of_user_file, load_networks
 from minigan.training.config import OPTIONS, Config, with_absolute_paths
-from minigan.training.folder import SAMPLES, RunFolder, check_settings_file, default_run_dir, refuse_python_run
+from minigan.training.folder import SAMPLES, RunFolder, check_settings_file, default_run_dir
 from minigan.training.messages import Hints, print_now, tell
 from minigan.training.run import RUN_OPTIONS, Run
 from minigan.user_code import names_function, split_function
@@ -96,7 +96,7 @@ def config_from(source: str | Path, changes: Mapping[str, Any]) -> Config:
     What `changes` leaves out is as in that run. Raises OptionError for changes of the networks themselves.
     """
     _, info = checkpoint.load(RunFolder(source).checkpoint)
-    config = _config_of(info, source)
+    config = config_of_checkpoint(info, source)
     for name, value in changes.items():
         if OPTIONS[name].group == "model" and getattr(config, name) != value and not _is_moved_file(config, name, value):
             raise OptionError(
@@ -115,7 +115,7 @@ def resume_run(folder: str | Path, *, changes: Mapping[str, Any] | None = None, 
     files = RunFolder(folder)
     stamp = files.stamp()
     arrays, info = checkpoint.load(files.checkpoint)
-    config = _config_of(info, folder)
+    config = config_of_checkpoint(info, folder)
     check_settings_file(files.path, info["config"])
     given = with_absolute_paths(changes or {})
     if given.get("backend") == "auto":
@@ -145,11 +145,6 @@ def resume_run(folder: str | Path, *, changes: Mapping[str, Any] | None = None, 
         streams = "" if same_streams else "; its random streams start anew there"
         tell(log, f"changed: {', '.join(changed)}; the checkpoint will differ from that of a run without it{streams}")
     return run
-
-
-def _config_of(info: Mapping[str, Any], folder: str | Path) -> Config:
-    refuse_python_run(info["config"], folder)
-    return Config.from_json(info["config"])
 
 
 def _is_moved_file(config: Config, name: str, value: Any) -> bool:

@@ -147,9 +147,12 @@ def _plot_statistics(axes: Axes, log: Mapping[str, Sequence[float]], names: Sequ
 def _plot_diversity(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
     axes.plot(log["step"], log["diversity"], label="diversity of samples", linewidth=1)
     axes.plot(log["step"], log["clusters"], label="clusters of the data reached", linewidth=1)
+    for name in ("fidelity", "coverage"):
+        if name in log:  # a log of an earlier version lacks them
+            axes.plot(log["step"], log[name], label=name, linewidth=1)
     axes.axhline(1, color="0.5", linestyle=":", linewidth=1)
     axes.set_ylabel("generated / real")
-    axes.set_title("Diversity (0: all samples alike)", y=1)
+    axes.set_title("Diversity (0: all samples alike) and fidelity", y=1)
     axes.set_ylim(0, min(2.0, max(1.1, axes.get_ylim()[1])))
 
 

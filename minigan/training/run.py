@@ -37,6 +37,7 @@ from minigan.training.folder import (
 from minigan.training.memory_estimate import check_memory
 from minigan.training.messages import Hints, ProgressBar, as_html, headline, print_now, python_hints, tell
 from minigan.training.monitor import Monitor
+from minigan.training.verdict import verdict
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
@@ -138,6 +139,9 @@ class Run:
             command = f"minigan train --resume --out {shlex.quote(str(folder))}"
             raise CheckpointError(f"the run in {folder} was started by the command line: go on with it by {command}")
         check_settings_file(folder, settings)
+        missing = [name for name in (*RUN_OPTIONS, "backend", "dtype") if name not in settings]
+        if missing:
+            raise CheckpointError(f"{folder}: the settings in its checkpoint lack {', '.join(missing)}; take an earlier copy")
         given = {"steps": steps, "log_every": log_every, "sample_every": sample_every, "checkpoint_every": checkpoint_every}
         options: dict[str, Any] = {name: settings[name] if given.get(name) is None else given[name] for name in RUN_OPTIONS}
         run = cls(game, data, files, overwrite=True, log=log, **options)
@@ -158,14 +162,19 @@ class Run:
         """
         if info["dataset"] != self.dataset.digest:
             raise CheckpointError(f"{self.dataset.name} has changed since the run began: put back the data it was made with")
-        _check_state(arrays, self.game.state_dict(), self.files.checkpoint)
-        _check_sums(info.get("partial"), len(self.game.stats), self.files.checkpoint)
+        if tuple(info["shape"]) != self.dataset.shape:
+            raise CheckpointError(
+                f"{self.files.checkpoint} is of samples of shape {tuple(info['shape'])}, and {self.dataset.name} holds "
+                f"{self.dataset.shape}; take an earlier copy"
+            )
+        checkpoint.check_state(arrays, self.game.state_dict(), self.files.checkpoint)
         takes_streams = _tree_of(info["random"]) == _tree_of(self.game.random_state)
         if not takes_streams and info["config"].get("backend") == self.settings.get("backend"):
             raise CheckpointError(f"{self.files.checkpoint} holds random streams of another game: take an earlier copy")
+        state = {**info, "arrays": arrays} if takes_streams else {**info, "arrays": arrays, "random": self.game.random_state}
+        self._check_position(state)
         self.replaces, self._stamp, self._saved = False, stamp, {"step": info["step"], "config": info["config"]}
-        state = {"arrays": arrays, **info}
-        self._restore(state if takes_streams else {**state, "random": self.game.random_state})
+        self._restore(state)
         return takes_streams
 
     def _refuse_content(self) -> None:
@@ -174,6 +183,25 @@ class Run:
         if content:
             hint = self.hints.replace if content == "a run" else self.hints.replace_files
             raise MiniganError(f"{self.folder} already holds {content}: {hint}")
+
+    def _check_position(self, info: Mapping[str, Any]) -> None:
+        """Raises CheckpointError unless game and batches accept the random state and the place in the data as they are."""
+        random, place = self.game.random_state, self.batches.state
+        try:
+            self.game.random_state, self.batches.state = info["random"], info["data"]
+            taken = self.game.random_state == info["random"] and self.batches.state == info["data"]
+            sums = (info.get("partial") or {}).get("sums")
+            taken = taken and (sums is None or len(sums) == len(self.game.stats))
+            taken = taken and info["step"] == self.batches.epoch * self.batches.per_epoch + self.batches.batch
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError):
+            taken = False
+        finally:
+            self.game.random_state, self.batches.state = random, place
+        if not taken:
+            raise CheckpointError(
+                f"{self.files.checkpoint}: its random state or its place in the data is not that of a run after step "
+                f"{info['step']:,}; take an earlier copy"
+            )
 
     # -- what is asked of game and data --------------------------------------------------------------------------------
 
@@ -243,6 +271,7 @@ class Run:
             if self.step >= total:
                 self._draw(self.files.save_pictures)
                 self._log(f"{self.folder} has its {self.step:,} steps already: {self.hints.lengthen}")
+                self._log(verdict(self.folder))
                 return True
             self._bar = ProgressBar(total, self.step, is_shown=progress)
             try:
@@ -252,9 +281,10 @@ class Run:
                 self._bar.close()
         if self.step < total:
             self._log(f"stopped after step {self.step:,} of {total:,}, saved; go on with: {self.hints.resume}")
-            return False
-        self._log(f"done: {self.folder / SAMPLES}, {ANIMATION}, {CURVES}; more images: {self.hints.sample}")
-        return True
+        else:
+            self._log(f"done: {self.folder / SAMPLES}, {ANIMATION}, {CURVES}; more images: {self.hints.sample}")
+        self._log(verdict(self.folder))
+        return self.step == total
 
     def _set_length(self, steps: int) -> None:
         schedule = self.settings.get("schedule", "constant")
@@ -388,13 +418,14 @@ class Run:
         elif not self.replaces and stamp not in (None, self._stamp):
             raise CheckpointError(f"the run in {self.folder} has gone on in another process since it was read: read it again")
         self._go_back()
+        # The row of a step at which the run was stopped is not one that an uninterrupted run has.
+        last = self.step - 1 if self._partial[0] else self.step
+        rows = [] if self.replaces else self.files.rows_to_keep(self.log_columns, last)  # before anything is written
         is_new = self.replaces or stamp is None or self.settings != self._saved["config"]
         self.files.prepare(forgets=is_new)
         if is_new:
             self._save_checkpoint()
-        # The row of a step at which the run was stopped is not one that an uninterrupted run has.
-        last = self.step - 1 if self._partial[0] else self.step
-        self.files.open(self.settings, self.log_columns, last, self.replaces)
+        self.files.open(self.settings, self.log_columns, rows, last, self.replaces)
         self.replaces = False
 
     def _write_log(self) -> None:
@@ -527,24 +558,6 @@ def train(
     )
     run.train(progress)
     return run
-
-
-def _check_state(state: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray], path: Path) -> None:
-    """Raises CheckpointError unless both hold arrays of the same names, shapes and dtypes."""
-    for name in sorted(state.keys() | own.keys()):
-        there, here = (f"{a.dtype} {a.shape}" if a is not None else "missing" for a in (state.get(name), own.get(name)))
-        if there != here:
-            raise CheckpointError(f"{path} is of another game: {name} is {there} in it, and {here} in the game given")
-
-
-def _check_sums(partial: Any, count: int, path: Path) -> None:
-    """Raises CheckpointError unless a checkpoint's sums, if it has any, are of so many statistics."""
-    try:
-        is_right = partial is None or (int(partial["steps"]) > 0 and np.array(partial["sums"], np.float64).shape == (count,))
-    except (TypeError, ValueError, KeyError):
-        is_right = False
-    if not is_right:
-        raise CheckpointError(f"{path} is damaged: its sums of statistics are not those of {count}; take an earlier copy")
 
 
 def _tree_of(value: Any) -> Any:
