@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 
 class Machine:
@@ -36,8 +39,43 @@ def cpu_name() -> str:
             name = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         pass  # not Linux, or a processor without a model name: the platform's own word will do
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return f"{name}, {cores} {'core' if cores == 1 else 'cores'}"
+
+
+def usable_cores() -> int:
+    """The cores that this process may use: by its affinity, and no more than the quota of its control groups, rounded up."""
+    if hasattr(os, "process_cpu_count"):  # Python 3.13, which heeds PYTHON_CPU_COUNT
+        cores = os.process_cpu_count()
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min([cores or 1, *map(math.ceil, cpu_quotas())]))
+
+
+def cpu_quotas(root: str = "/") -> Iterator[float]:
+    """The cores that each control group around this process grants it, where there is a limit: Linux, versions 1 and 2."""
+    for line in _read(root, "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        path = PurePosixPath("/", group)
+        groups = [] if ".." in path.parts else [path, *path.parents]
+        for folder in (str(part).strip("/") for part in groups or [PurePosixPath("/")]):
+            if not controllers:
+                limit = _read(root, "sys/fs/cgroup", folder, "cpu.max").split()
+            elif "cpu" in controllers.split(","):
+                place = ("sys/fs/cgroup/cpu", folder)
+                limit = [*_read(root, *place, "cpu.cfs_quota_us").split(), *_read(root, *place, "cpu.cfs_period_us").split()]
+            else:
+                continue
+            if len(limit) == 2 and all(part.isascii() and part.isdecimal() for part in limit) and int(limit[1]):
+                yield int(limit[0]) / int(limit[1])  # "max" or −1 is no limit
+
+
+def _read(*parts: str) -> str:
+    try:
+        return Path(*parts).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""  # another system, or a file that is not there or not ours to read
 
 
 def free_and_total_memory() -> tuple[float, float] | None:

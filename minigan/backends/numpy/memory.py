@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import mmap
 import threading
 import weakref
 from collections import deque
@@ -16,6 +18,7 @@ from minigan.backends.base import Array
 _POOLED = 1 << 20  # bytes from which a buffer is worth keeping: malloc maps large ones anew, and knows best about small ones
 _WASTE = 2  # how many times as large as an array its block may be
 _REMEMBERED = 128  # sizes let go that the pool looks out for
+_LARGE_PAGES = 1 << 22  # bytes from which large pages pay
 _IDLE = 128  # how often all memory of the pool is handed out before a block that was not needed goes: several steps
 _FILLED_KEPT = 32  # blocks of one number that a thread keeps
 
@@ -61,7 +64,8 @@ class Buffers:
         return flat.reshape(shape)
 
     def _block(self, size: int) -> memoryview:
-        return self._take(size) or _new_block(size)
+        # Behind a memoryview, `flat` is the base that all views keep alive; NumPy would pass over it to what owns the memory.
+        return self._take(size) or memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]
 
     def _take(self, size: int) -> memoryview | None:
         """The free block of that size that came back last."""
@@ -96,7 +100,7 @@ class BufferPool(threading.local, Buffers):
             block = self._take(min(fitting)) if fitting else None
         if block is None:
             self._make_room(size)
-            block = _new_block(size)
+            block = _pages(size)
         return block
 
     def _make_room(self, size: int) -> None:
@@ -130,12 +134,18 @@ class BufferPool(threading.local, Buffers):
             del self._free[size]
 
 
-def _new_block(size: int) -> memoryview:
-    """Memory from NumPy, which asks the system for large pages: they save many page-table look-ups.
+def _pages(size: int) -> memoryview:
+    """Pages of the system's own, to which all go back when the block goes: malloc would keep some, in pieces.
 
-    Behind a memoryview, an array is the base that all its views keep alive; NumPy would pass over it to one that owns memory.
+    Large pages, as NumPy asks for them, save many page-table look-ups.
     """
-    return memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+        return memoryview(mmap.mmap(-1, size))
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # private: a forked child gets a copy
+    if size >= _LARGE_PAGES and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system built without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(pages)
 
 
 class Scratch(threading.local):
