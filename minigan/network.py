@@ -76,12 +76,14 @@ class Sequential:
         self._allocate(seed)
 
     def _infer_shapes(self) -> tuple[int, ...]:
-        shape = self.input_shape
+        shape, size = self.input_shape, 0
         for index, layer in enumerate(self.layers):
             if layer.index is not None:
                 raise ShapeError(f"{layer.label} already belongs to a network: make a new layer for each place")
             layer.index, layer.input_shape = index, shape
             shape = layer.output_shape = layer.build(shape)
+            size += sum(math.prod(spec.shape) for spec in layer.parameters.values())
+            self.backend.require_memory(3 * size * self.dtype.itemsize, f"a network of {size:,} parameters")
         return shape
 
     def _allocate(self, seed: int | Sequence[int]) -> None:

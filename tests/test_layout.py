@@ -36,7 +36,10 @@ ORDER = {
     ],
     "checks": ["file", "contract suite", "entries game gradients", "differences", "report"],
     "cli": ["entry", "diagnose explain gradcheck info sample train", "parser"],
-    "data": ["loading", "files batches", "mnist synthetic images idx dataset", "bundled"],
+    "data": [
+        *("loading", "files batches", "folders", "images numpy_files", "arrays", "mnist idx dataset synthetic", "reading"),
+        "bundled",
+    ],
     "data/bundled": [],
     "explain": ["page", "step worked", "formulas game places"],
     "explain/page": ["build", "walk", "curves facts figures prose", "adam arrays budget place"],
@@ -47,7 +50,13 @@ ORDER = {
     "losses": ["saturating", "non_saturating supervised", "base"],
     "metrics": ["diversity"],
     "models": ["dcgan mlp"],
-    "training": ["from_config", "build run", "folder", "config plots", "checkpoint divergence messages monitor options"],
+    "training": [
+        "from_config",
+        "build run",
+        "folder",
+        "config plots",
+        "checkpoint divergence lock memory_estimate messages monitor options",
+    ],
 }
 GROWING = {"layers", "losses", "models", "games"}  # here a new file needs no line: it stands on top of its folder
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/*.py", "checks/differences.py"]

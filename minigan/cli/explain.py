@@ -94,7 +94,8 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
             opened = game.small_game(Config(**given), steps, progress)
         with tqdm(total=count_ticks(opened.gan), unit="array", desc="checking", disable=quiet, leave=False) as bar:
             step = open_step(opened.gan, opened.real, opened.z, shown=SAMPLES, tick=bar.update)
-    text = make_page(step, opened.about)
+    about = opened.about.encode(errors="backslashreplace").decode()  # the page is UTF-8, and a folder's name need not be
+    text = make_page(step, about)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, text.encode())
     size, seconds = len(text.encode()) / 1e6, time.perf_counter() - since

@@ -16,7 +16,7 @@ from minigan.training.folder import (
     read_settings,
     refuse_python_run,
 )
-from minigan.training.from_config import resume_run, start_run
+from minigan.training.from_config import config_from, resume_run, start_run
 from minigan.training.run import Run, train
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Run",
     "build_game",
     "columns_of",
+    "config_from",
     "default_run_dir",
     "load_game",
     "made_from_python",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minigan import models
 from minigan.backends import Backend, get_backend
-from minigan.errors import CheckpointError, ModelError, OptionError, UserFileError, nearest_name
+from minigan.errors import CheckpointError, ModelError, OptionError, UserFileError, nearest_name, shorten
 from minigan.games import GAN
 from minigan.losses import OBJECTIVES, Objective
 from minigan.network import Sequential
@@ -17,7 +19,6 @@ from minigan.optim import SCHEDULES
 from minigan.training import checkpoint
 from minigan.training.config import OPTIONS, RECIPES, Config
 from minigan.training.folder import CHECKPOINT, refuse_python_run
-from minigan.training.options import shorten
 from minigan.user_code import describe_error, digest_of, imports_beside, run_file, split_function
 
 Networks = tuple[Sequential, Sequential]
@@ -64,6 +65,19 @@ def _objective(config: Config) -> Objective:
     return kind()
 
 
+def load_networks(game: GAN, arrays: Mapping[str, np.ndarray]) -> None:
+    """Take the networks' weights from the state of another game, and nothing of its optimisers.
+
+    An average of G's weights that only this game keeps starts at them. Raises CheckpointError, before anything is changed,
+    for networks of other layers.
+    """
+    own = game.state_dict()
+    if game.average is not None and not any(name.startswith("average.") for name in arrays):
+        arrays = {**arrays, **{f"average.{n.partition('.')[2]}": a for n, a in arrays.items() if n.startswith("generator.")}}
+    networks = ("generator.", "discriminator.", "average.")
+    game.load_state_dict({**own, **{name: a for name, a in arrays.items() if name in own and name.startswith(networks)}})
+
+
 def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
     """The trained game of a run folder, to sample from, on any backend.
 
@@ -94,7 +108,9 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     try:
         with imports_beside(path):
             made = function(**arguments)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit, and what a user's file derives from BaseException
         raise UserFileError(f"{where} fails: {describe_error(error, path)}") from None
     _check_networks(made, config, shape, backend, where)
     config.latent_dim = made[0].input_shape[0]

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 from minigan.backends import BACKENDS, PRECISIONS
 from minigan.data import DATASETS, Dataset, parse_size
-from minigan.errors import CheckpointError, ModelError, OptionError
+from minigan.errors import CheckpointError, ModelError, OptionError, shorten
 from minigan.losses import OBJECTIVES
 from minigan.models import MODELS
 from minigan.network import DTYPES
 from minigan.optim import SCHEDULES
-from minigan.training.options import Option, declared_options, shorten
-from minigan.user_code import FUNCTION_IN_FILE, names_function, split_function
+from minigan.training.options import Option, declared_options
+from minigan.user_code import FUNCTION_IN_FILE, ask_for_function, names_function, split_function
 
 LOG_EVERY, CHECKPOINT_EVERY = 20, 500  # steps
 
@@ -76,6 +76,7 @@ class Config:
             choices=MODELS,
             other=FUNCTION_IN_FILE,
             is_other=names_function,
+            other_hint=ask_for_function,
         ),
     ] = None
     model_digest: Annotated[str | None, Option("of the file that --model names", on_command_line=False)] = None

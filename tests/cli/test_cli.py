@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -194,7 +195,18 @@ def test_no_gpu_is_an_error_not_a_fall_back(tmp_path, capsys, monkeypatch):
 
 def test_unknown_command(capsys):
     fails(capsys, "trian", "unknown command 'trian'", "did you mean 'train'")
-    fails(capsys, "", "COMMAND")
+    fails(capsys, "--quiet", "COMMAND")
+
+
+def test_no_command_prints_the_help(capsys):
+    for words in ([], ["help"]):
+        with nullcontext() if not words else pytest.raises(SystemExit):
+            assert cli.main(words) == 0
+        assert capsys.readouterr().out.startswith("usage: minigan")
+    with pytest.raises(SystemExit):
+        cli.main(["help", "train"])
+    assert capsys.readouterr().out.startswith("usage: minigan train")
+    fails(capsys, "help trian", "did you mean 'train'")
 
 
 def test_train_refuses_another_run(trained, tmp_path, capsys):

@@ -155,7 +155,8 @@ def test_mistakes_in_the_file(folder, capsys, text, parts):
 
 def test_a_file_that_is_not_there_and_one_without_a_function(folder, capsys):
     fails(capsys, train("--model none.py:build"), f"cannot read {folder / 'none.py'}: No such file")
-    fails(capsys, train("--model nets.py"), "unknown name 'nets.py'", "FILE.py:function")
+    fails(capsys, train("--model nets.py"), "'nets.py' is a Python file without the name of a function")
+    fails(capsys, train("--model nets.py:"), "'nets.py:' is a Python file without the name of a function: write FILE.py:NAME")
 
 
 def test_a_file_that_has_changed_or_gone_is_told_of(folder, capsys):

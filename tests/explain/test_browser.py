@@ -24,8 +24,8 @@ TRANSPOSED_BACK = "Back through G, layer 4: ConvTranspose2d"
 @pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+        pytest.skip("no Chromium on this machine: apt-get install chromium, or your system's like")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
     with api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield started
