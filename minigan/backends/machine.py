@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Iterator
@@ -58,8 +59,43 @@ def cpu_name() -> str:
             name = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         pass  # not Linux, or a processor without a model name: the platform's own word will do
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return f"{name}, {cores} {'core' if cores == 1 else 'cores'}"
+
+
+def usable_cores() -> int:
+    """The cores that this process may use: by its affinity, and no more than the quotas of its control groups, rounded up."""
+    if hasattr(os, "process_cpu_count"):  # Python 3.13, which heeds PYTHON_CPU_COUNT
+        cores = os.process_cpu_count()
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min([cores or 1, *map(math.ceil, cpu_quotas())]))
+
+
+def cpu_quotas(root: Path = Path("/")) -> Iterator[float]:
+    """The cores that each control group around this process grants it, where there is a limit."""
+    for version, group in _control_groups(root, "cpu"):
+        names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        try:
+            quota, period = map(int, " ".join((group / name).read_text() for name in names).split())
+        except (OSError, ValueError):
+            continue  # no limit ("max"), or a group that cannot be seen from inside a container
+        if quota > 0 and period > 0:  # −1 is no limit
+            yield quota / period
+
+
+def _control_groups(root: Path, controller: str) -> Iterator[tuple[int, Path]]:
+    """(version, folder) of each control group that holds this process: version 2, and 1 of that controller."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except (OSError, ValueError):
+        return  # another system
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if controllers and controller not in controllers.split(","):
+            continue
+        top, parts = root / "sys/fs/cgroup" / (controller if controllers else ""), Path(path).parts[1:]
+        for depth in range(len(parts) + 1):
+            yield 1 if controllers else 2, top.joinpath(*parts[:depth])
 
 
 def free_and_total_memory(root: Path = Path("/")) -> tuple[float, float] | None:
@@ -78,24 +114,15 @@ def free_and_total_memory(root: Path = Path("/")) -> tuple[float, float] | None:
 
 def _limits_of_groups(root: Path) -> Iterator[tuple[float, float]]:
     """(free, total) in MiB of each control group that holds this process and has a limit: version 2, and 1 ("memory")."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for _, controllers, path in (line.split(":", 2) for line in lines):
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
-        limit, used = ("limit_in_bytes", "usage_in_bytes") if controllers else ("max", "current")
-        parts = Path(path).parts[1:]
-        for group in (top.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)):
-            try:
-                total = int((group / f"memory.{limit}").read_text())
-                stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-                taken = int((group / f"memory.{used}").read_text()) - int(stat.get("inactive_file", 0))
-            except (OSError, ValueError):
-                continue  # no limit ("max"), or a group that cannot be seen from inside a container
-            yield (total - taken) / 2**20, total / 2**20
+    for version, group in _control_groups(root, "memory"):
+        limit, used = ("limit_in_bytes", "usage_in_bytes") if version == 1 else ("max", "current")
+        try:
+            total = int((group / f"memory.{limit}").read_text())
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            taken = int((group / f"memory.{used}").read_text()) - int(stat.get("inactive_file", 0))
+        except (OSError, ValueError):
+            continue  # no limit ("max"), or a group that cannot be seen from inside a container
+        yield (total - taken) / 2**20, total / 2**20
 
 
 def _in_words(size: float) -> str:

@@ -1,4 +1,4 @@
-"""How much memory is free: of the machine, and within the control groups of a container; and what is refused by that."""
+"""What the machine tells: free memory and cores, within the control groups of a container; and what is refused by that."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 
 import minigan as mg
 from minigan.backends import machine
-from minigan.backends.machine import Machine, free_and_total_memory
+from minigan.backends.machine import Machine, cpu_quotas, free_and_total_memory
 from minigan.errors import DeviceMemoryError, MiniganError
 
 MEMINFO = "MemTotal:       16384000 kB\nMemFree:          100000 kB\nMemAvailable:    8192000 kB\nHugePages_Total:       0\n"
@@ -91,3 +91,28 @@ def test_what_fits_is_not_refused(monkeypatch):
     for size, least in ((101 * 2**20, None), (300 * 2**20, 101 * 2**20)):
         with pytest.raises(MiniganError, match=r"x needs about 0\.[13] GiB, and 0\.1 GiB are free: do less"):
             Machine().require_memory(size, "x", "do less", least)
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "quotas"),
+    [
+        ("0::/", {"cpu.max": "150000 100000"}, [1.5]),
+        ("0::/a/b", {"a/cpu.max": "50000 100000", "a/b/cpu.max": "max 100000"}, [0.5]),
+        ("0::/not/seen/from/here", {"cpu.max": "300000 100000"}, [3]),
+        ("4:cpu,cpuacct:/d", {"cpu/d/cpu.cfs_quota_us": "200000", "cpu/d/cpu.cfs_period_us": "100000"}, [2]),
+        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, []),
+        ("0::/", {"cpu.max": "garbage"}, []),
+        ("0::/", {"cpu.max": "100000 0"}, []),
+        ("nonsense", {}, []),
+        (None, {}, []),
+    ],
+)
+def test_quotas_of_control_groups(tmp_path, groups, files, quotas):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    if groups is not None:
+        (tmp_path / "proc/self/cgroup").write_text(groups + "\n")
+    for name, text in files.items():
+        file = tmp_path / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n")
+    assert list(cpu_quotas(tmp_path)) == quotas

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import mmap
 import threading
 import weakref
+from collections import deque
 from collections.abc import Hashable
 from typing import Any
 
@@ -13,14 +16,19 @@ import numpy as np
 from minigan.backends.base import Array
 
 _POOLED = 1 << 20  # bytes from which a buffer is worth keeping: malloc maps large ones anew, and knows best about small ones
+_WASTE = 2  # how many times as large as an array its block may be
+_REMEMBERED = 128  # sizes let go that the pool looks out for
+_LARGE_PAGES = 1 << 22  # bytes from which large pages pay
+_IDLE = 128  # how often all memory of the pool is handed out before a block that was not needed goes: several steps
 _FILLED_KEPT = 32  # blocks of one number that a thread keeps
 
 
 class _Loan(weakref.ref):
     """A block that is lent out: a reference to the array behind which it lies."""
 
-    __slots__ = ("block",)
+    __slots__ = ("block", "since")
     block: memoryview
+    since: int  # bytes that had been handed out when it was lent
 
 
 class Buffers:
@@ -29,38 +37,115 @@ class Buffers:
     `array` hands out a view of a block; when the last view of it is gone, the block goes back. No counting by hand.
     """
 
+    _handed_out = 0
+
     def __init__(self, least: int) -> None:
         self._least = least
-        self._free: dict[int, list[_Loan]] = {}  # loans that have come back
+        self._free: dict[int, list[_Loan]] = {}  # loans that have come back, by the block's size
         self._loans: dict[int, _Loan] = {}  # all, by id: a reference must live as long as its array
+
+    @property
+    def held(self) -> int:
+        """Bytes of all blocks, lent and free."""
+        return sum(loan.block.nbytes for loan in list(self._loans.values()))
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Array:
         dtype = np.dtype(dtype)
-        size = math.prod(shape) * dtype.itemsize
+        count = math.prod(shape)
+        size = count * dtype.itemsize
         if size < self._least:
             return np.empty(shape, dtype)
-        free = self._free.setdefault(size, [])
-        # NumPy asks the system for large pages, which save many page-table look-ups. Behind a memoryview, `flat` is the base
-        # that all views keep alive; NumPy would pass over it to an array that owns the memory.
-        if free:
-            returned = free.pop()
-            block = returned.block
-            del self._loans[id(returned)]
-        else:
-            block = memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]
-        flat = np.frombuffer(block, dtype)
+        block = self._block(size)
+        flat = np.frombuffer(block, dtype, count)
         # The array's end calls list.append, which is no Python code: in that, a Ctrl-C would be raised and lost.
-        loan = _Loan(flat, free.append)
-        loan.block = block
+        loan = _Loan(flat, self._free.setdefault(block.nbytes, []).append)
+        loan.block, loan.since = block, self._handed_out
         self._loans[id(loan)] = loan
         return flat.reshape(shape)
 
+    def _block(self, size: int) -> memoryview:
+        # Behind a memoryview, `flat` is the base that all views keep alive; NumPy would pass over it to what owns the memory.
+        return self._take(size) or memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]
+
+    def _take(self, size: int) -> memoryview | None:
+        """The free block of that size that came back last."""
+        free = self._free.get(size)
+        if not free:
+            return None
+        loan = free.pop()
+        del self._loans[id(loan)]
+        return loan.block
+
 
 class BufferPool(threading.local, Buffers):
-    """Buffers of which every thread has its own, so that what one core has in its cache is not given to another."""
+    """Buffers of which every thread has its own, so that what one core has in its cache is not given to another.
+
+    Where sizes change, memory stays within what the largest needs. A block serves arrays of half its size and more. For a size
+    that finds none, others are let go: as a rule the sizes before will not come back. If one does come back soon, as in a step
+    that needs several sizes by turns, it gets a block beside the others. So a step that repeats itself soon allocates nothing.
+    """
 
     def __init__(self) -> None:
         Buffers.__init__(self, _POOLED)
+        self._dropped: deque[int] = deque(maxlen=_REMEMBERED)  # sizes of the blocks that were let go last
+        self._swept = self._sweep_at = 0
+
+    def _block(self, size: int) -> memoryview:
+        self._handed_out += size
+        if self._handed_out >= self._sweep_at:
+            self._sweep()
+        block = self._take(size)
+        if block is None:
+            fitting = [other for other, free in self._free.items() if size < other <= _WASTE * size and free]
+            block = self._take(min(fitting)) if fitting else None
+        if block is None:
+            self._make_room(size)
+            block = _pages(size)
+        return block
+
+    def _make_room(self, size: int) -> None:
+        """Let go of twice as much as is needed, and first of what was lent longest ago."""
+        if size in self._dropped:
+            self._dropped.remove(size)
+            return
+        room = 2 * size
+        for loan in self._idle():
+            if room <= 0:
+                break
+            self._dropped.append(loan.block.nbytes)
+            room -= loan.block.nbytes
+            self._drop(loan)
+
+    def _sweep(self) -> None:
+        """Let go of blocks that no array has needed for long: since the last sweep."""
+        for loan in self._idle():
+            if loan.since < self._swept:
+                self._drop(loan)
+        self._swept, self._sweep_at = self._handed_out, self._handed_out + _IDLE * max(self.held, _POOLED)
+
+    def _idle(self) -> list[_Loan]:
+        return sorted((loan for free in self._free.values() for loan in free), key=lambda loan: loan.since)
+
+    def _drop(self, loan: _Loan) -> None:
+        size = loan.block.nbytes
+        self._free[size].remove(loan)
+        del self._loans[id(loan)], loan.block
+        if not any(other.block.nbytes == size for other in self._loans.values()):
+            del self._free[size]
+
+
+def _pages(size: int) -> memoryview:
+    """Pages of the system's own, to which all go back when the block goes: malloc would keep some, in pieces.
+
+    Large pages, as NumPy asks for them, save many page-table look-ups.
+    """
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+        return memoryview(mmap.mmap(-1, size))
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # private: a forked child gets a copy
+    if size >= _LARGE_PAGES and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system built without them
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(pages)
 
 
 class Scratch(threading.local):
