@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class MiniganError(ValueError):
@@ -61,3 +62,12 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}choose from {', '.join(known)}"
+
+
+def shorten(value: Any, length: int = 60) -> str:
+    """The value as Python writes it, cut where it is too long for a message of one line."""
+    try:
+        text = repr(value)
+    except Exception:  # a whole number of more than 4,300 digits, or an object of the user's own
+        text = f"<{type(value).__name__}>" if not isinstance(value, int) else "a whole number of thousands of digits"
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend, get_backend
+from minigan.backends import Array, Backend, get_backend, stream
 from minigan.errors import CheckpointError, OptionError, ShapeError
 from minigan.layers import Layer
 from minigan.layers.base import Grads
+from minigan.sizes import numbers
 from minigan.tables import html_table, text_table
 
 DTYPES = ("float32", "float64")
@@ -65,10 +66,9 @@ class Sequential:
     ) -> None:
         self.backend = get_backend(backend)
         self.dtype = _check_dtype(dtype)
-        if isinstance(input_shape, int):
+        if isinstance(input_shape, (int, np.integer)):
             raise ShapeError(f"input_shape is {input_shape}: expected a shape without the batch axis, as ({input_shape},)")
-        self.layers = list(layers)
-        self.input_shape = tuple(input_shape)
+        self.layers, self.input_shape = list(layers), numbers(input_shape, "input_shape")
         if not self.layers:
             raise ShapeError("a Sequential needs at least one layer, got none")
         self.watch: Watcher | None = None
@@ -87,15 +87,12 @@ class Sequential:
     def _allocate(self, seed: int | Sequence[int]) -> None:
         """One vector of parameters and one of gradients, and every layer's named views of its parameters."""
         be = self.backend
-        seeds = [seed] if isinstance(seed, int) else list(seed)
-        if not all(isinstance(part, int) and part >= 0 for part in seeds):
-            raise OptionError(f"seed is {seed!r}: expected a whole number from 0 up, or several")
         size = sum(math.prod(spec.shape) for layer in self.layers for spec in layer.parameters.values())
         host = Views(self.layers, np.zeros(size, self.dtype))
         self.flat_params, self.flat_grads = be.zeros((size,), self.dtype), be.zeros((size,), self.dtype)
         self.params, self.grads = Views(self.layers, self.flat_params), Views(self.layers, self.flat_grads)
         self.state: dict[str, Array] = {}
-        rng = np.random.default_rng(seeds)
+        rng = np.random.default_rng(stream("weights", seed))
         for index, layer in enumerate(self.layers):
             layer.backend, layer.params = be, self.params.of_layer[index]
             for name, spec in layer.parameters.items():
@@ -105,7 +102,7 @@ class Sequential:
                 layer.state[name] = self.state[f"{index}.{name}"] = be.asarray(value, self.dtype)
                 setattr(layer, name, layer.state[name])
             if layer.random:
-                layer.rng = be.generator([*seeds, index])
+                layer.rng = be.generator(stream("dropout", seed, index))
         self.flat_params[...] = be.asarray(host.flat)
         # Below the first layer that learns, no gradient is needed unless the caller asks for dx.
         self._first_learner = next((i for i, layer in enumerate(self.layers) if layer.params), len(self.layers))

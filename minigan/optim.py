@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, DeviceScalar
-from minigan.errors import CheckpointError, OptionError
+from minigan.errors import CheckpointError, OptionError, shorten
 from minigan.network import Sequential
 from minigan.schedules import SCHEDULES, Schedule, constant, cosine, linear
+from minigan.sizes import real
 
 __all__ = ["SCHEDULES", "SGD", "Adam", "Optimizer", "Schedule", "constant", "cosine", "linear"]
+
+
+def _from_0(number: float) -> bool:
+    return number >= 0
 
 
 class Optimizer:
@@ -26,9 +31,8 @@ class Optimizer:
     slots: tuple[str, ...] = ()  # names of the state vectors
 
     def __init__(self, lr: float | Schedule) -> None:
-        if not callable(lr) and not lr > 0:
-            raise OptionError(f"lr is {lr!r}: expected a learning rate above 0, or a schedule")
-        self.schedule: Schedule = lr if callable(lr) else constant(lr)
+        expected = "a learning rate above 0, or a schedule"
+        self.schedule: Schedule = lr if callable(lr) else constant(real(lr, "lr", expected, lambda rate: rate > 0))
         self.steps = 0
         self.state: dict[str, Array] = {}
         self._scalars: dict[str, DeviceScalar] = {}
@@ -51,7 +55,8 @@ class Optimizer:
 
     def advance(self) -> None:
         """The host's part of an update: count it, and set the scalars that it computes with."""
-        for name, value in self.scalars(self.schedule(self.steps), self.steps + 1).items():
+        lr = real(self.schedule(self.steps), f"the schedule's rate of step {self.steps}", "a number from 0 up", _from_0)
+        for name, value in self.scalars(lr, self.steps + 1).items():
             self._scalars[name].set(value)
         self.steps += 1
 
@@ -107,10 +112,9 @@ class SGD(Optimizer):
 
     def __init__(self, lr: float | Schedule, momentum: float = 0.0, nesterov: bool = False) -> None:
         super().__init__(lr)
-        if not 0 <= momentum < 1 or (nesterov and momentum == 0):
-            raise OptionError(f"momentum is {momentum!r}: expected a number in [0, 1), above 0 with nesterov")
-        self.momentum, self.nesterov = momentum, nesterov
-        self.slots = ("momentum",) if momentum else ()
+        expected = "a number in [0, 1), above 0 with nesterov"
+        self.momentum = real(momentum, "momentum", expected, lambda m: 0 <= m < 1 and bool(m or not nesterov))
+        self.nesterov, self.slots = nesterov, ("momentum",) if self.momentum else ()
 
     def apply(self, net: Sequential, lr: Any) -> None:  # type: ignore[override]
         be, w, dw = net.backend, net.flat_params, net.flat_grads
@@ -158,11 +162,11 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(lr)
-        if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
-            raise OptionError(f"betas are {betas!r}: expected two numbers in [0, 1)")
-        if not eps > 0 or not weight_decay >= 0:
-            raise OptionError(f"Adam needs eps > 0 and weight_decay >= 0, got eps={eps!r}, weight_decay={weight_decay!r}")
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        if np.shape(betas) != (2,):
+            raise OptionError(f"betas are {shorten(betas)}: expected two numbers in [0, 1)")
+        b1, b2 = (real(beta, "one of betas", "a number in [0, 1)", lambda b: 0 <= b < 1) for beta in betas)
+        self.betas, self.eps = (b1, b2), real(eps, "Adam: eps", "a number above 0", lambda e: e > 0)
+        self.weight_decay = real(weight_decay, "Adam: weight_decay", "a number from 0 up", _from_0)
 
     def scalars(self, lr: float, step: int) -> dict[str, float]:
         b1, b2 = self.betas

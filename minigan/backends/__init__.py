@@ -6,7 +6,7 @@ from functools import cache
 
 from minigan.backends.base import Array, Backend, Formula, array_module
 from minigan.backends.geometry import ConvGeometry
-from minigan.backends.random import Generator
+from minigan.backends.random import Generator, stream
 from minigan.backends.scalars import DeviceScalar
 from minigan.errors import BackendError, nearest_name
 
@@ -24,6 +24,7 @@ __all__ = [
     "Generator",
     "array_module",
     "get_backend",
+    "stream",
 ]
 
 

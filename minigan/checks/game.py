@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array
+from minigan.backends import Array, stream
 from minigan.checks.differences import Target, compare
 from minigan.checks.report import TOLERANCE, Report, Row
 from minigan.errors import OptionError
@@ -97,7 +97,7 @@ def check_game(
     gets does not depend on the gradients of the step before, and the rest of the step leaves it alone.
     Raises OptionError for a game whose step does not do what game.losses and game.optimizers say.
     """
-    twin, be, rng = still(game), game.backend, np.random.default_rng(seed)
+    twin, be, rng = still(game), game.backend, np.random.default_rng(stream("checks", seed))
     for vector in (a for net in twin.networks.values() for a in net.params.values() if a.ndim == 1):
         vector += be.asarray(0.1 * rng.standard_normal(vector.shape))
     random_state = game.random_state

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend
+from minigan.backends import Array, Backend, stream
 from minigan.data.dataset import Dataset, as_dataset
 from minigan.errors import DataError
+from minigan.sizes import positive_int
 
 
 def pixels_to_floats(xp: Any, pixels: Array) -> Array:
@@ -33,7 +34,7 @@ class Batches:
     """
 
     def __init__(self, data: Dataset | Any, batch_size: int, backend: Backend, dtype: Any = "float32", seed: int = 0) -> None:
-        dataset = as_dataset(data)
+        dataset, batch_size = as_dataset(data), positive_int(batch_size, "the batch size")
         if not 1 <= batch_size <= len(dataset):
             raise DataError(
                 f"the batch size is {batch_size}: {dataset.name} has {len(dataset)} samples; choose 1 to {len(dataset)}"
@@ -47,7 +48,7 @@ class Batches:
         self._shuffle(0)
 
     def _shuffle(self, epoch: int) -> None:
-        order = np.random.default_rng([self.seed, 3, epoch]).permutation(len(self.dataset))
+        order = np.random.default_rng(stream("data order", self.seed, epoch)).permutation(len(self.dataset))
         self._order[...] = self.backend.asarray(order, np.int64)
 
     def advance(self) -> None:

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minigan.backends import Array, Backend, Generator
+from minigan.backends import Array, Backend, Generator, stream
 from minigan.capture import Step
-from minigan.errors import CheckpointError, OptionError
+from minigan.errors import CheckpointError
 from minigan.network import Sequential
 from minigan.optim import Optimizer
+from minigan.sizes import positive_int
 
 SAMPLE_BATCH = 256  # images that `sample` makes at a time, so that its memory does not grow with n
 
@@ -65,9 +66,8 @@ class Game(Step):
 
     def latent(self, n: int, seed: int = 0) -> np.ndarray:
         """n latent vectors from N(0, 1) on the host: the same on every backend."""
-        if n < 0:
-            raise OptionError(f"n is {n}: expected how many samples to draw, from 0 up")
-        return np.random.default_rng(seed).standard_normal((n, self.latent_dim)).astype(self.dtype)
+        n = positive_int(n, "n, how many samples to draw,", least=0)
+        return np.random.default_rng(stream("samples", seed)).standard_normal((n, self.latent_dim)).astype(self.dtype)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Samples from host latent vectors (N, latent): a host array."""
@@ -111,7 +111,7 @@ class Game(Step):
 
     @random_state.setter
     def random_state(self, state: Mapping[str, Any]) -> None:
-        for name, stream in self.streams.items():
-            stream.state = state[name]
+        for name, own in self.streams.items():
+            own.state = state[name]
         for name, net in self.networks.items():
             net.random_state = state[name]

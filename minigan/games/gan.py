@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from minigan.backends import Array
-from minigan.errors import ModelError, OptionError, ShapeError
+from minigan.backends import Array, stream
+from minigan.errors import ModelError, ShapeError
 from minigan.games.game import Game
 from minigan.layers.elementwise import sigmoid
 from minigan.losses import NonSaturating, Objective
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule
+from minigan.sizes import real
 
 
 def moving_average(xp: Any, average: Array, value: Array, rate: float) -> tuple[Array]:
@@ -56,9 +57,9 @@ class GAN(Game):
     ) -> None:
         self.generator, self.discriminator = generator, discriminator
         self._check_networks()
-        if ema is not None and not 0 < ema < 1:
-            raise OptionError(f"ema is {ema!r}: expected a decay between 0 and 1, or None for no average")
-        self.backend, self.ema = generator.backend, ema
+        expected = "a decay between 0 and 1, or None for no average"
+        self.ema = None if ema is None else real(ema, "ema", expected, lambda decay: 0 < decay < 1)
+        self.backend = generator.backend
         self.objective = (objective or NonSaturating()).bind(self.backend)
         self.optimizer_g = optimizer_g or Adam(lr, betas, eps)
         self.optimizer_d = optimizer_d or Adam(lr if lr_d is None else lr_d, betas, eps)
@@ -68,7 +69,7 @@ class GAN(Game):
             optimizer.attach(self.networks[name])
         self.average = generator.clone() if ema is not None else None
         self._average_rate = self.backend.scalar(generator.dtype)
-        self.streams = {"noise": self.backend.generator([seed, 2])}  # G and D are seeded with (seed, 0) and (seed, 1)
+        self.streams = {"noise": self.backend.generator(stream("noise", seed))}
 
     def _check_networks(self) -> None:
         g, d = self.generator, self.discriminator

@@ -13,6 +13,7 @@ import numpy as np
 from minigan.backends import Array, Backend, Generator
 from minigan.errors import ShapeError
 from minigan.initializers import Initializer
+from minigan.sizes import plain
 
 Shape = tuple[int, ...]
 Grads = Mapping[str, Array]  # where to write the gradient of each parameter, by its name
@@ -54,7 +55,7 @@ class Layer:
     )
 
     def __init__(self, **options: Any) -> None:
-        self.options = options  # what the layer was made with, for its repr
+        self.options = {name: plain(value) for name, value in options.items()}  # what the layer was made with, for its repr
         self.index: int | None = None
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from minigan.backends import Array
-from minigan.errors import OptionError
 from minigan.layers.elementwise import sigmoid, softplus
 from minigan.losses.base import Objective
+from minigan.sizes import real
 
 
 def real_loss(xp: Any, s: Array, smoothing: float) -> Array:
@@ -48,10 +48,8 @@ class NonSaturating(Objective):
     """
 
     def __init__(self, smoothing: float = 0.0) -> None:
-        super().__init__(smoothing=smoothing)
-        if not 0 <= smoothing < 1:
-            raise OptionError(f"smoothing is {smoothing!r}: expected a number in [0, 1)")
-        self.smoothing = smoothing
+        self.smoothing = real(smoothing, "smoothing", "a number in [0, 1)", lambda a: 0 <= a < 1)
+        super().__init__(smoothing=self.smoothing)
 
     def discriminator(self, s_real: Array, s_fake: Array) -> tuple[Array, tuple[Array, Array]]:
         be = self.backend
