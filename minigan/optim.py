@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, DeviceScalar
+from minigan.copying import checked_state
 from minigan.errors import CheckpointError, OptionError, shorten
 from minigan.network import Sequential
 from minigan.schedules import SCHEDULES, Schedule, constant, cosine, linear
-from minigan.sizes import real
+from minigan.sizes import ignore_underflow, real, whole_number
 
 __all__ = ["SCHEDULES", "SGD", "Adam", "Optimizer", "Schedule", "constant", "cosine", "linear"]
 
@@ -60,6 +61,7 @@ class Optimizer:
             self._scalars[name].set(value)
         self.steps += 1
 
+    @ignore_underflow
     def compute(self, net: Sequential) -> None:
         """The device's part of an update, with the scalars as advance has set them."""
         self.apply(net, **{name: scalar.value for name, scalar in self._scalars.items()})
@@ -81,14 +83,14 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over a state_dict. Raises CheckpointError, and changes nothing, unless names and shapes agree."""
         assert self._net is not None, "attach the optimiser to its network first"
-        if state.keys() != {"steps", *self.state}:
-            raise CheckpointError(f"the state is of another optimiser: it has {sorted(state)}, expected steps and {self.slots}")
-        for name, shape in {"steps": (), **{name: vector.shape for name, vector in self.state.items()}}.items():
-            if state[name].shape != shape:
-                raise CheckpointError(f"{name} has shape {state[name].shape}: this network needs {shape}")
-        self.steps = int(state["steps"])
+        loaded = checked_state(state, {"steps": (), **{name: vector.shape for name, vector in self.state.items()}}, "optimiser")
+        steps = whole_number(loaded.pop("steps"))
+        if steps is None or steps < 0:
+            raise CheckpointError(f"steps is {state['steps']}: expected a whole number from 0 up")
+        on_device = {name: self._net.backend.asarray(a, self._net.dtype) for name, a in loaded.items()}
+        self.steps = steps
         for name, vector in self.state.items():
-            vector[...] = self._net.backend.asarray(state[name], self._net.dtype)
+            vector[...] = on_device[name]
 
 
 def sgd_momentum(xp: Any, w: Array, u: Array, dw: Array, lr: float, momentum: float, nesterov: bool) -> tuple[Array, Array]:

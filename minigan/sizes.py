@@ -14,6 +14,9 @@ import numpy as np
 
 from minigan.errors import OptionError, shorten
 
+# As a decorator: e^-x and squares of small numbers may become 0, by design, whatever np.seterr asks of the user's own code.
+ignore_underflow = np.errstate(under="ignore")
+
 
 def plain(value: Any) -> Any:
     """A number of NumPy's, or an array without axes, as Python's own; a tuple or list with all its parts; else the value."""
@@ -75,3 +78,10 @@ def seed_parts(seed: Any) -> tuple[int, ...]:
         return numbers(seed, "seed", least=0)
     except OptionError:
         raise OptionError(f"seed is {shorten(seed)}: expected a whole number from 0 up, or several") from None
+
+
+def check_values(values: Any, name: str, expected: str, most: int) -> None:
+    """Raise OptionError unless the values of a host array lie in [0, most]; on a GPU, to look would be to wait."""
+    if type(values) is np.ndarray and values.size and not (values.min() >= 0 and values.max() <= most):
+        worst = values.min() if values.min() < 0 else values.max()
+        raise OptionError(f"{name} hold {worst}: expected {expected}")

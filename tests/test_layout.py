@@ -20,12 +20,12 @@ ORDER = {
     "": [
         *("__main__", "cli", "__init__", "explain diagnose", "training", "checks", "metrics", "data", "models", "games"),
         *(
-            "losses optim",
+            "losses optim ranges",
             "network",
             "layers",
             "capture",
             "backends",
-            "files initializers schedules tables user_code",
+            "copying files initializers reachable schedules tables user_code",
             "sizes",
             "errors",
         ),

@@ -12,6 +12,7 @@ from minigan.layers.elementwise import sigmoid
 from minigan.losses import NonSaturating, Objective
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule
+from minigan.ranges import RangeCheck
 from minigan.sizes import real
 
 
@@ -63,6 +64,7 @@ class GAN(Game):
         self.objective = (objective or NonSaturating()).bind(self.backend)
         self.optimizer_g = optimizer_g or Adam(lr, betas, eps)
         self.optimizer_d = optimizer_d or Adam(lr if lr_d is None else lr_d, betas, eps)
+        self._range_check = RangeCheck(generator)
         self.networks = {"generator": generator, "discriminator": discriminator}
         self.optimizers = {"generator": self.optimizer_g, "discriminator": self.optimizer_d}
         for name, optimizer in self.optimizers.items():
@@ -91,9 +93,16 @@ class GAN(Game):
         Returns 0-d arrays of the device: loss_d, loss_g, prob_real = E D(x), prob_fake = E D(x̃) (both as D's step saw them).
         Raises ShapeError unless real is an array (N, *image shape) and z (N, latent) of this backend and dtype.
         """
+        return super().step(real, z)
+
+    def check(self, real: Array, z: Array | None = None) -> None:
+        self.discriminator.check_input(real, train=True)
+        self.generator.check_batch(len(real), train=True)
         if z is not None and len(z) != len(real):
             raise ShapeError(f"z has {len(z)} rows, real has {len(real)}: give one noise vector per image")
-        return super().step(real, z)
+        if z is not None:
+            self.generator.check_input(z, train=True)
+        self._range_check(real)
 
     def advance(self) -> None:
         """Count the step of both optimisers, and set the rate of the moving average."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend, Generator
+from minigan.copying import CopiedUnbuilt
 from minigan.errors import ShapeError
 from minigan.initializers import Initializer
 from minigan.sizes import plain
@@ -29,7 +29,7 @@ class Parameter:
     fan_out: int
 
 
-class Layer:
+class Layer(CopiedUnbuilt):
     """Base of all layers. A new layer writes build, forward and backward.
 
     - build(input_shape) -> output_shape, both without the batch axis. It refuses a wrong shape, and declares what it learns
@@ -50,6 +50,7 @@ class Layer:
     backend: Backend
     rng: Generator  # the layer's own random stream, for layers that set random = True
     random = False
+    least_batch = 1  # samples that it needs to train on
     cross_sample = (
         True  # False where a sample's output depends on that sample alone; a class that writes a forward says so itself
     )
@@ -107,13 +108,6 @@ class Layer:
         """Raise ShapeError `Conv2d (layer 3) needs <needed>, got <got>` unless condition holds."""
         if not condition:
             raise ShapeError(f"{self.label} needs {needed}, got {got}")
-
-    def fresh(self) -> Layer:
-        """A layer with the same options that belongs to no network yet."""
-        twin = copy.copy(self)
-        twin.index = twin.input_shape = twin.output_shape = None
-        twin.parameters, twin.initial_state, twin.params, twin.state = {}, {}, {}, {}
-        return twin
 
     def __repr__(self) -> str:
         """The call that makes this layer, without initialisers and options that have their default."""

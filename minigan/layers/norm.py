@@ -106,6 +106,7 @@ class BatchNorm(Layer):
         self.add_parameter("beta", channels, zeros())
         self.add_state("running_mean", np.zeros(channels))
         self.add_state("running_var", np.ones(channels))
+        self.least_batch = 1 if math.prod(input_shape[:-1]) > 1 else 2  # more than one value per channel
         return input_shape
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, tuple[Array, Array, Array, bool]]:

@@ -7,7 +7,7 @@ from typing import Any
 from minigan.backends import Array
 from minigan.layers.elementwise import sigmoid, softplus
 from minigan.losses.base import Objective
-from minigan.sizes import real
+from minigan.sizes import ignore_underflow, real
 
 
 def real_loss(xp: Any, s: Array, smoothing: float) -> Array:
@@ -51,6 +51,7 @@ class NonSaturating(Objective):
         self.smoothing = real(smoothing, "smoothing", "a number in [0, 1)", lambda a: 0 <= a < 1)
         super().__init__(smoothing=self.smoothing)
 
+    @ignore_underflow
     def discriminator(self, s_real: Array, s_fake: Array) -> tuple[Array, tuple[Array, Array]]:
         be = self.backend
         (real,) = be.means(real_loss, s_real, smoothing=self.smoothing)
@@ -59,6 +60,7 @@ class NonSaturating(Objective):
         ds_fake = be.elementwise(fake_grad, s_fake, count=float(s_fake.size))
         return be.xp.asanyarray(real + fake), (ds_real, ds_fake)
 
+    @ignore_underflow
     def generator(self, s_fake: Array, s_real: Array | None = None) -> tuple[Array, Array]:
         (loss,) = self.backend.means(real_loss, s_fake, smoothing=0.0)
         return loss, self.backend.elementwise(real_grad, s_fake, smoothing=0.0, count=float(s_fake.size))
