@@ -135,7 +135,7 @@ class Captured:
     def _record(self) -> Any:
         self._step.advance()
         try:
-            with unreadable_counts(self._own_step()), no_clocks(self._own_step()):
+            with unreadable_counts(self._own_step()), no_clocks(self._own_step().compute):
                 self._recording = self._backend.record(self._step.compute, list(self._step.arrays()))
             self.phase = "eager" if self._recording is None else "compare"
         except NotWorthCapturingError:
@@ -187,7 +187,7 @@ class Captured:
     def _plain_values(self) -> dict[str, Any]:
         """What a step holds of the user's own that is no array: a replay would not see it change."""
         step = self._own_step()
-        return values_within(step, type(step).__name__, self._backend.owns)
+        return values_within(step.compute, type(step).__name__, self._backend.owns)
 
     def _changed_values(self) -> str:
         now = self._plain_values()

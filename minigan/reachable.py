@@ -61,7 +61,7 @@ def _parts(path: str, value: Any, own: bool) -> Iterator[tuple[str, Any, bool]]:
     elif isinstance(value, type):
         if is_own(value):
             yield from ((f"{value.__name__}.{key}", part, True) for key, part in list(vars(value).items()))
-    elif not hasattr(value, "dtype"):
+    elif not hasattr(value, "ndim"):  # no array
         yield from ((path, kind, True) for kind in type(value).__mro__ if is_own(kind))
         attributes = list(getattr(value, "__dict__", {}).items())
         slots = [key for kind in type(value).__mro__ for key in getattr(kind, "__slots__", ()) if is_own(kind)]
@@ -93,7 +93,7 @@ def _global_names(code: types.CodeType) -> set[str]:
 def values_within(root: Any, name: str, owns: Callable[[Any], bool]) -> dict[str, Any]:
     """All that may change and is no array of the device: numbers, texts, small host arrays, states of random streams, by path.
 
-    owns: whether an array is one of the device, which replays see change. Empty where root is made of minigan's own parts alone.
+    owns: whether an array is one of the device, whose changes replays see. Empty where all is made of minigan's own parts.
     """
     values: dict[str, Any] = {}
     for path, value, own in walk(root, name):
@@ -158,14 +158,16 @@ def no_clocks(root: Any) -> Iterator[None]:
     """Raises CaptureError behind it where the user's own code asked what time it is: a replay would repeat the answer."""
     asked: list[str] = []
 
+    own = {value.__module__ for _, value, _ in walk(root, "") if isinstance(value, types.FunctionType) and is_own(value)}  # type: ignore[arg-type]
+
     def look(frame: types.FrameType, event: str, function: Any) -> None:
-        if event == "c_call" and frame.f_globals.get("__name__", "").partition(".")[0] not in {"minigan", "numpy", "cupy"}:
+        if event == "c_call" and frame.f_globals.get("__name__") in own:
             owner = getattr(function, "__module__", None) or getattr(getattr(function, "__self__", None), "__module__", None)
             if owner in ("time", "datetime"):
                 asked.append(function.__name__)
 
     before = sys.getprofile()
-    if before is None and any(own and isinstance(value, types.FunctionType) for _, value, own in walk(root, "")):
+    if before is None and own:
         sys.setprofile(look)
     try:
         yield
