@@ -61,7 +61,7 @@ def _parts(path: str, value: Any, own: bool) -> Iterator[tuple[str, Any, bool]]:
     elif isinstance(value, type):
         if is_own(value):
             yield from ((f"{value.__name__}.{key}", part, True) for key, part in list(vars(value).items()))
-    elif not hasattr(value, "ndim"):  # no array
+    elif not hasattr(value, "ndim") and not type(value).__module__.startswith("minigan.backends"):  # no array, no machinery
         yield from ((path, kind, True) for kind in type(value).__mro__ if is_own(kind))
         attributes = list(getattr(value, "__dict__", {}).items())
         slots = [key for kind in type(value).__mro__ for key in getattr(kind, "__slots__", ()) if is_own(kind)]
