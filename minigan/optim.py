@@ -164,7 +164,7 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(lr)
-        if np.shape(betas) != (2,):
+        if not isinstance(betas, (tuple, list, np.ndarray)) or len(np.atleast_1d(np.asarray(betas, object))) != 2:
             raise OptionError(f"betas are {shorten(betas)}: expected two numbers in [0, 1)")
         b1, b2 = (real(beta, "one of betas", "a number in [0, 1)", lambda b: 0 <= b < 1) for beta in betas)
         self.betas, self.eps = (b1, b2), real(eps, "Adam: eps", "a number above 0", lambda e: e > 0)

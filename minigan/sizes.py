@@ -19,11 +19,13 @@ ignore_underflow = np.errstate(under="ignore")
 
 
 def plain(value: Any) -> Any:
-    """A number of NumPy's, or an array without axes, as Python's own; a tuple or list with all its parts; else the value."""
+    """A number of NumPy's, or an array without axes, as Python's own; a tuple or list with its parts; else the value."""
     if isinstance(value, (np.bool, np.integer, np.float16, np.float32, np.float64)):
         return value.item()
     if type(value) is np.ndarray and not value.ndim:
         return value.item()
+    if type(value) is np.ndarray and value.ndim == 1 and value.dtype.kind in "iu" and value.size <= 8:
+        return tuple(value.tolist())  # a shape
     return type(value)(map(plain, value)) if type(value) in (tuple, list) else value
 
 

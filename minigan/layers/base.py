@@ -112,5 +112,5 @@ class Layer(CopiedUnbuilt):
     def __repr__(self) -> str:
         """The call that makes this layer, without initialisers and options that have their default."""
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-        shown = [f"{name}={value!r}" for name, value in self.options.items() if value != defaults.get(name)]
+        shown = [f"{name}={value!r}" for name, value in self.options.items() if repr(value) != repr(defaults.get(name))]
         return f"{self.name}({', '.join(shown)})"
