@@ -124,16 +124,28 @@ class Captured:
             return self._step()
         with watch_sets() as scalars:
             self._step.advance()
+        self._values = self._plain_values()
         result = self._step.compute()
-        self.phase, self._values = "record", self._plain_values()
+        self.phase, changed = "record", self._changed_values()
         if len(set(map(id, scalars))) < len(scalars):
             self._run_eagerly("advance sets a DeviceScalar twice; give each use one of its own")
         elif self._backend.records_builtins_only and (custom := custom_part(self._step)):
             self._run_eagerly(f"{custom} is not minigan's own")
+        elif changed:  # told before anything is recorded, for that runs compute once more
+            self._refuse_change(changed)
         return result
+
+    def _refuse_change(self, changed: str) -> None:
+        if type(self._backend).record is Backend.record:
+            self.phase = "eager"  # nothing would be recorded anyway
+        else:
+            self._run_eagerly(f"{changed} changes from call to call and is neither an array nor a DeviceScalar")
 
     def _record(self) -> Any:
         self._step.advance()
+        if changed := self._changed_values():
+            self._refuse_change(changed)
+            return self._step.compute()
         try:
             with unreadable_counts(self._own_step()), no_clocks(self._own_step().compute):
                 self._recording = self._backend.record(self._step.compute, list(self._step.arrays()))
@@ -143,7 +155,7 @@ class Captured:
         except Exception as error:  # whatever the step, NumPy, CuPy or CUDA refuse to do in a recording
             self._run_eagerly(str(error).splitlines()[0] if str(error) else type(error).__name__)
         if self.phase == "compare" and (changed := self._changed_values()):
-            self._run_eagerly(f"{changed} changes from call to call and is neither an array nor a DeviceScalar")
+            self._refuse_change(changed)
         elif self.phase == "compare" and not self._can_compare():
             self.phase = "replay"
             return self._recording.replay()

@@ -60,7 +60,7 @@ def _parts(path: str, value: Any, own: bool) -> Iterator[tuple[str, Any, bool]]:
         yield from ((key, part, True) for key, part in used if _is_local(part, value.__module__))
     elif isinstance(value, type):
         if is_own(value):
-            yield from ((f"{value.__name__}.{key}", part, True) for key, part in list(vars(value).items()))
+            yield from ((f"the class's {value.__name__}.{key}", part, True) for key, part in list(vars(value).items()))
     elif not hasattr(value, "ndim") and not type(value).__module__.startswith("minigan.backends"):  # no array, no machinery
         yield from ((path, kind, True) for kind in type(value).__mro__ if is_own(kind))
         attributes = list(getattr(value, "__dict__", {}).items())

@@ -99,19 +99,20 @@ def unused(game: Game) -> Iterator[None]:
     """Within it, networks of the game itself may neither run nor move: a copy is checked, which must know no way to them."""
     name = type(game).__name__
     nets = {id(value): value for _, value, _ in walk(game, "") if isinstance(value, Sequential)}
-    before = {key: (net.watch, net.flat_params.copy()) for key, net in nets.items()}
+    before = {key: (dict(vars(net)), net.flat_params.copy()) for key, net in nets.items()}
 
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **options: Any) -> None:
         raise OptionError(f"{name}: its step runs a network from within a function; keep the network as the game's attribute")
 
     for net in nets.values():
-        net.watch = refuse
+        vars(net).update(dict.fromkeys(("forward", "forward_each", "backward", "backward_each"), refuse))
     try:
         yield
     finally:
         moved = [net for key, net in nets.items() if not bool((net.flat_params == before[key][1]).all())]
         for key, net in nets.items():
-            net.watch, net.flat_params[...] = before[key]
+            net.flat_params[...] = before[key][1]
+            net.__dict__ = before[key][0]
     if moved:
         raise OptionError(f"{name}: its step moves a network from within a function; keep the network as the game's attribute")
 
