@@ -35,7 +35,7 @@ ORDER = {
     "backends/numpy": [
         *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
     ],
-    "checks": ["file", "contract kinks suite", "entries game gradients", "differences", "report"],
+    "checks": ["file", "contract smoothness suite", "entries game gradients", "differences", "report"],
     "cli": ["entry", "diagnose explain gradcheck info sample train", "parser"],
     "data": ["loading", "files batches", "mnist synthetic images idx dataset", "bundled"],
     "data/bundled": [],

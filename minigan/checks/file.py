@@ -13,8 +13,8 @@ import numpy as np
 from minigan.backends import Backend, get_backend
 from minigan.checks.contract import check_contract
 from minigan.checks.gradients import check_layer
-from minigan.checks.kinks import crosses_kink
 from minigan.checks.report import TOLERANCE, Report, Row
+from minigan.checks.smoothness import crosses_kink
 from minigan.errors import MiniganError, UserFileError
 from minigan.layers import Layer
 from minigan.user_code import describe_error, run_file
