@@ -20,12 +20,13 @@ ORDER = {
     "": [
         *("__main__", "cli", "__init__", "explain diagnose", "training", "checks", "metrics", "data", "models", "games"),
         *(
-            "losses optim",
+            "losses optim ranges",
             "network",
             "layers",
             "capture",
             "backends",
-            "files initializers schedules sizes tables user_code",
+            "copying files initializers reachable schedules tables user_code",
+            "sizes",
             "errors",
         ),
     ],
@@ -34,7 +35,7 @@ ORDER = {
     "backends/numpy": [
         *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
     ],
-    "checks": ["file", "contract suite", "entries game gradients", "differences", "report"],
+    "checks": ["file", "contract smoothness suite", "entries game gradients", "differences", "report"],
     "cli": ["entry", "diagnose explain gradcheck info sample train", "parser"],
     "data": [
         *("loading", "files batches", "folders", "images numpy_files", "arrays", "mnist idx dataset synthetic", "reading"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend
+from minigan.backends import Array, Backend, stream
 from minigan.data.arrays import as_dataset
 from minigan.data.dataset import Dataset
 from minigan.data.reading import shown
@@ -52,7 +52,7 @@ class Batches:
         self._shuffle(0)
 
     def _shuffle(self, epoch: int) -> None:
-        order = np.random.default_rng([self.seed, 3, epoch]).permutation(len(self.dataset))
+        order = np.random.default_rng(stream("data order", self.seed, epoch)).permutation(len(self.dataset))
         self._order[...] = self.backend.asarray(order, np.int64)
 
     def advance(self) -> None:

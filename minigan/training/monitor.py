@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend
+from minigan.backends import Array, Backend, stream
 from minigan.data import Dataset, pixels_to_floats
 from minigan.data.synthetic import MODES
 from minigan.games import Game
@@ -111,7 +111,7 @@ class _Probe:
 
     def __init__(self, game: Game, dataset: Dataset, seed: int) -> None:
         self.backend = game.backend
-        dtype, rng = game.dtype, np.random.default_rng([seed, 4])
+        dtype, rng = game.dtype, np.random.default_rng(stream("monitor", seed))
         chosen = dataset.values[rng.choice(len(dataset), min(PROBE_SIZE, len(dataset)), replace=False)]
         real = _as_floats(chosen, dataset, dtype)
         z = rng.standard_normal((PROBE_SIZE, game.latent_dim)).astype(dtype)
@@ -141,7 +141,7 @@ class _Probe:
         for index, twin in enumerate(self._twins.values()):
             for layer in twin.layers:
                 if layer.random:
-                    layer.rng = self.backend.generator([seed, 4, index, layer.index or 0])
+                    layer.rng = self.backend.generator(stream("monitor's dropout", seed, index, layer.index or 0))
         self._random = {name: twin.random_state for name, twin in self._twins.items()}
 
     def measure(self, networks: dict[str, Sequential]) -> dict[str, Array]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array
+from minigan.backends import Array, stream
 from minigan.checks.entries import Comparison, compare_entries
 from minigan.errors import DivergenceError, OptionError
 from minigan.explain.places import choose_places
@@ -49,7 +49,7 @@ def open_step(
     moved_random_state = game.random_state
     rerun = Rerun(game, real, z, passes, random_state)
 
-    look = _Look(rerun, passes, before, after, shown, np.random.default_rng(seed), tick)
+    look = _Look(rerun, passes, before, after, shown, np.random.default_rng(stream("explain", seed)), tick)
     look.check_outputs("discriminator", "discriminator", 0)
     look.check_outputs("discriminator", "discriminator", 1)
     update_d = look.update("discriminator")
