@@ -94,10 +94,7 @@ class ThreadedBackend(Backend):
 
     def with_own_blas_threads(self, work: Callable[[], Result]) -> Result:
         """work(), with BLAS at this backend's number of threads."""
-        # As a rule BLAS has that number already. If another Python thread's game holds it to one just now, products are slower
-        # and round differently.
-        if all(library.get_num_threads() == self.threads for library in self._blas):
-            return work()
+        # BLAS's threads serve one caller at a time anyway. Inside the lock, no fork leaves a child with BLAS in the midst of it.
         with self.undisturbed():
             return work()
 
