@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import minigan
 from minigan.cli import diagnose, explain, gradcheck, info, sample, train
-from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, one_line
+from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, discard_what_cannot_be_written, one_line
 from minigan.errors import MiniganError, nearest_name, shorten
 
 COMMANDS = {
@@ -73,15 +73,6 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="replace"))  # noqa: SIM115 (open to the end)
         elif mode == "w" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def discard_what_cannot_be_written() -> None:
-    """Send to the null device what a stream still holds and cannot write, or Python would complain of it as it ends."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _parser() -> Parser:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from typing import Any
 
-from minigan.cli.parser import INTERRUPTED, add_command, add_option, given_options
+from minigan.cli.parser import INTERRUPTED, add_command, add_option, discard_what_cannot_be_written, given_options
 from minigan.errors import MiniganError
 from minigan.training import OPTIONS, Config, config_from, errors_of_user_file, resume_run, start_run
 
@@ -59,16 +57,5 @@ def train(options: argparse.Namespace) -> int:
         run = start_run(config, options.out, begins_from=source, overwrite=options.overwrite)
     with errors_of_user_file(Config(model=run.settings["model"])):
         ended = run.train(progress=not options.quiet)
-    _discard_what_cannot_be_written()
+    discard_what_cannot_be_written()  # the run is saved, and the status is to say so
     return 0 if ended else INTERRUPTED
-
-
-def _discard_what_cannot_be_written() -> None:
-    """Send to the null device what a stream still holds and cannot write: the run is saved, and its status is to say so."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        except (ValueError, AttributeError):  # closed, or none at all
-            pass
