@@ -156,7 +156,7 @@ def test_the_same_bytes_twice_and_for_other_thread_counts_within_rounding(monkey
     np.testing.assert_allclose(two, gradients(3), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("value", ["0", "-2", "two", "1.5"])
+@pytest.mark.parametrize("value", ["0", "-2", "two", "1.5", "²", "9" * 400, "9" * 5000])
 def test_thread_count_is_checked(value, monkeypatch):
     monkeypatch.setenv("MINIGAN_NUM_THREADS", value)
     with pytest.raises(BackendError, match="MINIGAN_NUM_THREADS is"):

@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from minigan.backends.base import Backend
 from minigan.backends.numpy.workers import Workers
-from minigan.errors import BackendError
+from minigan.errors import BackendError, shorten
 
 LARGE_CONVOLUTION = 1 << 21  # values of im2col, the largest of a pass, from which our threads and blocks are better than BLAS's
 CONCATENATED = 1 << 16  # values of the largest array up to which two passes are quicker as one
@@ -129,6 +129,6 @@ def thread_count() -> int:
     wanted = os.environ.get("MINIGAN_NUM_THREADS", "")
     if not wanted:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not wanted.isdigit() or int(wanted) < 1:
-        raise BackendError(f"MINIGAN_NUM_THREADS is {wanted!r}: set it to a number of threads from 1 up, or unset it")
+    if not wanted.isdecimal() or len(wanted) > 4 or int(wanted) < 1:
+        raise BackendError(f"MINIGAN_NUM_THREADS is {shorten(wanted)}: set it to a number of threads from 1 up, or unset it")
     return int(wanted)
