@@ -75,7 +75,11 @@ def _batches(text: str) -> list[int]:
 
 def _checkout(text: str) -> Path:
     folder = Path(text).resolve()
-    if not all((folder / name / "__init__.py").is_file() for name in ("minigan", "benchmarks")):
+    try:
+        is_checkout = all((folder / name).is_file() for name in ("minigan/network.py", "benchmarks/worker.py"))
+    except OSError:  # a name that is too long, or a folder that must not be read
+        is_checkout = False
+    if not is_checkout:
         raise argparse.ArgumentTypeError(
             f"{shorten(text)}: expected a checkout of this repository, with minigan/ and benchmarks/ in it"
         )

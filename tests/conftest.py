@@ -16,7 +16,7 @@ import cuda_on_host
 import guarded
 import large_convolution  # noqa: F401  keeps the backend's own value
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from minigan import backends, get_backend
 from minigan.backends import BACKENDS
@@ -25,7 +25,9 @@ from minigan.backends.cupy.backend import CupyBackend
 from minigan.backends.numpy import threads
 from minigan.errors import BackendError
 
-settings.register_profile("minigan", deadline=None, max_examples=25, derandomize=True)
+settings.register_profile(
+    "minigan", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25, derandomize=True
+)
 settings.load_profile("minigan")
 
 threads.LARGE_CONVOLUTION = 0  # the tests' small networks go the way of large ones: in blocks, on threads of minigan's own
