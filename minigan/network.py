@@ -232,10 +232,8 @@ class Sequential(CopiedByValue, ShownAsTable):
             kind = f"{type(x).__module__}.{type(x).__name__}"
             raise ShapeError(f"x is a {kind}: this network runs on {self.backend.name}; pass net.backend.asarray(x)")
         if x.dtype != self.dtype:
-            how = "x / 127.5 - 1 of pixels, " if x.dtype.kind in "biu" else ""
-            raise ShapeError(
-                f"x is {x.dtype}: this network computes in {self.dtype}; pass {how}as .astype({self.dtype.name!r})"
-            )
+            what = "pixels as (x / 127.5 - 1)" if x.dtype.kind in "biu" else "x"
+            raise ShapeError(f"x is {x.dtype}: this network computes in {self.dtype}; pass {what}.astype({self.dtype.name!r})")
         if x.shape[1:] != self.input_shape or x.ndim == 0:
             raise ShapeError(f"x has shape {x.shape}: expected (N, {listed(self.input_shape)})")
         if x.shape[0] == 0:

@@ -192,7 +192,7 @@ def test_pixels_are_refused_with_what_to_do():
     game = GAMES["mlp"](mg.get_backend("numpy"))
     with pytest.raises(MiniganError, match=r"real samples lie in \[0, 255\].* ends in Tanh: .* x / 127.5 - 1, .*Batches"):
         game.step(np.linspace(0, 255, 256, dtype="f4").reshape(4, 8, 8, 1))
-    with pytest.raises(MiniganError, match=r"x is uint8.*x / 127.5 - 1 of pixels"):
+    with pytest.raises(MiniganError, match=r"x is uint8.*pass pixels as .x / 127.5 - 1..astype"):
         game.step(np.zeros((4, 8, 8, 1), np.uint8))
     game.step(np.full((4, 8, 8, 1), 1.5, "f4"))  # a little noise is nobody's business
     points = mg.GAN(*mg.models.mlp((2,), 2, 4, "numpy"))
