@@ -199,8 +199,8 @@ class Run:
             self.game.random_state, self.batches.state = random, place
         if not taken:
             raise CheckpointError(
-                f"{self.files.checkpoint}: its random state or its place in the data is not that of a run after step "
-                f"{info['step']:,}; take an earlier copy"
+                f"{self.files.checkpoint}: its random state, its place in the data or its sums of statistics are not "
+                f"those of this run after step {info['step']:,}; take an earlier copy"
             )
 
     # -- what is asked of game and data --------------------------------------------------------------------------------

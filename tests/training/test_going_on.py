@@ -285,13 +285,17 @@ def test_weights_that_are_not_finite_are_refused_before_the_first_step(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "sums", [[], 5, "many", {}, {"steps": 2}, {"steps": 0, "sums": [1.0] * 4}, {"steps": 2, "sums": ["a"] * 4}]
+    "sums",
+    [
+        *([], 5, "many", {}, {"steps": 2}, {"steps": 0, "sums": [1.0] * 4}, {"steps": 2, "sums": ["a"] * 4}),
+        {"steps": 2, "sums": [1.0] * 3},
+    ],
 )
 def test_sums_of_statistics_that_are_damaged(tmp_path, sums):
     folder = half_done(tmp_path)
     arrays, info = checkpoint.load(folder / CHECKPOINT)
     checkpoint.save(folder / CHECKPOINT, arrays, {**info, "partial": sums})
-    with pytest.raises(CheckpointError, match="its sums of statistics are not those of 4"):
+    with pytest.raises(CheckpointError, match=r"partial|sums of statistics"):
         resume_run(folder)
 
 

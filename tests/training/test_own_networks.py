@@ -149,7 +149,7 @@ def test_a_game_of_another_kind_on_points(tmp_path):
     mg.Run(Autoencoder(), points, tmp_path / "parts", steps=7, **parts).train(progress=False)
     assert mg.Run.resume(tmp_path / "parts", game=Autoencoder(), data=points, steps=20).train(progress=False)
     assert (tmp_path / "parts" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
-    with pytest.raises(CheckpointError, match="it has no column loss_d, loss_g, prob_real, prob_fake"):
+    with pytest.raises(CheckpointError, match="has no column loss_d, loss_g, prob_real, prob_fake"):
         diagnose_run(tmp_path / "whole")
 
 
@@ -215,7 +215,7 @@ def test_a_run_goes_on_with_its_own_networks_and_data_alone(tmp_path, capsys):
         mg.Run(gan(), IMAGES, folder, steps=4, **SHORT)
     for game, data, message in (
         (gan(), IMAGES[::-1], "array has changed since the run began"),
-        (gan(width=5), IMAGES, r"discriminator.1.bias is float32 \(4,\) in it, and float32 \(5,\) in the game given"),
+        (gan(width=5), IMAGES, r"discriminator.1.bias' is float32 \(4,\) in it, and float32 \(5,\) in the game given"),
         (gan(dtype="float64"), IMAGES, "began with dtype float32, and the game given has float64"),
         (gan(backend="numpy"), IMAGES, "began with backend textbook, and the game given has numpy"),
     ):
