@@ -94,11 +94,7 @@ class ThreadedBackend(Backend):
 
     def with_own_blas_threads(self, work: Callable[[], Result]) -> Result:
         """work(), with BLAS at this backend's number of threads."""
-<<<<<<< HEAD
         # BLAS's threads serve one caller at a time anyway. Inside the lock, no fork leaves a child with BLAS half done.
-=======
-        # BLAS's threads serve one caller at a time anyway. Inside the lock, no fork leaves a child with BLAS midway.
->>>>>>> h-threads
         with self.undisturbed():
             return work()
 
