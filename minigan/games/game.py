@@ -15,7 +15,7 @@ from minigan.network import Sequential
 from minigan.optim import Optimizer
 from minigan.sizes import ignore_underflow, positive_int
 
-SAMPLE_BATCH = 256  # images that `sample` makes at a time, so that its memory does not grow with n
+SAMPLE_BATCH = 64  # images that `sample` makes at a time, so that its memory does not grow with n
 
 
 class Game(Step):
@@ -79,8 +79,11 @@ class Game(Step):
         """Samples from host latent vectors (N, latent): a host array."""
         net, parts = self.sampler, []
         for start in range(0, len(z), SAMPLE_BATCH):
-            y, _ = net.forward(self.backend.asarray(z[start : start + SAMPLE_BATCH], net.dtype))
-            parts.append(self.backend.to_numpy(y))
+            part = z[start : start + SAMPLE_BATCH]
+            # A few sizes of batches, filled up with zeros: for each size of its own, a backend would need other memory.
+            filling = np.zeros((-len(part) % min(len(part), SAMPLE_BATCH // 4), *z.shape[1:]), z.dtype)
+            y, _ = net.forward(self.backend.asarray(np.concatenate([part, filling]), net.dtype))
+            parts.append(self.backend.to_numpy(y)[: len(part)])
         return np.concatenate(parts) if parts else np.empty((0, *net.output_shape), net.dtype)
 
     # -- state ---------------------------------------------------------------------------------------------------------

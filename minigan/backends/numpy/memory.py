@@ -7,7 +7,6 @@ import math
 import mmap
 import threading
 import weakref
-from collections import deque
 from collections.abc import Hashable
 from typing import Any
 
@@ -15,9 +14,11 @@ import numpy as np
 
 from minigan.backends.base import Array
 
-_POOLED = 1 << 20  # bytes from which a buffer is worth keeping: malloc maps large ones anew, and knows best about small ones
+_POOLED = 1 << 18  # bytes from which a buffer is worth keeping: malloc maps large ones anew, and knows best about small ones
 _WASTE = 2  # how many times as large as an array its block may be
+_SLACK = 1.0  # how many times what is in use at one time a pool may hold
 _REMEMBERED = 128  # sizes let go that the pool looks out for
+_RECENT = 16  # how often all memory of the pool is handed out in what is recent: some steps
 _LARGE_PAGES = 1 << 22  # bytes from which large pages pay
 _IDLE = 128  # how often all memory of the pool is handed out before a block that was not needed goes: several steps
 _FILLED_KEPT = 32  # blocks of one number that a thread keeps
@@ -80,14 +81,17 @@ class Buffers:
 class BufferPool(threading.local, Buffers):
     """Buffers of which every thread has its own, so that what one core has in its cache is not given to another.
 
-    Where sizes change, memory stays within what the largest needs. A block serves arrays of half its size and more. For a size
-    that finds none, others are let go: as a rule the sizes before will not come back. If one does come back soon, as in a step
-    that needs several sizes by turns, it gets a block beside the others. So a step that repeats itself soon allocates nothing.
+    Where sizes change, memory stays near what the arrays that live at one time need: a block serves arrays of half its size
+    and more, and a new block is made only after others, those lent longest ago first, have gone to make room for it. A size
+    that comes back twice soon after its block went, as in a step that needs several sizes by turns, gets a block beside the
+    others. So a step that repeats itself soon allocates nothing.
     """
 
     def __init__(self) -> None:
         Buffers.__init__(self, _POOLED)
-        self._dropped: deque[int] = deque(maxlen=_REMEMBERED)  # sizes of the blocks that were let go last
+        self._dropped: dict[int, int] = {}  # sizes of blocks that went, and how much had been handed out by then
+        self._came_back: set[int] = set()  # sizes that were wanted soon after
+        self._need = self._need_before = self._need_since = 0  # bytes in use at one time, at most, of late and before that
         self._swept = self._sweep_at = 0
 
     def _block(self, size: int) -> memoryview:
@@ -104,17 +108,30 @@ class BufferPool(threading.local, Buffers):
         return block
 
     def _make_room(self, size: int) -> None:
-        """Let go of twice as much as is needed, and first of what was lent longest ago."""
-        if size in self._dropped:
-            self._dropped.remove(size)
-            return
-        room = 2 * size
-        for loan in self._idle():
-            if room <= 0:
+        """Let go of free blocks until all of them, with one more of this size, are a little more than is in use at one time."""
+        idle, held = self._idle(), self.held
+        if self._handed_out - self._need_since > _RECENT * held:
+            self._need_before, self._need, self._need_since = self._need, 0, self._handed_out
+        self._need = max(self._need, held - sum(loan.block.nbytes for loan in idle) + size)
+        if self._handed_out - self._dropped.get(size, -math.inf) <= _RECENT * held:
+            if size in self._came_back:
+                return
+            self._came_back.add(size)
+        bound = _SLACK * max(self._need, self._need_before)
+        for loan in idle:
+            if held + size <= bound:
                 break
-            self._dropped.append(loan.block.nbytes)
-            room -= loan.block.nbytes
+            held -= loan.block.nbytes
+            self._note_drop(loan.block.nbytes)
             self._drop(loan)
+
+    def _note_drop(self, size: int) -> None:
+        self._dropped.pop(size, None)
+        self._dropped[size] = self._handed_out
+        if len(self._dropped) > _REMEMBERED:
+            oldest = next(iter(self._dropped))
+            del self._dropped[oldest]
+            self._came_back.discard(oldest)
 
     def _sweep(self) -> None:
         """Let go of blocks that no array has needed for long: since the last sweep."""
