@@ -38,6 +38,12 @@ class Parser(argparse.ArgumentParser):
         """argparse's own keeps silent where its text cannot be written."""
         print(message, end="", file=file)
 
+    def _get_values(self, action: argparse.Action, texts: list[str]) -> Any:
+        """Refuse `--option=--`, of which argparse would make an empty list."""
+        if action.option_strings and texts == ["--"]:
+            raise argparse.ArgumentError(action, "expected a value, got '--'")
+        return super()._get_values(action, texts)
+
     def _get_value(self, action: argparse.Action, text: str) -> Any:
         """Refuse what no option can mean, such as the empty variable of a script; argparse hands every value to this method."""
         if action.nargs == argparse.PARSER:

@@ -193,10 +193,13 @@ HOLD = """
 import os, sys, time
 from pathlib import Path
 from minigan.training.lock import locked
+reading, writing = os.pipe()
 with locked(Path(sys.argv[1]), print):
     if os.fork() == 0:
+        os.write(writing, b"x")  # after what a fork runs in its child
         time.sleep(60)
         os._exit(0)
+    os.read(reading, 1)
     print("held", flush=True)
     sys.stdin.read()
 """
