@@ -26,12 +26,12 @@ DCGAN = {**DIGITS, "model": "dcgan", "width": 8, "log_every": 10}
 PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and of convolutional ones
     "healthy": [
         {**RING, "steps": 600},
-        {**MLP, "steps": 600, "lr": 3e-3, "beta1": 0.0, "beta2": 0.99},
-        {**DCGAN, "steps": 300, "width": 12, "extra_conv": False, "log_every": 20},
+        {**MLP, "steps": 400, "lr": 3e-3, "beta1": 0.0, "beta2": 0.99},
+        {**DCGAN, "steps": 200, "width": 12, "extra_conv": False},
     ],
     "discriminator wins": [
         {**RING, "steps": 800, "lr": 1e-5, "lr_d": 5e-3},
-        {**MLP, "steps": 300, "loss": "saturating", "lr": 1e-4, "lr_d": 4e-3},
+        {**MLP, "steps": 200, "loss": "saturating", "lr": 1e-4, "lr_d": 4e-3},
         {**DCGAN, "steps": 110, "loss": "saturating", "lr": 1e-4, "lr_d": 4e-3},
     ],
     "collapse": [
@@ -45,7 +45,7 @@ PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and
         {**MLP, "steps": 120, "lr": 5e-3, "lr_d": 1e-5, "log_every": 10},
     ],
     "learning rate": [
-        {**RING, "steps": 300, "lr": 0.5},
+        {**RING, "steps": 200, "lr": 0.5},
         {**MLP, "steps": 200, "lr": 0.2},
         {**DCGAN, "steps": 110, "lr": 0.2},
     ],
