@@ -40,7 +40,7 @@ images = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uin
 if os.path.exists(out):
     run = mg.Run.resume(out, game=game, data=images)
 else:
-    run = mg.Run(game, images, out, steps=12, batch_size=8, log_every=4, sample_every=6, checkpoint_every=4)
+    run = mg.Run(game, images, out, steps=12, batch_size=8, log_every=4, sample_every=12, checkpoint_every=4)
 advance = run.batches.advance
 
 def advance_or_die():
