@@ -166,12 +166,13 @@ def no_clocks(root: Any) -> Iterator[None]:
             if owner in ("time", "datetime"):
                 asked.append(function.__name__)
 
-    before = sys.getprofile()
-    if before is None and own:
+    watching = bool(own) and sys.getprofile() is None  # a profiler written in C could not be put back
+    if watching:
         sys.setprofile(look)
     try:
         yield
     finally:
-        sys.setprofile(before)
+        if watching:
+            sys.setprofile(None)
     if asked:
         raise CaptureError(f"compute asks for the time ({asked[0]}), and a replay would repeat the answer")

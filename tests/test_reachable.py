@@ -1,6 +1,8 @@
 """Captured steps of one's own: whatever changes and is no array is seen, wherever it lies, or the step is refused."""
 
+import cProfile
 import random
+import sys
 import time
 
 import numpy as np
@@ -9,7 +11,7 @@ from small_games import DATA, GAMES, OneStep, no_complaint, same
 
 import minigan as mg
 from minigan.data import Batches
-from minigan.reachable import values_within
+from minigan.reachable import no_clocks, values_within
 
 COUNT = 0
 
@@ -205,3 +207,18 @@ def test_a_call_of_ones_own_is_taken():
         step()
     assert len(calls) == 5
     assert "Called.__call__ is the user's own" in said[0]
+
+
+def test_a_profiler_goes_on_behind_a_recording():
+    """One written in C is no function that could be put back."""
+    profiler = cProfile.Profile()
+    profiler.enable()
+    try:
+        before = sys.getprofile()
+        with no_clocks(Clock.factor):
+            pass
+        assert sys.getprofile() is before
+        len("a call")
+    finally:
+        profiler.disable()
+    assert any("built-in method builtins.len" in str(entry.code) for entry in profiler.getstats())

@@ -124,7 +124,7 @@ def more_diversity(config: Config) -> tuple[Advice, ...]:
     recipe, lr, batch = settings["recipe"], settings["lr"], settings["batch_size"]
     advice = []
     rates: dict[str, Any] = {}
-    if settings["beta1"] > 0.5:
+    if settings["beta1"] > recipe["beta1"]:
         rates["beta1"] = 0.0
     if lr > 2 * recipe["lr"]:
         rates["lr"] = recipe["lr"]

@@ -46,7 +46,7 @@ def own_nets():
         (3,),
     )
     return mg.GAN(
-        g, image_d(mg.Conv2d(2, (3, 2), (1, 2), bias=False), mg.Softplus(), mg.Dropout(0.4), mg.LayerNorm(3), shape=SHAPE)
+        g, image_d(mg.Conv2d(2, (3, 2), (1, 2), bias=False), mg.Softplus(), mg.Dropout(0.4), mg.LayerNorm(axes=3), shape=SHAPE)
     )
 
 
