@@ -57,7 +57,7 @@ ORDER = {
         "verdict",
         "advice folder",
         "config plots",
-        "checkpoint divergence lock memory_estimate messages monitor",
+        "busy_cores checkpoint divergence lock memory_estimate messages monitor",
         "log options",
     ],
 }

@@ -22,6 +22,7 @@ from minigan.data import Batches, Dataset, as_dataset, load
 from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError, shorten
 from minigan.games import Game
 from minigan.training import checkpoint
+from minigan.training.busy_cores import BusyCores
 from minigan.training.config import CHECKPOINT_EVERY, LOG_EVERY, OPTIONS
 from minigan.training.divergence import find_divergence
 from minigan.training.folder import (
@@ -108,7 +109,7 @@ class Run:
         # Steps since the last row of the log that was due, and the sums of their statistics.
         self._partial = (0, np.zeros(len(game.stats)))
         self._bar = ProgressBar(0, 0, is_shown=False)
-        self._since = time.perf_counter()
+        self._since, self._cores = time.perf_counter(), BusyCores(game.backend)
         self._stop = False
 
     @classmethod
@@ -311,6 +312,7 @@ class Run:
                         self.monitor.snapshot()
                     self._pending.append(step())
                     self.step += 1
+                    self._cores.step()
                     self._bar.update()
                     self._write_what_is_due()
                 self._write_log()
@@ -400,12 +402,16 @@ class Run:
         due = _, sample, save = self._due(self.step)
         if any(due):
             self._write_log()  # first, for it sees whether there is anything worth showing or saving
+            if advice := self._cores.advice():
+                self._log(advice)
         if sample:
             self._draw(self._save_samples)
         if save and self.step < self.total_steps:
             self._save_checkpoint()
         elif any(due) and self.step - self._good["step"] >= SNAPSHOT_STEPS:
             self._good = self._finite_state()
+        if sample or save:
+            self._cores.begin()
 
     def _open_folder(self) -> None:
         """Write the first checkpoint and the configuration, and clear out what an old run left.
