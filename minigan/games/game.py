@@ -78,8 +78,7 @@ class Game(Step):
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Samples from host latent vectors (N, latent): a host array."""
         net, parts = self.sampler, []
-        for start in range(0, len(z), SAMPLE_BATCH):
-            part = z[start : start + SAMPLE_BATCH]
+        for part in (z[start : start + SAMPLE_BATCH] for start in range(0, len(z), SAMPLE_BATCH)):
             # A few sizes of batches, filled up with zeros: for each size of its own, a backend would need other memory.
             filling = np.zeros((-len(part) % min(len(part), SAMPLE_BATCH // 4), *z.shape[1:]), z.dtype)
             y, _ = net.forward(self.backend.asarray(np.concatenate([part, filling]), net.dtype))
