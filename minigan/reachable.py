@@ -15,7 +15,7 @@ import numpy as np
 from minigan.errors import CaptureError
 
 MOST = 20_000  # values that are looked at
-HOST_COUNTS = ("steps", "epoch", "batch")  # of minigan's own parts, which move them in advance
+HOST_COUNTS = {"Optimizer": ("steps",), "Batches": ("epoch", "batch")}  # by minigan's classes, which move them in advance
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 _NOT_ENTERED = (types.ModuleType, types.BuiltinFunctionType, np.ufunc, np.dtype)
 _SMALL = 4096  # elements of a host array that is compared
@@ -69,7 +69,7 @@ def _parts(path: str, value: Any, own: bool) -> Iterator[tuple[str, Any, bool]]:
         mine = is_own(type(value))
         named = path if path and not mine else type(value).__name__
         # A schedule runs in advance, and a backend is a part of the process.
-        skipped = {"schedule", "backend", "_backend"} | (set() if "minigan" not in _roots(value) else set(HOST_COUNTS))
+        skipped = {"schedule", "backend", "_backend", *_counts_of(value)}
         yield from ((f"{named}.{key}", part, mine) for key, part in attributes if key not in skipped)
 
 
@@ -80,8 +80,10 @@ def _is_local(value: Any, module: str) -> bool:
     return getattr(value if isinstance(value, (type, types.FunctionType)) else type(value), "__module__", "") == module
 
 
-def _roots(value: Any) -> set[str]:
-    return {kind.__module__.partition(".")[0] for kind in type(value).__mro__} - {"builtins"}
+def _counts_of(value: Any) -> list[str]:
+    """The names of an object's counts that minigan moves in advance."""
+    own = (kind.__name__ for kind in type(value).__mro__ if kind.__module__.partition(".")[0] == "minigan")
+    return [count for name in own for count in HOST_COUNTS.get(name, ())]
 
 
 def _global_names(code: types.CodeType) -> set[str]:
@@ -142,8 +144,7 @@ def unreadable_counts(root: Any) -> Iterator[None]:
     found: list[tuple[Any, str, int]] = []
     for _, value, _ in walk(root, ""):
         own = getattr(value, "__dict__", {})
-        if "minigan" in _roots(value):
-            found += [(value, name, own[name]) for name in HOST_COUNTS if type(own.get(name)) is int]
+        found += [(value, name, own[name]) for name in _counts_of(value) if type(own.get(name)) is int]
     try:
         for value, name, _ in found:
             setattr(value, name, Unreadable(f"{type(value).__name__}.{name}"))
