@@ -14,7 +14,7 @@ import numpy as np
 
 from minigan.backends.base import Array
 
-_POOLED = 1 << 18  # bytes from which a buffer is worth keeping: malloc maps large ones anew, and knows best about small ones
+_POOLED = 1 << 20  # bytes from which a buffer is worth keeping: malloc maps large ones anew, and knows best about small ones
 _WASTE = 2  # how many times as large as an array its block may be
 _SLACK = 1.0  # how many times what is in use at one time a pool may hold
 _REMEMBERED = 128  # sizes let go that the pool looks out for
