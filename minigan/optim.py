@@ -56,7 +56,7 @@ class Optimizer:
 
     def advance(self) -> None:
         """The host's part of an update: count it, and set the scalars that it computes with."""
-        lr = real(self.schedule(self.steps), f"the schedule's rate of step {self.steps}", "a number from 0 up", _from_0)
+        lr = real(self.schedule(self.steps), "the rate of the schedule", "a number from 0 up", _from_0)
         for name, value in self.scalars(lr, self.steps + 1).items():
             self._scalars[name].set(value)
         self.steps += 1

@@ -20,6 +20,8 @@ ignore_underflow = np.errstate(under="ignore")
 
 def plain(value: Any) -> Any:
     """A number of NumPy's, or an array without axes, as Python's own; a tuple or list with its parts; else the value."""
+    if type(value) is float or type(value) is int:  # as nearly always: a step sets its scalars through here
+        return value
     if isinstance(value, (np.bool, np.integer, np.float16, np.float32, np.float64)):
         return value.item()
     if type(value) is np.ndarray and not value.ndim:
@@ -46,6 +48,8 @@ def positive_int(value: Any, name: str, least: int = 1) -> int:
 def real(value: Any, name: str, expected: str, fits: Callable[[float], bool] = lambda number: True) -> float:
     """value as a finite number that fits, or an OptionError `<name> is <value>: expected <expected>`."""
     number = plain(value)
+    if type(number) is float and math.isfinite(number) and fits(number):
+        return number
     try:
         if isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number) and fits(number):
             return number

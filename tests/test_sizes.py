@@ -154,7 +154,7 @@ def test_options_of_norms_are_named():
 def test_a_schedule_that_returns_no_rate_is_told():
     net = mg.Sequential([mg.Dense(1)], (1,), "textbook")
     for value in (float("nan"), -1.0, None, "fast"):
-        with pytest.raises(OptionError, match="the schedule's rate of step 0 is"):
+        with pytest.raises(OptionError, match="the rate of the schedule is"):
             mg.SGD(lambda step, value=value: value).update(net)
 
 

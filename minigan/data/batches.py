@@ -11,7 +11,7 @@ from minigan.data.arrays import as_dataset
 from minigan.data.dataset import Dataset
 from minigan.data.reading import shown
 from minigan.errors import DataError
-from minigan.sizes import positive_int
+from minigan.sizes import plain, positive_int
 
 
 def pixels_to_floats(xp: Any, pixels: Array) -> Array:
@@ -38,7 +38,7 @@ class Batches:
 
     def __init__(self, data: Dataset | Any, batch_size: int, backend: Backend, dtype: Any = "float32", seed: int = 0) -> None:
         dataset = as_dataset(data)
-        batch_size, seed = positive_int(batch_size, "batch_size"), positive_int(seed, "seed", 0)
+        batch_size, seed = positive_int(batch_size, "batch_size"), plain(seed)
         if batch_size > len(dataset):
             raise DataError(
                 f"the batch size is {batch_size}: {shown(dataset.name)} has {len(dataset)} samples; choose 1 to {len(dataset)}"
