@@ -62,7 +62,7 @@ def softmax_cross_entropy(s: Array, labels: Array) -> tuple[Array, Array]:
     shifted = s - s.max(axis=1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
     hits = (labels[:, None] == xp.arange(s.shape[1])).astype(s.dtype)  # (N, K)
-    one_hot = hits / hits.sum(axis=1, keepdims=True)  # 0/0 where a label names no class
+    one_hot = hits / (hits.sum(axis=1, keepdims=True) > 0)  # 0/0 where a label names no class
     loss = -(log_p * one_hot).sum() / s.shape[0]
     return xp.asanyarray(loss), (xp.exp(log_p) - one_hot) / s.shape[0]
 
