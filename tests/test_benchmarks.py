@@ -408,7 +408,7 @@ def test_the_threads_of_the_environment_are_those_of_every_side(tmp_path, monkey
     assert main(arguments.split()) == 2  # what was measured before is kept
     assert "'benchmark-results' holds steps.json already: --overwrite replaces it" in capsys.readouterr().err
     assert (tmp_path / "benchmark-results" / "steps.json").read_bytes() == before
-    assert main([*arguments.split(), "--overwrite"]) == 0
+    assert main([*arguments.replace(",products,torch", "").split(), "--overwrite"]) == 0
     assert (tmp_path / "benchmark-results" / "steps.json").read_bytes() != before
 
 
