@@ -58,8 +58,8 @@ def attempt(case: tuple[str, str, str]) -> tuple[int, list[str]]:
 
 
 def _end(command: str, option: str, value: str) -> str:
-    """Whether a command may take long: a training that was told to be long."""
-    return "" if command == "train" and option in ("--steps", "--epochs") else "it hangs"
+    """Whether a command may take long: a training that was told to be long, or of a wide network."""
+    return "" if command == "train" and option in ("--steps", "--epochs", "--width") else "it hangs"
 
 
 def _arguments(command: str, option: str, value: str) -> list[str]:
