@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MINIGAN_NUM_THREADS", "2")
 
+import signal
 import sys
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
@@ -29,6 +30,11 @@ settings.register_profile(
     "minigan", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25, derandomize=True
 )
 settings.load_profile("minigan")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts its background commands so, and runs then leave it so
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 threads.LARGE_CONVOLUTION = 0  # the tests' small networks go the way of large ones: in blocks, on threads of minigan's own
 
