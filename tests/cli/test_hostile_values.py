@@ -94,7 +94,7 @@ def test_the_rest_of_each_command_is_taken(folder):
 @pytest.mark.parametrize(("command", "action"), OPTIONS, ids=lambda part: getattr(part, "dest", part))
 def test_an_option_takes_a_value_or_refuses_it_in_one_line(command, action, folder, capsys):
     before = {path.name for path in folder.iterdir()}
-    for value in VALUES:
+    for value in VALUES[len(action.dest) % 2 :: 2]:  # half of them for each option; the campaign draws from all
         if value not in HEAVY.get(action.dest, ()):
             check(words(command, action, value), capsys)
     assert {path.name for path in folder.iterdir()} - before <= {"explain.html"}, "nothing is written for a refused value"
