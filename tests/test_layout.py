@@ -49,7 +49,9 @@ ORDER = {
     "games": ["gan", "game"],
     "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
     "losses": ["saturating", "non_saturating supervised", "base"],
-    "metrics": ["modes", "fidelity", "diversity"],
+    "metrics": [
+        *("fidelity parzen prdc", "modes neighbours", "digits diversity frechet kid ngrams sliced_wasserstein", "points"),
+    ],
     "models": ["dcgan mlp"],
     "training": [
         "from_config",
