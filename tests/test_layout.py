@@ -18,7 +18,18 @@ PACKAGE = ROOT / "minigan"
 # __init__ stands above its files.
 ORDER = {
     "": [
-        *("__main__", "cli", "__init__", "explain diagnose", "training", "checks", "metrics", "data", "models", "games"),
+        *(
+            "__main__",
+            "cli",
+            "__init__",
+            "explain diagnose evaluate",
+            "training",
+            "checks",
+            "metrics",
+            "data",
+            "models",
+            "games",
+        ),
         *(
             "losses optim ranges",
             "network",
@@ -36,7 +47,7 @@ ORDER = {
         *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
     ],
     "checks": ["file", "contract smoothness suite", "entries game gradients", "differences", "report"],
-    "cli": ["entry", "diagnose explain gradcheck info sample train", "parser"],
+    "cli": ["entry", "diagnose evaluate explain gradcheck info sample train", "parser"],
     "data": [
         *("loading", "files batches", "folders", "images numpy_files", "arrays", "mnist idx dataset synthetic", "reading"),
         "bundled",
@@ -50,7 +61,13 @@ ORDER = {
     "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
     "losses": ["saturating", "non_saturating supervised", "base"],
     "metrics": [
-        *("fidelity parzen prdc", "modes neighbours", "digits diversity frechet kid ngrams sliced_wasserstein", "points"),
+        *(
+            "reference",
+            "fidelity parzen prdc",
+            "modes neighbours",
+            "digits diversity frechet kid ngrams sliced_wasserstein",
+            "points",
+        ),
     ],
     "models": ["dcgan mlp"],
     "training": [

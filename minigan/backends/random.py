@@ -22,6 +22,7 @@ STREAMS = {
     "monitor's dropout": 7,
     "checks": 8,
     "explain": 9,
+    "evaluate": 20,
 }
 
 

@@ -65,6 +65,23 @@ def save_image(path: str | Path, image: Image.Image) -> None:
     write_atomically(path, buffer.getvalue())
 
 
+def save_neighbours(path: str | Path, samples: np.ndarray, neighbours: np.ndarray) -> None:
+    """uint8 samples (N, H, W, C), and below each its nearest real images (N, K, H, W, C): the first half as they came, the
+    other half those that are nearest of all.
+    """
+    rows = np.concatenate([samples[:, None], neighbours], axis=1).swapaxes(0, 1)  # (1 + K, N, H, W, C)
+    half, picture = len(samples) // 2, _figure(9, 3.1)
+    parts = (("samples as they came", rows[:, :half]), ("samples that are nearest to a real one", rows[:, half:]))
+    for axes, (title, part) in zip(picture.subplots(1, 2), parts, strict=True):
+        drawn = np.asarray(grid(part.reshape(-1, *part.shape[2:]), columns=part.shape[1]))
+        axes.imshow(drawn, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        places = drawn.shape[0] * (np.arange(len(part)) + 0.5) / len(part)
+        axes.set_yticks(places, ["sample", "nearest", *(f"{place}." for place in range(2, len(part)))])
+        axes.set_xticks([])
+        axes.set_title(title, fontsize=9)
+    _save_figure(path, picture)
+
+
 def save_scatter(path: str | Path, points: np.ndarray, real: np.ndarray | None = None) -> None:
     """Points (N, 2) over the real ones, whose range sets the axes."""
     figure = _figure(4.5, 4.5)
