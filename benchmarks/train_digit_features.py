@@ -3,7 +3,10 @@
     python -m benchmarks.train_digit_features
 
 Of the 5,000 bundled digits, 100 of each class are held out; the other 4,000 are seen turned, sheared, stretched, shifted and
-bent, never twice alike (Simard et al. 2003, "Best practices for convolutional neural networks"). MEASURED
+bent, never twice alike (Simard et al. 2003, "Best practices for convolutional neural networks").
+
+On two busy cores of an AMD EPYC (2026-11-26; weights rounded to float16, as they are written), of the 1,000 that were held out
+99.1 %, 99.3 % and 99.5 % were right with the seeds 0, 1 and 2, after 443, 479 and 357 s. The package has the first.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ ORDER = {
         "verdict",
         "advice folder",
         "config plots",
-        "busy_cores checkpoint divergence lock memory_estimate messages monitor",
+        "busy_cores checkpoint divergence evaluation lock memory_estimate messages monitor",
         "log options",
     ],
 }

@@ -17,6 +17,8 @@ from minigan.metrics.prdc import prdc
 from minigan.metrics.sliced_wasserstein import PATCH, sliced_wasserstein
 
 Extract = Callable[[np.ndarray], np.ndarray]
+OF_MODES = ("modes", "high_quality", "reverse_kl")
+OF_FEATURES = ("frechet", "kid", "precision", "recall", "density", "coverage")
 MOST_PATCHED = 1000  # images that patches are taken of, for each takes ten milliseconds
 
 
@@ -37,6 +39,13 @@ class Reference:
         """Features (N, K) of values; pixels, to look for neighbours alone, where there are none."""
         x = pixels_to_floats(np, values.astype(np.float32)) if self.is_images else values
         return self._extract(x) if self._extract else x.reshape(len(x), -1)
+
+    @property
+    def quick_names(self) -> tuple[str, ...]:
+        """The names of what `quick` measures, but for single levels of patches."""
+        has_patches = not self.has_features and min(self.values.shape[1:3]) >= PATCH
+        of_patches = ("sliced_wasserstein",) if has_patches else ()
+        return (*(OF_MODES if self._mixture else ()), *(OF_FEATURES if self.has_features else of_patches))
 
     def quick(self, values: np.ndarray, rows: np.ndarray) -> dict[str, float]:
         """Measures by name: of the mixture where the data are one, and of features, or of patches where there are none."""

@@ -34,6 +34,7 @@ def test_what_is_measured(dataset, extract, quick, also):
     rows = reference.rows(values)
     assert len(rows) == 20
     assert reference.quick(values, rows).keys() == quick
+    assert set(reference.quick_names) == {name for name in quick if "x" not in name}
     found = reference.all(values, rows)
     assert found.keys() == quick | also
     assert all(np.isfinite(value) for value in found.values())
