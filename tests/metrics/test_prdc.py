@@ -49,6 +49,17 @@ def test_two_sets_of_one_distribution():
     assert np.mean([f["density"] for f in found]) == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("seed", "count", "size", "printed"),
+    [(0, 1000, 1000, (0.642, 0.593, 1.1368, 0.971)), (2, 700, 2, (0.99285714, 0.99571429, 0.99028571, 0.96142857))],
+)
+def test_what_the_authors_code_prints_of_the_same_draws(seed, count, size, printed):
+    """clovaai/generative-evaluation-prdc, prdc/prdc.py, compute_prdc(real, fake, 5), on N(0, I)."""
+    rng = np.random.RandomState(seed)
+    real, own = rng.normal(size=(count, size)), rng.normal(size=(count, size))
+    assert tuple(prdc_of(real, own).values()) == pytest.approx(printed, abs=1e-8)
+
+
 def test_copies_and_what_is_far():
     rng = np.random.default_rng(0)
     real = rng.normal(size=(50, 4))
