@@ -215,9 +215,8 @@ def _measure(run: Trained, dataset: Dataset, reference: Reference, seed: int) ->
         raise CheckpointError(f"{run.name} makes samples that are not finite: take an earlier copy of its checkpoint")
     values = floats_to_pixels(samples) if dataset.is_images else samples
     rows = reference.rows(values)
-    indices, distances = reference.nearest(rows, NEAREST)
-    closest = distances[:, 0].argsort(kind="stable")[: SHOWN // 2]  # there are at least LEAST samples
-    chosen = np.concatenate([np.arange(SHOWN // 2), closest])
+    indices, _ = reference.nearest(rows, NEAREST)
+    chosen = np.concatenate([np.arange(SHOWN // 2), reference.copies(rows, SHOWN // 2)])  # there are at least LEAST
     path = run.files.path / NEIGHBOURS
     if dataset.is_images:
         plots.save_neighbours(path, values[chosen], reference.values[indices[chosen]])

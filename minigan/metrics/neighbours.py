@@ -44,18 +44,27 @@ def nearest(real_features: np.ndarray, features: np.ndarray, count: int = 1) -> 
     return indices, distances
 
 
-def authenticity(real_features: np.ndarray, features: np.ndarray) -> float:
-    """The share of samples that are no copies: farther from their nearest real sample than that is from its nearest other.
+def relative_distances(real_features: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """d(x̃_j, x_i) / d(x_i, its nearest other real sample), with x_i the real sample nearest to x̃_j: (N,).
 
-    A_j = [d(x̃_j, x_i) > d(x_i, its nearest other real sample)] with x_i the real sample nearest to x̃_j; the mean of A_j.
-    Copies have 0. Fresh samples of the data's own distribution have 1/3 in one dimension and up to about 1/2 in many. What is
-    unlike all data has 1, so this says nothing of quality.
+    Near 0 for a copy; infinite, or NaN for a copy, where x_i is there twice.
     Raises ShapeError unless real_features (M, K) and features (N, K) are such arrays, with M ≥ 2.
-    Source: Alaa et al. 2022 (arXiv:2102.08921), section 3.3.
     """
-    real, own = as_sets(real_features, features, least=1)
+    real, own = as_sets(real_features, features)
     if len(real) < 2:
         raise ShapeError(f"real_features has {len(real)} row: expected at least 2 samples; give more")
     indices, distances = nearest(real, own)
-    radii = squared_radii(real - real.mean(axis=0), 1)
-    return float((distances[:, 0] ** 2 > radii[indices[:, 0]]).mean())
+    radii = np.sqrt(squared_radii(real - real.mean(axis=0), 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(distances[:, 0] / radii[indices[:, 0]])
+
+
+def authenticity(real_features: np.ndarray, features: np.ndarray) -> float:
+    """The share of samples that are no copies: farther from their nearest real sample than that is from its nearest other.
+
+    It is the share of `relative_distances` above 1. Copies have 0. Fresh samples of the data's own distribution have 1/3 in one
+    dimension and up to about 1/2 in many. What is unlike all data has 1, so this says nothing of quality.
+    Raises ShapeError as `relative_distances` does.
+    Source: Alaa et al. 2022 (arXiv:2102.08921), section 3.3.
+    """
+    return float((relative_distances(real_features, features) > 1).mean())

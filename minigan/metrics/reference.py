@@ -12,7 +12,7 @@ from minigan.metrics.digits import SHAPE, digit_features
 from minigan.metrics.frechet import frechet
 from minigan.metrics.kid import kid
 from minigan.metrics.modes import modes
-from minigan.metrics.neighbours import authenticity, nearest
+from minigan.metrics.neighbours import authenticity, nearest, relative_distances
 from minigan.metrics.prdc import prdc
 from minigan.metrics.sliced_wasserstein import PATCH, sliced_wasserstein
 
@@ -58,6 +58,10 @@ class Reference:
         """The same, whether the samples are copies, and the patches of images."""
         found = self.quick(values, rows) | {"authenticity": authenticity(self._real, rows)}
         return found | (self._by_patches(values) if self.is_images and self.has_features else {})
+
+    def copies(self, rows: np.ndarray, count: int) -> np.ndarray:
+        """The indices of the samples that are most like copies."""
+        return relative_distances(self._real, rows).argsort(kind="stable")[:count]
 
     def nearest(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """(indices, distances) of each sample's nearest real ones."""

@@ -70,11 +70,11 @@ def save_image(path: str | Path, image: Image.Image) -> None:
 
 def save_neighbours(path: str | Path, samples: np.ndarray, neighbours: np.ndarray) -> None:
     """uint8 samples (N, H, W, C), and below each its nearest real images (N, K, H, W, C): the first half as they came, the
-    other half those that are nearest of all.
+    other half those that are most like copies.
     """
     rows = np.concatenate([samples[:, None], neighbours], axis=1).swapaxes(0, 1)  # (1 + K, N, H, W, C)
     half, picture = len(samples) // 2, _figure(9, 3.1)
-    parts = (("samples as they came", rows[:, :half]), ("samples that are nearest to a real one", rows[:, half:]))
+    parts = (("samples as they came", rows[:, :half]), ("samples that are most like copies", rows[:, half:]))
     for axes, (title, part) in zip(picture.subplots(1, 2), parts, strict=True):
         drawn = np.asarray(grid(part.reshape(-1, *part.shape[2:]), columns=part.shape[1]))
         axes.imshow(drawn, cmap="gray", vmin=0, vmax=255, interpolation="nearest")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minigan import MiniganError
 from minigan.metrics import authenticity, nearest, points
-from minigan.metrics.neighbours import squared_radii
+from minigan.metrics.neighbours import relative_distances, squared_radii
 
 
 @given(st.integers(1, 12), st.integers(1, 9), st.integers(1, 4), st.integers(0, 99), st.integers(1, 30), st.data())
@@ -38,7 +38,15 @@ def test_radii_equal_the_loops(n, size, seed, block, data):
 
 def test_authenticity_by_hand():
     real = np.array([[0.0], [1.0], [5.0]])  # nearest others: 1, 1 and 4 away
-    assert authenticity(real, np.array([[0.4], [-2.0], [8.0], [9.5]])) == 2 / 4
+    own = np.array([[0.4], [-2.0], [8.0], [9.5]])
+    np.testing.assert_allclose(relative_distances(real, own), [0.4, 2, 0.75, 1.125])
+    assert authenticity(real, own) == 2 / 4
+
+
+def test_real_samples_that_are_there_twice():
+    real = np.array([[0.0], [0.0], [3.0]])
+    assert np.isnan(relative_distances(real, real[:1]))
+    assert authenticity(real, np.array([[0.0], [0.1]])) == 1 / 2
 
 
 def test_authenticity_of_copies_and_of_what_is_far():

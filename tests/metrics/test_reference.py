@@ -40,6 +40,7 @@ def test_what_is_measured(dataset, extract, quick, also):
     assert all(np.isfinite(value) for value in found.values())
     indices, _ = reference.nearest(reference.rows(dataset.values[:20]), 1)
     assert indices[:, 0].tolist() == list(range(20))
+    assert reference.copies(np.concatenate([rows, reference.rows(dataset.values[3:4])]), 1).tolist() == [20]
 
 
 def test_own_features_see_images_as_networks_do():
