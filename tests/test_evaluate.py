@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from quick_runs import draw_bytes
 
 import minigan as mg
 from minigan import cli
@@ -18,7 +19,11 @@ SMALL = {"model": "mlp", "hidden": (8,), "latent_dim": 3, "batch_size": 8, "step
 
 
 def made(folder, data, **options):
-    start_run(Config(data=str(data), **{**SMALL, **options}), folder, log=lambda text: None).train(progress=False)
+    """A trained run, whose pictures cost more than its steps and are left out."""
+    run = start_run(Config(data=str(data), **{**SMALL, **options}), folder, overwrite=True, log=lambda text: None)
+    with pytest.MonkeyPatch.context() as patch:
+        draw_bytes(patch)
+        run.train(progress=False)
     return folder
 
 
@@ -146,7 +151,6 @@ def test_mistakes(arguments, words, there, capsys):
 
 
 def test_data_that_have_moved_or_changed(there):
-    shutil.rmtree("one")
     made(there / "one", "own.npy")
     (there / "own.npy").rename(there / "moved.npy")
     with pytest.raises(mg.MiniganError, match="--against names where the data of one lie now"):
@@ -165,7 +169,6 @@ def _metrics(there, against):
 
 def test_a_new_run_leaves_no_figures_of_the_old_one(there):
     evaluation.evaluate(["one"])
-    config = Config(data="own.npy", **SMALL)
-    start_run(config, there / "one", overwrite=True, log=lambda text: None).train(progress=False)
+    made(there / "one", "own.npy")
     assert not (there / "one" / METRICS).exists()
     assert not (there / "one" / NEIGHBOURS).exists()
