@@ -199,6 +199,19 @@ def test_pixels_are_refused_with_what_to_do():
     points.step(np.full((4, 2), 255, "f4"))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (2,)], ids=["images", "points"])
+def test_numbers_that_are_not_finite_are_refused(shape, value):
+    """Beside values that are far away, too: NaN compares with nothing."""
+    game = mg.GAN(*mg.models.mlp(shape, 2, 4, "numpy"))
+    real = np.full((4, *shape), 1.0, "f4")
+    real[0].flat[0], real[1].flat[0] = value, 255
+    before = game.state_dict()
+    with pytest.raises(MiniganError, match="real samples hold NaN or infinite numbers"):
+        game.step(real)
+    assert all(np.array_equal(array, before[name]) for name, array in game.state_dict().items())
+
+
 def test_capture_refuses_data_of_another_shape_before_anything_moves():
     be = mg.get_backend("numpy")
     with pytest.raises(MiniganError, match=r"expected \(N, 8, 8, 1\)"):
