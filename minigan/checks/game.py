@@ -14,6 +14,7 @@ import numpy as np
 from minigan.backends import Array, stream
 from minigan.checks.differences import Target, compare
 from minigan.checks.report import TOLERANCE, Report, Row
+from minigan.copying import parts_by_identity
 from minigan.errors import OptionError, shorten
 from minigan.games import Game
 from minigan.layers import Layer
@@ -60,11 +61,8 @@ def still(game: Game) -> Any:
     memo: dict[int, Any] = {}
     held = [value for _, value, _ in walk(game, "")]
     for net in (value for value in held if isinstance(value, Sequential) and id(value) not in memo):
-        twin = memo[id(net)] = net.clone(dtype="float64")
-        for name in ("params", "grads", "state"):
-            own, other = getattr(net, name), getattr(twin, name)
-            memo.update({id(own): other, **{id(array): other[key] for key, array in own.items()}})
-        memo.update({id(net.flat_params): twin.flat_params, id(net.flat_grads): twin.flat_grads})
+        memo[id(net)] = net.clone(dtype="float64")
+        memo.update(parts_by_identity(net, memo[id(net)]))
     networks = {id(optimizer): game.networks.get(name) for name, optimizer in game.optimizers.items()}
     for optimizer in (value for value in held if isinstance(value, Optimizer)):
         if (trained := networks.get(id(optimizer))) is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from minigan.backends import Array, Backend, Generator, Machine, stream
 from minigan.capture import Step
-from minigan.copying import undone_on_error
+from minigan.copying import CopiedAfterItsNetworks, undone_on_error
 from minigan.errors import CheckpointError, shorten
 from minigan.network import Sequential
 from minigan.optim import Optimizer
@@ -18,7 +18,7 @@ from minigan.sizes import ignore_underflow, positive_int
 SAMPLE_BATCH = 64  # images that `sample` makes at a time, so that its memory does not grow with n
 
 
-class Game(Step):
+class Game(CopiedAfterItsNetworks, Step):
     """Networks that are trained together. A game writes compute(batch, …) -> its statistics by name, as 0-d device arrays.
 
     networks, optimizers: by the networks' names. stats: the names of the statistics; losses: which of them each network
