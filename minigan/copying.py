@@ -45,7 +45,7 @@ class CopiedByValue:
         return _rebuild, built, (rest, net.state_dict(), net.backend.to_numpy(net.flat_grads).copy(), net.random_state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        rebuild, built, rest = self.__reduce__()  # type: ignore[misc]
+        rebuild, built, rest = self.__reduce__()
         twin = memo[id(self)] = rebuild(*copy.deepcopy(built, memo))
         memo.update(parts_by_identity(self, twin))  # so that whoever keeps a part of the network gets that of its copy
         twin.__setstate__(copy.deepcopy(rest, memo))

@@ -20,9 +20,10 @@ def test_a_long_message_loses_its_middle(text, advice):
     assert shown == message if len(message) <= LONGEST_MESSAGE else shown.endswith(advice) and shown[:100] == message[:100]
 
 
-@pytest.mark.parametrize(
-    "value", [np.eye(9), [np.zeros((2, 2))], "two\nlines", HUGE, 10**9999, object()], ids=lambda value: type(value).__name__
-)
+VALUES = [np.eye(9), [np.zeros((2, 2))], "two\nlines", HUGE, 10**9999, object()]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_a_value_in_one_line(value):
     assert "\n" not in shorten(value)
     assert len(shorten(value)) <= 60
