@@ -37,4 +37,4 @@ class RangeCheck:
                 f"real samples lie in [{low:.4g}, {high:.4g}], and this generator ends in {self._ending}: bring them to "
                 "[-1, 1], pixels by x / 127.5 - 1, or give them as uint8 to minigan.Batches, which does so"
             )
-        self._looked = low < high  # a rehearsal on zeros is no look
+        self._looked = bool(low or high)  # a rehearsal on zeros is no look
