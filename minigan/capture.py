@@ -93,8 +93,8 @@ def capture(step: Any, batches: Any = None, log: Callable[[str], None] = print) 
     Where the step cannot be captured, `log` is told once why, and every call runs it eagerly: on the CPU if it has layers or
     optimisers that are not minigan's own; anywhere if it branches on the values of an array, sets a DeviceScalar twice, or has
     other values that change. While a network is watched the step runs eagerly too. Where an attribute of the step, of its
-    objective or of its optimisers is bound anew later, the step is recorded anew. What changes later within a list, a closure
-    or a global of the user's own is not seen.
+    objective or of its optimisers, or an option of a layer, is bound anew later, the step is recorded anew. What changes later
+    within a list, a closure or a global of the user's own is not seen.
     """
     if not isinstance(step, Step):
         raise OptionError(f"step is a {type(step).__name__}: expected a minigan.Step, or a game and its batches")
@@ -162,7 +162,11 @@ class Captured:
         step = self._own_step()
         parts = (step, *step.optimizers.values(), *filter(None, [getattr(step, "objective", None)]))
         names: list[Any] = [*map(vars, parts), getattr(step, "streams", {})]
-        return [(own, name, value) for own in names for name, value in own.items() if name not in READ_IN_ADVANCE]
+        layers = [layer for net in step.networks.values() for layer in net.layers]
+        rates = [(vars(layer), name, value) for layer in layers for name, value in vars(layer).items() if type(value) is float]
+        constants = [(layer.options, name, value) for layer in layers for name, value in layer.options.items()]
+        bound = [(own, name, value) for own in names for name, value in own.items() if name not in READ_IN_ADVANCE]
+        return bound + rates + constants
 
     def _refuse_change(self, changed: str) -> None:
         if type(self._backend).record is Backend.record:

@@ -391,13 +391,17 @@ BOUND_ANEW = {
     "its smoothing": lambda game: setattr(game.objective, "smoothing", 0.3),
     "betas": lambda game: setattr(game.optimizer_g, "betas", (0.1, 0.9)),
     "learning rate": lambda game: setattr(game.optimizer_d, "schedule", lambda step: 0.1),
+    "a layer's slope": lambda game: game.discriminator.layers[2].options.update(slope=0.7),
+    "a layer's rate": lambda game: setattr(game.discriminator.layers[3], "rate", 0.9),
     "a stream": other_stream,
     "the streams": lambda game: game.streams.update(noise=game.backend.generator((99, 1))),
 }
 
 
 def play_with_change(be, change, on):
-    game, batches = GAMES["mlp"](be), Batches(DATA, 6, be)
+    layers = [mg.Flatten(), mg.Dense(4), mg.LeakyReLU(), mg.Dropout(0.3), mg.Dense(1)]
+    game = mg.GAN(mg.models.mlp(IMAGE, 5, (6, 7), backend=be)[0], mg.Sequential(layers, IMAGE, be))
+    batches = Batches(DATA, 6, be)
     step = mg.capture(game, batches, no_complaint) if on else lambda: game.step(batches.next())
     for call in range(9):
         if call == 5:
