@@ -320,12 +320,22 @@ def test_no_verdict_claims_what_was_not_measured():
     (finding,) = diagnose(log(diversity=math.nan, clusters=math.nan), CONFIG, "runs/a b")
     assert not finding.is_trouble
     assert "does not say" in finding.title
-    assert kinds(log(fidelity=math.nan, coverage=math.nan)) == ["fidelity unmeasured"]
+    for lost in ({"fidelity": math.nan, "coverage": math.nan}, {"fidelity": math.nan}, {"coverage": math.nan}):
+        assert kinds(log(**lost)) == ["fidelity unmeasured"]
     older = {name: values for name, values in log().items() if name not in ("fidelity", "coverage")}
     assert kinds(older) == ["fidelity unmeasured"]
     assert "does not say whether they resemble the data" in report(diagnose(older, CONFIG)).replace("\n    ", " ")
     assert "look at runs/a b/samples" in report([finding])
     assert "minigan train --resume --out 'runs/a b'" in report([finding])
+
+
+def test_an_empty_cell_is_no_divergence():
+    """A cell may have been emptied by hand; a run that diverged ends with the row that says so."""
+    columns = log()
+    columns["loss_d"][12] = math.nan
+    assert kinds(columns) == ["healthy"]
+    columns["loss_g"][-1] = math.nan
+    assert kinds(columns)[0] == "learning rate"
 
 
 def test_smoothing_lowers_what_d_aims_at():

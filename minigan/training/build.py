@@ -101,7 +101,8 @@ def config_of_checkpoint(info: Mapping[str, Any], folder: str | Path) -> Config:
     refuse_python_run(info["config"], folder)
     try:
         config = Config.from_json(info["config"])
-        config.resolve(Dataset(config.data, np.empty((0, *info["shape"]))))
+        kind = np.uint8 if len(info["shape"]) == 3 else np.float32
+        config.resolve(Dataset(config.data, np.empty((0, *info["shape"]), kind)))
     except MiniganError as error:
         raise CheckpointError(f"{Path(folder) / CHECKPOINT}: {error}") from None
     return config

@@ -45,6 +45,8 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path | None, find_free: Callable[[], Path] | None = None) -> None:
+        if path is not None and not os.fspath(path):
+            raise MiniganError("out is '': name a folder for the run, as runs/mine")
         self._find_free = find_free if path is None else None
         self.path = Path(path) if path is not None else find_free() if find_free else Path()
         self.columns: tuple[str, ...] = ()
@@ -69,6 +71,11 @@ class RunFolder:
                 )
 
     @property
+    def takes_free_name(self) -> bool:
+        """True as long as `claim` has yet to choose the folder's name."""
+        return self._find_free is not None
+
+    @property
     def checkpoint(self) -> Path:
         return self.path / CHECKPOINT
 
@@ -85,11 +92,8 @@ class RunFolder:
         if holds_run(self.path):
             return "a run"
         names = [path.name for path in (*(self.path / name for name in OWN), *self._pictures()) if path.exists()]
-        return (
-            f"{', '.join(names[:3])}{' and more' if len(names) > 3 else ''}, which belong to no run that minigan can read"
-            if names
-            else ""
-        )
+        listed = f"{', '.join(names[:3])}{' and more' if len(names) > 3 else ''}"
+        return f"{listed}, of no run that minigan can read" if names else ""
 
     @contextmanager
     def claim(self, log: Callable[[str], None]) -> Iterator[None]:

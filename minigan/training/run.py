@@ -18,7 +18,7 @@ import numpy as np
 
 from minigan.backends import Array
 from minigan.capture import capture
-from minigan.data import Batches, Dataset, as_dataset, load
+from minigan.data import DATASETS, Batches, Dataset, as_dataset, load
 from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError, shorten
 from minigan.games import Game
 from minigan.training import checkpoint
@@ -104,7 +104,8 @@ class Run:
         self.settings: dict[str, Any] = self._own_settings() if settings is None else dict(settings)
         self._hints = hints
         self.replaces = overwrite
-        if not overwrite:
+        self._keep_apart()
+        if not overwrite and not self.files.takes_free_name:  # another start may yet take the name that is free now
             self._refuse_content()
         self._good: dict[str, Any] = {}  # the last state known to be whole and finite
         self._is_torn = False  # True while the game may have left it
@@ -170,7 +171,9 @@ class Run:
         Raises CheckpointError, changing nothing, if it is of another game or other data.
         """
         if info["dataset"] != self.dataset.digest:
-            raise CheckpointError(f"{self.dataset.name} has changed since the run began: put back the data it was made with")
+            raise CheckpointError(
+                f"{self.dataset.name} does not hold the values that the run began with: put them back, or name the data that do"
+            )
         if tuple(info["shape"]) != self.dataset.shape:
             raise CheckpointError(
                 f"{self.files.checkpoint} is of samples of shape {tuple(info['shape'])}, and {self.dataset.name} holds "
@@ -180,6 +183,7 @@ class Run:
         takes_streams = _tree_of(info["random"]) == _tree_of(self.game.random_state)
         if not takes_streams and info["config"].get("backend") == self.settings.get("backend"):
             raise CheckpointError(f"{self.files.checkpoint} holds random streams of another game: take an earlier copy")
+        self._check_length(info["step"])
         state = {**info, "arrays": arrays} if takes_streams else {**info, "arrays": arrays, "random": self.game.random_state}
         self._check_position(state)
         self.replaces, self._stamp, self._saved = False, stamp, {"step": info["step"], "config": info["config"]}
@@ -211,6 +215,16 @@ class Run:
                 f"{self.files.checkpoint}: its random state, its place in the data or its sums of statistics are not "
                 f"those of this run after step {info['step']:,}; take an earlier copy"
             )
+
+    def _keep_apart(self) -> None:
+        """Raises MiniganError where the run would write its pictures into the folder of images that it learns from."""
+        data = self.dataset.name
+        if (
+            data not in DATASETS
+            and os.path.isdir(data)
+            and (self.folder / SAMPLES).resolve().is_relative_to(Path(data).resolve())
+        ):
+            raise MiniganError(f"the run folder {self.folder} lies within the data {data}: choose another folder for the run")
 
     # -- what is asked of game and data --------------------------------------------------------------------------------
 
@@ -295,14 +309,21 @@ class Run:
         self._log(verdict(self.folder))
         return self.step == total
 
+    def _check_length(self, done: int) -> None:
+        if self.total_steps < done:
+            raise OptionError(f"steps is {self.total_steps:,}, and the run in {self.folder} has {done:,} already: name more")
+
     def _set_length(self, steps: int) -> None:
         schedule = self.settings.get("schedule", "constant")
         if schedule != "constant":
             raise OptionError(f"the {schedule} schedule was laid out for {self.total_steps:,} steps: it cannot become longer")
+        before, self.options["steps"] = self.total_steps, steps
         try:
-            self.options["steps"] = OPTIONS["steps"].convert(steps)
-        except ValueError as error:
-            raise OptionError(f"steps is {shorten(steps)}: {error}") from None
+            self._check_options()
+            self._check_length(self.step)
+        except OptionError:
+            self.options["steps"] = before
+            raise
         self.settings |= {"steps": self.total_steps} | ({"epochs": None} if "epochs" in self.settings else {})
 
     def _loop(self) -> None:

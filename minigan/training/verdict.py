@@ -89,7 +89,7 @@ TITLES = {
     "incomplete": "Neither side wins and samples resemble the data, but they miss much of it.",
     "healthy": "Nothing wrong shows: neither side wins, and samples are diverse and resemble the data.",
     "young": "Too early to judge: generated samples are not yet like real ones.",
-    "unmeasured": "Neither side wins, but the log does not say whether samples are diverse or resemble the data.",
+    "unmeasured": "Neither side wins, but the log does not say whether samples are diverse.",
     "fidelity unmeasured": "Neither side wins and samples are diverse; the log does not say whether they resemble the data.",
     "too short": "The run is too short to tell.",
 }
@@ -246,10 +246,8 @@ def _learning_rate(view: _View) -> Finding | None:
     if not len(view.steps):
         return None
     evidence = []
-    losses = np.stack([view.columns["loss_d"], view.columns["loss_g"]])
-    broken = view.steps[~np.isfinite(losses).all(axis=0)]
-    if broken.size:
-        evidence.append(f"at step {int(broken[0]):,} numbers stopped being finite, and the run ended")
+    if not all(math.isfinite(view.columns[name][-1]) for name in ("loss_d", "loss_g")):  # elsewhere: not measured
+        evidence.append(f"at step {view.last:,} numbers stopped being finite, and the run ended")
     (peak_d, step_d), (peak_g, step_g) = view.peak("loss_d"), view.peak("loss_g")
     if peak_d > PEAK_D and peak_g > PEAK_G:
         evidence.append(
@@ -341,7 +339,7 @@ def _no_trouble(view: _View) -> Finding:
         return Finding("unmeasured", (overview, told), (look, _go_on(view, "the rows it adds say how diverse the samples are")))
     evidence = [overview, _diversity(view)]
     fidelity, coverage = view.median("fidelity"), view.median("coverage")
-    if spread >= COLLAPSED and math.isnan(fidelity):
+    if spread >= COLLAPSED and (math.isnan(fidelity) or math.isnan(coverage)):
         told = "the log has no columns fidelity and coverage, or nothing in them, as where an earlier version wrote it"
         look = Advice({}, f"look at {Path(view.folder) / SAMPLES}")
         longer = _go_on(view, "the rows it adds say how many samples resemble the data")

@@ -20,7 +20,7 @@ from minigan.errors import BackendError, shorten
 LARGE_CONVOLUTION = 1 << 21  # values of im2col, the largest of a pass, from which our threads and blocks are better than BLAS's
 CONCATENATED = 1 << 16  # values of the largest array up to which two passes are quicker as one
 _MOST_THREADS = 1024  # more are a mistake: each takes a stack, and none a core
-_PROMOTING_TO_FLOAT64 = ("2.1.0", "2.1.1")  # github.com/numpy/numpy/issues/27473
+_PROMOTING_TO_FLOAT64 = ("2.1.0", "2.1.1")  # in every thread but the first
 
 Result = TypeVar("Result")
 
