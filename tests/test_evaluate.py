@@ -118,7 +118,7 @@ def test_split(count, sizes, monkeypatch):
 
 def test_most_samples_unless_told_otherwise(monkeypatch):
     monkeypatch.setattr(evaluation, "MOST", 30)
-    assert len(evaluation.split(Dataset("own", np.zeros((200, 2))), None, 0).reference) == 30
+    assert len(evaluation.split(Dataset("own", np.zeros((200, 2), np.float32)), None, 0).reference) == 30
 
 
 @pytest.mark.parametrize(
