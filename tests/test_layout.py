@@ -34,7 +34,7 @@ ORDER = {
     "backends/numpy": [
         *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
     ],
-    "checks": ["file", "contract suite", "entries game gradients", "differences", "report"],
+    "checks": ["file", "contract suite", "second_order", "entries game gradients", "differences", "report"],
     "cli": ["entry", "diagnose explain gradcheck info sample train", "parser"],
     "data": ["loading", "files batches", "mnist synthetic images idx dataset", "bundled"],
     "data/bundled": [],
@@ -51,7 +51,7 @@ ORDER = {
 }
 GROWING = {"layers", "losses", "models", "games"}  # here a new file needs no line: it stands on top of its folder
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/*.py", "checks/differences.py"]
-MOST_LINES = 2300
+MOST_LINES = 3000
 
 # Names of our own where the field has one.
 BANNED_WORDS = {"tape", "stranger", "hindrance", "film", "refine"}  # also as a part of an identifier, and BANNED_PROSE in text

@@ -63,7 +63,11 @@ def still(game: Game) -> Any:
 def forward_only(game: Game) -> Iterator[None]:
     """Within it, backward passes of the game's networks do no work: they return zeros, and write no gradients."""
 
-    def zeros(net: Sequential, dy: Array, caches: Any, grads: Any = None, input_grad: bool = True) -> Array | None:
+    def zeros(
+        net: Sequential, dy: Array, caches: Any, grads: Any = None, input_grad: bool = True, dys: list[Array] | None = None
+    ) -> Array | None:
+        if dys is not None:
+            dys += [net.backend.zeros((len(dy), *layer.output_shape), net.dtype) for layer in net.layers]  # type: ignore[misc]
         return net.backend.zeros((len(dy), *net.input_shape), net.dtype) if input_grad else None
 
     def zeros_each(net: Sequential, dys: Any, caches: Any, grads: Any = None, input_grad: bool = True) -> Any:

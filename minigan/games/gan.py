@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from minigan.backends import Array
 from minigan.errors import ModelError, OptionError, ShapeError
 from minigan.games.game import Game
 from minigan.layers.elementwise import sigmoid
-from minigan.losses import NonSaturating, Objective
+from minigan.losses import GradientPenalty, NonSaturating, Objective, Penalty
+from minigan.losses.penalty import backward_with_penalties
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule
 
@@ -29,6 +31,8 @@ class GAN(Game):
 
     generator: z (N, latent) -> images; discriminator: images -> logit s (N, 1), D(x) = σ(s); one backend and one dtype.
     objective: the losses of both, NonSaturating where not given (minigan.losses).
+    penalties: of D's gradient in its input, as R1(10); D minimises its loss and them. loss_d then is their sum, and the
+    statistic "penalty" the penalties' part of it.
     lr, betas, eps: Adam's, for both networks; lr_d: D's learning rate where it differs. Each may be a schedule.
     ema: decay of the moving average of G's weights and running statistics; sampling then uses the average. The decay rises as
     (1 + t)/(10 + t) until it reaches this value, so that the start is soon forgotten.
@@ -36,7 +40,7 @@ class GAN(Game):
     Raises ModelError if the two networks do not fit together, OptionError for an ema outside (0, 1).
     """
 
-    stats = ("loss_d", "loss_g", "prob_real", "prob_fake")
+    stats: tuple[str, ...] = ("loss_d", "loss_g", "prob_real", "prob_fake")
     losses: ClassVar[Mapping[str, str]] = {"discriminator": "loss_d", "generator": "loss_g"}
 
     def __init__(
@@ -45,6 +49,7 @@ class GAN(Game):
         discriminator: Sequential,
         *,
         objective: Objective | None = None,
+        penalties: Sequence[Penalty] = (),
         lr: float | Schedule = 2e-4,
         lr_d: float | Schedule | None = None,
         betas: tuple[float, float] = (0.5, 0.999),
@@ -60,6 +65,9 @@ class GAN(Game):
             raise OptionError(f"ema is {ema!r}: expected a decay between 0 and 1, or None for no average")
         self.backend, self.ema = generator.backend, ema
         self.objective = (objective or NonSaturating()).bind(self.backend)
+        self.penalties = tuple(copy.copy(penalty) for penalty in penalties)
+        if self.penalties:
+            self.stats = (*self.stats, "penalty")
         self.optimizer_g = optimizer_g or Adam(lr, betas, eps)
         self.optimizer_d = optimizer_d or Adam(lr if lr_d is None else lr_d, betas, eps)
         self.networks = {"generator": generator, "discriminator": discriminator}
@@ -69,6 +77,9 @@ class GAN(Game):
         self.average = generator.clone() if ema is not None else None
         self._average_rate = self.backend.scalar(generator.dtype)
         self.streams = {"noise": self.backend.generator([seed, 2])}  # G and D are seeded with (seed, 0) and (seed, 1)
+        for index, penalty in enumerate(self.penalties):
+            if isinstance(penalty, GradientPenalty):
+                penalty.noise = self.streams[f"penalty_{index}"] = self.backend.generator([seed, 4, index])
 
     def _check_networks(self) -> None:
         g, d = self.generator, self.discriminator
@@ -105,7 +116,8 @@ class GAN(Game):
         """The step itself, whose order stands here and nowhere else.
 
         z ~ p_z;  x̃ = G(z), one forward pass, its cache kept for G's step
-        D:  L_D of D(x) and D(x̃), two passes, for BatchNorm's statistics of the two must not mix;  step on D's parameters
+        D:  L_D of D(x) and D(x̃), two passes, for BatchNorm's statistics of the two must not mix, and the penalties on D's
+            gradient;  step on D's parameters
         G:  L_G of D(x̃), D as just updated and run again on x̃;  back through D, whose parameters get no gradient, and
             through G, ∂L_G/∂θ_G = (∂x̃/∂θ_G)ᵀ ∂L_G/∂x̃;  step on G's parameters
         Source: Goodfellow et al. 2014, algorithm 1 with k = 1; Radford et al. 2015 (arXiv:1511.06434).
@@ -115,7 +127,10 @@ class GAN(Game):
 
         (s_real, s_fake), caches = d.forward_each((real, fake), train=True)
         loss_d, ds = self.objective.discriminator(s_real, s_fake)
-        d.backward_each(ds, caches, grads=d.grads, input_grad=False)
+        if self.penalties:
+            penalty = backward_with_penalties(d, (real, fake), ds, caches, self.penalties, grads=d.grads)
+        else:
+            d.backward_each(ds, caches, grads=d.grads, input_grad=False)
         del ds, caches  # or their memory would be held through G's step
         self.optimizer_d.compute(d)
 
@@ -126,7 +141,8 @@ class GAN(Game):
         self._update_average()
 
         prob_real, prob_fake = self.backend.means(both_sigmoids, s_real, s_fake)
-        return {"loss_d": loss_d, "loss_g": loss_g, "prob_real": prob_real, "prob_fake": prob_fake}
+        stats = {"loss_d": loss_d, "loss_g": loss_g, "prob_real": prob_real, "prob_fake": prob_fake}
+        return stats | {"loss_d": loss_d + penalty, "penalty": penalty} if self.penalties else stats
 
     def _update_average(self) -> None:
         if self.average is None:

@@ -5,17 +5,27 @@ and σ = ζ' (sigmoid): −log σ(s) = ζ(−s) and −log(1 − σ(s)) = ζ(s).
 """
 
 from minigan.losses.base import Objective
+from minigan.losses.gradient_penalty import DRAGAN, GradientPenalty
 from minigan.losses.non_saturating import NonSaturating
+from minigan.losses.penalty import Penalty
 from minigan.losses.saturating import Saturating
 from minigan.losses.supervised import bce_with_logits, mse, softmax_cross_entropy
+from minigan.losses.zero_centred import R1, R2
 
 # By the names of `--loss`. A new objective is a file here and a line in this table.
 OBJECTIVES: dict[str, type[Objective]] = {"non-saturating": NonSaturating, "saturating": Saturating}
+PENALTIES: dict[str, type[Penalty]] = {"r1": R1, "r2": R2, "wgan-gp": GradientPenalty, "dragan": DRAGAN}
 
 __all__ = [
+    "DRAGAN",
     "OBJECTIVES",
+    "PENALTIES",
+    "R1",
+    "R2",
+    "GradientPenalty",
     "NonSaturating",
     "Objective",
+    "Penalty",
     "Saturating",
     "bce_with_logits",
     "mse",

@@ -17,6 +17,8 @@ GAMES = {
     "other optimisers": lambda be: GAMES["mlp"](
         be, optimizer_g=mg.SGD(mg.optim.linear(0.1, 9), momentum=0.9), optimizer_d=mg.Adam(1e-3, weight_decay=0.1)
     ),
+    "penalties": lambda be: GAMES["mlp"](be, penalties=[mg.losses.R1(2.0), mg.losses.GradientPenalty(3.0)]),
+    "penalties through BatchNorm": lambda be: GAMES["dcgan"](be, penalties=[mg.losses.R2(2.0), mg.losses.DRAGAN(3.0)]),
     "dropout": lambda be: mg.GAN(mg.models.mlp(IMAGE, 5, backend=be)[0], mg.Sequential(DROPOUT(), IMAGE, be)),
 }
 
