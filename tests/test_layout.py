@@ -44,7 +44,7 @@ ORDER = {
     "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
     "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
-    "losses": ["saturating", "non_saturating supervised", "base"],
+    "losses": ["gradient_penalty saturating zero_centred", "non_saturating penalty supervised", "base"],
     "metrics": ["diversity"],
     "models": ["dcgan mlp"],
     "training": ["from_config", "build run", "folder", "config plots", "checkpoint divergence messages monitor options"],

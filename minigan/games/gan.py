@@ -129,6 +129,7 @@ class GAN(Game):
         loss_d, ds = self.objective.discriminator(s_real, s_fake)
         if self.penalties:
             penalty = backward_with_penalties(d, (real, fake), ds, caches, self.penalties, grads=d.grads)
+            loss_d = loss_d + penalty
         else:
             d.backward_each(ds, caches, grads=d.grads, input_grad=False)
         del ds, caches  # or their memory would be held through G's step
@@ -142,7 +143,7 @@ class GAN(Game):
 
         prob_real, prob_fake = self.backend.means(both_sigmoids, s_real, s_fake)
         stats = {"loss_d": loss_d, "loss_g": loss_g, "prob_real": prob_real, "prob_fake": prob_fake}
-        return stats | {"loss_d": loss_d + penalty, "penalty": penalty} if self.penalties else stats
+        return {**stats, "penalty": penalty} if self.penalties else stats
 
     def _update_average(self) -> None:
         if self.average is None:

@@ -13,7 +13,7 @@ from minigan.checks.second_order import check_penalty, check_second_order, has_s
 from minigan.checks.suite import discriminator_table, layer_table, penalty_table
 from minigan.errors import ModelError
 from minigan.layers import elementwise, norm
-from minigan.losses import penalty
+from minigan.losses import penalty, zero_centred
 
 
 @pytest.mark.parametrize(("make", "shape"), CASES)
@@ -32,10 +32,11 @@ def discriminator(make, shape, backend="textbook"):
     return net, *(net.backend.asarray(rng.standard_normal((4, *shape))) for _ in range(2))
 
 
+@pytest.mark.slow_on_stand_in
 @pytest.mark.parametrize("given", penalty_table(), ids=repr)
 @pytest.mark.parametrize(("make", "shape"), discriminator_table(), ids=["piecewise linear", "curved"])
 def test_gradient_of_every_penalty_in_every_parameter(given, make, shape, backend):
-    report = check_penalty(given, *discriminator(make, shape, backend), mode="projection")
+    report = check_penalty(given, *discriminator(make, shape, backend), mode="projection", max_entries=2)
     assert report.ok, report
     assert report.max_error < 1e-6
     assert report.rows[-1].name == "by Pearlmutter's identity"
@@ -56,15 +57,20 @@ def test_a_penalty_is_finite_where_the_discriminator_is_flat(kind, backend):
 def test_a_penalty_adds_to_what_grads_hold(backend):
     net, real, fake = discriminator(*discriminator_table()[1], backend)
     results = []
-    for start in (0.0, 5.0):
+    for start, kind in (
+        (0.0, lambda views: views),
+        (5.0, lambda views: views),
+        (5.0, dict),
+    ):  # dict: arrays of the caller's own
         grads = net.empty_grads()
         grads.flat[...] = start
         state = net.random_state
-        losses.R1(2.0).add_grads(net, real, fake, grads)
+        losses.R1(2.0).add_grads(net, real, fake, kind(grads))
         net.random_state = state
         results.append(net.backend.to_numpy(grads.flat) - start)
-    np.testing.assert_allclose(*results, rtol=1e-9, atol=1e-12)
     assert results[0].any()
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=1e-9, atol=1e-12)
 
 
 class Swish(mg.Layer):
@@ -121,33 +127,38 @@ def layer_is_caught(kind):
     )
 
 
-def penalty_is_caught():
-    return any(
-        is_caught(
-            lambda given=given, make=make, shape=shape: check_penalty(given, *discriminator(make, shape), mode="projection")
-        )
-        for given in penalty_table()
-        for make, shape in discriminator_table()
-    )
+PIECEWISE_LINEAR = discriminator_table()[:1]
+
+
+def penalty_is_caught(tables=PIECEWISE_LINEAR):
+    def checks(given, table):
+        return check_penalty(given, *discriminator(*table), mode="projection", max_entries=1)
+
+    return any(is_caught(lambda g=given, t=table: checks(g, t)) for given in penalty_table() for table in tables)
+
+
+IDLE = ("set_threading", "self._first_learner")  # what changes no number
 
 
 def assert_all_caught(owner, name, is_caught_by, monkeypatch):
     assert not is_caught_by(), "the real one passes"
-    planted = list(faults(inspect.getattr_static(owner, name).__func__ if name == "d2f" else getattr(owner, name)))
+    function = inspect.getattr_static(owner, name).__func__ if name == "d2f" else getattr(owner, name)
+    module = inspect.getmodule(function)
+    planted = [fault for fault in faults(function) if not any(word in fault[0] for word in IDLE)]
     assert planted
     for description, tree in planted:
         with monkeypatch.context() as patch:
-            function = compiled(tree, inspect.getmodule(owner))
-            patch.setattr(owner, name, function)
+            faulty = compiled(tree, module)
+            patch.setattr(owner, name, faulty)
             if name == "d2f":  # the class made its c = f″ ẋ dy of it
-                patch.setattr(owner, "_c", staticmethod(elementwise._times_twice(function)))
+                patch.setattr(owner, "_c", staticmethod(elementwise._times_twice(faulty)))
             assert is_caught_by(), description
 
 
 METHODS = [
-    *((mg.Linear, name, mg.Dense) for name in ("tangent", "curvature")),
+    (mg.Linear, "curvature", mg.Dense),
     *((mg.Dropout, "tangent", mg.Dropout), (mg.BatchNorm, "tangent", mg.BatchNorm), (mg.BatchNorm, "curvature", mg.BatchNorm)),
-    *((mg.LayerNorm, name, mg.LayerNorm) for name in ("tangent", "curvature", "_flow", "_means")),
+    *((mg.LayerNorm, name, mg.LayerNorm) for name in ("curvature", "_means")),
     *((kind, "d2f", kind) for kind in (mg.Tanh, mg.Sigmoid, mg.Softplus)),
 ]
 
@@ -157,13 +168,13 @@ def test_every_fault_in_a_second_order_is_caught(owner, name, kind, monkeypatch)
     assert_all_caught(owner, name, lambda: layer_is_caught(kind), monkeypatch)
 
 
-@pytest.mark.parametrize("name", ["normalize_curvature", "batch_norm_flow", "batch_norm_curvature"])
+@pytest.mark.parametrize("name", ["normalize_curvature", "batch_norm_flow"])
 def test_every_fault_in_a_formula_of_a_norm_is_caught(name, monkeypatch):
     assert_all_caught(norm, name, lambda: layer_is_caught(mg.BatchNorm), monkeypatch)
 
 
 TERMS = [
-    *((penalty, name) for name in ("scaled", "toward_one", "distance_to_one")),
+    *((zero_centred, "scaled"), (penalty, "toward_one"), (penalty, "distance_to_one")),
     *((losses.R1, "value_and_grad"), (penalty.UnitNorm, "value_and_grad")),
 ]
 
@@ -173,9 +184,8 @@ def test_every_fault_in_a_penalty_is_caught(owner, name, monkeypatch):
     assert_all_caught(owner, name, penalty_is_caught, monkeypatch)
 
 
-@pytest.mark.parametrize("name", ["curvature", "add_grads"])
-def test_every_fault_in_the_sweeps_is_caught(name, monkeypatch):
-    assert_all_caught(network.Sequential, name, penalty_is_caught, monkeypatch)
+def test_every_fault_in_the_sweeps_is_caught(monkeypatch):
+    assert_all_caught(network.Sequential, "curvature", lambda: penalty_is_caught(discriminator_table()), monkeypatch)
 
 
 def game_is_caught():
