@@ -1,4 +1,4 @@
-"""`python -m benchmarks COMMAND`: prints a Markdown table, writes JSON and a chart under benchmarks/results/."""
+"""`python -m benchmarks COMMAND`: prints a Markdown table, writes JSON and a chart into the folder benchmark-results."""
 
 from __future__ import annotations
 
@@ -6,18 +6,25 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from benchmarks import commands
-from benchmarks.report import Result, notes, write
+from benchmarks.report import Result, check_folder, notes, write
 from benchmarks.rounds import OURS, BenchmarkError, Settings
 from benchmarks.sides import BASELINE, ON_GPU, SIDES
 from benchmarks.summary import summary
 from benchmarks.tasks import GAMES
-from minigan.errors import BackendError, nearest_name
+from minigan.backends.numpy.threads import thread_count
+from minigan.cli.entry import discard_what_cannot_be_written, prepare_streams
+from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, one_line
+from minigan.errors import MiniganError, nearest_name, shorten
 
-RESULTS = Path(__file__).resolve().parent / "results"
+NAME = "python -m benchmarks"
+RESULTS = Path("benchmark-results")  # benchmarks/results, which is part of the repository, is written where --out names it
+LARGEST = {"batch size": 4096, "number of rounds": 10_000, "number of seconds": 3600, "number of threads": 1024}
 
 # Sides that a command leaves out unless they are asked for by name: they have no such work, or would add minutes for nothing.
 _ELSEWHERE = (BASELINE, *(name for name in ON_GPU if name != "cupy"))
@@ -30,61 +37,72 @@ _LEFT_OUT = {
 }
 
 
-def _sides(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+def _names(text: str, known: Sequence[str], kind: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in SIDES:
-            raise argparse.ArgumentTypeError(f"unknown side {name!r}: {nearest_name(name, tuple(SIDES))}")
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"unknown {kind} {shorten(name)}: {nearest_name(name, known)}")
     return names
 
 
-def _numbers(text: str) -> list[int]:
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected whole numbers from 1 up with commas between them, as 1,64,128")
-    return numbers
+def _sides(text: str) -> list[str]:
+    return _names(text, tuple(SIDES), "side")
 
 
 def _games(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in GAMES:
-            raise argparse.ArgumentTypeError(f"unknown game {name!r}: {nearest_name(name, tuple(GAMES))}")
-    return names
+    return _names(text, tuple(GAMES), "game")
 
 
-def _checkout(text: str) -> Path:
-    folder = Path(text).resolve()
-    if not all((folder / name / "__init__.py").is_file() for name in ("minigan", "benchmarks")):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: expected a checkout of this repository, with minigan/ and benchmarks/ in it"
-        )
-    return folder
+def _number(what: str, kind: type = int) -> Callable[[str], Any]:
+    """The type of an argument that is a number above 0, whole or not, up to LARGEST."""
+    words = "whole number from 1" if kind is int else "number above 0"
 
-
-def _positive(kind: type) -> object:
-    def parse(text: str) -> float:
+    def parse(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
             value = 0
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
+        if not 0 < value <= LARGEST[what]:
+            raise argparse.ArgumentTypeError(f"{shorten(text)}: a {what} is a {words} up to {LARGEST[what]:,}")
         return value
 
     return parse
+
+
+def _batches(text: str) -> list[int]:
+    return [_number("batch size")(part) for part in text.split(",")]
+
+
+def _checkout(text: str) -> Path:
+    folder = Path(text).resolve()
+    try:
+        is_checkout = all((folder / name).is_file() for name in ("minigan/network.py", "benchmarks/worker.py"))
+    except OSError:  # a name that is too long, or a folder that must not be read
+        is_checkout = False
+    if not is_checkout:
+        raise argparse.ArgumentTypeError(
+            f"{shorten(text)}: expected a checkout of this repository, with minigan/ and benchmarks/ in it"
+        )
+    return folder
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _threads(asked: int | None) -> int:
+    """So many threads for every side: --threads, else what minigan itself takes. Raises BenchmarkError beyond the cores."""
+    threads, origin = (asked, "--threads") if asked else (thread_count(), "MINIGAN_NUM_THREADS")
+    if threads > _cores():
+        raise BenchmarkError(
+            f"{origin} is {threads}, but this process may use {_cores()} cores: every side gets as many cores as threads"
+        )
+    return threads
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    top = Parser(prog=NAME, description=__doc__, allow_abbrev=False)
+    sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     helps = {
         "steps": "one full training step of both reference games, at several batch sizes, and of the default recipe",
         "layers": "forward and both gradients of single layers, and Adam, beside the machine's own ceiling",
@@ -96,19 +114,27 @@ def parser() -> argparse.ArgumentParser:
         "summary": "the headline figures of the results that are there",
     }
     for name, text in helps.items():
-        command = sub.add_parser(name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        shows_defaults = argparse.ArgumentDefaultsHelpFormatter
+        command = sub.add_parser(name, help=text, description=text, formatter_class=shows_defaults, allow_abbrev=False)
+        command.set_defaults(parser=command)
         command.add_argument("--out", type=Path, default=RESULTS, help="the folder for JSON and charts")
         if name == "summary":
             continue
-        rounds, seconds = {"scaling": (3, 0.3), "layers": (7, 0.15), "gpu": (9, 0.2)}.get(name, (9, 0.4))
-        command.add_argument("--rounds", type=_positive(int), default=rounds, help="alternating rounds for each point")
+        command.add_argument("--overwrite", action="store_true", help="replace the results that the folder holds")
+        if name != "memory":
+            rounds, seconds = {"scaling": (3, 0.3), "layers": (7, 0.15), "gpu": (9, 0.2)}.get(name, (9, 0.4))
+            about = {"default": rounds, "help": "alternating rounds for each point"}
+            command.add_argument("--rounds", type=_number("number of rounds"), **about)
         if name in ("steps", "memory", "imports"):
             baseline = "compare with minigan of another checkout, as a git worktree of an earlier commit: its folder"
             command.add_argument("--baseline", type=_checkout, metavar="PATH", help=baseline)
         if name == "imports":
             continue
-        command.add_argument("--seconds", type=_positive(float), default=seconds, help="time for each side in each round")
-        command.add_argument("--threads", type=_positive(int), default=_cores(), help="threads, and cores, of every side")
+        if name != "memory":
+            about = {"default": seconds, "help": "time for each side in each round"}
+            command.add_argument("--seconds", type=_number("number of seconds", float), **about)
+        words = "threads, and cores, of every side (default: MINIGAN_NUM_THREADS, else the cores that this process may use)"
+        command.add_argument("--threads", type=_number("number of threads"), default=argparse.SUPPRESS, help=words)
         default = [*ON_GPU, "numpy"] if name == "gpu" else [s for s in SIDES if s not in (*_LEFT_OUT[name], *_ELSEWHERE)]
         command.add_argument("--sides", type=_sides, default=",".join(default), help=f"of: {', '.join(SIDES)}")
         if name in ("steps", "sampling"):
@@ -116,18 +142,20 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--games", type=_games, default=games, help=f"of: {', '.join(GAMES)}")
             own = "; ".join(f"{game} {', '.join(map(str, GAMES[game].batches))}" for game in GAMES)
             sizes = {"help": f"batch sizes ({own})"} if name == "steps" else {"help": "batch sizes", "default": "1,16,64,256"}
-            command.add_argument("--batches", type=_numbers, **sizes)
+            command.add_argument("--batches", type=_batches, **sizes)
         if name == "memory":
-            command.add_argument("--growth-batch", type=_positive(int), default=32, help="batch size of dcgan's 1,000 steps")
+            command.add_argument(
+                "--growth-batch", type=_number("batch size"), default=32, help="batch size of dcgan's 1,000 steps"
+            )
     return top
 
 
 def run(options: argparse.Namespace) -> tuple[Result, str]:
     baseline = getattr(options, "baseline", None)
     settings = Settings(
-        rounds=options.rounds,
+        rounds=getattr(options, "rounds", 1),
         seconds=getattr(options, "seconds", 0.0),
-        threads=getattr(options, "threads", _cores()),
+        threads=_threads(getattr(options, "threads", None)),
         sides=list(dict.fromkeys([*getattr(options, "sides", ()), *([BASELINE] if baseline else [])])),
         baseline=baseline,
     )
@@ -141,23 +169,43 @@ def run(options: argparse.Namespace) -> tuple[Result, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    """Run one command; the exit status. What is refused is one line on standard error and status 2."""
+    prepare_streams()
     try:
-        if options.command == "summary":
-            print(summary(options.out))
-            return 0
-        result, table = run(options)
-    except (BenchmarkError, BackendError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        try:
+            return _execute(parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()
+    except MiniganError as error:
+        message = str(error)
+    except MemoryError:
+        message = "out of memory: choose smaller batches"
+    except OSError as error:
+        message = f"{error.filename or 'the output'}: {error.strerror or error}"
     except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return 130
-    print(f"{table}\n\n{notes(result)}")
+        message = ""
+    with suppress(OSError):
+        words = f"error: {message}" if message else "interrupted: what was not finished was not written"
+        print(one_line(f"{NAME}: {words}", sys.stderr.encoding or "ascii"), file=sys.stderr, flush=True)
+    discard_what_cannot_be_written()
+    return USER_ERROR if message else INTERRUPTED
+
+
+def _execute(options: argparse.Namespace) -> int:
+    if options.command == "summary":
+        print(summary(options.out))
+        return 0
+    check_folder(options.out, options.command, options.overwrite)
+    result, table = run(options)
+    if not result["points"] and options.command != "gpu":
+        raise BenchmarkError(f"nothing was measured: none of {', '.join(options.sides)} has such work")
+    try:
+        write(result, options.out)
+    finally:
+        print(f"{table}\n\n{notes(result)}")
     ours = result.get("ours", OURS)
     if ours not in getattr(options, "sides", (ours,)):
         print(f"\nWithout the side {ours} there are no ratios.")
-    write(result, options.out)
     return 0 if result["points"] and result.get("tests", {"passed": True})["passed"] else 1
 
 

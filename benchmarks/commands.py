@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.machine import describe
-from benchmarks.report import Result, cell, duration, markdown, timing_table, write
+from benchmarks.report import Result, cell, duration, markdown, timing_table, warnings_about, write
 from benchmarks.rounds import OURS, ROOT, BenchmarkError, Settings, Sides, ratio
 from benchmarks.sides import BASELINE
 from benchmarks.sides.base import COPIED
@@ -32,6 +32,7 @@ def _open(settings: Settings) -> Sides:
 def _result(command: str, settings: Settings, sides: Sides | None, points: list[Result], **more: Any) -> Result:
     return {
         "command": command,
+        "warnings": warnings_about(points),
         "machine": describe(settings.threads),
         "settings": {"rounds": settings.rounds, "seconds": settings.seconds, "sides": list(settings.sides)},
         "versions": sides.versions if sides else {},
@@ -136,7 +137,7 @@ def gpu(settings: Settings, folder: Path) -> tuple[Result, str]:
                 missing.update({f"{name}, {title}": why for name, why in sides.missing.items()})
                 versions.update(sides.versions)
         except BenchmarkError as error:  # the other points are worth having all the same
-            missing[title] = str(error).splitlines()[0]
+            missing[title] = str(error)
         write(result(), folder)  # what is there by now, should the rest fail
     return result(), f"{timing_table(points)}\n\nTests on the GPU: {tests['summary']}."
 
@@ -302,7 +303,11 @@ def imports(settings: Settings) -> tuple[Result, str]:
         for name in [*processes][shift:] + [*processes][:shift]:
             module, folder = processes[name]
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", f"import {module}"], check=True, cwd=folder)  # -c looks there first
+            command = [sys.executable, "-c", f"import {module}"]  # -c looks in the working folder first
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+            if done.returncode:
+                last = done.stderr.strip().rpartition("\n")[2]
+                raise BenchmarkError(f"{name}: `import {module}` ended with status {done.returncode}: {last}")
             if turn:  # the first reads files from disk and may write bytecode
                 rounds[name].append(time.perf_counter() - start)
     seconds = {name: statistics.median(times) for name, times in rounds.items()}

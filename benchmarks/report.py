@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import one_line
-from benchmarks.rounds import OURS
+from benchmarks.rounds import OURS, BenchmarkError, spread
 from benchmarks.sides import SIDES
+from minigan.errors import shorten
+from minigan.files import write_atomically
 
 Result = dict[str, Any]
+
+FEWEST_ROUNDS = 3  # that have quartiles worth the name
+WIDEST_SPREAD = 1.25  # of rounds, third quartile over first: more than other work on a shared machine makes in a calm hour
 
 _COLOURS = {
     "numpy": "#d62728",
@@ -34,6 +41,10 @@ _COLOURS = {
 }
 
 
+def _colour(side: str) -> str:
+    return _COLOURS.get(side, "#111111")  # of a side that has no colour of its own
+
+
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table: the first column to the left, all others to the right."""
     lines = ["| " + " | ".join(header) + " |", "|---|" + "---:|" * (len(header) - 1)]
@@ -46,6 +57,31 @@ def duration(seconds: float) -> str:
         if seconds >= size or unit == "µs":
             return f"{seconds / size:.3g} {unit}" if seconds / size < 1000 else f"{seconds / size:.0f} {unit}"
     raise AssertionError
+
+
+def warnings_about(points: Sequence[Result]) -> list[str]:
+    """What makes figures doubtful: fewer than three rounds, or rounds whose third quartile is far above the first."""
+    timed = [(point["title"], side, times) for point in points for side, times in _rounds(point)]
+    warnings = []
+    fewest = min((len(times) for *_, times in timed), default=FEWEST_ROUNDS)
+    if fewest < FEWEST_ROUNDS:
+        counted = "1 round is" if fewest == 1 else f"{fewest} rounds are"
+        warnings.append(f"{counted} too few to tell a difference from noise: take {FEWEST_ROUNDS} or more (--rounds)")
+    wide = sorted(((spread(times), title, side) for title, side, times in timed), reverse=True)
+    wide = [entry for entry in wide if entry[0] > WIDEST_SPREAD]
+    if wide:
+        worst, title, side = wide[0]
+        others = f", and {len(wide) - 1} more" if len(wide) > 1 else ""
+        warnings.append(
+            f"rounds spread widely ({side}, {title}: third quartile {worst:.2f} times the first{others}): "
+            "leave the machine to the benchmark, or take more --rounds of more --seconds"
+        )
+    return warnings
+
+
+def _rounds(point: Result) -> Iterable[tuple[str, list[float]]]:
+    """(side, seconds of each round); none for a point of memory alone."""
+    return point.get("rounds", {}).items()
 
 
 def cell(point: Result, side: str, text: Callable[[float], str], *, ratio: bool = True, quartiles: bool = False) -> str:
@@ -70,7 +106,7 @@ def timing_table(points: Sequence[Result]) -> str:
 
 def notes(result: Result) -> str:
     """What stands below a table: the machine, how it was measured, the sides in words, and what is missing."""
-    lines = [one_line(result["machine"]) + "."]
+    lines = [one_line(result["machine"]) + ".", *(f"Warning: {words}." for words in result["warnings"])]
     if any("ratios" in point for point in result["points"]):
         lines.append(
             f"Medians of {result['settings']['rounds']} alternating rounds; in brackets the time relative to "
@@ -86,20 +122,64 @@ def _versions(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items() if name != "device")
 
 
+def files_of(command: str) -> tuple[str, ...]:
+    """The names of the files that a command writes."""
+    return (
+        f"{command}.json",
+        *([f"{command}.png"] if command in CHARTS else []),
+        *(["gpu-tests.txt"] if command == "gpu" else []),
+    )
+
+
+def check_folder(folder: Path, command: str, overwrite: bool) -> None:
+    """Raise BenchmarkError, before anything is measured, if the result cannot be written there or would replace another."""
+    try:
+        held = [name for name in files_of(command) if (folder / name).exists()]
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if there.is_dir():
+            with tempfile.TemporaryFile(dir=there):  # permissions alone do not tell of a read-only file system
+                pass
+        reason = "" if there.is_dir() else f"{there} is a file"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise BenchmarkError(f"cannot write to {shorten(str(folder))}: {reason}: name another folder by --out")
+    if held and not overwrite:
+        raise BenchmarkError(
+            f"{shorten(str(folder))} holds {held[0]} already: --overwrite replaces it, --out names another folder"
+        )
+
+
 def write(result: Result, folder: Path) -> None:
-    """The result as JSON, and its chart beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result['command']}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    chart = CHARTS.get(result["command"])
-    if chart and result["points"]:
-        chart(result, folder / f"{result['command']}.png")
+    """The result as JSON, and its chart beside it, each written whole or not at all."""
+    command = result["command"]
+    chart = CHARTS.get(command) if result["points"] else None
+    files = {f"{command}.json": f"{json.dumps(result, indent=1)}\n".encode()}
+    if chart:
+        picture = io.BytesIO()
+        chart(result, picture)
+        files[f"{command}.png"] = picture.getvalue()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchmarkError(f"cannot make {shorten(str(folder))}: {error.strerror}: name another folder by --out") from None
+    for name, data in files.items():
+        write_atomically(folder / name, data)
 
 
 def read(folder: Path, command: str) -> Result | None:
-    """A result written before, None if there is none."""
+    """A result written before, None if there is none. Raises BenchmarkError if the file is none of ours."""
     path = folder / f"{command}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        result = json.loads(path.read_bytes()) if path.exists() else None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or "it is damaged"
+        raise BenchmarkError(
+            f"cannot read {shorten(str(path))}: {reason}. Measure again, or name another folder by --out"
+        ) from None
+    if result is not None and (not isinstance(result, dict) or result.get("command") != command):
+        raise BenchmarkError(f"{shorten(str(path))} is no result of python -m benchmarks {command}")
+    return result
 
 
 # -- charts ------------------------------------------------------------------------------------------------------------
@@ -118,11 +198,11 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, An
     return figure, axes
 
 
-def _save(figure: Any, result: Result, path: Path) -> None:
+def _save(figure: Any, result: Result, file: Any) -> None:
     from matplotlib import pyplot
 
     figure.text(0.01, -0.01, one_line(result["machine"]), fontsize=6.5, color="#555555", va="top", wrap=True)
-    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
     pyplot.close(figure)
 
 
@@ -132,7 +212,7 @@ def _lines(axis: Any, points: Sequence[Result], x: Any, y: Any) -> None:
         pairs = [(x(point), y(point, side)) for point in points if y(point, side) is not None]
         if pairs:
             style = {"linewidth": 2.4, "zorder": 3} if side == OURS else {"linewidth": 1.2}
-            axis.plot(*zip(*pairs, strict=True), marker="o", markersize=4, color=_COLOURS[side], label=side, **style)
+            axis.plot(*zip(*pairs, strict=True), marker="o", markersize=4, color=_colour(side), label=side, **style)
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
     ticks = sorted({x(point) for point in points})
@@ -140,7 +220,7 @@ def _lines(axis: Any, points: Sequence[Result], x: Any, y: Any) -> None:
     axis.minorticks_off()
 
 
-def _steps(result: Result, path: Path) -> None:
+def _steps(result: Result, file: Any) -> None:
     games = list(dict.fromkeys(point["task"]["game"] for point in result["points"]))
     figure, axes = _figure(1, len(games), (5.2 * len(games), 4.2))
     for axis, game in zip(axes.flat, games, strict=True):
@@ -148,10 +228,10 @@ def _steps(result: Result, path: Path) -> None:
         _lines(axis, points, lambda p: p["task"]["batch"], lambda p, s: p["seconds"].get(s) and 1e3 * p["seconds"][s])
         axis.set(title=f"one training step, {game}", xlabel="batch size", ylabel="ms (less is better)")
     axes.flat[0].legend(fontsize=7, frameon=False)
-    _save(figure, result, path)
+    _save(figure, result, file)
 
 
-def _sampling(result: Result, path: Path) -> None:
+def _sampling(result: Result, file: Any) -> None:
     games = list(dict.fromkeys(point["task"]["game"] for point in result["points"]))
     figure, axes = _figure(1, len(games), (5.2 * len(games), 4.2))
     for axis, game in zip(axes.flat, games, strict=True):
@@ -164,10 +244,10 @@ def _sampling(result: Result, path: Path) -> None:
         )
         axis.set(title=f"images out of G, {game}", xlabel="batch size", ylabel="images per second (more is better)")
     axes.flat[0].legend(fontsize=7, frameon=False)
-    _save(figure, result, path)
+    _save(figure, result, file)
 
 
-def _layers(result: Result, path: Path) -> None:
+def _layers(result: Result, file: Any) -> None:
     points = result["points"]
     figure, axes = _figure(1, 1, (9, 0.22 * len(points) + 1.2))
     axis = axes.flat[0]
@@ -178,7 +258,7 @@ def _layers(result: Result, path: Path) -> None:
             if side in point["ratios"] and side != OURS
         ]
         if pairs:
-            axis.scatter(*zip(*pairs, strict=True), s=22, color=_COLOURS[side], label=side, zorder=3)
+            axis.scatter(*zip(*pairs, strict=True), s=22, color=_colour(side), label=side, zorder=3)
     axis.axvline(1, color=_COLOURS[OURS], linewidth=2)
     axis.set_yticks([-row for row in range(len(points))], [point["title"] for point in points], fontsize=7)
     axis.set_xscale("log")
@@ -186,10 +266,10 @@ def _layers(result: Result, path: Path) -> None:
     axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axis.set(xlabel=f"time / time of {OURS}: to the right of the red line minigan is faster", ylim=(-len(points) + 0.3, 0.7))
     axis.legend(fontsize=7, frameon=False, loc="upper right")
-    _save(figure, result, path)
+    _save(figure, result, file)
 
 
-def _scaling(result: Result, path: Path) -> None:
+def _scaling(result: Result, file: Any) -> None:
     sweeps = list(dict.fromkeys(point["sweep"] for point in result["points"]))
     figure, axes = _figure(2, len(sweeps), (4.2 * len(sweeps), 7))
     for column, sweep in enumerate(sweeps):
@@ -203,28 +283,28 @@ def _scaling(result: Result, path: Path) -> None:
         axes[0, column].set(title=f"dcgan by {sweep}", ylabel="ms per image")
         axes[1, column].set(xlabel=sweep, ylabel="peak memory above idle, MiB")
     axes[0, 0].legend(fontsize=7, frameon=False)
-    _save(figure, result, path)
+    _save(figure, result, file)
 
 
-def _memory(result: Result, path: Path) -> None:
+def _memory(result: Result, file: Any) -> None:
     points = result["points"]
     figure, axes = _figure(1, len(points), (4.6 * len(points), 3))
     for axis, point in zip(axes.flat, points, strict=True):
         sides = [side for side in SIDES if side in point["peak_mib"]]
-        axis.barh(range(len(sides)), [point["peak_mib"][s] for s in sides], color=[_COLOURS[s] for s in sides])
+        axis.barh(range(len(sides)), [point["peak_mib"][s] for s in sides], color=[_colour(s) for s in sides])
         axis.set_yticks(range(len(sides)), sides, fontsize=7)
         axis.invert_yaxis()
         axis.set(title=point["title"], xlabel="peak memory above the idle process, MiB")
-    _save(figure, result, path)
+    _save(figure, result, file)
 
 
-def _gpu(result: Result, path: Path) -> None:
+def _gpu(result: Result, file: Any) -> None:
     points = result["points"]
     figure, axes = _figure(1, len(points), (3.4 * len(points), 3.2))
     for axis, point in zip(axes.flat, points, strict=True):
         sides = [side for side in SIDES if side in point["seconds"]]
         milliseconds = [1e3 * point["seconds"][s] for s in sides]
-        axis.scatter(milliseconds, range(len(sides)), s=40, color=[_COLOURS[s] for s in sides], zorder=3)
+        axis.scatter(milliseconds, range(len(sides)), s=40, color=[_colour(s) for s in sides], zorder=3)
         for row, (side, at) in enumerate(zip(sides, milliseconds, strict=True)):
             offset = {"xytext": (7, -3), "textcoords": "offset points"}
             axis.annotate(duration(point["seconds"][side]), (at, row), fontsize=7, **offset)
@@ -235,7 +315,7 @@ def _gpu(result: Result, path: Path) -> None:
         axis.tick_params(axis="x", which="both", labelsize=7)
         axis.set_title(point["title"], fontsize=9)
         axis.set_xlabel("ms for one training step", fontsize=8)
-    _save(figure, result, path)
+    _save(figure, result, file)
 
 
 CHARTS = {"steps": _steps, "layers": _layers, "scaling": _scaling, "memory": _memory, "sampling": _sampling, "gpu": _gpu}

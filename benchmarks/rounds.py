@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks.sides import BASELINE, SIDES
 from benchmarks.tasks import Task, in_full, save_inputs
+from minigan.errors import MiniganError
 
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = {"float32": 1e-4, "tf32": 1e-2}  # by the precision of products
@@ -33,7 +34,7 @@ OURS = "numpy"  # what ratios are taken against
 _KERNEL_VARIABLES = ("OPENBLAS_", "MKL_", "ONEDNN_", "DNNL_", "ATEN_", "XLA_", "KMP_", "OMP_")
 
 
-class BenchmarkError(Exception):
+class BenchmarkError(MiniganError):
     """A comparison that must not be made, or cannot."""
 
 
@@ -65,19 +66,20 @@ class Process:
                 raise BenchmarkError("the side baseline is minigan of another checkout: name its folder by --baseline PATH")
             command, folder = [str(ROOT / "benchmarks" / "baseline_worker.py")], checkout
             env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(checkout), env.get("PYTHONPATH")]))
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
             [sys.executable, *command, str(threads)],
             cwd=folder,
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._complaints,
             text=True,
             preexec_fn=self._limit if self._cores else None,
         )
         try:
             self.about = self._read()
-        except BenchmarkError:
+        except BaseException:
             self.close()
             raise
         self._signal("SIGSTOP")
@@ -98,8 +100,17 @@ class Process:
             raise BenchmarkError(f"{self.name}: no answer within {self._patience:.0f} s")
         line = self._process.stdout.readline()
         if not line:
-            raise BenchmarkError(f"{self.name}: its process ended with status {self._process.wait()} before it answered")
+            raise BenchmarkError(
+                f"{self.name}: its process ended with status {self._process.wait()} before it answered{self._last_complaint()}"
+            )
         return json.loads(line)
+
+    def _last_complaint(self) -> str:
+        """The last line that the process wrote on standard error."""
+        self._complaints.seek(0)
+        lines = self._complaints.read().decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return f": {last}" if last else ""
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """Wake the process, put a request, stop it again. Raises BenchmarkError if the side fails."""
@@ -111,13 +122,14 @@ class Process:
         answer = self._read()
         self._signal("SIGSTOP")
         if "error" in answer:
-            raise BenchmarkError(f"{self.name}: {answer['error']}\n{answer['traceback']}")
+            raise BenchmarkError(f"{self.name}: {answer['error']}")
         return answer
 
     def close(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        self._complaints.close()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with suppress(BrokenPipeError):  # what a dead process never read
@@ -127,8 +139,9 @@ class Process:
 def _environment(name: str, threads: int) -> dict[str, str]:
     """A side's variables; none of the shell's that choose kernels, for each library chooses its own for this processor."""
     env = {key: value for key, value in os.environ.items() if not key.startswith(_KERNEL_VARIABLES)}
-    for library in ("MINIGAN", "OPENBLAS", "OMP", "MKL"):
+    for library in ("MINIGAN", "OPENBLAS", "OMP", "MKL", "BLIS"):
         env[f"{library}_NUM_THREADS"] = str(threads)
+    env["VECLIB_MAXIMUM_THREADS"] = env["NPROC"] = str(threads)  # Apple's BLAS; the pool of XLA, which JAX runs on
     return env | SIDES[name].environment
 
 
@@ -156,6 +169,9 @@ class Sides:
                 else:
                     self._processes[name] = process
                     self.versions[name] = process.about["versions"]
+            if not self._processes:
+                reasons = "; ".join(f"{name}: {why}" for name, why in self.missing.items())
+                raise BenchmarkError(f"no side that was asked for can run here ({reasons})")
         except BaseException:
             self._stack.close()
             raise
@@ -177,7 +193,7 @@ class Sides:
                 answer = process.ask("prepare", task=request, inputs=str(inputs), evidence=str(path))
             except BenchmarkError as error:
                 if SIDES[name].peer:
-                    self.missing[name] = f"fails on {task}: {str(error).splitlines()[0]}"
+                    self.missing[name] = f"fails on {task}: {error}"
                     continue
                 raise
             if "unsupported" in answer:
@@ -244,6 +260,12 @@ class Ratio:
     low: float
     high: float
     rounds: list[float] = field(default_factory=list)
+
+
+def spread(times: Sequence[float]) -> float:
+    """How widely rounds differ: their third quartile over the first. 1 for a single round."""
+    low, _, high = statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else times * 3
+    return high / low
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:

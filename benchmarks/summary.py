@@ -8,17 +8,25 @@ from typing import Any
 from benchmarks.machine import one_line
 from benchmarks.report import Result, markdown, read
 from benchmarks.rounds import OURS, BenchmarkError
+from minigan.errors import shorten
 
 
 def summary(folder: Path) -> str:
     """A table of ratios with the machine they were measured on. Raises BenchmarkError if there are no results."""
     results = {name: read(folder, name) for name in ("steps", "layers", "memory", "imports", "gpu")}
     rows_of_each = (_steps, _layers, _memory, _imports, _gpu)
-    rows = [row for result, rows_of in zip(results.values(), rows_of_each, strict=True) for row in rows_of(result)]
+    try:
+        rows = [row for result, rows_of in zip(results.values(), rows_of_each, strict=True) for row in rows_of(result)]
+        captions = sorted({one_line(result["machine"]) for result in results.values() if result})
+        doubts = [f"Warning: {name}: {words}." for name, r in results.items() if r for words in r.get("warnings", ())]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise BenchmarkError(f"the results in {shorten(str(folder))} are damaged: measure them again") from None
     if not rows:
-        raise BenchmarkError(f"no results in {folder}: run python -m benchmarks steps, layers, memory or imports first")
-    captions = {one_line(result["machine"]) for result in results.values() if result}
-    return markdown(["", "ratio"], rows) + "\n\n" + "\n".join(sorted(captions))
+        raise BenchmarkError(
+            f"no results in {shorten(str(folder))}: run python -m benchmarks steps, layers, memory or imports, or name their "
+            "folder by --out"
+        )
+    return markdown(["", "ratio"], rows) + "\n\n" + "\n".join([*captions, *doubts])
 
 
 def _ratio(point: Result, side: str) -> str | None:

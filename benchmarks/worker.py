@@ -114,7 +114,10 @@ def serve(name: str, threads: int) -> None:
 
     try:
         worker = Worker(name, threads)
-    except Exception as error:  # a package is missing, or has no device to run on: the table says so
+    except ModuleNotFoundError as error:
+        answer({"missing": f"the package {error.name} is not installed: pip install -e '.[bench]' has the peers"})
+        return
+    except Exception as error:  # a package does not load, or has no device to run on: the table says so
         answer({"missing": f"{error}"})
         return
     answer(worker.hello())
@@ -125,7 +128,9 @@ def serve(name: str, threads: int) -> None:
         except UnsupportedError as error:
             answer({"unsupported": str(error)})
         except Exception as error:  # told to the runner, which names the side and stops
-            answer({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = "/".join(Path(frame.filename).parts[-3:])
+            answer({"error": f"{type(error).__name__}: {error} ({place}, line {frame.lineno})"})
 
 
 if __name__ == "__main__":

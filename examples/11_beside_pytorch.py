@@ -1,6 +1,6 @@
 """The same step in PyTorch: autograd finds the gradients that minigan's layers spell out.
 
-    python examples/11_beside_pytorch.py [--backend NAME] [--out FILE]     needs PyTorch: pip install "minigan[bench]"
+    python examples/11_beside_pytorch.py [--backend NAME] [--out FILE]     needs PyTorch: pip install torch
 
 Both start from the reference DCGAN (see minigan.models.dcgan) with the same weights, and take one step on the same images and
 noise. The PyTorch side is written as functions of the same parameters, whose axes are permuted inside the graph, so that the
@@ -25,7 +25,7 @@ be, N = options.backend, 4 if options.quick else 32
 try:
     import torch
 except ImportError:
-    raise MiniganError("this example needs PyTorch, which is not installed: pip install 'minigan[bench]'") from None
+    raise MiniganError("this example needs PyTorch, which is not installed: pip install torch") from None
 F = torch.nn.functional
 
 

@@ -1,7 +1,6 @@
 """What the numbered examples share: their options, their figures, and one-line messages for mistakes."""
 
 import argparse
-import difflib
 import io
 import sys
 from pathlib import Path
@@ -9,6 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from minigan.backends import BACKENDS, get_backend
+from minigan.cli.entry import discard_what_cannot_be_written, prepare_streams
+from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, one_line, whole_number
 from minigan.errors import MiniganError
 from minigan.training.plots import save_image
 
@@ -32,16 +33,17 @@ def arguments(doc, seed=0, steps=None, **texts):
     least 20, unless --steps says otherwise; texts: further options that take a text, by name with their defaults. Prints the
     device first. From here on, a MiniganError ends the example in one line on stderr and status 2.
     """
+    prepare_streams()
     sys.excepthook = _tell
-    parser = _Parser(prog=_script().name, description=doc, formatter_class=argparse.RawTextHelpFormatter, allow_abbrev=False)
+    parser = Parser(prog=_script().name, description=doc, formatter_class=argparse.RawTextHelpFormatter, allow_abbrev=False)
     parser.add_argument(
         "--backend", default="auto", help=f"{', '.join(BACKENDS)} or auto: a GPU if one answers (default: auto)"
     )
     parser.add_argument("--out", type=Path, default=Path(_script().stem + ".png"), metavar="FILE", help="default: %(default)s")
-    parser.add_argument("--seed", type=_whole_number(0), default=seed, metavar="N", help="default: %(default)s")
+    parser.add_argument("--seed", type=whole_number(0), default=seed, metavar="N", help="default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="a shortened form that shows only that all runs")
     if steps is not None:
-        parser.add_argument("--steps", type=_whole_number(1), metavar="N", help=f"default: {steps:,}")
+        parser.add_argument("--steps", type=whole_number(1), metavar="N", help=f"default: {steps:,}")
     for name, text in texts.items():
         parser.add_argument(f"--{name}", default=text, metavar="NAME", help="default: %(default)s")
     options = parser.parse_args()
@@ -98,38 +100,17 @@ def save(fig, options):
     print(f"figure: {options.out}")
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors as one line, with the nearest option."""
-
-    def error(self, message):
-        raise MiniganError(f"{message} (see --help)")
-
-    def parse_args(self):
-        options, stray = self.parse_known_args()
-        if stray:
-            near = difflib.get_close_matches(stray[0], self._option_string_actions, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise MiniganError(f"unknown argument {stray[0]!r}: {hint}see --help")
-        return options
-
-
-def _whole_number(least):
-    def convert(text):
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
-        return int(text)
-
-    return convert
-
-
 def _script():
     return Path(sys.argv[0])
 
 
 def _tell(kind, error, traceback):
     """In place of Python's own last words on an error that nobody caught."""
+    if issubclass(kind, (KeyboardInterrupt, BrokenPipeError)):
+        discard_what_cannot_be_written()  # the reader of a pipe may have gone away, as in `… | head -1`
+        sys.exit(INTERRUPTED if kind is KeyboardInterrupt else USER_ERROR)
     if not issubclass(kind, MiniganError):
         sys.__excepthook__(kind, error, traceback)
         return
-    print(f"{_script().name}: error: {error}", file=sys.stderr)
-    sys.exit(2)
+    print(one_line(f"{_script().name}: error: {error}", sys.stderr.encoding or "ascii"), file=sys.stderr)
+    sys.exit(USER_ERROR)

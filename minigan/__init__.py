@@ -29,6 +29,7 @@ from minigan.network import Sequential
 from minigan.optim import SGD, Adam
 
 if TYPE_CHECKING:
+    from minigan import metrics
     from minigan.checks.game import check_game
     from minigan.checks.gradients import check_gradients, check_layer, check_loss
     from minigan.data import Batches
@@ -44,6 +45,7 @@ _LAZY = {
     "check_gradients": "minigan.checks.gradients",
     "check_layer": "minigan.checks.gradients",
     "check_loss": "minigan.checks.gradients",
+    "metrics": "minigan",
     "train": "minigan.training",
 }
 
@@ -69,6 +71,7 @@ __all__ = [
     "he",
     "layers",
     "losses",
+    "metrics",
     "models",
     "normal",
     "optim",
@@ -83,4 +86,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'minigan' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LAZY[name]), name)
+    return import_module(f"minigan.{name}") if _LAZY[name] == "minigan" else getattr(import_module(_LAZY[name]), name)

@@ -17,6 +17,8 @@ from minigan.backends import Array, Backend
 from minigan.backends.recording import tree_leaves
 from minigan.backends.scalars import watch_sets
 from minigan.errors import NotWorthCapturingError, OptionError
+from minigan.reachable import is_own, no_clocks, unreadable_counts, values_within
+from minigan.sizes import ignore_underflow
 
 
 class Step:
@@ -38,6 +40,7 @@ class Step:
     def compute(self) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no compute")
 
+    @ignore_underflow
     def __call__(self) -> Any:
         self.advance()
         return self.compute()
@@ -55,14 +58,19 @@ class _OnBatches(Step):
 
     def __init__(self, game: Any, batches: Any) -> None:
         self.game, self.batches = game, batches
+        self.steps_itself = "step" in vars(game) or is_own(_definer(type(game), "step"))  # around compute, or instead of it
+        if hasattr(batches, "dataset"):
+            game.check(batches.backend.zeros((batches.batch_size, *batches.dataset.shape), batches.dtype))
         self.backend, self.networks, self.optimizers = game.backend, game.networks, game.optimizers
 
     def advance(self) -> None:
         self.batches.advance()
-        self.game.advance()
+        if not self.steps_itself:
+            self.game.advance()
 
     def compute(self) -> Any:
-        return self.game.compute(self.batches.take())
+        batch = self.batches.take()
+        return self.game.step(batch) if self.steps_itself else self.game.compute(batch)
 
     def arrays(self) -> Iterator[Array]:
         yield from self.game.arrays()
@@ -95,6 +103,12 @@ class Captured:
         self._recording: Any = None
         self._values: dict[str, Any] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of a captured step records anew, for a recording holds the places of the arrays that it works on."""
+        again = "eager" if self.phase == "eager" else "first"
+        return {**vars(self), "phase": again, "_recording": None, "_values": {}}
+
+    @ignore_underflow
     def __call__(self) -> Any:
         if self.phase == "eager" or any(net.watch is not None for net in self._step.networks.values()):
             return self._step()
@@ -105,27 +119,43 @@ class Captured:
 
     def _first(self) -> Any:
         """Eagerly, which compiles kernels and fills pools."""
+        if instead := self._runs_itself():
+            self._run_eagerly(f"{instead} is the user's own, and a recording holds what compute does alone")
+            return self._step()
         with watch_sets() as scalars:
             self._step.advance()
+        self._values = self._plain_values()
         result = self._step.compute()
-        self.phase, self._values = "record", self._plain_values()
+        self.phase, changed = "record", self._changed_values()
         if len(set(map(id, scalars))) < len(scalars):
             self._run_eagerly("advance sets a DeviceScalar twice; give each use one of its own")
         elif self._backend.records_builtins_only and (custom := custom_part(self._step)):
             self._run_eagerly(f"{custom} is not minigan's own")
+        elif changed:  # told before anything is recorded, for that runs compute once more
+            self._refuse_change(changed)
         return result
+
+    def _refuse_change(self, changed: str) -> None:
+        if type(self._backend).record is Backend.record:
+            self.phase = "eager"  # nothing would be recorded anyway
+        else:
+            self._run_eagerly(f"{changed} changes from call to call and is neither an array nor a DeviceScalar")
 
     def _record(self) -> Any:
         self._step.advance()
+        if changed := self._changed_values():
+            self._refuse_change(changed)
+            return self._step.compute()
         try:
-            self._recording = self._backend.record(self._step.compute, list(self._step.arrays()))
+            with unreadable_counts(self._own_step()), no_clocks(self._own_step().compute):
+                self._recording = self._backend.record(self._step.compute, list(self._step.arrays()))
             self.phase = "eager" if self._recording is None else "compare"
         except NotWorthCapturingError:
             self.phase = "eager"
         except Exception as error:  # whatever the step, NumPy, CuPy or CUDA refuse to do in a recording
             self._run_eagerly(str(error).splitlines()[0] if str(error) else type(error).__name__)
         if self.phase == "compare" and (changed := self._changed_values()):
-            self._run_eagerly(f"{changed} changes from call to call and is neither an array nor a DeviceScalar")
+            self._refuse_change(changed)
         elif self.phase == "compare" and not self._can_compare():
             self.phase = "replay"
             return self._recording.replay()
@@ -160,16 +190,21 @@ class Captured:
         """The step, or the game of which it is one."""
         return self._step.game if isinstance(self._step, _OnBatches) else self._step
 
+    def _runs_itself(self) -> str:
+        """The step or __call__ of the user's own in which compute is only a part; "" where there is none."""
+        if isinstance(self._step, _OnBatches):
+            return f"{type(self._step.game).__name__}.step" if self._step.steps_itself else ""
+        return f"{type(self._step).__name__}.__call__" if is_own(_definer(type(self._step), "__call__")) else ""
+
     def _plain_values(self) -> dict[str, Any]:
-        """The numbers and texts that a step of the user's own holds as attributes: a replay would not see them change."""
+        """What a step holds of the user's own that is no array: a replay would not see it change."""
         step = self._own_step()
-        kinds = (bool, int, float, str)
-        return {} if is_builtin(type(step)) else {name: value for name, value in vars(step).items() if type(value) in kinds}
+        return values_within(step.compute, type(step).__name__, self._backend.owns)
 
     def _changed_values(self) -> str:
         now = self._plain_values()
         changed = [name for name in now.keys() | self._values.keys() if now.get(name) != self._values.get(name)]
-        return f"{type(self._own_step()).__name__}.{min(changed)}" if changed else ""
+        return min(changed, key=len) if changed else ""
 
     def _can_compare(self) -> bool:
         """To compare, both write, so what the first wrote must be known; and there must be room for both."""
@@ -187,6 +222,11 @@ class Captured:
         if isinstance(x, (np.ndarray, np.generic)) and isinstance(y, (np.ndarray, np.generic)):
             return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
         return type(x) is type(y) and bool(x == y)
+
+
+def _definer(kind: type, method: str) -> type:
+    """The class that a method comes from."""
+    return next(parent for parent in kind.__mro__ if method in vars(parent))
 
 
 def custom_part(step: Step) -> str:

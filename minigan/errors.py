@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class MiniganError(ValueError):
@@ -53,11 +54,28 @@ class NotWorthCapturingError(CaptureError):
     """A step has work for several threads, beside which Python's share is nothing."""
 
 
-def nearest_name(name: str, known: Iterable[str]) -> str:
-    """The end of an "unknown name" message: the nearest known name, if one is near, and the list of all."""
+def near_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name of which this one may be a slip of the finger: most letters agree, whatever their case."""
     import difflib  # slow to import, and only a mistake needs it
 
+    # A common beginning, as the dashes of options, makes nothing alike.
+    bare = {known_name.lower().lstrip("-"): known_name for known_name in known}
+    close = difflib.get_close_matches(name[:100].lower().lstrip("-"), bare, n=1, cutoff=0.7)
+    return bare[close[0]] if close else None
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """The end of an "unknown name" message: the nearest known name, if one is near, and the list of all."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    close = near_name(name, known)
+    hint = f"did you mean {close!r}? " if close else ""
     return f"{hint}choose from {', '.join(known)}"
+
+
+def shorten(value: Any, length: int = 60) -> str:
+    """The value as Python writes it, cut where it is too long for a message of one line."""
+    try:
+        text = repr(value)
+    except Exception:  # a whole number of more than 4,300 digits, or an object of the user's own
+        text = f"<{type(value).__name__}>" if not isinstance(value, int) else "a whole number of thousands of digits"
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend, get_backend
-from minigan.errors import CheckpointError, OptionError, ShapeError
+from minigan.backends import Array, Backend, get_backend, stream
+from minigan.copying import CopiedByValue, checked_state
+from minigan.errors import OptionError, ShapeError, shorten
 from minigan.layers import Layer, Linear
 from minigan.layers.base import Grads
-from minigan.tables import html_table, text_table
+from minigan.sizes import ignore_underflow, numbers
+from minigan.tables import ShownAsTable, listed
 
 DTYPES = ("float32", "float64")
 Watcher = Callable[[Layer | None, str, Any], None]
@@ -49,7 +51,7 @@ def scaled_sum(xp: Any, x: Array, x_dot: Array, ds: Array) -> Array:
     return ds * x + x_dot
 
 
-class Sequential:
+class Sequential(CopiedByValue, ShownAsTable):
     """Layers in a row: y = f_L(… f_2(f_1(x))), and by the chain rule dx = (∂f_1)ᵀ … (∂f_L)ᵀ dy.
 
     All parameters lie in one vector, flat_params, and all gradients in another, flat_grads; they are allocated once and never
@@ -75,10 +77,9 @@ class Sequential:
     ) -> None:
         self.backend = get_backend(backend)
         self.dtype = _check_dtype(dtype)
-        if isinstance(input_shape, int):
+        if isinstance(input_shape, (int, np.integer)):
             raise ShapeError(f"input_shape is {input_shape}: expected a shape without the batch axis, as ({input_shape},)")
-        self.layers = list(layers)
-        self.input_shape = tuple(input_shape)
+        self.layers, self.input_shape = list(layers), numbers(input_shape, "input_shape")
         if not self.layers:
             raise ShapeError("a Sequential needs at least one layer, got none")
         self.watch: Watcher | None = None
@@ -86,26 +87,25 @@ class Sequential:
         self._allocate(seed)
 
     def _infer_shapes(self) -> tuple[int, ...]:
-        shape = self.input_shape
+        shape, size = self.input_shape, 0
         for index, layer in enumerate(self.layers):
             if layer.index is not None:
                 raise ShapeError(f"{layer.label} already belongs to a network: make a new layer for each place")
             layer.index, layer.input_shape = index, shape
             shape = layer.output_shape = layer.build(shape)
+            size += sum(math.prod(spec.shape) for spec in layer.parameters.values())
+            self.backend.require_memory(3 * size * self.dtype.itemsize, f"a network of {size:,} parameters")
         return shape
 
     def _allocate(self, seed: int | Sequence[int]) -> None:
         """One vector of parameters and one of gradients, and every layer's named views of its parameters."""
         be = self.backend
-        seeds = [seed] if isinstance(seed, int) else list(seed)
-        if not all(isinstance(part, int) and part >= 0 for part in seeds):
-            raise OptionError(f"seed is {seed!r}: expected a whole number from 0 up, or several")
         size = sum(math.prod(spec.shape) for layer in self.layers for spec in layer.parameters.values())
         host = Views(self.layers, np.zeros(size, self.dtype))
         self.flat_params, self.flat_grads = be.zeros((size,), self.dtype), be.zeros((size,), self.dtype)
         self.params, self.grads = Views(self.layers, self.flat_params), Views(self.layers, self.flat_grads)
         self.state: dict[str, Array] = {}
-        rng = np.random.default_rng(seeds)
+        rng = np.random.default_rng(stream("weights", seed))
         for index, layer in enumerate(self.layers):
             layer.backend, layer.params = be, self.params.of_layer[index]
             for name, spec in layer.parameters.items():
@@ -115,9 +115,10 @@ class Sequential:
                 layer.state[name] = self.state[f"{index}.{name}"] = be.asarray(value, self.dtype)
                 setattr(layer, name, layer.state[name])
             if layer.random:
-                layer.rng = be.generator([*seeds, index])
+                layer.rng = be.generator(stream("dropout", seed, index))
         self.flat_params[...] = be.asarray(host.flat)
         # Below the first layer that learns, no gradient is needed unless the caller asks for dx.
+        self._pickiest = max(self.layers, key=lambda layer: layer.least_batch)
         self._first_learner = next((i for i, layer in enumerate(self.layers) if layer.params), len(self.layers))
 
     def split(self, vector: Array) -> Iterator[tuple[Layer, Array]]:
@@ -130,13 +131,14 @@ class Sequential:
 
     # -- the two passes ------------------------------------------------------------------------------------------------
 
+    @ignore_underflow
     def forward(self, x: Array, train: bool = False) -> tuple[Array, list[Any]]:
         """(y, caches): the output for a batch x (N, *input_shape), and what backward needs of this pass.
 
         train: BatchNorm normalises by the batch and moves its running statistics, Dropout drops.
         Raises ShapeError for an array of another backend, another dtype, another shape or no samples.
         """
-        self._check_input(x)
+        self.check_input(x, train)
         self.backend.set_threading(self.layers, len(x))
         caches: list[Any] = []
         self._show(None, "forward", (x, caches))
@@ -149,6 +151,7 @@ class Sequential:
             self._show(layer, "cache", cache)
         return x, caches
 
+    @ignore_underflow
     def backward(
         self,
         dy: Array,
@@ -165,7 +168,7 @@ class Sequential:
         Raises ShapeError if dy is not an array (N, *output_shape) of this dtype, or grads lacks a parameter.
         """
         if dy.shape[1:] != self.output_shape or dy.dtype != self.dtype:
-            raise ShapeError(f"dy is {dy.dtype} {dy.shape}: expected {self.dtype} (N, {_list(self.output_shape)})")
+            raise ShapeError(f"dy is {dy.dtype} {dy.shape}: expected {self.dtype} (N, {listed(self.output_shape)})")
         self.backend.set_threading(self.layers, len(dy))
         of_layer = self._grads_of_layers(grads)
         self._show(None, "backward", (dy, caches))
@@ -181,6 +184,7 @@ class Sequential:
                 self._show(layer, "input gradient", dy)
         return dy if input_grad else None
 
+    @ignore_underflow
     def curvature(self, x_dot: Array, caches: list[Any], dys: list[Array], grads: Grads) -> None:
         """The gradient of Q = ẋ · g in the parameters, for g = ∂L/∂x and ẋ held fixed: the chain rule, once more.
 
@@ -215,6 +219,7 @@ class Sequential:
         """True if each logit is a linear function of its sample, piece by piece: then no curvature reaches the layers below."""
         return all(isinstance(layer, Linear) or getattr(layer, "d2f", layer) is None for layer in self.layers)
 
+    @ignore_underflow
     def backward_with_slope(self, ds: Array, caches: list[Any], x_dot: Callable[[Array], Array], grads: Grads) -> None:
         """backward(ds, caches, grads), with the gradient of ẋ · g added, g = ∂(Σ_n s_n)/∂x: one backward pass serves both.
 
@@ -241,7 +246,7 @@ class Sequential:
         """
         if self._concatenates(xs):
             for x in xs:
-                self._check_input(x)
+                self.check_input(x, train)
             y, caches = self.forward(self.backend.concatenate(xs), train)
             ends = np.cumsum([len(x) for x in xs]).tolist()
             return tuple(y[end - len(x) : end] for x, end in zip(xs, ends, strict=True)), [caches]
@@ -301,17 +306,25 @@ class Sequential:
         if self.watch is not None:
             self.watch(layer, what, value)
 
-    def _check_input(self, x: Array) -> None:
+    def check_input(self, x: Array, train: bool = False) -> None:
         """Raises ShapeError unless x is a batch that forward takes."""
         if not self.backend.owns(x):
             kind = f"{type(x).__module__}.{type(x).__name__}"
             raise ShapeError(f"x is a {kind}: this network runs on {self.backend.name}; pass net.backend.asarray(x)")
         if x.dtype != self.dtype:
-            raise ShapeError(f"x is {x.dtype}: this network computes in {self.dtype}; pass x.astype({self.dtype.name!r})")
+            what = "pixels as (x / 127.5 - 1)" if x.dtype.kind in "biu" else "x"
+            raise ShapeError(f"x is {x.dtype}: this network computes in {self.dtype}; pass {what}.astype({self.dtype.name!r})")
         if x.shape[1:] != self.input_shape or x.ndim == 0:
-            raise ShapeError(f"x has shape {x.shape}: expected (N, {_list(self.input_shape)})")
+            raise ShapeError(f"x has shape {x.shape}: expected (N, {listed(self.input_shape)})")
         if x.shape[0] == 0:
             raise ShapeError(f"x has shape {x.shape}: a batch needs at least one sample")
+        self.check_batch(len(x), train)
+
+    def check_batch(self, n: int, train: bool) -> None:
+        """Raises ShapeError unless every layer takes so many samples. A pass that fails half-way would have moved its state."""
+        if train and n < self._pickiest.least_batch:
+            needed = f"more than one value per channel to train on: at least {self._pickiest.least_batch} samples"
+            self._pickiest.require(False, needed, f"a batch of {n}")
 
     # -- parameters ----------------------------------------------------------------------------------------------------
 
@@ -322,14 +335,10 @@ class Sequential:
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over all values of a state_dict. Raises CheckpointError, and changes nothing, unless names and shapes agree."""
         own = {**self.params, **self.state}
-        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-        if missing or unknown:
-            raise CheckpointError(f"the state is of another network: it lacks {missing} and has in excess {unknown}")
+        loaded = checked_state(state, {name: array.shape for name, array in own.items()}, "network")
+        on_device = {name: self.backend.asarray(a, self.dtype) for name, a in loaded.items()}
         for name, array in own.items():
-            if state[name].shape != array.shape:
-                raise CheckpointError(f"{name} has shape {state[name].shape}: this network needs {array.shape}")
-        for name, array in own.items():
-            array[...] = self.backend.asarray(state[name], self.dtype)
+            array[...] = on_device[name]
 
     def clone(self, dtype: Any = None) -> Sequential:
         """A network of its own with the same layers and values, on the same backend, in this dtype or another."""
@@ -354,32 +363,6 @@ class Sequential:
     def num_params(self) -> int:
         return int(self.flat_params.size)
 
-    # -- printing ------------------------------------------------------------------------------------------------------
-
-    def _table(self) -> list[tuple[str, str, str]]:
-        """Rows of layer, output shape and number of parameters: the head, the input, each layer, the total."""
-        rows = [("layer", "output shape", "parameters"), ("input", _batch(self.input_shape), "")]
-        for index, layer in enumerate(self.layers):
-            count = sum(math.prod(spec.shape) for spec in layer.parameters.values())
-            rows.append((f"{index} {layer!r}", _batch(layer.output_shape or ()), f"{count:,}"))
-        return [*rows, ("total", "", f"{self.num_params:,}")]
-
-    def summary(self) -> str:
-        """The table of layers: output shape, parameters, total. `print(net)` shows it."""
-        return text_table(self._table())
-
-    def _repr_html_(self) -> str:
-        return html_table(self._table())
-
-    def __str__(self) -> str:
-        return self.summary()
-
-    def __repr__(self) -> str:
-        inside = ", ".join(map(repr, self.layers))
-        return (
-            f"Sequential([{inside}], input_shape={self.input_shape}, backend={self.backend.name!r}, dtype={self.dtype.name!r})"
-        )
-
 
 def _check_dtype(dtype: Any) -> np.dtype:
     try:
@@ -387,12 +370,4 @@ def _check_dtype(dtype: Any) -> np.dtype:
             return np.dtype(dtype)
     except TypeError:
         pass  # not the name of any dtype
-    raise OptionError(f"dtype is {dtype!r}: a network computes in {' or '.join(DTYPES)}")
-
-
-def _list(shape: Sequence[int]) -> str:
-    return ", ".join(map(str, shape))
-
-
-def _batch(shape: Sequence[int]) -> str:
-    return f"({_list(('N', *shape))})"  # type: ignore[arg-type]
+    raise OptionError(f"dtype is {shorten(dtype)}: a network computes in {' or '.join(DTYPES)}")

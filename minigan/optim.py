@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, DeviceScalar
-from minigan.errors import CheckpointError, OptionError
+from minigan.copying import checked_state
+from minigan.errors import CheckpointError, OptionError, shorten
 from minigan.network import Sequential
 from minigan.schedules import SCHEDULES, Schedule, constant, cosine, linear
+from minigan.sizes import ignore_underflow, real, whole_number
 
 __all__ = ["SCHEDULES", "SGD", "Adam", "Optimizer", "Schedule", "constant", "cosine", "linear"]
+
+
+def _from_0(number: float) -> bool:
+    return number >= 0
 
 
 class Optimizer:
@@ -26,9 +32,8 @@ class Optimizer:
     slots: tuple[str, ...] = ()  # names of the state vectors
 
     def __init__(self, lr: float | Schedule) -> None:
-        if not callable(lr) and not lr > 0:
-            raise OptionError(f"lr is {lr!r}: expected a learning rate above 0, or a schedule")
-        self.schedule: Schedule = lr if callable(lr) else constant(lr)
+        expected = "a learning rate above 0, or a schedule"
+        self.schedule: Schedule = lr if callable(lr) else constant(real(lr, "lr", expected, lambda rate: rate > 0))
         self.steps = 0
         self.state: dict[str, Array] = {}
         self._scalars: dict[str, DeviceScalar] = {}
@@ -51,10 +56,12 @@ class Optimizer:
 
     def advance(self) -> None:
         """The host's part of an update: count it, and set the scalars that it computes with."""
-        for name, value in self.scalars(self.schedule(self.steps), self.steps + 1).items():
+        lr = real(self.schedule(self.steps), "the rate of the schedule", "a number from 0 up", _from_0)
+        for name, value in self.scalars(lr, self.steps + 1).items():
             self._scalars[name].set(value)
         self.steps += 1
 
+    @ignore_underflow
     def compute(self, net: Sequential) -> None:
         """The device's part of an update, with the scalars as advance has set them."""
         self.apply(net, **{name: scalar.value for name, scalar in self._scalars.items()})
@@ -76,14 +83,14 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over a state_dict. Raises CheckpointError, and changes nothing, unless names and shapes agree."""
         assert self._net is not None, "attach the optimiser to its network first"
-        if state.keys() != {"steps", *self.state}:
-            raise CheckpointError(f"the state is of another optimiser: it has {sorted(state)}, expected steps and {self.slots}")
-        for name, shape in {"steps": (), **{name: vector.shape for name, vector in self.state.items()}}.items():
-            if state[name].shape != shape:
-                raise CheckpointError(f"{name} has shape {state[name].shape}: this network needs {shape}")
-        self.steps = int(state["steps"])
+        loaded = checked_state(state, {"steps": (), **{name: vector.shape for name, vector in self.state.items()}}, "optimiser")
+        steps = whole_number(loaded.pop("steps"))
+        if steps is None or steps < 0:
+            raise CheckpointError(f"steps is {state['steps']}: expected a whole number from 0 up")
+        on_device = {name: self._net.backend.asarray(a, self._net.dtype) for name, a in loaded.items()}
+        self.steps = steps
         for name, vector in self.state.items():
-            vector[...] = self._net.backend.asarray(state[name], self._net.dtype)
+            vector[...] = on_device[name]
 
 
 def sgd_momentum(xp: Any, w: Array, u: Array, dw: Array, lr: float, momentum: float, nesterov: bool) -> tuple[Array, Array]:
@@ -107,10 +114,9 @@ class SGD(Optimizer):
 
     def __init__(self, lr: float | Schedule, momentum: float = 0.0, nesterov: bool = False) -> None:
         super().__init__(lr)
-        if not 0 <= momentum < 1 or (nesterov and momentum == 0):
-            raise OptionError(f"momentum is {momentum!r}: expected a number in [0, 1), above 0 with nesterov")
-        self.momentum, self.nesterov = momentum, nesterov
-        self.slots = ("momentum",) if momentum else ()
+        expected = "a number in [0, 1), above 0 with nesterov"
+        self.momentum = real(momentum, "momentum", expected, lambda m: 0 <= m < 1 and bool(m or not nesterov))
+        self.nesterov, self.slots = nesterov, ("momentum",) if self.momentum else ()
 
     def apply(self, net: Sequential, lr: Any) -> None:  # type: ignore[override]
         be, w, dw = net.backend, net.flat_params, net.flat_grads
@@ -158,11 +164,11 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(lr)
-        if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1):
-            raise OptionError(f"betas are {betas!r}: expected two numbers in [0, 1)")
-        if not eps > 0 or not weight_decay >= 0:
-            raise OptionError(f"Adam needs eps > 0 and weight_decay >= 0, got eps={eps!r}, weight_decay={weight_decay!r}")
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        if not isinstance(betas, (tuple, list, np.ndarray)) or len(np.atleast_1d(np.asarray(betas, object))) != 2:
+            raise OptionError(f"betas are {shorten(betas)}: expected two numbers in [0, 1)")
+        b1, b2 = (real(beta, "one of betas", "a number in [0, 1)", lambda b: 0 <= b < 1) for beta in betas)
+        self.betas, self.eps = (b1, b2), real(eps, "Adam: eps", "a number above 0", lambda e: e > 0)
+        self.weight_decay = real(weight_decay, "Adam: weight_decay", "a number from 0 up", _from_0)
 
     def scalars(self, lr: float, step: int) -> dict[str, float]:
         b1, b2 = self.betas

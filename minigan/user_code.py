@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 import sys
 import traceback
 from collections.abc import Iterator
@@ -21,6 +22,12 @@ def names_function(text: str) -> bool:
     return path.endswith(".py") and name.isidentifier()
 
 
+def ask_for_function(text: str) -> str:
+    """What a text lacks that names a Python file and no function in it; "" for any other text."""
+    file = text if text.endswith(".py") else text.rpartition(":")[0]
+    return "a Python file without the name of a function: write FILE.py:NAME" if file.endswith(".py") else ""
+
+
 def split_function(text: str) -> tuple[Path, str]:
     """The path and the function's name in a text of the form FILE.py:function."""
     path, _, name = text.rpartition(":")
@@ -28,7 +35,7 @@ def split_function(text: str) -> tuple[Path, str]:
 
 
 def digest_of(path: Path) -> str:
-    """A digest of the file's bytes (not of what it imports). Raises UserFileError if it cannot be read."""
+    """A digest of the file's bytes alone: what it imports may change unseen. Raises UserFileError if it cannot be read."""
     return hashlib.blake2b(_read(path), digest_size=16).hexdigest()
 
 
@@ -40,9 +47,9 @@ def run_file(path: Path) -> ModuleType:
     source = _read(path)
     try:
         code = compile(source, str(path), "exec")
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        reason = error.msg if isinstance(error, SyntaxError) else error
+        reason = error.msg if isinstance(error, SyntaxError) else str(error) or "it is nested too deeply"
         raise UserFileError(f"{path}{line}: this is not Python ({reason})") from None
     module = ModuleType(f"{path.stem} (user's file)")
     module.__file__ = str(path)
@@ -50,7 +57,9 @@ def run_file(path: Path) -> ModuleType:
     try:
         with imports_beside(path):
             exec(code, vars(module))
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit, and what a user's file derives from BaseException
         hint = "put what runs as a program under `if __name__ == '__main__':`"
         ended = f"; {hint}" if isinstance(error, SystemExit) else ""
         raise UserFileError(f"{path} fails as it is loaded: {describe_error(error, path)}{ended}") from None
@@ -74,12 +83,18 @@ def describe_error(error: BaseException, path: Path) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == str(path)]
     place = f"line {own[-1].lineno}, in {own[-1].name}: " if own else ""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an error of the user's own that cannot be printed
+        text = ""
     return f"{place}{type(error).__name__}{f': {text}' if text else ''}"
 
 
 def _read(path: Path) -> bytes:
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe or a device may never end
+            raise UserFileError(f"cannot read {path}: it is a pipe or a device; expected a Python file")
         return path.read_bytes()
     except OSError as error:
         raise UserFileError(f"cannot read {path}: {error.strerror}; expected a Python file") from None

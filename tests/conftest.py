@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MINIGAN_NUM_THREADS", "2")
 
+import signal
 import sys
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
@@ -16,7 +17,7 @@ import cuda_on_host
 import guarded
 import large_convolution  # noqa: F401  keeps the backend's own value
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from minigan import backends, get_backend
 from minigan.backends import BACKENDS
@@ -25,8 +26,15 @@ from minigan.backends.cupy.backend import CupyBackend
 from minigan.backends.numpy import threads
 from minigan.errors import BackendError
 
-settings.register_profile("minigan", deadline=None, max_examples=25, derandomize=True)
+settings.register_profile(
+    "minigan", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25, derandomize=True
+)
 settings.load_profile("minigan")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts its background commands so, and runs then leave it so
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 threads.LARGE_CONVOLUTION = 0  # the tests' small networks go the way of large ones: in blocks, on threads of minigan's own
 

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from benchmarks.__main__ import main
 from benchmarks.rounds import BenchmarkError, Process, Settings, Sides, prove_same_work, ratio
 from benchmarks.sides import SIDES
 from minigan.data import load
+from minigan.errors import MiniganError
 from minigan.models import mlp
 from minigan.training import Config, build_game
 
@@ -157,8 +159,10 @@ def test_gpu_without_a_device_says_so_and_writes_nothing(tmp_path):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()])}
     command = [sys.executable, "-m", "benchmarks", "gpu", "--out", str(tmp_path / "results")]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: backend 'cupy' cannot run here: the package CuPy does not import (not here)")
+    assert done.returncode == 2
+    words = "error: backend 'cupy' cannot run here: the package CuPy does not import (not here)"
+    assert done.stderr.startswith(f"python -m benchmarks: {words}")
+    assert done.stderr.count("\n") == 1
     assert not (tmp_path / "results").exists()
 
 
@@ -255,12 +259,17 @@ def test_layer_work_counts_multiplications_twice():
 
 
 def test_summary_reads_what_is_there(tmp_path, capsys):
-    assert main(["summary", "--out", str(tmp_path)]) == 1
+    assert main(["summary", "--out", str(tmp_path)]) == 2
     assert "no results in" in capsys.readouterr().err
     assert main(["imports", "--rounds", "1", "--baseline", str(rounds.ROOT), "--out", str(tmp_path)]) == 0
     shown = summary.summary(tmp_path)
     assert "import, whole process: minigan / numpy" in shown
     assert "import, whole process: baseline / minigan" in shown
+    assert "Warning: imports: 2 rounds are too few" in shown
+    for damaged in ("{", "[" * 5000, "[]", '{"command": "imports"}', '{"command": "imports", "points": 1}'):
+        (tmp_path / "imports.json").write_text(damaged)
+        assert main(["summary", "--out", str(tmp_path)]) == 2
+        assert_one_line(capsys.readouterr().err)
 
 
 def test_the_recipe_is_what_minigan_train_trains():
@@ -318,29 +327,195 @@ def test_another_checkout_that_does_other_work_is_refused(checkout, monkeypatch)
 
 
 def test_the_side_of_another_checkout_needs_its_folder(capsys):
-    assert main(["steps", "--sides", "baseline"]) == 1
+    assert main(["steps", "--sides", "baseline", "--threads", "1"]) == 2
     assert "name its folder by --baseline PATH" in capsys.readouterr().err
+
+
+def assert_one_line(message):
+    assert message.startswith("python -m benchmarks: ")
+    assert message.count("\n") == 1
+    assert len(message) <= 301
+    assert "Traceback" not in message
+
+
+MANY_DIGITS = "9" * 400
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("steps --sides nunpy", "did you mean 'numpy'"),
-        ("steps --games gan", "unknown game 'gan'"),
-        ("steps --batches 0", "expected whole numbers from 1 up"),
-        ("steps --batches x", "expected whole numbers from 1 up"),
-        ("layers --rounds 0", "expected a number above 0"),
-        ("layers --seconds nan", "expected a number above 0"),
+        ("", "required: COMMAND"),
         ("stepps", "invalid choice"),
+        ("steps --sides nunpy", "did you mean 'numpy'"),
+        ("steps --sides ,", "unknown side ''"),
+        (f"steps --sides {'x' * 400}", "unknown side 'xxx"),
+        ("steps --games gan", "unknown game 'gan'"),
+        ("steps --games mlp,", "unknown game ''"),
+        *(
+            (f"steps --batches {text}", "from 1 up to 4,096")
+            for text in ("0", "-1", "x", "1,,2", "1.5", MANY_DIGITS, "9" * 5000)
+        ),
+        *((f"layers --rounds {text}", "from 1 up to 10,000") for text in ("0", "-3", "two", "0.5", MANY_DIGITS)),
+        *((f"layers --seconds {text}", "above 0 up to 3,600") for text in ("0", "-1", "nan", "inf", "1e308", MANY_DIGITS)),
+        *((f"steps --threads {text}", "from 1 up to 1,024") for text in ("0", "-1", "two", MANY_DIGITS)),
+        ("steps --threads 1024", "this process may use"),
+        ("memory --growth-batch 0", "from 1 up to 4,096"),
+        ("memory --rounds 3", "unknown argument '--rounds'"),
+        ("steps --batch 3", "did you mean --batches?"),
+        ("layers --baseline .", "unknown argument '--baseline'"),
         ("steps --baseline nowhere", "expected a checkout of this repository"),
-        ("layers --baseline .", "unrecognized arguments"),
+        (f"steps --baseline {'x' * 300}", "expected a checkout of this repository"),
+        (f"steps --out {__file__}", "is a file"),
+        (f"steps --out {__file__}/results", "is a file"),
+        (f"steps --out {'x' * 300}", "name another folder by --out"),
+        ("steps --out /proc/results", "name another folder by --out"),
+        ("summary --out nowhere", "no results in 'nowhere'"),
     ],
 )
-def test_mistakes_on_the_command_line(arguments, message, capsys):
-    with pytest.raises(SystemExit) as error:
-        main(arguments.split())
-    assert error.value.code == 2
-    assert message in capsys.readouterr().err
+def test_mistakes_on_the_command_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    written = capsys.readouterr().err
+    assert message in written
+    assert_one_line(written)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "²", MANY_DIGITS, "1024"])
+def test_a_bad_number_of_threads_in_the_environment_is_refused(value, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINIGAN_NUM_THREADS", value)
+    assert main(["steps", "--games", "mlp", "--batches", "2", "--sides", "numpy"]) == 2
+    written = capsys.readouterr().err
+    assert "MINIGAN_NUM_THREADS is " in written
+    assert_one_line(written)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_threads_of_the_environment_are_those_of_every_side(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINIGAN_NUM_THREADS", "1")
+    arguments = "steps --games mlp --batches 2 --rounds 1 --seconds 0.01 --sides numpy,products,torch"
+    assert main(arguments.split()) == 0
+    result = json.loads((tmp_path / "benchmark-results" / "steps.json").read_text())
+    assert result["machine"]["threads"] == 1
+    told = result["versions"]
+    assert told["numpy"]["device"].endswith("1 thread")
+    assert told["numpy"]["BLAS threads"] == "1"
+    assert told.get("torch", {"threads": "1"})["threads"] == "1"
+    assert "Warning: 1 round is too few" in capsys.readouterr().out
+    before = (tmp_path / "benchmark-results" / "steps.json").read_bytes()
+    assert main(arguments.split()) == 2  # what was measured before is kept
+    assert "'benchmark-results' holds steps.json already: --overwrite replaces it" in capsys.readouterr().err
+    assert (tmp_path / "benchmark-results" / "steps.json").read_bytes() == before
+    assert main([*arguments.replace(",products,torch", "").split(), "--overwrite"]) == 0
+    assert (tmp_path / "benchmark-results" / "steps.json").read_bytes() != before
+
+
+def test_every_library_is_told_the_number_of_threads():
+    told = rounds._environment("jax", 3)
+    assert {told[name] for name in told if name.endswith(("_NUM_THREADS", "_MAXIMUM_THREADS", "NPROC"))} == {"3"}
+    assert {"MINIGAN_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"} <= told.keys()
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([1.0], ["1 round is too few"]),
+        ([1.0, 1.0], ["2 rounds are too few"]),
+        ([1.0, 1.0, 1.0], []),
+        ([1.0, 1.1, 1.2], []),
+        ([1.0, 1.0, 9.0, 1.0, 1.0], []),  # a single disturbed round moves no quartile
+        ([1.0, 2.0, 3.0], ["rounds spread widely (numpy, it: third quartile 1.67 times the first)"]),
+        ([1.0, 9.0], ["2 rounds are too few", "rounds spread widely"]),
+    ],
+)
+def test_doubtful_rounds_are_told(times, expected):
+    warnings = report.warnings_about([{"title": "it", "rounds": {"numpy": times}}, {"title": "memory"}])
+    assert [words in told for words, told in zip(expected, warnings, strict=True)] == [True] * len(expected)
+
+
+def test_an_interrupted_benchmark_writes_nothing_and_leaves_no_process(tmp_path, monkeypatch, capsys):
+    processes = []
+    ask = Process.ask
+
+    def interrupted(self, do, **request):
+        processes.append(self._process)
+        if do == "time":
+            raise KeyboardInterrupt
+        return ask(self, do, **request)
+
+    monkeypatch.setattr(Process, "ask", interrupted)
+    arguments = f"steps --games mlp --batches 2 --sides numpy,textbook --threads 1 --out {tmp_path / 'results'}"
+    assert main(arguments.split()) == 130
+    assert_one_line(capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+    assert all(process.returncode is not None for process in processes)
+
+
+def test_a_process_that_is_interrupted_as_it_starts_is_ended(monkeypatch):
+    started = []
+
+    def interrupted(self):
+        started.append(self._process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Process, "_read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Process("numpy", 1)
+    assert started[0].returncode is not None
+
+
+def test_a_missing_package_is_told_with_what_to_install(tmp_path, monkeypatch, capsys):
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.getcwd()]))
+    arguments = f"steps --games mlp --batches 2 --sides torch --threads 1 --out {tmp_path / 'results'}"
+    assert main(arguments.split()) == 2
+    written = capsys.readouterr().err
+    assert "no side that was asked for can run here (torch: the package torch is not installed: pip install" in written
+    assert_one_line(written)
+    assert not (tmp_path / "results").exists()
+
+
+def test_work_that_no_side_has_is_refused(tmp_path, capsys):
+    arguments = f"sampling --games mlp --batches 2 --sides products --threads 1 --out {tmp_path / 'results'}"
+    assert main(arguments.split()) == 2
+    assert "none of products has such work" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_result_that_cannot_be_written_is_printed_all_the_same(tmp_path, monkeypatch, capsys):
+    def fails(path, data):
+        raise MiniganError(f"cannot write {path}: no space left on device")
+
+    monkeypatch.setattr(report, "write_atomically", fails)
+    assert main(["imports", "--rounds", "1", "--out", str(tmp_path)]) == 2
+    printed = capsys.readouterr()
+    assert "| whole process |" in printed.out
+    assert "no space left" in printed.err
+
+
+def test_the_side_and_the_backend_of_the_readme(checkout):
+    """The worked example of benchmarks/README.md: its file and its line of the table make a side that is measured."""
+    text = (rounds.ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    module, line = re.findall(r"```python\n(.*?)```", text.partition("## A backend or a side of your own")[2], re.DOTALL)[:2]
+    command = re.search(r"`python -m benchmarks (steps .* --sides textbook,numpy,einsum)`", text)[1]
+    sides = checkout / "benchmarks" / "sides"
+    (sides / "einsum_side.py").write_text(module, encoding="utf-8")
+    table = (sides / "__init__.py").read_text(encoding="utf-8")
+    assert table.count("SIDES = {\n") == 1
+    try:
+        (sides / "__init__.py").write_text(table.replace("SIDES = {\n", f"SIDES = {{\n{line}"), encoding="utf-8")
+        words = [sys.executable, "-m", "benchmarks", *command.split(), "--rounds", "1", "--seconds", "0.01", "--threads", "1"]
+        env = {**os.environ, "PYTHONPATH": str(checkout)}
+        done = subprocess.run(words, cwd=checkout, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "- `einsum`: minigan, products by np.einsum (minigan" in done.stdout
+        (point,) = json.loads((checkout / "benchmark-results" / "steps.json").read_text())["points"]
+        assert point["seconds"].keys() == {"textbook", "numpy", "einsum"}
+        assert (checkout / "benchmark-results" / "steps.png").is_file()
+    finally:
+        (sides / "__init__.py").write_text(table, encoding="utf-8")
 
 
 def test_the_sides_that_are_installed_agree():

@@ -16,6 +16,7 @@ from minigan.data import load
 from minigan.diagnose import TITLES, diagnose, diagnose_run, report
 from minigan.errors import DivergenceError
 from minigan.training import LOG, Config, columns_of, from_config, plots, read_log, start_run
+from minigan.training.verdict import verdict
 
 SEEDS = (30, 31)  # none of those by which the limits were chosen
 RING = {"data": "ring", "hidden": (64, 64), "batch_size": 128}
@@ -25,12 +26,12 @@ DCGAN = {**DIGITS, "model": "dcgan", "width": 8, "log_every": 10}
 PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and of convolutional ones
     "healthy": [
         {**RING, "steps": 600},
-        {**MLP, "steps": 600, "lr": 3e-3, "beta1": 0.0, "beta2": 0.99},
-        {**DCGAN, "steps": 300, "width": 12, "extra_conv": False, "log_every": 20},
+        {**MLP, "steps": 400, "lr": 3e-3, "beta1": 0.0, "beta2": 0.99},
+        {**DCGAN, "steps": 200, "width": 12, "extra_conv": False},
     ],
     "discriminator wins": [
         {**RING, "steps": 800, "lr": 1e-5, "lr_d": 5e-3},
-        {**MLP, "steps": 300, "loss": "saturating", "lr": 1e-4, "lr_d": 4e-3},
+        {**MLP, "steps": 200, "loss": "saturating", "lr": 1e-4, "lr_d": 4e-3},
         {**DCGAN, "steps": 110, "loss": "saturating", "lr": 1e-4, "lr_d": 4e-3},
     ],
     "collapse": [
@@ -39,16 +40,17 @@ PLANTED = {  # by kind: settings of runs on points, of dense ones on images, and
         {**DCGAN, "steps": 120, "lr": 2e-3, "lr_d": 2e-5},
     ],
     "generator wins": [
-        {**RING, "hidden": (32, 32), "steps": 200, "lr": 5e-3, "lr_d": 1e-6},
+        {**RING, "hidden": (16, 16), "steps": 200, "lr": 5e-3, "lr_d": 1e-6},
         {**MLP, "steps": 120, "lr_d": 1e-5, "log_every": 10},
         {**MLP, "steps": 120, "lr": 5e-3, "lr_d": 1e-5, "log_every": 10},
     ],
     "learning rate": [
-        {**RING, "steps": 300, "lr": 0.5},
+        {**RING, "steps": 200, "lr": 0.5},
         {**MLP, "steps": 200, "lr": 0.2},
         {**DCGAN, "steps": 110, "lr": 0.2},
     ],
 }
+ROUGH = ("unlike", "incomplete")  # what so short a run that is well balanced may be
 SIX = {  # by kind: the settings and seed of each of its six runs
     kind: [(settings, seed) for settings in rows for seed in SEEDS] for kind, rows in PLANTED.items()
 }
@@ -167,7 +169,8 @@ def test_runs_of_a_kind_are_diagnosed(kind, folder):
         assert is_true(kind, run, size), f"{label} is no {kind}"
         if kind == "healthy":
             check_interrupted(run, label)
-    wrong = [(label, [finding.kind for finding in findings]) for label, _, _, findings in runs if findings[0].kind != kind]
+    expected = ("healthy", *ROUGH) if kind == "healthy" else (kind,)
+    wrong = [(label, [found.kind for found in findings]) for label, _, _, findings in runs if findings[0].kind not in expected]
     assert not wrong
 
 
@@ -202,7 +205,7 @@ def test_what_is_advised_first_helps(kind, folder, tmp_path):
     _, run, _, (finding, *_) = planted(kind, 0, folder)
     healed, _ = train(tmp_path / "healed", **{**PLANTED[kind][0], "steps": 800, "seed": SEEDS[0], **finding.advice[0].changes})
     findings, _ = diagnose_run(healed.folder)
-    assert [finding.kind for finding in findings] == ["healthy"]
+    assert findings[0].kind in ("healthy", *ROUGH)
     assert modes_hit(generated(healed))[0] >= 6
     assert modes_hit(generated(run))[0] <= 3
 
@@ -215,7 +218,14 @@ CONFIG = Config(model="mlp", lr=5e-4, beta1=0.5, batch_size=64, hidden=(256, 256
 def log(rows=30, **columns):
     """A log of a healthy run with other values in some columns: one for all rows, or one for each third."""
     usual = {"loss_d": 1.3, "loss_g": 0.9, "prob_real": 0.55, "prob_fake": 0.45, "saturated_real": 0.0, "saturated_fake": 0.0}
-    usual |= {"diversity": 0.9, "clusters": 1.0, "generator.0.gradient": 1.0, "generator.2.gradient": 1.0}
+    usual |= {
+        "diversity": 0.9,
+        "clusters": 1.0,
+        "fidelity": 0.95,
+        "coverage": 0.95,
+        "generator.0.gradient": 1.0,
+        "generator.2.gradient": 1.0,
+    }
     usual |= {"generator.1.dead": 0.3, "discriminator.1.dead": 0.3}
     made = {"step": [20.0 * (i + 1) for i in range(rows)]}
     for name, value in {**usual, **columns}.items():
@@ -249,6 +259,11 @@ def test_a_healthy_log():
         ({"diversity": math.nan, "clusters": math.nan}, ["unmeasured"]),
         ({"diversity": math.nan, "prob_fake": 0.05, "prob_real": 0.95}, ["discriminator wins"]),
         ({"diversity": (0.9, 0.9, 0.05), "clusters": (1, 1, 0.1)}, ["collapse"]),
+        ({"fidelity": 0.47}, ["unlike"]),
+        ({"coverage": 0.46}, ["incomplete"]),
+        ({"fidelity": 0.01, "coverage": 0.25}, ["unlike"]),
+        ({"fidelity": (0.1, 0.3, 0.8)}, ["healthy"]),
+        ({"fidelity": 0.01, "diversity": 0.05, "clusters": 0.2}, ["collapse"]),
         ({"diversity": 0.25, "clusters": 1.0}, ["healthy"]),  # blurred, but evenly spread
         ({"diversity": -1e-7, "clusters": 0.1}, ["collapse"]),  # 0 but for rounding
         ({"loss_d": (1.3, 30.0, 1.3), "loss_g": (40.0, 0.9, 0.9)}, ["learning rate"]),
@@ -301,11 +316,14 @@ def test_g_wins_with_a_saturating_loss():
 
 def test_no_verdict_claims_what_was_not_measured():
     """A title says that samples are diverse only where they are."""
-    assert "as real ones do" not in TITLES["healthy"]
-    assert "diverse" in TITLES["healthy"]
+    assert "diverse and resemble the data" in TITLES["healthy"]
     (finding,) = diagnose(log(diversity=math.nan, clusters=math.nan), CONFIG, "runs/a b")
     assert not finding.is_trouble
     assert "does not say" in finding.title
+    assert kinds(log(fidelity=math.nan, coverage=math.nan)) == ["fidelity unmeasured"]
+    older = {name: values for name, values in log().items() if name not in ("fidelity", "coverage")}
+    assert kinds(older) == ["fidelity unmeasured"]
+    assert "does not say whether they resemble the data" in report(diagnose(older, CONFIG)).replace("\n    ", " ")
     assert "look at runs/a b/samples" in report([finding])
     assert "minigan train --resume --out 'runs/a b'" in report([finding])
 
@@ -314,6 +332,42 @@ def test_smoothing_lowers_what_d_aims_at():
     columns = log(prob_fake=0.01, prob_real=0.85)
     assert kinds(columns) == ["healthy"]
     assert kinds(columns, replace(CONFIG, smoothing=0.1)) == ["discriminator wins"]
+
+
+def test_low_fidelity_is_young_in_a_run_that_goes_on():
+    for steps, kind in ((600, "unlike"), (601, "young")):
+        (finding,) = diagnose(log(fidelity=0.3), replace(CONFIG, steps=steps))
+        assert finding.kind == kind
+        assert finding.is_trouble == (kind == "unlike")
+        assert "30 % of samples lie close to a real one" in report([finding])
+
+
+def test_figures_of_known_modes():
+    (finding,) = diagnose(log(fidelity=0.467, coverage=0.75), Config(data="ring", steps=600, hidden=(4,)))
+    assert "46.7 % of samples lie within 3 σ of a mode, 6 of 8 modes are reached" in report([finding]).replace("\n    ", " ")
+    assert finding.advice[0].options == "--hidden 128 128"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"steps": 300, "hidden": (4,), "batch_size": 32}, "too few of them resemble the data ("),
+        ({"steps": 40}, "The run is too short to tell ("),
+        ({"steps": 20, "log_every": 20}, "The run is too short to tell ("),
+    ],
+)
+def test_a_training_ends_with_a_verdict(options, words, tmp_path, monkeypatch):
+    for name in ("save_samples", "save_curves", "save_animation_of_files"):
+        monkeypatch.setattr(plots, name, lambda *args: None)
+    said = []
+    run = start_run(Config(data="ring", backend="textbook", **options), tmp_path / "run", log=said.append)
+    assert run.train(progress=False)
+    assert words in said[-1]
+    assert said[-1].startswith("verdict: ")
+    assert "% of samples lie within 3 σ" in said[-1]
+    assert len(said[-1]) <= 300
+    (tmp_path / "run" / LOG).unlink()
+    assert verdict(tmp_path / "run").startswith("verdict: none, for there is no ")  # and a training is no failure for that
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 8])
@@ -412,10 +466,11 @@ def test_evidence_are_the_figures_of_the_log():
         ("discriminator wins", {"loss": "saturating"}, "--loss non-saturating"),
         ("discriminator wins", {}, "--lr-d 0.000125"),
         ("collapse", {"beta1": 0.9}, "--beta1 0"),
+        ("collapse", {"data": "ring", "lr_d": 1e-2, "lr": 1e-3, "hidden": (128, 128)}, "--beta1 0 and leave out --lr-d"),
         ("collapse", {"lr": 0.01, "lr_d": 1e-5}, "--lr 0.0005 and leave out --lr-d"),
         ("collapse", {"hidden": (16,)}, "--hidden 256 256"),
         ("collapse", {"latent_dim": 2}, "--latent-dim 100"),
-        ("collapse", {"model": "dcgan", "width": 4, "hidden": None, "lr": 1e-3, "latent_dim": 32}, "--width 32"),
+        ("collapse", {"model": "dcgan", "width": 4, "hidden": None, "lr": 1e-3, "latent_dim": 32, "beta1": 0.0}, "--width 32"),
         ("collapse", {}, "--batch-size 128"),
         ("collapse", {"hidden": ()}, "--hidden 256 256"),
         ("generator wins", {"lr_d": 1e-6}, "leave out --lr-d"),
@@ -505,14 +560,14 @@ def test_mistakes_are_one_line(folder, tmp_path, capsys):
     fails(capsys, tmp_path, "there is no", LOG)
     header, row, *_ = (run.folder / LOG).read_text().splitlines()
     for text, part in (
-        ("a,b\n1,2\n", "it has no column step"),
-        ("step,loss_d\n20,1.3\n", "it has no column loss_g, prob_real, prob_fake"),
-        (f"{header}\n{row.replace(',0,', ',zero,', 1)}\n{row[:-4]}x.y\n", "is damaged"),
-        ("\0\0\x07" * 50 + "\n\0", "is damaged"),
-        ("", "its first line does not name its columns"),
-        ("\n", "its first line does not name its columns"),
-        (bytes(np.random.default_rng(0).integers(0, 256, 300, np.uint8)), "is damaged"),
-        ('step,loss_d,"' + "a" * 200_000, "is damaged"),
+        ("a,b\n1,2\n", "expected a first line of columns"),
+        ("step,loss_d\n20,1.3\n", "has no column loss_g, prob_real, prob_fake"),
+        (f"{header}\n{row.replace(',0,', ',zero,', 1)}\n{row[:-4]}x.y\n", "line 2: 'epoch' is 'zero'"),
+        ("\0\0\x07" * 50 + "\n\0", "is no log of a run"),
+        ("", "has no column step"),
+        ("\n", "has no column step"),
+        (bytes(np.random.default_rng(0).integers(0, 256, 300, np.uint8)), "is no log of a run"),
+        ('step,loss_d,"' + "a" * 200_000, "is no log of a run"),
     ):
         (tmp_path / LOG).write_bytes(text if isinstance(text, bytes) else text.encode())
         fails(capsys, tmp_path, LOG, part)

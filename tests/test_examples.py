@@ -89,7 +89,7 @@ def shortened(tmp_path_factory):
 def test_lesson(shortened, example):
     """It runs, its own assertions included, and saves one figure, which is not blank."""
     if example.stem == "11_beside_pytorch":
-        pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'minigan[bench]' brings it")
+        pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     folder, result = shortened(example)
     assert result.returncode == 0, result.stderr
     assert not result.stderr
@@ -124,7 +124,7 @@ def test_without_pytorch_its_example_says_what_to_install(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path})
     assert result.returncode == 2
     assert result.stderr == (
-        "11_beside_pytorch.py: error: this example needs PyTorch, which is not installed: pip install 'minigan[bench]'\n"
+        "11_beside_pytorch.py: error: this example needs PyTorch, which is not installed: pip install torch\n"
     )
 
 

@@ -20,12 +20,13 @@ ORDER = {
     "": [
         *("__main__", "cli", "__init__", "explain diagnose", "training", "checks", "metrics", "data", "models", "games"),
         *(
-            "losses optim",
+            "losses optim ranges",
             "network",
             "layers",
             "capture",
             "backends",
-            "files initializers schedules sizes tables user_code",
+            "copying files initializers reachable schedules tables user_code",
+            "sizes",
             "errors",
         ),
     ],
@@ -34,20 +35,31 @@ ORDER = {
     "backends/numpy": [
         *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
     ],
-    "checks": ["file", "contract suite", "second_order", "entries game gradients", "differences", "report"],
+    "checks": ["file", "contract smoothness suite", "second_order", "entries game gradients", "differences", "report"],
     "cli": ["entry", "diagnose explain gradcheck info sample train", "parser"],
-    "data": ["loading", "files batches", "mnist synthetic images idx dataset", "bundled"],
+    "data": [
+        *("loading", "files batches", "folders", "images numpy_files", "arrays", "mnist idx dataset synthetic", "reading"),
+        "bundled",
+    ],
     "data/bundled": [],
     "explain": ["page", "step worked", "formulas game places"],
-    "explain/page": ["build", "walk", "curves facts figures prose", "adam arrays budget place"],
+    "explain/page": ["build", "walk", "curves facts figures updates", "plane prose", "arrays budget place"],
     "explain/step": ["opening", "recorder", "rerun", "records"],
     "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
     "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
     "losses": ["gradient_penalty saturating zero_centred", "non_saturating penalty supervised", "base"],
-    "metrics": ["diversity"],
+    "metrics": ["modes", "fidelity", "diversity"],
     "models": ["dcgan mlp"],
-    "training": ["from_config", "build run", "folder", "config plots", "checkpoint divergence messages monitor options"],
+    "training": [
+        "from_config",
+        "build run",
+        "verdict",
+        "advice folder",
+        "config plots",
+        "busy_cores checkpoint divergence lock memory_estimate messages monitor",
+        "log options",
+    ],
 }
 GROWING = {"layers", "losses", "models", "games"}  # here a new file needs no line: it stands on top of its folder
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/*.py", "checks/differences.py"]

@@ -39,13 +39,18 @@ class OnGivenBatches(mg.Step):
 
 
 class MiniganSide(Side):
-    def __init__(self, backend: str, captured: bool) -> None:
+    """backend: its name, or one of your own. captured: the step is recorded once and replayed, as training does."""
+
+    def __init__(self, backend: str | mg.backends.Backend, captured: bool = False) -> None:
         self.backend, self.captured = mg.get_backend(backend), captured
 
     def versions(self) -> dict[str, str]:
         module = self.backend.xp
-        kernels = ", ".join(p.get("architecture") or "" for p in threadpool_info() if p["user_api"] == "blas")
-        versions = {"minigan": mg.__version__, module.__name__: module.__version__, "BLAS kernels": kernels}
+        blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        kernels = ", ".join(pool.get("architecture") or "" for pool in blas)
+        threads = ", ".join(str(pool["num_threads"]) for pool in blas)
+        versions = {"minigan": mg.__version__, module.__name__: module.__version__}
+        versions |= {"BLAS kernels": kernels, "BLAS threads": threads}
         return {**versions, **self.backend.versions, "device": self.backend.device}
 
     def synchronize(self) -> None:
@@ -58,7 +63,8 @@ class MiniganSide(Side):
         return net
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
-        self.backend = mg.get_backend(self.backend.name, task["precision"])
+        if task["precision"] != self.backend.precision:
+            self.backend = mg.get_backend(self.backend.name, task["precision"])
         g, d = (self._network(name, task, inputs) for name in ("generator", "discriminator"))
         gan = mg.GAN(g, d, **task["training"])
         step = self._captured(gan, inputs) if self.captured else self._eager(gan, inputs)

@@ -78,7 +78,8 @@ class TorchSide(Side):
 
     def versions(self) -> dict[str, str]:
         if self.device == "cpu":
-            return {"torch": torch.__version__, "torch CPU capability": torch.backends.cpu.get_cpu_capability()}
+            capability = torch.backends.cpu.get_cpu_capability()
+            return {"torch": torch.__version__, "torch CPU capability": capability, "threads": str(torch.get_num_threads())}
         cudnn = str(torch.backends.cudnn.version())
         return {"torch": torch.__version__, "cuDNN": cudnn, "device": torch.cuda.get_device_name()}
 

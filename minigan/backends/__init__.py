@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from minigan.backends.base import Array, Backend, Formula, array_module
 from minigan.backends.geometry import ConvGeometry
-from minigan.backends.random import Generator
+from minigan.backends.random import Generator, stream
 from minigan.backends.scalars import DeviceScalar
 from minigan.errors import BackendError, nearest_name
 
@@ -24,6 +25,7 @@ __all__ = [
     "Generator",
     "array_module",
     "get_backend",
+    "stream",
 ]
 
 
@@ -65,3 +67,16 @@ def get_backend(name: str | Backend = "auto", precision: str = "float32") -> Bac
     if precision != "float32" and name != "cupy":
         raise BackendError(f"precision {precision!r} needs the backend cupy, this is {name}: leave it out, or run on a GPU")
     return _make(name, precision)
+
+
+# A backend is a part of the process, with locks and libraries: a copy of what holds one holds the same, a pickle its name.
+def _as_itself(backend: Backend, memo: Any) -> Backend:
+    return backend
+
+
+def _by_name(backend: Backend) -> tuple[Any, tuple[str, str]]:
+    return get_backend, (backend.name, backend.precision)
+
+
+setattr(Backend, "__deepcopy__", _as_itself)  # noqa: B010
+setattr(Backend, "__reduce__", _by_name)  # noqa: B010

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from minigan.errors import DeviceMemoryError
+
+GIB = 2**30
+UNASKED = 2**26  # bytes that are asked for without a look at what is free, which takes longer than making a small network
+SMALLER_GAME = "choose smaller layers (--width, --hidden, --latent-dim), images (--image-size) or batches (--batch-size)"
+MOST_ADDRESSABLE = 2**47  # bytes: the limit where the system does not tell how much is free
 
 
 class Machine:
@@ -22,6 +32,19 @@ class Machine:
         """(free, total) memory of the device in MiB; None where the system does not tell."""
         return free_and_total_memory()
 
+    def require_memory(self, size: float, what: str, advice: str = "", least: float | None = None) -> None:
+        """Raise DeviceMemoryError if `what` does not fit into what is free: it takes about `size` bytes, and `least` for sure.
+
+        Called before anything is allocated: a system that promises more memory than it has ends the process later.
+        """
+        if size < UNASKED:
+            return
+        free = self.memory[0] * 2**20 if self.memory else MOST_ADDRESSABLE
+        if (size if least is None else least) > free:
+            raise DeviceMemoryError(
+                f"{what} needs about {_in_words(size)}, and {_in_words(free)} are free: {advice or SMALLER_GAME}"
+            )
+
     @property
     def versions(self) -> dict[str, str]:
         """What else there is to know of the device and its libraries, by name."""
@@ -36,14 +59,72 @@ def cpu_name() -> str:
             name = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         pass  # not Linux, or a processor without a model name: the platform's own word will do
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return f"{name}, {cores} {'core' if cores == 1 else 'cores'}"
 
 
-def free_and_total_memory() -> tuple[float, float] | None:
-    """(free, total) memory of the machine in MiB; None where the system does not tell."""
+def usable_cores() -> int:
+    """The cores that this process may use: by its affinity, and no more than the quotas of its control groups, rounded up."""
+    if hasattr(os, "process_cpu_count"):  # Python 3.13, which heeds PYTHON_CPU_COUNT
+        cores = os.process_cpu_count()
+    else:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min([cores or 1, *map(math.ceil, cpu_quotas())]))
+
+
+def cpu_quotas(root: Path = Path("/")) -> Iterator[float]:
+    """The cores that each control group around this process grants it, where there is a limit."""
+    for version, group in _control_groups(root, "cpu"):
+        names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        try:
+            quota, period = map(int, " ".join((group / name).read_text() for name in names).split())
+        except (OSError, ValueError):
+            continue  # no limit ("max"), or a group that cannot be seen from inside a container
+        if quota > 0 and period > 0:  # −1 is no limit
+            yield quota / period
+
+
+def _control_groups(root: Path, controller: str) -> Iterator[tuple[int, Path]]:
+    """(version, folder) of each control group that holds this process: version 2, and 1 of that controller."""
     try:
-        page = os.sysconf("SC_PAGE_SIZE") / 2**20
-        return os.sysconf("SC_AVPHYS_PAGES") * page, os.sysconf("SC_PHYS_PAGES") * page
-    except (AttributeError, ValueError, OSError):
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except (OSError, ValueError):
+        return  # another system
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if controllers and controller not in controllers.split(","):
+            continue
+        top, parts = root / "sys/fs/cgroup" / (controller if controllers else ""), Path(path).parts[1:]
+        for depth in range(len(parts) + 1):
+            yield 1 if controllers else 2, top.joinpath(*parts[:depth])
+
+
+def free_and_total_memory(root: Path = Path("/")) -> tuple[float, float] | None:
+    """(free, total) memory in MiB that this process may use; None where the system does not tell.
+
+    Free is what the kernel could hand out, file caches included, within the limits of control groups, as containers have them.
+    """
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+        pairs = [(kib["MemAvailable"] / 1024, kib["MemTotal"] / 1024), *_limits_of_groups(root)]
+    except (OSError, ValueError, KeyError, IndexError):
         return None
+    return min(max(0.0, free) for free, _ in pairs), min(total for _, total in pairs)
+
+
+def _limits_of_groups(root: Path) -> Iterator[tuple[float, float]]:
+    """(free, total) in MiB of each control group that holds this process and has a limit: version 2, and 1 ("memory")."""
+    for version, group in _control_groups(root, "memory"):
+        limit, used = ("limit_in_bytes", "usage_in_bytes") if version == 1 else ("max", "current")
+        try:
+            total = int((group / f"memory.{limit}").read_text())
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            taken = int((group / f"memory.{used}").read_text()) - int(stat.get("inactive_file", 0))
+        except (OSError, ValueError):
+            continue  # no limit ("max"), or a group that cannot be seen from inside a container
+        yield (total - taken) / 2**20, total / 2**20
+
+
+def _in_words(size: float) -> str:
+    """A number of bytes to two digits or so."""
+    return f"{size / GIB:,.1f} GiB" if size < 1e4 * GIB else f"{size / GIB:.0e} GiB"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from minigan.errors import CaptureError
+from minigan.sizes import plain
 
 
 class DeviceScalar:
@@ -26,7 +27,7 @@ class DeviceScalar:
 
     def set(self, value: float) -> None:
         note_set(self)
-        self._value = value
+        self._value = plain(value)
 
 
 _watched = threading.local()  # by a Python thread: the scalars that it set, and whether it may set any

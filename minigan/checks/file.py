@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 from minigan.backends import Backend, get_backend
 from minigan.checks.contract import check_contract
 from minigan.checks.gradients import check_layer
-from minigan.checks.report import TOLERANCE, Report
+from minigan.checks.report import TOLERANCE, Report, Row
+from minigan.checks.smoothness import crosses_kink
 from minigan.errors import MiniganError, UserFileError
 from minigan.layers import Layer
 from minigan.user_code import describe_error, run_file
@@ -34,10 +36,6 @@ def check_file(path: str | Path, backend: str | Backend = "auto") -> Iterator[Re
 
 def _check_case(path: Path, number: int, layer: Layer, shape: tuple[int, ...], be: Backend) -> Report:
     report = Report(f"{layer!r} on {shape}", TOLERANCE)
-    if type(layer).branch_signature is Layer.branch_signature:
-        report.hint = (
-            "if the formula has a kink (max, abs, …), branch_signature(cache) must say on which side of it each value lay"
-        )
     try:
         made = layer.fresh().build(shape)
         if not isinstance(made, tuple) or not all(isinstance(n, (int, np.integer)) for n in made):
@@ -49,6 +47,7 @@ def _check_case(path: Path, number: int, layer: Layer, shape: tuple[int, ...], b
             if any(sentence.startswith("forward must return") for sentence in broken):
                 continue  # there is no gradient to check
             for row in check_layer(layer.fresh(), shape, backend=be, train=train).rows:
+                report.hint = report.hint or _kink_hint(layer, shape, row, train, be)
                 row.name = f"{row.name.removeprefix('0.')} {mode}"
                 report.rows.append(row)
     except MiniganError as error:
@@ -59,6 +58,14 @@ def _check_case(path: Path, number: int, layer: Layer, shape: tuple[int, ...], b
     except Exception as error:
         report.broken.append(describe_error(error, path))
     return report
+
+
+def _kink_hint(layer: Layer, shape: tuple[int, ...], row: Row, train: bool, be: Backend) -> str:
+    """What to do about a wrong derivative that was found across a kink; "" for any other row."""
+    is_wrong = TOLERANCE <= row.max_error < math.inf and isinstance(row.where, tuple)
+    if not is_wrong or not crosses_kink(layer, shape, row, train, be):
+        return ""
+    return "the formula has a kink there (max, abs, …): branch_signature(cache) must say on which side of it each value lay"
 
 
 def _inside(error: BaseException, function: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -10,53 +11,110 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array
+from minigan.backends import Array, stream
 from minigan.checks.differences import Target, compare
 from minigan.checks.report import TOLERANCE, Report, Row
-from minigan.errors import OptionError
+from minigan.errors import OptionError, shorten
 from minigan.games import Game
 from minigan.layers import Layer
 from minigan.network import Sequential, Watcher
 from minigan.optim import Optimizer
+from minigan.reachable import walk
 
 
 class StillOptimizer(Optimizer):
     """Moves nothing, and keeps a copy of the gradients with which it was to move, for each update."""
 
-    def __init__(self, net: Sequential) -> None:
+    def __init__(self, net: Sequential, steps: int) -> None:
         super().__init__(lr=1.0)
         self.seen: list[Array] = []
+        self.steps = steps
         self.attach(net)
 
     def scalars(self, lr: float, step: int) -> dict[str, float]:
         return {}
 
-    def apply(self, net: Sequential) -> None:  # type: ignore[override]
+    def compute(self, net: Sequential) -> None:
+        if net is not self._net:
+            raise OptionError("the game's step hands an optimiser the gradients of another network than its own")
         self.seen.append(net.flat_grads.copy())
 
 
 def still(game: Game) -> Any:
-    """A copy of this very game in float64, of the same class and with the same objective, whose optimisers do not move.
+    """A copy of this very game in float64, with all that it holds, whose optimisers do not move.
 
-    Its networks are copies; its own random streams are the game's.
+    Raises OptionError for a game that holds what cannot be copied, or an optimiser that game.optimizers does not name.
     """
-    twins: dict[int, Any] = {}
+    memo: dict[int, Any] = {}
+    held = [value for _, value, _ in walk(game, "")]
+    for net in (value for value in held if isinstance(value, Sequential) and id(value) not in memo):
+        twin = memo[id(net)] = net.clone(dtype="float64")
+        for name in ("params", "grads", "state"):
+            own, other = getattr(net, name), getattr(twin, name)
+            memo.update({id(own): other, **{id(array): other[key] for key, array in own.items()}})
+        memo.update({id(net.flat_params): twin.flat_params, id(net.flat_grads): twin.flat_grads})
+    networks = {id(optimizer): game.networks.get(name) for name, optimizer in game.optimizers.items()}
+    for optimizer in (value for value in held if isinstance(value, Optimizer)):
+        if (trained := networks.get(id(optimizer))) is None:
+            raise OptionError(f"{type(game).__name__} holds an optimiser that game.optimizers does not name beside its network")
+        memo[id(optimizer)] = StillOptimizer(memo[id(trained)], optimizer.steps)
+    try:
+        return copy.deepcopy(game, memo)
+    except Exception as error:
+        raise OptionError(
+            f"{type(game).__name__} cannot be copied, and a copy is what is checked: {shorten(error, 100)}"
+        ) from None
 
-    def twin_of(value: Any) -> Any:
-        if isinstance(value, Sequential):
-            return twins.setdefault(id(value), value.clone(dtype="float64"))
-        if isinstance(value, Optimizer):
-            return twins.setdefault(id(value), StillOptimizer(twin_of(net_of[id(value)])))
-        if isinstance(value, dict):
-            return {key: twin_of(part) for key, part in value.items()}
-        return type(value)(map(twin_of, value)) if type(value) in (list, tuple) else value
 
-    net_of = {id(optimizer): game.networks[name] for name, optimizer in game.optimizers.items()}
-    twin = copy.copy(game)
-    for name, value in vars(game).items():
-        if not isinstance(value, Optimizer) or id(value) in net_of:
-            setattr(twin, name, twin_of(value))
-    return twin
+class _Repeated:
+    """The step of a still game, always from the same state: the same draws, counts and running statistics."""
+
+    def __init__(self, twin: Any, random_state: Any, real: Array) -> None:
+        self.twin, self.real, self.random_state = twin, real, random_state
+        self.streams = [value for _, value, _ in walk(twin, "") if isinstance(value, np.random.Generator)]
+        self.states = [stream.bit_generator.state for stream in self.streams]
+        self.plain = {name: value for name, value in vars(twin).items() if isinstance(value, (bool, int, float, str))}
+        self.before = np.random.get_state(), random.getstate()
+
+    def __call__(self, watch: Watcher | None = None) -> dict[str, Array]:
+        twin = self.twin
+        for generator, state in zip(self.streams, self.states, strict=True):
+            generator.bit_generator.state = state
+        twin.random_state = self.random_state
+        vars(twin).update(self.plain)
+        for optimizer in twin.optimizers.values():
+            optimizer.seen.clear()
+        for net in twin.networks.values():
+            net.watch = watch
+        try:
+            stats: dict[str, Array] = twin.step(self.real)
+        finally:  # the streams that all of Python shares
+            np.random.set_state(self.before[0])
+            random.setstate(self.before[1])
+        return stats
+
+
+@contextmanager
+def unused(game: Game) -> Iterator[None]:
+    """Within it, networks of the game itself may neither run nor move: a copy is checked, which must know no way to them."""
+    name = type(game).__name__
+    nets = {id(value): value for _, value, _ in walk(game, "") if isinstance(value, Sequential)}
+    before = {key: (dict(vars(net)), net.flat_params.copy()) for key, net in nets.items()}
+
+    def refuse(*_: Any, **options: Any) -> None:
+        raise OptionError(f"{name}: its step runs a network from within a function; keep the network as the game's attribute")
+
+    for net in nets.values():
+        vars(net).update(dict.fromkeys(("forward", "forward_each", "backward", "backward_each"), refuse))
+    try:
+        yield
+    finally:
+        moved = [net for key, net in nets.items() if not bool((net.flat_params == before[key][1]).all())]
+        for key, net in nets.items():
+            net.flat_params[...] = before[key][1]
+            net.__dict__ = before[key][0]
+    if moved:
+        raise OptionError(f"{name}: its step moves a network from within a function; keep the network as the game's attribute")
 
 
 @contextmanager
@@ -67,7 +125,7 @@ def forward_only(game: Game) -> Iterator[None]:
         net: Sequential, dy: Array, caches: Any, grads: Any = None, input_grad: bool = True, dys: list[Array] | None = None
     ) -> Array | None:
         if dys is not None:
-            dys += [net.backend.zeros((len(dy), *layer.output_shape), net.dtype) for layer in net.layers]  # type: ignore[misc]
+            dys += [net.backend.zeros((len(dy), *layer.output_shape), net.dtype) for layer in net.layers]
         return net.backend.zeros((len(dy), *net.input_shape), net.dtype) if input_grad else None
 
     def zeros_each(net: Sequential, dys: Any, caches: Any, grads: Any = None, input_grad: bool = True) -> Any:
@@ -101,29 +159,32 @@ def check_game(
     gets does not depend on the gradients of the step before, and the rest of the step leaves it alone.
     Raises OptionError for a game whose step does not do what game.losses and game.optimizers say.
     """
-    twin, be, rng = still(game), game.backend, np.random.default_rng(seed)
+    with unused(game):
+        return _check_game(game, real, mode, max_entries, tolerance, seed, name)
+
+
+def _check_game(game: Game, real: Any, mode: str, max_entries: int | None, tolerance: float, seed: int, name: str) -> Report:
+    twin, be, rng = still(game), game.backend, np.random.default_rng(stream("checks", seed))
     for vector in (a for net in twin.networks.values() for a in net.params.values() if a.ndim == 1):
         vector += be.asarray(0.1 * rng.standard_normal(vector.shape))
-    random_state = game.random_state
     real = be.asarray(be.to_numpy(real) if be.owns(real) else real, np.float64)
-
-    def step(watch: Watcher | None = None) -> dict[str, Array]:
-        twin.random_state = random_state  # the same noise and the same Dropout masks at every step
-        for optimizer in twin.optimizers.values():
-            optimizer.seen.clear()
-        for net in twin.networks.values():
-            net.watch = watch
-        return twin.step(real)
-
+    step = _Repeated(twin, game.random_state, real)
     for net in twin.networks.values():
         net.flat_grads[...] = np.nan  # left from the step before
+    before = [net.flat_params.copy() for net in twin.networks.values()]
     stats = step()
+    _refuse_unproved(twin, game, before)
     seen = {name: _seen(twin, game, name, loss, stats) for name, loss in game.losses.items()}
+    if not _same(step(), stats):
+        raise OptionError(
+            f"{type(game).__name__}: its step does not repeat itself from the same state, so nothing can be compared: it draws "
+            "from a random stream that game.streams does not name, or counts"
+        )
     for net in twin.networks.values():
         net.flat_grads[...] = np.nan
     with forward_only(twin):
         # Where no loss depends on a gradient, as a penalty does, differences need no backward passes.
-        quick = all(bool((value == stats[name]).all()) for name, value in step().items())
+        quick = _same(step(), stats)
     report = Report(name, tolerance)
     for network, loss in game.losses.items():
         net = twin.networks[network]
@@ -136,8 +197,21 @@ def check_game(
         touched = int((be.to_numpy(twin.networks[network].flat_grads) != gradients).sum())
         error = float("inf") if touched else 0.0
         report.rows.append(Row(f"{network}: gradients after its update", 1, 0, error, f"{touched} touched", touched, 0.0))
-    game.random_state = random_state
     return report
+
+
+def _refuse_unproved(twin: Any, game: Game, before: list[Array]) -> None:
+    """Raise OptionError where a network learns by what is not compared."""
+    name = type(game).__name__
+    if left_out := sorted(game.optimizers.keys() - game.losses.keys()):
+        raise OptionError(f"{name}.losses does not say what the {left_out[0]} minimises, so its gradient cannot be checked")
+    for (network, net), params in zip(twin.networks.items(), before, strict=True):
+        if not bool((net.flat_params == params).all()):
+            raise OptionError(f"{name}: its step moves the {network} by more than its optimiser, and that cannot be checked")
+
+
+def _same(stats: dict[str, Any], others: dict[str, Any]) -> bool:
+    return stats.keys() == others.keys() and all(bool(np.all(value == others[name])) for name, value in stats.items())
 
 
 def _loss_and_signatures(step: Callable[[Watcher], dict[str, Array]], loss: str) -> tuple[Array, list[Array]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend, get_backend
+from minigan.backends import Array, Backend, get_backend, stream
 from minigan.checks.differences import Target, branch_signatures, compare
 from minigan.checks.report import TOLERANCE, Report
 from minigan.layers import Layer
@@ -32,7 +32,7 @@ def check_gradients(
     Returns a Report: .ok, .max_error, one row per array. Raises OptionError for an unknown mode.
     """
     net = net.clone(dtype="float64")
-    be, random_state, rng = net.backend, net.random_state, np.random.default_rng(seed)
+    be, random_state, rng = net.backend, net.random_state, np.random.default_rng(stream("checks", seed))
     x = be.asarray(net.backend.to_numpy(x) if be.owns(x) else x, np.float64).copy()
 
     def forward() -> tuple[Array, list[Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend
+from minigan.backends import Array, Backend, stream
 from minigan.checks.differences import Target, branch_signatures, compare, single_row
 from minigan.checks.gradients import moved_network
 from minigan.checks.report import TOLERANCE, Report, Row
@@ -27,7 +27,7 @@ def check_second_order(
     layer: Layer,
     input_shape: Sequence[int],
     *,
-    batch: int = 3,
+    batch: int = 6,
     backend: str | Backend = "auto",
     train: bool = True,
     mode: str = "full",
@@ -40,7 +40,7 @@ def check_second_order(
     Random ẋ and dy, the parameters moved off their initial values; modes as for check_gradients. Rows: "tangent" along ẋ, then
     ∂Q/∂θ of every parameter and ∂Q/∂x, for Q = dy · (∂f/∂x) ẋ.
     """
-    rng = np.random.default_rng(seed + 1)
+    rng = np.random.default_rng(stream("checks", seed))
     net = moved_network(layer, input_shape, backend, "float64", rng)
     be, random_state, layer = net.backend, net.random_state, net.layers[0]
     x, x_dot = (be.asarray(rng.standard_normal((batch, *input_shape))) for _ in range(2))
@@ -88,7 +88,7 @@ def check_penalty(
     The last row compares it by Pearlmutter's identity with ordinary backward passes alone: along a random direction,
     ∂(v · g)/∂θ = d/dr ∇θ Σ_n s_n(x + r v) at r = 0.
     """
-    net, rng = discriminator.clone(dtype="float64"), np.random.default_rng(seed)
+    net, rng = discriminator.clone(dtype="float64"), np.random.default_rng(stream("checks", seed))
     be, random_state = net.backend, net.random_state
     for vector in (a for a in net.params.values() if a.ndim == 1):
         vector += be.asarray(0.1 * rng.standard_normal(vector.shape))
@@ -106,7 +106,7 @@ def check_penalty(
         """The same Dropout masks and the same points at every pass."""
         net.random_state = random_state
         if isinstance(penalty, GradientPenalty):
-            penalty.noise = be.generator(1)
+            penalty.noise = be.generator(stream("penalty", seed))
 
     def watch(layer: Layer | None, what: str, value: Any) -> None:
         if layer is not None and what == "cache" and (signature := layer.branch_signature(value)) is not None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import minigan
 from minigan.cli import diagnose, explain, gradcheck, info, sample, train
-from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser
-from minigan.errors import MiniganError, nearest_name
+from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, discard_what_cannot_be_written, one_line
+from minigan.errors import MiniganError, nearest_name, shorten
 
-LONGEST_MESSAGE = 284  # characters, behind `minigan: error: `
 COMMANDS = {
     "train": train.add,
     "sample": sample.add,
@@ -24,32 +24,55 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. A user's mistake is one line on standard error and status 2, never a traceback."""
+    prepare_streams()
     try:
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        if words and not words[0].startswith("-") and words[0] not in COMMANDS:
-            raise MiniganError(f"unknown command {words[0]!r}: {nearest_name(words[0], COMMANDS)}")
-        options = _parser().parse_args(words)
-        return options.run(options)
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()  # here, where a full disk can still be told of
     except MiniganError as error:
         message = str(error)
     except MemoryError as error:
-        message = f"out of memory ({error}): choose a smaller --batch-size, --width or data"
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away, as in `minigan info | head -1`
+        message = f"out of memory ({error or 'no more is free'}): choose a smaller --batch-size, --width or data"
+    except BrokenPipeError:  # the reader went away, as in `minigan info | head -1`
+        discard_what_cannot_be_written()
         return USER_ERROR
     except OSError as error:
         message = f"{error.filename or 'the output'}: {error.strerror or error}"
     except KeyboardInterrupt:
-        print("minigan: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    print(f"minigan: error: {_one_line(message)}", file=sys.stderr)
-    return USER_ERROR
+        message = ""
+    with suppress(OSError):
+        line = one_line(f"minigan: error: {message}" if message else "minigan: interrupted", sys.stderr.encoding or "ascii")
+        print(line, file=sys.stderr, flush=True)
+    discard_what_cannot_be_written()
+    return USER_ERROR if message else INTERRUPTED
 
 
-def _one_line(message: str) -> str:
-    """A message that may quote what a user's file or folder holds, in one line that is not too long to read."""
-    line = " ".join(message.split())
-    return line if len(line) <= LONGEST_MESSAGE else f"{line[: LONGEST_MESSAGE - 1]}…"
+def _run(words: list[str]) -> int:
+    parser = _parser()
+    if not words:
+        parser.print_help()
+        return 0
+    if words[0] == "help":
+        words = [*words[1:2], "--help"]  # as git and others have it
+    if not words[0].startswith("-") and words[0] not in COMMANDS:
+        raise MiniganError(f"unknown command {shorten(words[0])}: {nearest_name(words[0], COMMANDS)}")
+    options = parser.parse_args(words)
+    return options.run(options)
+
+
+def prepare_streams() -> None:
+    """Make sure that text can be printed: whatever the terminal's encoding, and where the shell has closed a stream.
+
+    A closed stream is opened on the null device. Else the next file that is opened would take its number, and what C libraries
+    print would land in that file. A character that the encoding lacks is written as an escape.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="replace"))  # noqa: SIM115 (open to the end)
+        elif mode == "w" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> Parser:

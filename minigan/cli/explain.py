@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -15,6 +17,7 @@ from minigan.errors import MiniganError, nearest_name
 from minigan.explain import game, worked
 from minigan.training import Config
 
+LONGEST_NAME = 255  # bytes of a file's name, on all common file systems
 OF_PAGE = ("batch_size", "seed", "backend")
 OF_SMALL_GAME = ("data", "data_dir", "image_size", "model", "width", "hidden", "latent_dim", "lr", "loss")
 
@@ -48,11 +51,10 @@ def _size(name: str) -> str | None:
 def explain(options: argparse.Namespace) -> int:
     target = options.target
     given = {name: v for name, v in vars(options).items() if name not in ("command", "run", "parser", "target", "out", "quiet")}
-    if target is not None and not Path(target).exists():
+    if target is not None and not _exists(target):
         return _explain_name(target, [*given, *(["out"] if options.out else [])])
     out = Path(options.out or "explain.html")
-    if out.suffix.lower() not in (".html", ".htm") or out.is_dir():
-        raise MiniganError(f"--out is {out}: expected a file name in .html")
+    _check_out(out)
     if target is not None:
         foreign = sorted(given.keys() - set(OF_PAGE))
         if foreign:
@@ -60,12 +62,42 @@ def explain(options: argparse.Namespace) -> int:
     return _explain_step(target, given, out, options.quiet)
 
 
+def _exists(target: str) -> bool:
+    """Whether a file or folder of this name is there. Raises MiniganError where that is not for us to know."""
+    try:
+        os.stat(target)
+    except PermissionError as error:
+        raise MiniganError(f"cannot look into {target}: {error.strerror}; make it readable") from None
+    except (OSError, ValueError):  # a name that no file can have is not there either
+        return False
+    return True
+
+
+def _check_out(out: Path) -> None:
+    """Raise MiniganError, before any work, for a file that could not be written or is no page of ours."""
+    size = len(os.fsencode(out.name))
+    if size > LONGEST_NAME:
+        raise MiniganError(f"--out is {out.name[:40]}…, a name of {size} bytes: expected at most {LONGEST_NAME}")
+    if out.suffix.lower() not in (".html", ".htm") or os.path.isdir(out):
+        raise MiniganError(f"--out is {out}: expected a file name in .html")
+    above = next(folder for folder in out.absolute().parents if os.path.lexists(folder))
+    try:
+        tempfile.TemporaryFile(dir=above).close()  # the folders that are still missing will be made in it
+        start = out.read_bytes()[:4096] if out.is_file() else b""
+    except OSError as error:
+        raise MiniganError(f"--out is {out}, which cannot be written ({error.strerror}): choose another place") from None
+    from minigan.explain.page import PAGE_MARK
+
+    if os.path.lexists(out) and (not out.is_file() or (start and PAGE_MARK.encode() not in start)):
+        raise MiniganError(f"--out is {out}, which holds something else than a page of minigan: choose another name")
+
+
 def _explain_name(target: str, options: Sequence[str]) -> int:
     """Print a derivation and its worked example; status 1 if the check in it fails."""
     name = worked.find(target)
     if name is None:
         hint = nearest_name(target, worked.EXAMPLES)
-        raise MiniganError(f"{target!r} is neither a run folder nor a name: {hint}")
+        raise MiniganError(f"{target[:60]!r} is neither a run folder nor a name: {hint}")
     if options:
         raise MiniganError(f"{flag_of(options[0])} is for the page, and {name} is printed: leave it out")
     text, agrees = worked.explain(name)
@@ -94,7 +126,8 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
             opened = game.small_game(Config(**given), steps, progress)
         with tqdm(total=count_ticks(opened.gan), unit="array", desc="checking", disable=quiet, leave=False) as bar:
             step = open_step(opened.gan, opened.real, opened.z, shown=SAMPLES, tick=bar.update)
-    text = make_page(step, opened.about)
+    about = opened.about.encode(errors="backslashreplace").decode()  # the page is UTF-8, and a folder's name need not be
+    text = make_page(step, about, opened.has_data)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, text.encode())
     size, seconds = len(text.encode()) / 1e6, time.perf_counter() - since

@@ -14,10 +14,11 @@ from minigan.cli.parser import add_command, add_option
 def add(commands: Any) -> None:
     about = (
         "Prove every gradient: all layers, all losses and both reference games against central differences in float64. "
-        "With FILE.py: the layers of your own that it names in CHECKS = [(layer, input shape), ...], with the layer contract."
+        "With FILE.py: runs that file, and checks the layers that it names in CHECKS = [(layer, input shape), ...], with the "
+        "layer contract."
     )
     parser = add_command(commands, "gradcheck", "prove every gradient", about, gradcheck)
-    parser.add_argument("files", nargs="*", metavar="FILE.py", help="layers of your own (all of minigan's)")
+    parser.add_argument("files", nargs="*", metavar="FILE.py", help="a file to run, with layers of your own (all of minigan's)")
     add_option(parser, "backend", default="auto")
     parser.add_argument("--verbose", action="store_true", help="one line per array, with the worst entry")
 

@@ -44,9 +44,11 @@ def _versions() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            found[name] = metadata.version(name) or "of unknown version"
         except metadata.PackageNotFoundError:
             continue
+        except Exception:  # metadata that are damaged raise anything
+            found[name] = "with damaged metadata"
     return found
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import difflib
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from minigan.errors import MiniganError, nearest_name
+from minigan.errors import MiniganError, near_name, nearest_name, shorten
 from minigan.training.config import OPTIONS, RECIPES
-from minigan.training.options import Option, shorten
+from minigan.training.options import Option, limit_in_words
 
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+LONGEST_LINE = 300  # characters of a message
 Command = Callable[[argparse.Namespace], int]  # returns the exit status
 
 
@@ -25,11 +27,51 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            known = [text for action in options.parser._actions for text in action.option_strings]
-            near = difflib.get_close_matches(unknown[0], known, n=1) if unknown[0].startswith("-") else []
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise MiniganError(f"unknown argument {unknown[0]!r}: {hint}see {options.parser.prog} --help")
+            parser = getattr(options, "parser", self)  # that of the command, where there are several
+            known = [text for action in parser._actions for text in action.option_strings]
+            near = near_name(unknown[0], known) if unknown[0].startswith("-") else None
+            hint = f"did you mean {near}? " if near else ""
+            raise MiniganError(f"unknown argument {shorten(unknown[0])}: {hint}see {parser.prog} --help")
         return options
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """argparse's own keeps silent where its text cannot be written."""
+        print(message, end="", file=file)
+
+    def _get_values(self, action: argparse.Action, texts: list[str]) -> Any:
+        """Refuse `--option=--`, of which argparse would make an empty list."""
+        if action.option_strings and texts == ["--"]:
+            raise argparse.ArgumentError(action, "expected a value, got '--'")
+        return super()._get_values(action, texts)
+
+    def _get_value(self, action: argparse.Action, text: str) -> Any:
+        """Refuse what no option can mean, such as the empty variable of a script; argparse hands every value to this method."""
+        if action.nargs == argparse.PARSER:
+            return super()._get_value(action, text)  # the words of a command, whose own parser looks at them
+        if not text.strip():
+            raise argparse.ArgumentError(action, f"expected a value, got the empty string {shorten(text)}")
+        try:
+            os.fsencode(text)
+        except UnicodeEncodeError:
+            raise argparse.ArgumentError(action, f"{shorten(text)} holds a character that cannot be encoded") from None
+        if "\0" in text:
+            raise argparse.ArgumentError(action, f"{shorten(text)} holds a null character")
+        return super()._get_value(action, text)
+
+
+def one_line(message: str, encoding: str) -> str:
+    """A message that may quote anything, in one line of LONGEST_LINE characters at most that any terminal shows as it is.
+
+    What does not fit is left out of the middle: what to do stands at the end.
+    """
+    words = " ".join(message.split())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+    line = shown.encode(encoding, "backslashreplace").decode(encoding)
+    if len(line) <= LONGEST_LINE:
+        return line
+    gap = "…".encode(encoding, "replace").decode(encoding).replace("?", "...")
+    end = 90
+    return f"{line[: LONGEST_LINE - end - len(gap)]}{gap}{line[-end:]}"
 
 
 def add_command(commands: Any, name: str, help: str, about: str, run: Command) -> Parser:
@@ -71,10 +113,11 @@ def argument_type(option: Option) -> Callable[[str], Any]:
             return option.convert((value,))[0] if is_entry else option.convert(value)
         except ValueError:
             if option.choices:
-                names = nearest_name(text, option.all_choices)
-                raise argparse.ArgumentTypeError(f"unknown name {shorten(text)}: {names}") from None
+                names = f"unknown name {shorten(text)}: {nearest_name(text, option.all_choices)}"
+                hint = option.hint(text)
+                raise argparse.ArgumentTypeError(f"{shorten(text)} is {hint}" if hint else names) from None
             words = option.expected_entry if is_entry else option.expected
-            raise argparse.ArgumentTypeError(f"{shorten(text)} is not {words}") from None
+            raise argparse.ArgumentTypeError(f"{shorten(text)} is not {words}{limit_in_words(text)}") from None
 
     return convert
 
@@ -110,3 +153,14 @@ def in_words(value: Any) -> str:
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def discard_what_cannot_be_written() -> None:
+    """Send to the null device what a stream still holds and cannot write, or Python would complain of it as it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except (ValueError, AttributeError):  # closed, or none at all
+            pass

@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from minigan.backends.machine import Machine
 from minigan.cli.parser import add_command, add_option, whole_number
 from minigan.data import DATASETS, floats_to_pixels, load
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
+from minigan.games import GAN
 from minigan.training import load_game
+from minigan.training.plots import GRID_PIXELS
 
+BYTES_PER_VALUE = 17  # of a sample and its latent vector: in parts, joined, as pixels on the way from floats (measured)
+GIF_FRAME = GRID_PIXELS**2  # bytes, an enlarged picture
 WALK_STEPS = 8  # images from one latent point to the next in an interpolation
 
 
@@ -32,7 +37,7 @@ def add(commands: Any) -> None:
     walk = f"walk on great circles from one latent point to the next, about {WALK_STEPS} images to each, and back to the first"
     parser.add_argument("--interpolate", action="store_true", help=walk)
     add_option(parser, "backend", default="auto")
-    parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file, write into a folder that is not empty")
 
 
 def sample(options: argparse.Namespace) -> int:
@@ -40,7 +45,12 @@ def sample(options: argparse.Namespace) -> int:
     suffix = "" if out.is_dir() else out.suffix.lower()
     if suffix not in ("", ".png", ".gif", ".npz", ".npy"):
         raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy or .gif, or a folder")
+    if out.exists() and not out.is_dir() and not options.overwrite:
+        raise MiniganError(f"--out is {options.out}, which exists: choose another name, or add --overwrite")
+    if out.exists() and not (out.is_dir() or out.is_file()):
+        raise MiniganError(f"--out is {options.out}, a pipe or a device: expected the name of a file or folder")
     game, config = load_game(options.folder, options.backend)
+    _check_memory(game, options.n, suffix)
     is_images = len(game.generator.output_shape) == 3
     if not is_images and suffix in ("", ".gif"):
         raise MiniganError(f"--out is {options.out}: points can be written as .png, .npz or .npy")
@@ -56,6 +66,13 @@ def sample(options: argparse.Namespace) -> int:
     _write(out, suffix, samples, WALK_STEPS if options.interpolate else 0, real)
     print(f"{len(samples)} {'images' if is_images else 'points'} of {options.folder} in {out}")
     return 0
+
+
+def _check_memory(game: GAN, count: int, suffix: str) -> None:
+    """Raise DeviceMemoryError unless so many samples, and what is made of them, fit into what is free."""
+    values = game.latent_dim + math.prod(game.sample_shape)
+    size = count * (values * BYTES_PER_VALUE + (GIF_FRAME if suffix == ".gif" else 0))
+    Machine().require_memory(size, f"sample -n {count}", "draw fewer, with several --seed")
 
 
 def _write(out: Path, suffix: str, samples: np.ndarray, columns: int, real: np.ndarray | None) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from minigan.cli.parser import INTERRUPTED, add_command, add_option, given_options
+from minigan.cli.parser import INTERRUPTED, add_command, add_option, discard_what_cannot_be_written, given_options
 from minigan.errors import MiniganError
-from minigan.training import OPTIONS, Config, default_run_dir, resume_run, start_run
+from minigan.training import OPTIONS, Config, config_from, errors_of_user_file, resume_run, start_run
 
 
 def add(commands: Any) -> None:
@@ -26,9 +26,18 @@ def add(commands: Any) -> None:
     running = groups["running"]
     running.add_argument("--out", metavar="DIR", help="run folder (runs/DATA, numbered where taken)")
     running.add_argument(
-        "--resume", action="store_true", help="go on with the run in --out, to the same bytes; --steps extends it"
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out, to the same bytes; --steps extends it; --data names where its data lie now; "
+        "the steps between rows, pictures and checkpoints, and the backend, may change",
     )
-    running.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    running.add_argument(
+        "--from",
+        dest="begins_from",
+        metavar="RUN",
+        help="a new run that begins with the networks of another, and has its settings but for those given here",
+    )
+    running.add_argument("--overwrite", action="store_true", help="replace the run in --out, and nothing else there")
     running.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -39,9 +48,14 @@ def train(options: argparse.Namespace) -> int:
             raise MiniganError("--resume needs --out, the folder of the run to go on with")
         if options.overwrite:
             raise MiniganError("--resume and --overwrite exclude each other: choose one")
+        if options.begins_from:
+            raise MiniganError("--resume and --from exclude each other: choose one")
         run = resume_run(options.out, changes=given)
     else:
-        config = Config(**given)
-        out = options.out or default_run_dir(config.data, config.model_name)
-        run = start_run(config, out, overwrite=options.overwrite)
-    return 0 if run.train(progress=not options.quiet) else INTERRUPTED
+        source = options.begins_from
+        config = config_from(source, given) if source else Config(**given)
+        run = start_run(config, options.out, begins_from=source, overwrite=options.overwrite)
+    with errors_of_user_file(Config(model=run.settings["model"])):
+        ended = run.train(progress=not options.quiet)
+    discard_what_cannot_be_written()  # the run is saved, and the status is to say so
+    return 0 if ended else INTERRUPTED

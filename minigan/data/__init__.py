@@ -3,8 +3,9 @@
 Images stay uint8 in memory and become floats in [−1, 1] when a batch is made; points stay as they are.
 """
 
+from minigan.data.arrays import as_dataset
 from minigan.data.batches import Batches, floats_to_pixels, pixels_to_floats
-from minigan.data.dataset import Dataset, as_dataset
+from minigan.data.dataset import Dataset
 from minigan.data.idx import read_idx
 from minigan.data.loading import DATASETS, load, parse_size
 

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend
-from minigan.data.dataset import Dataset, as_dataset
+from minigan.backends import Array, Backend, stream
+from minigan.data.arrays import as_dataset
+from minigan.data.dataset import Dataset
+from minigan.data.reading import shown
 from minigan.errors import DataError
+from minigan.sizes import plain, positive_int
 
 
 def pixels_to_floats(xp: Any, pixels: Array) -> Array:
@@ -24,19 +27,21 @@ def floats_to_pixels(images: np.ndarray) -> np.ndarray:
 class Batches:
     """Endless shuffled batches of a dataset, on the backend's device, in `dtype`.
 
-    data: a Dataset, or an array that `as_dataset` takes. Images lie on the device as single bytes and become floats in [−1, 1]
-    as a batch is taken; points stay as they are.
+    data: a Dataset, or an array that `as_dataset` takes; `dataset.notes` tells what was converted. Images lie on the device as
+    single bytes and become floats in [−1, 1] as a batch is taken; points stay as they are.
     Every epoch has an order of its own that depends on the seed and the epoch alone; the samples that do not fill a last
     batch are left out of that epoch. So `state` (epoch and batch within it) is all that a resumed run needs.
     `next` is `advance`, the host's part of it, and `take`, the device's; a captured step calls them apart.
-    Raises DataError for an array that is no dataset, and for a batch that is larger than the data.
+    Raises DataError for an array that is no dataset, and for a batch that is larger than the data; OptionError for a batch_size
+    or seed that is no whole number.
     """
 
     def __init__(self, data: Dataset | Any, batch_size: int, backend: Backend, dtype: Any = "float32", seed: int = 0) -> None:
         dataset = as_dataset(data)
-        if not 1 <= batch_size <= len(dataset):
+        batch_size, seed = positive_int(batch_size, "batch_size"), plain(seed)
+        if batch_size > len(dataset):
             raise DataError(
-                f"the batch size is {batch_size}: {dataset.name} has {len(dataset)} samples; choose 1 to {len(dataset)}"
+                f"the batch size is {batch_size}: {shown(dataset.name)} has {len(dataset)} samples; choose 1 to {len(dataset)}"
             )
         self.dataset, self.batch_size, self.backend, self.seed = dataset, batch_size, backend, seed
         self.dtype = np.dtype(dtype)
@@ -47,7 +52,7 @@ class Batches:
         self._shuffle(0)
 
     def _shuffle(self, epoch: int) -> None:
-        order = np.random.default_rng([self.seed, 3, epoch]).permutation(len(self.dataset))
+        order = np.random.default_rng(stream("data order", self.seed, epoch)).permutation(len(self.dataset))
         self._order[...] = self.backend.asarray(order, np.int64)
 
     def advance(self) -> None:
@@ -74,5 +79,8 @@ class Batches:
 
     @state.setter
     def state(self, state: dict[str, int]) -> None:
-        self.epoch, self.batch = state["epoch"], state["batch"]
+        epoch, batch = positive_int(state["epoch"], "epoch", 0), positive_int(state["batch"], "batch", 0)
+        if batch > self.per_epoch:
+            raise DataError(f"batch is {batch}: {shown(self.dataset.name)} has {self.per_epoch} batches an epoch")
+        self.epoch, self.batch = epoch, batch
         self._shuffle(self.epoch)

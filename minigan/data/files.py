@@ -1,16 +1,19 @@
-"""The user's own files: arrays of NumPy, IDX files, folders of images."""
+"""The user's own files, told apart by what they hold: arrays of NumPy, IDX files, folders of images."""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from minigan.data.dataset import Dataset, as_dataset
-from minigan.data.idx import read_idx
-from minigan.data.images import IMAGE_SUFFIXES, read_folder
+from minigan.data.arrays import as_dataset
+from minigan.data.dataset import Dataset
+from minigan.data.folders import read_folder
+from minigan.data.idx import GZIP, UINT8, read_idx
+from minigan.data.images import IMAGE_SUFFIXES
+from minigan.data.numpy_files import NPY, ZIP, read_npy, read_npz
+from minigan.data.reading import kind_of, opened, shown
 from minigan.errors import DataError
 
 
@@ -19,29 +22,24 @@ def load_path(path: Path, image_size: tuple[int, int] | None) -> Dataset:
 
     Raises DataError that names what was found and what was expected.
     """
-    if path.is_dir():
-        return as_dataset(read_folder(path, image_size), str(path))
-    if path.suffix in (".npy", ".npz"):
-        return as_dataset(_read_numpy(path), str(path))
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        raise DataError(f"{path} is a single image: give the folder of the images")
-    return as_dataset(read_idx(path), str(path))
+    if kind_of(path) == "folder":
+        array, notes = read_folder(path, image_size)
+    else:
+        array, notes = _read_file(path)
+    dataset = as_dataset(array, str(path))
+    return replace(dataset, notes=(*notes, *dataset.notes))
 
 
-def _read_numpy(path: Path) -> np.ndarray:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            names = loaded.files
-            if "images" not in names and len(names) != 1:
-                raise DataError(
-                    f"{path} holds the arrays {', '.join(names) or '(none)'}: expected one array, or one named images"
-                )
-            return loaded["images" if "images" in names else names[0]]
-    except DataError:
-        raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path} is not a readable {path.suffix} file of plain numbers ({reason})") from None
+def _read_file(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The array in a file, and notes. How it begins tells what it is; its name, what a damaged one was."""
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        raise DataError(f"{shown(path)} is a single image: give the folder of the images")
+    with opened(path) as file:
+        start = file.read(len(NPY))
+    is_npy, is_zip, is_idx = start == NPY, start[:4] in ZIP, start[:2] == GZIP or start[:3] == UINT8
+    if is_zip or (suffix == ".npz" and not (is_npy or is_idx)):
+        return read_npz(path)
+    if is_npy or (suffix == ".npy" and not is_idx):
+        return read_npy(path), ()
+    return read_idx(path), ()

@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 import gzip
-import math
-import zlib
-from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
+from minigan.data.reading import Pathname, opened, read_declared, refusing_damage, shown
 from minigan.errors import DataError
 
-_UINT8 = 0x08
+GZIP, UINT8 = b"\x1f\x8b", b"\0\0\x08"  # how gzipped files begin, and IDX files of bytes
 
 
-def read_idx(path: Path) -> np.ndarray:
+def read_idx(path: Pathname) -> np.ndarray:
     """The uint8 array of an IDX file, gzipped or not: 0, 0, type, number of axes, each axis as 4 bytes big-endian, values.
 
+    A gzipped file is inflated as far as its header says and no further.
     Raises DataError for another magic number or type, and for more or fewer bytes than the header says.
     """
-    raw = _unpacked(path)
-    if len(raw) < 4 or raw[:2] != b"\0\0":
+    with opened(path) as file:
+        packed = file.read(2) == GZIP
+        file.seek(0)
+        what = "IDX file" + (": damaged or truncated gzip data" if packed else "")
+        with refusing_damage(path, what, "fetch it again"):
+            return _read(cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file, path)
+
+
+def _read(stream: IO[bytes], path: Pathname) -> np.ndarray:
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0":
         raise DataError(
-            f"{path} is no IDX file: its magic number is {raw[:4].hex() or 'missing'}, expected 0000 08 and the axes"
+            f"{shown(path)} is no IDX file: its magic number is {magic.hex() or 'missing'}, expected 0000 08 and the axes; "
+            "data are a .npy, .npz or IDX file, or a folder of images"
         )
-    if raw[2] != _UINT8:
-        raise DataError(f"{path} is an IDX file of type 0x{raw[2]:02x}: expected 0x08, unsigned bytes")
-    axes = raw[3]
-    start = 4 + 4 * axes
-    if len(raw) < start:
-        raise DataError(f"{path} ends within its IDX header of {start} bytes: fetch it again")
-    shape = tuple(int(n) for n in np.frombuffer(raw, ">u4", axes, 4))
-    if len(raw) - start != math.prod(shape):
-        raise DataError(f"{path} holds {len(raw) - start} bytes, its header says {shape} = {math.prod(shape)}: fetch it again")
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
-
-
-def _unpacked(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
-    if raw[:2] != b"\x1f\x8b":
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is a damaged or truncated gzip file ({error}): fetch it again") from None
+    if magic[:3] != UINT8:
+        raise DataError(f"{shown(path)} is an IDX file of type 0x{magic[2]:02x}: expected 0x08, unsigned bytes")
+    axes = magic[3]
+    sizes = stream.read(4 * axes)
+    if len(sizes) < 4 * axes:
+        raise DataError(f"{shown(path)} ends within its IDX header of {4 + 4 * axes} bytes: fetch it again")
+    shape = tuple(int(n) for n in np.frombuffer(sizes, ">u4"))
+    return np.frombuffer(read_declared(stream, shape, 1, path), np.uint8).reshape(shape)

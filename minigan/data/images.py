@@ -1,36 +1,52 @@
-"""PNG and JPEG files, and images brought to another size."""
+"""Image files decoded, and images brought to another size."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from minigan.data.arrays import on_white
+from minigan.data.reading import opened, refusing_damage
 from minigan.errors import DataError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+KINDS = "PNG, JPEG, WebP or BMP"
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow knows dozens; some of them start other programs
+_ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
+TURNED, COMPOSED, ANIMATED = (
+    "turned upright as their EXIF orientation says",
+    "with transparent pixels, composed on white",
+    "animated, of which the first frame is taken",
+)
 
 
-def read_folder(folder: Path, size: tuple[int, int] | None) -> np.ndarray:
-    """uint8 (N, H, W, C): every PNG and JPEG file in a folder and the folders below it, in the order of their names.
+class Picture(NamedTuple):
+    """pixels: uint8 (H, W, 1) for a grey image, else (H, W, 3). changes: what was done to it, for a note."""
 
-    size: (height, width) to scale each to. Raises DataError for a folder without images, a damaged image, and unequal sizes.
+    pixels: np.ndarray
+    changes: tuple[str, ...]
+
+
+def read_image(path: Path) -> Picture:
+    """An image file: turned upright, transparency composed on white, 16 bits brought to 8.
+
+    Raises DataError for a file that is damaged, may not be read, or is of another format, whatever its name says.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-    if not files:
-        raise DataError(f"{folder} holds no PNG or JPEG files")
-    images = [_read(file) for file in files]
-    if any(image.shape[2] == 3 for image in images):  # one colour image makes all of them RGB
-        images = [np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image for image in images]
-    if size:
-        images = [resize(image, size) for image in images]
-    for file, image in zip(files, images, strict=True):
-        if image.shape != images[0].shape:
-            (h0, w0), (h1, w1) = images[0].shape[:2], image.shape[:2]
-            raise DataError(
-                f"{files[0]} is {h0}x{w0} and {file} is {h1}x{w1}: images must have one size; --image-size makes one"
-            )
-    return np.stack(images)
+    from PIL import Image, UnidentifiedImageError
+
+    with opened(path) as file, refusing_damage(path, "image", "remove or replace it"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow doubts many files that it can read
+        try:
+            image = Image.open(file, formats=_FORMATS)
+        except UnidentifiedImageError:
+            file.seek(0)
+            empty = not file.read(1)
+            raise ValueError("it is empty" if empty else f"its content is no {KINDS}, or damaged") from None
+        with image:
+            return _decode(image)
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -38,19 +54,53 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     from PIL import Image, ImageOps
 
     flat = image[..., 0] if image.shape[2] == 1 else image
-    fitted = ImageOps.fit(Image.fromarray(flat), (size[1], size[0]), Image.Resampling.LANCZOS)
+    try:
+        fitted = ImageOps.fit(Image.fromarray(flat), (size[1], size[0]), Image.Resampling.LANCZOS)
+    except (ValueError, MemoryError, OverflowError):
+        height, width = image.shape[:2]
+        raise DataError(f"an image of {height}x{width} cannot be scaled to {size[0]}x{size[1]}: choose another size") from None
     return np.array(fitted).reshape(*size, image.shape[2])
 
 
-def _read(path: Path) -> np.ndarray:
-    """uint8 (H, W, 1) for a grey image, else (H, W, 3)."""
-    from PIL import Image
+def _decode(image: Any) -> Picture:
+    from PIL import ImageOps
 
+    image.load()
+    changes = []
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # MPO: a photo, with a depth map or preview behind it
+        changes.append(ANIMATED)
+    if _orientation(image) in range(2, 9):
+        image = ImageOps.exif_transpose(image)
+        changes.append(TURNED)
+    if image.mode.startswith("I"):
+        pixels = _sixteen_bits(image)
+    else:
+        pixels = np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+        if image.mode in ("1", "L", "LA", "La") or (image.mode in ("P", "PA") and _is_grey(pixels)):
+            pixels = np.delete(pixels, (1, 2), axis=2)
+    if pixels.shape[2] in (2, 4):
+        if pixels[..., -1].min() < 255:
+            changes.append(COMPOSED)
+        pixels = on_white(pixels)
+    return Picture(pixels, tuple(changes))
+
+
+def _orientation(image: Any) -> Any:
     try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I"):  # 16 bits a pixel
-                return np.rint(np.asarray(image) / 257).astype(np.uint8)[..., None]
-            grey = image.mode in ("1", "L", "LA")
-            return np.array(image.convert("L" if grey else "RGB")).reshape(image.height, image.width, 1 if grey else 3)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is not a readable image ({error}): remove or replace it") from None
+        return image.getexif().get(_ORIENTATION)
+    except Exception:  # damaged EXIF data say nothing about the pixels
+        return None
+
+
+def _is_grey(pixels: np.ndarray) -> bool:
+    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
+
+
+def _sixteen_bits(image: Any) -> np.ndarray:
+    """uint8 (H, W, 1), or (H, W, 2) with opacity, of a grey image of 16 bits."""
+    shades = np.asarray(image)
+    pixels = np.rint(np.clip(shades / 257, 0, 255)).astype(np.uint8)[..., None]
+    see_through = image.info.get("transparency")  # the one shade that is
+    if not isinstance(see_through, int):
+        return pixels
+    return np.concatenate([pixels, np.where(shades == see_through, 0, 255)[..., None].astype(np.uint8)], axis=2)

@@ -2,48 +2,79 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from minigan.data import mnist, synthetic
-from minigan.data.dataset import Dataset, as_dataset
+from minigan.data.arrays import as_dataset
+from minigan.data.dataset import Dataset
 from minigan.data.files import load_path
 from minigan.data.idx import read_idx
 from minigan.data.images import resize
+from minigan.data.reading import check_memory, kind_of, shown
 from minigan.errors import DataError, nearest_name
+from minigan.sizes import pair
 
 DATASETS = ("digits", *mnist.SOURCES, "ring", "grid")
 
 
-def load(name: str, data_dir: str | Path | None = None, image_size: tuple[int, int] | None = None) -> Dataset:
-    """A dataset by name, or the user's own by path.
+def load(
+    data: str | os.PathLike[str] | Dataset | Any,
+    data_dir: str | os.PathLike[str] | None = None,
+    image_size: tuple[int, int] | int | None = None,
+) -> Dataset:
+    """A dataset by name, or the user's own by path or as an array.
 
     Names: "digits" (5,000 bundled MNIST digits, 500 of each, sorted by label); "mnist" and "fashion-mnist" (IDX files, gzipped
     or not, looked for in data_dir, else in $MINIGAN_DATA and /usr/share/datasets, else downloaded once into the user's cache);
     "ring" (8 Gaussians on the unit circle, σ 0.01) and "grid" (25 on {−4, −2, 0, 2, 4}², σ 0.05).
-    Paths: .npy, .npz or IDX files of an array that `as_dataset` takes; a folder of PNG and JPEG files of one size.
-    image_size: (height, width) to scale images to, cut about the centre where the proportions differ.
-    Raises DataError that names what was found and what was expected.
+    Paths: .npy, .npz or IDX files of an array that `as_dataset` takes; a folder of PNG, JPEG, WebP and BMP files of one size,
+    the folders below it and linked ones included, names that begin with a dot not. Photos are turned upright, transparency is
+    composed on white. "~" is the home folder.
+    image_size: (height, width) or one number to scale images to, cut about the centre where the proportions differ.
+    What reading has decided or changed is told in the dataset's `notes`.
+    Raises DataError that names what was found and what was expected, OptionError for an image_size that is none.
     """
+    size = None if image_size is None else pair(image_size, "image_size")
+    name = os.fsdecode(data) if isinstance(data, (str, os.PathLike)) else None
     if data_dir and name not in mnist.SOURCES:
-        raise DataError(f"data_dir is {str(data_dir)!r}: only {' and '.join(mnist.SOURCES)} are looked for there; leave it out")
+        raise DataError(
+            f"data_dir is '{shown(data_dir)}': only {' and '.join(mnist.SOURCES)} are looked for there; leave it out"
+        )
+    if data is None or (name is None and np.isscalar(data)):
+        raise DataError(f"data is {shown(repr(data), 40)}: expected a path, an array, or one of {', '.join(DATASETS)}")
+    try:
+        dataset = as_dataset(data) if name is None else _load_text(name, data_dir, size)
+        return _resized(dataset, size) if size else dataset
+    except MemoryError:
+        raise DataError(f"{shown(name or 'the array')} does not fit in memory: take fewer or smaller samples") from None
+
+
+def _resized(dataset: Dataset, size: tuple[int, int]) -> Dataset:
+    if not dataset.is_images:
+        raise DataError(f"image_size is {size}, but {shown(dataset.name)} holds points: leave it out")
+    if dataset.shape[:2] == size:
+        return dataset
+    check_memory(f"{len(dataset):,} images of {size[0]}x{size[1]}", len(dataset) * math.prod(size) * dataset.shape[2])
+    return replace(dataset, values=np.stack([resize(image, size) for image in dataset.values]))
+
+
+def _load_text(name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None) -> Dataset:
+    """The dataset that a text names."""
     if name in DATASETS:
-        dataset = _load_named(name, Path(data_dir) if data_dir else None)
-    elif os.path.exists(name):
-        dataset = load_path(Path(name), image_size)
-    elif os.sep in name or Path(name).suffix:
-        raise DataError(f"no file or folder {name!r}: expected a path that exists, or one of {', '.join(DATASETS)}")
-    else:
-        raise DataError(f"unknown dataset {name!r}: {nearest_name(name, DATASETS)}, or a path to your own")
-    if image_size and not dataset.is_images:
-        raise DataError(f"image_size is {image_size}, but {name} holds points: leave it out")
-    if image_size and dataset.shape[:2] != image_size:
-        dataset = replace(dataset, values=np.stack([resize(image, image_size) for image in dataset.values]))
-    return dataset
+        return _load_named(name, Path(data_dir).expanduser() if data_dir else None)
+    path = os.path.expanduser(name)
+    if kind_of(path):
+        return load_path(Path(path), size)
+    if os.sep in name or Path(name).suffix:
+        raise DataError(f"no file or folder '{shown(name)}': expected a path that exists, or one of {', '.join(DATASETS)}")
+    raise DataError(f"unknown dataset '{shown(name)}': {nearest_name(name, DATASETS)}, or a path to your own")
 
 
 def _load_named(name: str, data_dir: Path | None) -> Dataset:
@@ -59,6 +90,6 @@ def _load_named(name: str, data_dir: Path | None) -> Dataset:
 def parse_size(text: str) -> tuple[int, int]:
     """(height, width) from "64" or "64x48". Raises DataError for anything else."""
     parts = text.lower().split("x")
-    if len(parts) in (1, 2) and all(part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) in (1, 2) and all(part.isdecimal() and len(part) < 10 and int(part) > 0 for part in parts):
         return int(parts[0]), int(parts[-1])
-    raise DataError(f"an image size is {text!r}: expected a number of pixels, as 64, or HEIGHTxWIDTH, as 64x48")
+    raise DataError(f"an image size is '{shown(text, 40)}': expected a number of pixels, as 64, or HEIGHTxWIDTH, as 64x48")

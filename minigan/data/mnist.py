@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from minigan.data.reading import kind_of, reason, shown
 from minigan.errors import DataError
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
 SOURCES = {  # {name: (address, checksum)}
     "mnist": (
         "https://ossci-datasets.s3.amazonaws.com/mnist/train-images-idx3-ubyte.gz",
-        "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "sha256:440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
     ),
     "fashion-mnist": (
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/train-images-idx3-ubyte.gz",
-        "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "https://github.com/zalandoresearch/fashion-mnist/raw/b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/"
+        "train-images-idx3-ubyte.gz",
+        "sha256:3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
     ),
 }
 _FILE_NAMES = ("train-images-idx3-ubyte", "train-images.idx3-ubyte")
@@ -32,18 +34,22 @@ def find_or_download(name: str, data_dir: Path | None) -> Path:
 def _find(name: str, data_dir: Path | None) -> Path | None:
     """The file in data_dir, which must hold it if given, or in the usual places."""
     if data_dir:
-        if not data_dir.is_dir():
-            raise DataError(f"no folder {str(data_dir)!r} to look for {name} in: name one that exists, or leave --data-dir out")
+        if kind_of(data_dir) != "folder":
+            raise DataError(
+                f"no folder '{shown(data_dir)}' to look for {name} in: name one that exists, or leave --data-dir out"
+            )
         folders = [data_dir / name, data_dir]
     else:
         given = os.environ.get("MINIGAN_DATA")
+        if given and kind_of(given) != "folder":
+            raise DataError(f"MINIGAN_DATA is '{shown(given)}', which is no folder: name one that exists, or unset it")
         folders = [Path(given) / name, Path(given)] if given else []
         folders.append(SYSTEM_FOLDER / name)
     files = [folder / (stem + ending) for folder in folders for stem in _FILE_NAMES for ending in ("", ".gz")]
-    found = next((file for file in files if file.is_file()), None)
+    found = next((file for file in files if kind_of(file) == "file"), None)
     if data_dir and not found:
         raise DataError(
-            f"{data_dir} holds no {_FILE_NAMES[0]} or {_FILE_NAMES[0]}.gz: put the file there, or leave --data-dir out"
+            f"{shown(data_dir)} holds no {_FILE_NAMES[0]} or {_FILE_NAMES[0]}.gz: put the file there, or leave --data-dir out"
         )
     return found
 
@@ -58,8 +64,7 @@ def _download(name: str) -> Path:
         pooch.get_logger().setLevel("WARNING")
         return Path(pooch.retrieve(url, checksum, fname=Path(url).name, path=folder, progressbar=True))
     except Exception as error:  # pooch hands on whatever its downloader raises
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DataError(
-            f"{name} is not on this machine and its download failed ({reason}): put {Path(url).name} into a folder and name it "
-            f"with --data-dir or MINIGAN_DATA, or install it below {SYSTEM_FOLDER}"
+            f"{name} is not on this machine and its download failed ({reason(error)}): put {Path(url).name} into a folder "
+            f"and name it with --data-dir or MINIGAN_DATA, or install it below {SYSTEM_FOLDER}"
         ) from None

@@ -5,8 +5,10 @@ They are those of the docstrings. A layer or objective without an entry of its o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -38,148 +40,285 @@ class Formulas:
     input_grad: tuple[str, ...]  # dx
     param_grads: dict[str, str]  # by parameter
     reading: str  # the forward formula in words
-    back: str  # the backward formula in words
-    cache: str  # what it holds, and why
-    symbols: str = ""  # what the letters stand for
+    back: str  # that of dx in words
+    cache: str  # what it holds
+    dx_needs: str  # what dx is made of, as far as the cache goes
+    learning: str = ""  # the gradients of the parameters in words
+    learning_needs: str = ""  # what these are made of
+    symbols: str = ""  # what the letters stand for, with the layer's own numbers
+    marked: dict[str, str] = field(default_factory=dict)  # the same for those that stand in some of the formulas alone
+
+    def explained(self, shown: Sequence[str]) -> str:
+        """What the letters of these formulas stand for."""
+        more = [words for tex, words in self.marked.items() if any(tex in one for one in shown)]
+        return "; ".join(filter(None, [self.symbols, *more]))
 
 
-_BIAS_GRAD = r"db_f = \sum_{n,o,q} dy_{noqf}"
-_LINEAR_CACHE = "x itself, not a copy: dw is made of x and dy. dx needs only the weights."
-_CONV_SYMBOLS = "c, f: channel of x, of y; i, j: row and column of the kernel; s: stride, d: dilation, p: padding"
-_SHAPE = "x, as all linear layers keep it; the way back needs none of its values, for moving values about loses none."
+def _numbers(down: int, across: int) -> str:
+    """One number, or two where height and width differ."""
+    return str(down) if down == across else f"{down} down and {across} across"
 
-FORMULAS: dict[type[Layer], Formulas] = {
-    Dense: Formulas(
-        (r"y_{no} = \sum_i x_{ni} \, w_{io} + b_o",),
-        (r"dx_{ni} = \sum_o dy_{no} \, w_{io}",),
-        {"weight": r"dw_{io} = \sum_n x_{ni} \, dy_{no}", "bias": r"db_o = \sum_n dy_{no}"},
-        "Every output is a weighted sum of all inputs.",
-        "Every input collects the gradients of all outputs, each times its weight in them: the same matrix, transposed.",
-        _LINEAR_CACHE,
-        "n: sample; i: input; o: output",
-    ),
-    Conv2d: Formulas(
-        (r"y_{noqf} = b_f + \sum_{i,j,c} \bar{x}_{n,\,os+id,\,qs+jd,\,c} \; w_{ijcf}",),
-        (r"dx_{nhvc} = \sum_{(i,o):\,os+id=h+p} \; \sum_{(j,q):\,qs+jd=v+p} \; \sum_f dy_{noqf} \; w_{ijcf}",),
-        {"weight": r"dw_{ijcf} = \sum_{n,o,q} \bar{x}_{n,\,os+id,\,qs+jd,\,c} \; dy_{noqf}", "bias": _BIAS_GRAD},
-        "Every output pixel is a weighted sum of the window of the input below it; the weights are the same at every place.",
-        "Every input pixel collects the gradients of all outputs whose window it lay in, each times the weight it had there. "
-        "That is a transposed convolution.",
-        _LINEAR_CACHE,
-        f"n: sample; h, v: row and column of x; o, q: of y; {_CONV_SYMBOLS}; x̄: x with a border of p zeros",
-    ),
-    ConvTranspose2d: Formulas(
-        (
+
+def _linear(has_bias: bool, bias_grad: str, weight_grad: str, learning: str, bias_words: str) -> dict[str, Any]:
+    """What the layers with weights have in common."""
+    return {
+        "param_grads": {"weight": weight_grad, **({"bias": bias_grad} if has_bias else {})},
+        "cache": "x itself, not a copy",
+        "dx_needs": "dx needs only dy and the weights",
+        "learning": f"{learning}{bias_words if has_bias else ''}.",
+        "learning_needs": "dw is made of x and dy",
+    }
+
+
+def _dense(layer: Dense) -> Formulas:
+    (inputs,), (outputs,) = layer.input_shape or (0,), layer.output_shape or (0,)
+    return Formulas(
+        forward=(r"y_{no} = \sum_i x_{ni} \, w_{io}" + (" + b_o" if layer.has_bias else ""),),
+        input_grad=(r"dx_{ni} = \sum_o dy_{no} \, w_{io}",),
+        reading="Every output is a weighted sum of all inputs.",
+        back="Every input collects the gradients of all outputs, each times its weight in them: the same matrix, transposed.",
+        symbols=f"n: sample; i: input, of {inputs:,}; o: output, of {outputs:,}",
+        **_linear(
+            layer.has_bias,
+            r"db_o = \sum_n dy_{no}",
+            r"dw_{io} = \sum_n x_{ni} \, dy_{no}",
+            "Every weight collects, from each sample, its input times the gradient of its output",
+            "; a bias collects the gradients of its output alone",
+        ),
+    )
+
+
+def _conv_symbols(layer: Conv2d | ConvTranspose2d) -> str:
+    stride, dilation, padding = (_numbers(*pair) for pair in (layer.stride, layer.dilation, layer.padding))
+    return (
+        f"c, f: channel of x, of y; i, j: row and column of the kernel; stride s = {stride}, dilation d = {dilation}, "
+        f"padding p = {padding}"
+    )
+
+
+_CONV_BIAS = (r"db_f = \sum_{n,o,q} dy_{noqf}", "; the bias of a channel collects the gradients of that channel's outputs")
+
+
+def _conv(layer: Conv2d) -> Formulas:
+    border = "x̄: x with a border of p zeros" if any(layer.padding) else "x̄: x itself, for p = 0"
+    return Formulas(
+        forward=(
+            rf"y_{{noqf}} = {'b_f + ' if layer.has_bias else ''}\sum_{{i,j,c}} "
+            r"\bar{x}_{n,\,os+id,\,qs+jd,\,c} \; w_{ijcf}",
+        ),
+        input_grad=(r"dx_{nhvc} = \sum_{(i,o):\,os+id=h+p} \; \sum_{(j,q):\,qs+jd=v+p} \; \sum_f dy_{noqf} \; w_{ijcf}",),
+        reading="Every output pixel is a weighted sum of the window of the input below it; the weights are the same at every "
+        "place.",
+        back="Every input pixel collects the gradients of all outputs whose window it lay in, each times the weight it had "
+        "there. That is a transposed convolution.",
+        symbols=f"n: sample; h, v: row and column of x; o, q: of y; {_conv_symbols(layer)}",
+        marked={r"\bar{x}": border},
+        **_linear(
+            layer.has_bias,
+            _CONV_BIAS[0],
+            r"dw_{ijcf} = \sum_{n,o,q} \bar{x}_{n,\,os+id,\,qs+jd,\,c} \; dy_{noqf}",
+            "Every weight collects, at each place of each sample, the input that it met times the gradient of the output that "
+            "it went into",
+            _CONV_BIAS[1],
+        ),
+    )
+
+
+def _conv_transpose(layer: ConvTranspose2d) -> Formulas:
+    more = any(layer.output_padding)
+    cut, border, extra = "", "dȳ: dy itself, for p = 0", {}
+    if more:
+        cut = r" \text{ without its first } p \text{ and its last } p - u \text{ rows and columns}"
+        border = "dȳ: dy with p rows and columns of zeros before it and p − u after it"
+        extra = {
+            "- u": f"output padding u = {_numbers(*layer.output_padding)}; where p − u is below 0, zeros are added instead"
+        }
+    elif any(layer.padding):
+        cut, border = r" \text{ without its border of } p", "dȳ: dy with a border of p zeros"
+    bias = r", \text{ plus } b" if layer.has_bias else ""
+    return Formulas(
+        forward=(
             r"\bar{y}_{nabf} = \sum_{(h,i):\,hs+id=a} \; \sum_{(v,j):\,vs+jd=b} \; \sum_c x_{nhvc} \; w_{ijfc}",
-            r"y = \bar{y} \text{ without its border of } p, \text{ plus } b",
+            rf"y = \bar{{y}}{cut}{bias}",
         ),
-        (r"dx_{nhvc} = \sum_{i,j,f} d\bar{y}_{n,\,hs+id,\,vs+jd,\,f} \; w_{ijfc}",),
-        {"weight": r"dw_{ijfc} = \sum_{n,h,v} d\bar{y}_{n,\,hs+id,\,vs+jd,\,f} \; x_{nhvc}", "bias": _BIAS_GRAD},
-        "Every input pixel stamps a copy of the kernel, times its value, into the output; where stamps overlap they add up.",
-        "Every input pixel collects the gradients from the window of the output that it stamped: an ordinary convolution.",
-        _LINEAR_CACHE,
-        f"n: sample; h, v: row and column of x; a, b: of ȳ; {_CONV_SYMBOLS}; dȳ: dy with a border of p zeros",
-    ),
-    BatchNorm: Formulas(
-        (
-            r"y = \gamma \hat{x} + \beta, \qquad \hat{x} = \frac{x - \mu}{\sqrt{v + \varepsilon}}",
-            r"\mu = \frac{1}{M} \sum x, \quad v = \frac{1}{M} \sum (x - \mu)^2 \quad \text{per channel, over batch and places}",
+        input_grad=(r"dx_{nhvc} = \sum_{i,j,f} d\bar{y}_{n,\,hs+id,\,vs+jd,\,f} \; w_{ijfc}",),
+        reading="Every input pixel stamps a copy of the kernel, times its value, into the output; overlapping stamps add up.",
+        back="Every input pixel collects the gradients from the window of the output that it stamped: an ordinary convolution.",
+        symbols=f"n: sample; h, v: row and column of x; {_conv_symbols(layer)}",
+        marked={r"\bar{y}_{nabf}": "a, b: row and column of ȳ", r"d\bar{y}": border, r"{n,o,q}": "o, q: of y", **extra},
+        **_linear(
+            layer.has_bias,
+            _CONV_BIAS[0],
+            r"dw_{ijfc} = \sum_{n,h,v} d\bar{y}_{n,\,hs+id,\,vs+jd,\,f} \; x_{nhvc}",
+            "Every weight collects, from each pixel of each sample, that pixel times the gradient of the output that the stamp "
+            "put there",
+            _CONV_BIAS[1],
         ),
-        (
+    )
+
+
+_NORM_GRADS = {"gamma": r"d\gamma = \sum dy \, \hat{x}", "beta": r"d\beta = \sum dy"}
+_NORM_LEARNING = "γ collects dy times x̂, and β collects dy alone."
+_NORMALISED = r"y = \gamma \hat{x} + \beta, \qquad \hat{x} = \frac{x - \mu}{\sqrt{v + \varepsilon}}"
+
+
+def _batch_norm(layer: BatchNorm) -> Formulas:
+    places = len(layer.input_shape or ()) > 1
+    over = "over batch and places" if places else "over the batch"
+    values = "at all places of all samples" if places else "one from each sample"
+    running = (
+        f" Its running mean and variance move {layer.momentum:.0%} of the way towards those of this batch; they serve at "
+        "inference, and no number of this step is made of them."
+    )
+    return Formulas(
+        forward=(
+            _NORMALISED,
+            r"\mu = \frac{1}{M} \sum x, \quad v = \frac{1}{M} \sum (x - \mu)^2 \quad " rf"\text{{per channel, {over}}}",
+        ),
+        input_grad=(
             r"dx = \frac{\gamma}{\sqrt{v + \varepsilon}} \left( dy - \frac{1}{M} \sum dy "
             r"- \hat{x} \, \frac{1}{M} \sum dy \, \hat{x} \right)",
         ),
-        {"gamma": r"d\gamma = \sum dy \, \hat{x}", "beta": r"d\beta = \sum dy"},
-        "Every channel is brought to mean 0 and variance 1 over the whole batch, then scaled and shifted.",
-        "x acts on the output by three paths: by itself, through the mean μ (the second term) and through the variance v "
+        param_grads=_NORM_GRADS,
+        reading="Every channel is brought to mean 0 and, but for ε, variance 1 over the whole batch, then scaled and shifted."
+        + (running if layer.momentum else ""),
+        back="x acts on the output by three paths: by itself, through the mean μ (the second term) and through the variance v "
         "(the third). What all values of a channel have in common cancels.",
-        "x, μ and 1/√(v + ε): x̂ is quicker computed again from them than kept.",
-        "M: values per channel, at all places of all samples; sums run over them",
-    ),
-    LayerNorm: Formulas(
-        (r"y = \gamma \hat{x} + \beta, \qquad \hat{x} = \frac{x - \mu}{\sqrt{v + \varepsilon}} \qquad \text{per sample}",),
-        (
+        cache="x, μ and 1/√(v + ε), from which x̂ is quicker computed again than kept",
+        dx_needs="dx needs x̂",
+        learning=_NORM_LEARNING,
+        learning_needs="dγ is made of x̂ and dy",
+        symbols=f"M: values per channel, {values}; sums run over them; ε = {layer.eps:g}",
+    )
+
+
+def _layer_norm(layer: LayerNorm) -> Formulas:
+    shape = layer.input_shape or ()
+    whole = layer.axes == len(shape)
+    size = math.prod(shape[-layer.axes :])
+    axes = "the last axis" if layer.axes == 1 else f"the last {layer.axes} axes"
+    what = "Every sample is" if whole else f"At every place of every sample, the {size:,} values along {axes} are"
+    return Formulas(
+        forward=(rf"{_NORMALISED} \qquad \text{{per sample{'' if whole else ' and place'}}}",),
+        input_grad=(
             r"g = \gamma \, dy, \qquad dx = \frac{1}{\sqrt{v + \varepsilon}} \left( g - \frac{1}{K} \sum g "
             r"- \hat{x} \, \frac{1}{K} \sum g \, \hat{x} \right)",
         ),
-        {"gamma": r"d\gamma = \sum dy \, \hat{x}", "beta": r"d\beta = \sum dy"},
-        "Every sample is brought to mean 0 and variance 1 by itself, then scaled and shifted.",
-        "By three paths, as in batch normalisation, but the sums run within a sample.",
-        "x̂ and 1/√(v + ε).",
-        "K: values per sample that are normalised together; sums in dx run over them, in dγ and dβ over all others",
-    ),
-    ReLU: Formulas(
-        (r"y = \max(x, 0)",),
-        (r"dx = dy \cdot [\,x > 0\,]",),
-        {},
-        "What is negative becomes 0.",
-        "The gradient passes where x was positive and stops where it was not.",
-        "y itself, which the next layer keeps alive anyway: y > 0 exactly where x > 0.",
-    ),
-    LeakyReLU: Formulas(
-        (r"y = \max(x, \alpha x), \qquad \alpha = \text{slope}",),
-        (r"dx = dy \cdot \begin{cases} 1 & x > 0 \\ \alpha & \text{else} \end{cases}",),
-        {},
-        "What is negative is made small, but not 0.",
-        "The gradient passes whole where x was positive, and a small part of it where it was not: no unit dies.",
-        "y itself, which the next layer keeps alive anyway: y has the sign of x.",
-    ),
-    Tanh: Formulas(
-        (r"y = \tanh x",),
-        (r"dx = dy \, (1 - y^2)",),
-        {},
-        "Every value is squeezed into (−1, 1).",
-        "Where y is near ±1 almost no gradient comes through: such a value is hard to move.",
-        "y itself: the derivative follows from the value.",
-    ),
-    Sigmoid: Formulas(
-        (r"y = \sigma(x) = \frac{1}{1 + e^{-x}}",),
-        (r"dx = dy \; y \, (1 - y)",),
-        {},
-        "Every value is squeezed into (0, 1).",
-        "At most a quarter of the gradient comes through, and almost none where y is near 0 or 1.",
-        "y itself: the derivative follows from the value.",
-    ),
-    Softplus: Formulas(
-        (r"y = \zeta(x) = \log(1 + e^x)",),
-        (r"dx = dy \; \sigma(x)",),
-        {},
-        "A ReLU with its corner rounded off.",
-        "The gradient passes in part, by σ(x).",
-        "y itself: σ(x) = 1 − e^−y.",
-    ),
-    Dropout: Formulas(
+        param_grads=_NORM_GRADS,
+        reading=f"{what} brought to mean 0 and, but for ε, variance 1, then scaled and shifted. No sample looks at another.",
+        back="x acts on the output by three paths: by itself, through the mean μ (the second term) and through the variance v "
+        "(the third), all within its own sample.",
+        cache="x̂ and 1/√(v + ε)",
+        dx_needs="dx needs both",
+        learning=_NORM_LEARNING,
+        learning_needs="dγ is made of x̂ and dy",
+        symbols=f"K = {size:,}: values that are normalised together; sums in dx run over them, those in dγ and dβ over all "
+        f"others; ε = {layer.eps:g}",
+    )
+
+
+def _element_wise(forward: str, dx: str, reading: str, back: str, needs: str, symbols: str = "") -> Formulas:
+    return Formulas((forward,), (dx,), {}, reading, back, "y itself", needs, symbols=symbols)
+
+
+def _leaky_relu(layer: LeakyReLU) -> Formulas:
+    slope = f"{layer.options['slope']:g}"
+    return _element_wise(
+        rf"y = \max(x, \alpha x), \qquad \alpha = {slope}",
+        r"dx = dy \cdot \begin{cases} 1 & x > 0 \\ \alpha & \text{else} \end{cases}",
+        f"What is negative is multiplied by α = {slope}.",
+        f"The gradient passes whole where x was positive, and times α = {slope} where it was not: no unit dies.",
+        "y has the sign of x",
+        f"α = {slope}",
+    )
+
+
+def _dropout(layer: Dropout) -> Formulas:
+    rate = layer.rate
+    left_out = (
+        f"Each value is left out with probability r = {rate:g}, and those that stay are multiplied by 1/(1 − r) = "
+        f"{1 / (1 - rate):.4g}, which keeps the mean."
+    )
+    return Formulas(
         (r"y = x \, m, \qquad m = \begin{cases} 0 & \text{with probability } r \\ 1/(1-r) & \text{else} \end{cases}",),
         (r"dx = dy \; m",),
         {},
-        "A random part of the values is left out, and the rest is scaled up to make good for it.",
-        "What was left out gets no gradient.",
-        "the mask m, which must be the same on the way back.",
-    ),
-    Reshape: Formulas(
-        (r"y = x \text{ in another shape}",),
+        left_out if rate else "With r = 0 nothing is left out: y = x.",
+        "What was left out gets no gradient." if rate else "With m = 1 everywhere the gradient passes as it is.",
+        "the mask m",
+        "the way back needs the very mask of this pass",
+        symbols=f"r = {rate:g}; m: the mask, drawn anew in every pass",
+    )
+
+
+def _reshape(layer: Reshape) -> Formulas:
+    flat = isinstance(layer, Flatten)
+    return Formulas(
+        (r"y = x \text{ with each sample in one row}" if flat else r"y = x \text{ in another shape}",),
         (r"dx = dy \text{ in the shape of } x",),
         {},
-        "The values stay in their order; only their indices change.",
-        "So do those of the gradient.",
-        _SHAPE,
-    ),
-    Flatten: Formulas(
-        (r"y = x \text{ with each sample in one row}",),
-        (r"dx = dy \text{ in the shape of } x",),
-        {},
-        "The values stay in their order, one row for each sample.",
+        "The values stay in their order, one row for each sample."
+        if flat
+        else "The values stay in their order; only their indices change.",
         "The gradient goes back to the places where its values came from.",
-        _SHAPE,
-    ),
-    Upsample: Formulas(
-        (r"y_{n,h,w,c} = x_{n,\lfloor h/f \rfloor,\lfloor w/f \rfloor,c}",),
-        (r"dx_{nhwc} = \sum_{a,b < f} dy_{n,\,hf+a,\,wf+b,\,c}",),
+        "x, as all linear layers keep it",
+        "dx needs none of its values",
+    )
+
+
+def _upsample(layer: Upsample) -> Formulas:
+    down, across = layer.factor
+    return Formulas(
+        (r"y_{n,h,w,c} = x_{n,\lfloor h/f \rfloor,\lfloor w/g \rfloor,c}",),
+        (r"dx_{nhwc} = \sum_{a<f,\,b<g} dy_{n,\,hf+a,\,wg+b,\,c}",),
         {},
-        "Every pixel is copied into a block of f × f.",
-        "Every pixel gets the sum of its copies' gradients.",
-        _SHAPE,
+        f"Every pixel is copied into a block of {down} × {across}.",
+        f"Every pixel gets the sum of the gradients of its {down * across} copies.",
+        "x, as all linear layers keep it",
+        "dx needs none of its values",
+        symbols=f"n: sample; h, w: row and column; c: channel; f = {down}, g = {across}",
+    )
+
+
+FORMULAS: dict[type[Layer], Callable[[Any], Formulas]] = {
+    Dense: _dense,
+    Conv2d: _conv,
+    ConvTranspose2d: _conv_transpose,
+    BatchNorm: _batch_norm,
+    LayerNorm: _layer_norm,
+    ReLU: lambda layer: _element_wise(
+        r"y = \max(x, 0)",
+        r"dx = dy \cdot [\,x > 0\,]",
+        "What is negative becomes 0.",
+        "The gradient passes where x was positive and stops where it was not.",
+        "y > 0 exactly where x > 0",
     ),
+    LeakyReLU: _leaky_relu,
+    Tanh: lambda layer: _element_wise(
+        r"y = \tanh x",
+        r"dx = dy \, (1 - y^2)",
+        "Every value is squeezed into (−1, 1).",
+        "Where y is near ±1 almost no gradient comes through: such a value is hard to move.",
+        "the derivative follows from the value",
+    ),
+    Sigmoid: lambda layer: _element_wise(
+        r"y = \sigma(x) = \frac{1}{1 + e^{-x}}",
+        r"dx = dy \; y \, (1 - y)",
+        "Every value is squeezed into (0, 1).",
+        "At most a quarter of the gradient comes through, and almost none where y is near 0 or 1.",
+        "the derivative follows from the value",
+    ),
+    Softplus: lambda layer: _element_wise(
+        r"y = \zeta(x) = \log(1 + e^x)",
+        r"dx = dy \; \sigma(x)",
+        "A ReLU with its corner rounded off.",
+        "The gradient passes in part, by σ(x).",
+        "σ(x) = 1 − e^−y",
+    ),
+    Dropout: _dropout,
+    Reshape: _reshape,
+    Flatten: _reshape,
+    Upsample: _upsample,
 }
 
 
@@ -194,6 +333,8 @@ class LossFormulas:
     grad_g: tuple[str, ...]
     label_g: str
     reading_g: str
+    reading_d: str = "Where the curve is flat a sample hardly moves D."
+    symbols: str = ""
 
 
 _LOGIT = r"D = \sigma(s), \qquad \zeta(s) = \log(1 + e^s)"
@@ -215,11 +356,19 @@ _GRAD_FAKE = r"\frac{\partial L_D}{\partial s_{\text{fake}}} = \frac{\sigma(s_{\
 def _logistic(objective: NonSaturating, **generator: Any) -> LossFormulas:
     smoothed = bool(objective.smoothing)
     paid = "ζ(−s) + α s" if smoothed else "−log D(x)"
+    alpha, words = objective.smoothing, {}
+    if smoothed:
+        lowest = math.log((1 - alpha) / alpha)
+        words = {
+            "reading_d": f"With label smoothing, D's target for real samples is {1 - alpha:g}, not 1: their curve is lowest at "
+            f"s = {lowest:.3g} and rises beyond it, so D pays for being too sure.",
+            "symbols": f"α = {alpha:g}",
+        }
     return LossFormulas(
         value_d=_LOSS_D_SMOOTHED if smoothed else _LOSS_D,
         grad_d=(_GRAD_REAL_SMOOTHED if smoothed else _GRAD_REAL, _GRAD_FAKE),
         labels_d=(f"real samples: {paid}", "generated samples: −log(1 − D(x̃))"),
-        **generator,
+        **{**words, **generator},
     )
 
 
@@ -258,6 +407,9 @@ ADAM = (
     r"w \leftarrow w - \eta \; \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \varepsilon}",
 )
 ADAM_DECAY = (r"w \leftarrow (1 - \eta \lambda) \, w \qquad \text{first: the weight decay } \lambda",)
+SGD_PLAIN = (r"w \leftarrow w - \eta \, g",)
+SGD_MOMENTUM = (r"u \leftarrow \rho u + g, \qquad w \leftarrow w - \eta \, u",)
+SGD_NESTEROV = (r"u \leftarrow \rho u + g, \qquad w \leftarrow w - \eta \, (g + \rho u)",)
 
 
 OWN_CALCULUS = {"forward", "backward", "f", "df", "apply", "transpose", "weight_grad"}
@@ -267,7 +419,7 @@ def formulas_of(layer: Layer) -> Formulas | None:
     """The entry of the layer's class, or of the nearest class that it is derived from without calculus of its own."""
     for kind in type(layer).__mro__:
         if kind in FORMULAS:
-            return FORMULAS[kind]
+            return FORMULAS[kind](layer)
         if not OWN_CALCULUS.isdisjoint(vars(kind)):
             return None
     return None
@@ -278,4 +430,7 @@ def mathml(tex: str) -> str:
     """A formula in TeX notation as MathML, which browsers set without any script."""
     from latex2mathml.converter import convert
 
+    # Where no mathematics font is installed, "log D" and "tanh x" would run together.
+    for name in ("log", "tanh"):
+        tex = re.sub(rf"\\{name} (?=[A-Za-z])", rf"\\{name}\\, ", tex)
     return convert(tex, display="block")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from minigan import training
 from minigan.backends import Array, get_backend
 from minigan.data import Batches, Dataset, load
-from minigan.errors import DivergenceError, MiniganError
+from minigan.errors import CheckpointError, DataError, DivergenceError
 from minigan.games import GAN
 from minigan.training import CHECKPOINT, Config, checkpoint
 
@@ -25,12 +25,16 @@ SMALL: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Opened:
-    """A game in float64, about to take a step on `real` and z, and in words which one it is."""
+    """A game in float64, about to take a step on `real` and z, and in words which one it is.
+
+    has_data: False where the data are gone, so that other samples of G stand in for the real ones.
+    """
 
     gan: GAN
     real: Array
     z: Array
     about: str
+    has_data: bool = True
 
 
 def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[int]] = iter) -> Opened:
@@ -50,34 +54,65 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     for _ in progress(range(steps)):
         gan.step(batches.next())
     if not all(bool(backend.xp.isfinite(net.flat_params).all()) for net in gan.networks.values()):
-        raise DivergenceError(f"after {steps} steps the parameters are not finite: try a smaller learning rate (--lr)")
-    about = f"{config.model} on {config.data} after {steps:,} steps, batch {config.batch_size}, seed {config.seed}"
+        raise DivergenceError(f"after {_steps(steps)} the parameters are not finite: try a smaller learning rate (--lr)")
+    about = f"{config.model} on {config.data} after {_steps(steps)}, batch {config.batch_size}, seed {config.seed}"
     return _about_to_step(gan, batches, about)
 
 
 def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | None = None, seed: int = 0) -> Opened:
     """The game of a run folder where its checkpoint left it, optimisers included; the batch and the noise are drawn by seed.
 
-    Raises CheckpointError if there is none, DataError if its data are no longer there.
+    Where its data are gone, or have another shape now, other samples of G stand in for them. Raises CheckpointError if there is
+    no checkpoint, or if a schedule of epochs cannot be laid out without the data.
     """
-    arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
-    training.refuse_python_run(info["config"], folder)
-    config = Config.from_json(info["config"])
+    path = Path(folder) / CHECKPOINT
+    arrays, info = checkpoint.load(path)
+    config = training.config_of_checkpoint(info, folder)
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
-    dataset = load(config.data, config.data_dir, config.image_size)
-    if dataset.shape != tuple(info["shape"]):
-        raise MiniganError(f"{config.data} now has samples {dataset.shape}, the run {folder} had {tuple(info['shape'])}")
-    gan = training.build_game(config, dataset.shape, _length(config, dataset))
+    shape = tuple(info["shape"])
+    dataset = _data_of_run(config, shape)
+    gan = training.build_game(config, shape, _length(config, dataset, info, folder))
+    checkpoint.check_state(arrays, gan.state_dict(), path, any_precision=True)
     gan.load_state_dict(arrays)
+    about = f"{folder}: {config.model} on {config.data} after {_steps(info['step'])}"
+    if dataset is None:
+        count = batch_size or BATCH
+        real = gan.backend.asarray(gan.sample(count, seed), "float64")
+        return Opened(gan, real, gan.noise(count), f"{about}, which is not at hand, batch {count}, seed {seed}", has_data=False)
+    changed = "" if dataset.digest == info["dataset"] else ", which has changed since"
     batches = Batches(dataset, batch_size or min(BATCH, len(dataset)), gan.backend, "float64", seed)
-    about = f"{folder}: {config.model} on {config.data} after {info['step']:,} steps, batch {batches.batch_size}, seed {seed}"
-    return _about_to_step(gan, batches, about)
+    return _about_to_step(gan, batches, f"{about}{changed}, batch {batches.batch_size}, seed {seed}")
 
 
-def _length(config: Config, dataset: Dataset) -> int:
+def _data_of_run(config: Config, shape: tuple[int, ...]) -> Dataset | None:
+    """The data of a run; None if they are gone or have another shape now."""
+    try:
+        dataset = load(config.data, config.data_dir, config.image_size)
+    except (DataError, OSError):
+        return None
+    return dataset if dataset.shape == shape else None
+
+
+def _length(config: Config, dataset: Dataset | None, info: Mapping[str, Any], folder: str | Path) -> int:
     """Steps of the whole run, for which its schedule was laid out."""
+    if config.steps or config.schedule == "constant":
+        return config.steps or 1
     assert config.batch_size is not None
-    return config.steps or (config.epochs or 1) * (len(dataset) // config.batch_size)
+    place = info["data"]
+    if dataset is not None:
+        per_epoch = len(dataset) // config.batch_size
+    elif place["epoch"]:
+        per_epoch = (info["step"] - place["batch"]) // place["epoch"]
+    else:
+        raise CheckpointError(
+            f"the {config.schedule} schedule of {folder} is laid out in epochs, whose length only its data tell: put back "
+            f"{config.data}"
+        )
+    return max(1, (config.epochs or 1) * per_epoch)
+
+
+def _steps(count: int) -> str:
+    return f"{count:,} step{'' if count == 1 else 's'}"
 
 
 def _about_to_step(gan: GAN, batches: Batches, about: str) -> Opened:

@@ -7,13 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minigan.backends import Array, Backend, Generator
+from minigan.backends import Array, Backend, Generator, stream
 from minigan.capture import Step
-from minigan.errors import CheckpointError, OptionError
+from minigan.copying import undone_on_error
+from minigan.errors import CheckpointError
 from minigan.network import Sequential
 from minigan.optim import Optimizer
+from minigan.sizes import ignore_underflow, positive_int
 
-SAMPLE_BATCH = 256  # images that `sample` makes at a time, so that its memory does not grow with n
+SAMPLE_BATCH = 64  # images that `sample` makes at a time, so that its memory does not grow with n
 
 
 class Game(Step):
@@ -33,10 +35,15 @@ class Game(Step):
     def compute(self, *batch: Any) -> dict[str, Array]:
         raise NotImplementedError(f"{type(self).__name__} has no compute")
 
+    @ignore_underflow
     def step(self, *batch: Any) -> dict[str, Array]:
         """One training step on a batch: the host's part, then the device's. Returns its statistics, 0-d device arrays."""
+        self.check(*batch)
         self.advance()
         return self.compute(*batch)
+
+    def check(self, *batch: Any) -> None:
+        """Raise what a step on this batch would, before it moves anything. A game that refuses batches says so here."""
 
     # -- samples -------------------------------------------------------------------------------------------------------
 
@@ -65,16 +72,17 @@ class Game(Step):
 
     def latent(self, n: int, seed: int = 0) -> np.ndarray:
         """n latent vectors from N(0, 1) on the host: the same on every backend."""
-        if n < 0:
-            raise OptionError(f"n is {n}: expected how many samples to draw, from 0 up")
-        return np.random.default_rng(seed).standard_normal((n, self.latent_dim)).astype(self.dtype)
+        n = positive_int(n, "n, how many samples to draw,", least=0)
+        return np.random.default_rng(stream("samples", seed)).standard_normal((n, self.latent_dim)).astype(self.dtype)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Samples from host latent vectors (N, latent): a host array."""
         net, parts = self.sampler, []
-        for start in range(0, len(z), SAMPLE_BATCH):
-            y, _ = net.forward(self.backend.asarray(z[start : start + SAMPLE_BATCH], net.dtype))
-            parts.append(self.backend.to_numpy(y))
+        for part in (z[start : start + SAMPLE_BATCH] for start in range(0, len(z), SAMPLE_BATCH)):
+            # A few sizes of batches, filled up with zeros: for each size of its own, a backend would need other memory.
+            filling = np.zeros((-len(part) % min(len(part), SAMPLE_BATCH // 4), *z.shape[1:]), z.dtype)
+            y, _ = net.forward(self.backend.asarray(np.concatenate([part, filling]), net.dtype))
+            parts.append(self.backend.to_numpy(y)[: len(part)])
         return np.concatenate(parts) if parts else np.empty((0, *net.output_shape), net.dtype)
 
     # -- state ---------------------------------------------------------------------------------------------------------
@@ -89,17 +97,14 @@ class Game(Step):
         return {f"{part}.{name}": a for part, object in self._parts() for name, a in object.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take over a state_dict. Raises CheckpointError unless all names and shapes agree."""
+        """Take over a state_dict. Raises CheckpointError, and changes nothing, unless all names and shapes agree."""
         parts = dict(self._parts())
         stray = sorted({name.partition(".")[0] for name in state} ^ parts.keys())
         if stray:
             raise CheckpointError(f"the state is of another game: {', '.join(stray)} is in only one of the two")
-        for part, object in parts.items():
-            prefix = f"{part}."
-            try:
-                object.load_state_dict({k[len(prefix) :]: a for k, a in state.items() if k.startswith(prefix)})
-            except CheckpointError as error:
-                raise CheckpointError(f"{part}: {error}") from None
+        before = self.state_dict()
+        with undone_on_error(lambda: _load(parts, before)):
+            _load(parts, state)
 
     @property
     def random_state(self) -> dict[str, Any]:
@@ -111,7 +116,20 @@ class Game(Step):
 
     @random_state.setter
     def random_state(self, state: Mapping[str, Any]) -> None:
-        for name, stream in self.streams.items():
-            stream.state = state[name]
-        for name, net in self.networks.items():
-            net.random_state = state[name]
+        before = self.random_state
+        with undone_on_error(lambda: _set_random(self, before)):
+            _set_random(self, state)
+
+
+def _load(parts: Mapping[str, Any], state: Mapping[str, np.ndarray]) -> None:
+    for part, object in parts.items():
+        prefix = f"{part}."
+        try:
+            object.load_state_dict({k[len(prefix) :]: a for k, a in state.items() if k.startswith(prefix)})
+        except CheckpointError as error:
+            raise CheckpointError(f"{part}: {error}") from None
+
+
+def _set_random(game: Game, state: Mapping[str, Any]) -> None:
+    for part, owner in {**game.streams, **game.networks}.items():
+        setattr(owner, "state" if part in game.streams else "random_state", state[part])

@@ -6,14 +6,16 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from minigan.backends import Array
-from minigan.errors import ModelError, OptionError, ShapeError
+from minigan.backends import Array, stream
+from minigan.errors import ModelError, ShapeError
 from minigan.games.game import Game
 from minigan.layers.elementwise import sigmoid
 from minigan.losses import GradientPenalty, NonSaturating, Objective, Penalty
 from minigan.losses.penalty import backward_with_penalties
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule
+from minigan.ranges import RangeCheck
+from minigan.sizes import real
 
 
 def moving_average(xp: Any, average: Array, value: Array, rate: float) -> tuple[Array]:
@@ -61,25 +63,26 @@ class GAN(Game):
     ) -> None:
         self.generator, self.discriminator = generator, discriminator
         self._check_networks()
-        if ema is not None and not 0 < ema < 1:
-            raise OptionError(f"ema is {ema!r}: expected a decay between 0 and 1, or None for no average")
-        self.backend, self.ema = generator.backend, ema
+        expected = "a decay between 0 and 1, or None for no average"
+        self.ema = None if ema is None else real(ema, "ema", expected, lambda decay: 0 < decay < 1)
+        self.backend = generator.backend
         self.objective = (objective or NonSaturating()).bind(self.backend)
         self.penalties = tuple(copy.copy(penalty) for penalty in penalties)
         if self.penalties:
             self.stats = (*self.stats, "penalty")
         self.optimizer_g = optimizer_g or Adam(lr, betas, eps)
         self.optimizer_d = optimizer_d or Adam(lr if lr_d is None else lr_d, betas, eps)
+        self._range_check = RangeCheck(generator)
         self.networks = {"generator": generator, "discriminator": discriminator}
         self.optimizers = {"generator": self.optimizer_g, "discriminator": self.optimizer_d}
         for name, optimizer in self.optimizers.items():
             optimizer.attach(self.networks[name])
         self.average = generator.clone() if ema is not None else None
         self._average_rate = self.backend.scalar(generator.dtype)
-        self.streams = {"noise": self.backend.generator([seed, 2])}  # G and D are seeded with (seed, 0) and (seed, 1)
+        self.streams = {"noise": self.backend.generator(stream("noise", seed))}
         for index, penalty in enumerate(self.penalties):
             if isinstance(penalty, GradientPenalty):
-                penalty.noise = self.streams[f"penalty_{index}"] = self.backend.generator([seed, 4, index])
+                penalty.noise = self.streams[f"penalty_{index}"] = self.backend.generator(stream("penalty", seed, index))
 
     def _check_networks(self) -> None:
         g, d = self.generator, self.discriminator
@@ -101,9 +104,16 @@ class GAN(Game):
         Returns 0-d arrays of the device: loss_d, loss_g, prob_real = E D(x), prob_fake = E D(x̃) (both as D's step saw them).
         Raises ShapeError unless real is an array (N, *image shape) and z (N, latent) of this backend and dtype.
         """
+        return super().step(real, z)
+
+    def check(self, real: Array, z: Array | None = None) -> None:
+        self.discriminator.check_input(real, train=True)
+        self.generator.check_batch(len(real), train=True)
         if z is not None and len(z) != len(real):
             raise ShapeError(f"z has {len(z)} rows, real has {len(real)}: give one noise vector per image")
-        return super().step(real, z)
+        if z is not None:
+            self.generator.check_input(z, train=True)
+        self._range_check(real)
 
     def advance(self) -> None:
         """Count the step of both optimisers, and set the rate of the moving average."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend, Generator
+from minigan.copying import CopiedUnbuilt
 from minigan.errors import ModelError, ShapeError
 from minigan.initializers import Initializer
+from minigan.sizes import plain
 
 Shape = tuple[int, ...]
 Grads = Mapping[str, Array]  # where to write the gradient of each parameter, by its name
@@ -28,7 +29,7 @@ class Parameter:
     fan_out: int
 
 
-class Layer:
+class Layer(CopiedUnbuilt):
     """Base of all layers. A new layer writes build, forward and backward; for penalties on gradients also the last two.
 
     - build(input_shape) -> output_shape, both without the batch axis. It refuses a wrong shape, and declares what it learns
@@ -52,12 +53,11 @@ class Layer:
     backend: Backend
     rng: Generator  # the layer's own random stream, for layers that set random = True
     random = False
-    cross_sample = (
-        True  # False where a sample's output depends on that sample alone; a class that writes a forward says so itself
-    )
+    least_batch = 1  # samples that it needs to train on
+    cross_sample = True  # False where a sample's output depends on that sample alone; a class with a forward says so itself
 
     def __init__(self, **options: Any) -> None:
-        self.options = options  # what the layer was made with, for its repr
+        self.options = {name: plain(value) for name, value in options.items()}  # what the layer was made with, for its repr
         self.index: int | None = None
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
@@ -119,15 +119,8 @@ class Layer:
         if not condition:
             raise ShapeError(f"{self.label} needs {needed}, got {got}")
 
-    def fresh(self) -> Layer:
-        """A layer with the same options that belongs to no network yet."""
-        twin = copy.copy(self)
-        twin.index = twin.input_shape = twin.output_shape = None
-        twin.parameters, twin.initial_state, twin.params, twin.state = {}, {}, {}, {}
-        return twin
-
     def __repr__(self) -> str:
         """The call that makes this layer, without initialisers and options that have their default."""
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-        shown = [f"{name}={value!r}" for name, value in self.options.items() if value != defaults.get(name)]
+        shown = [f"{name}={value!r}" for name, value in self.options.items() if repr(value) != repr(defaults.get(name))]
         return f"{self.name}({', '.join(shown)})"

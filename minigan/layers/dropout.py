@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from minigan.backends import Array
-from minigan.errors import OptionError
 from minigan.layers.base import Grads, Layer
+from minigan.sizes import real
 
 
 class Dropout(Layer):
@@ -25,9 +25,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float) -> None:
         super().__init__(rate=rate)
-        if not 0 <= rate < 1:
-            raise OptionError(f"Dropout needs a rate in [0, 1), got {rate!r}")
-        self.rate = rate
+        self.rate = real(rate, "Dropout: rate", "a number in [0, 1)", lambda r: 0 <= r < 1)
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Array | None]:
         if not train:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from minigan.backends import Array, Formula
-from minigan.errors import OptionError
 from minigan.layers.base import Grads, Layer
+from minigan.sizes import real
 
 
 class Elementwise(Layer):
@@ -100,9 +100,8 @@ class LeakyReLU(Elementwise):
     """
 
     def __init__(self, slope: float = 0.2) -> None:
-        super().__init__(slope=slope)
-        if not 0 < slope <= 1:
-            raise OptionError(f"LeakyReLU needs a slope above 0 and up to 1, got {slope!r}: for a slope of 0 use ReLU")
+        expected = "a number above 0 and up to 1 (for a slope of 0 use ReLU)"
+        super().__init__(slope=real(slope, "LeakyReLU: slope", expected, lambda s: 0 < s <= 1))
 
     @staticmethod
     def f(xp: Any, x: Array, slope: float) -> Array:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array
-from minigan.errors import OptionError
 from minigan.initializers import constant, zeros
 from minigan.layers.base import Grads, Layer, Shape
-from minigan.sizes import positive_int
+from minigan.sizes import positive_int, real
 
 
 def normalize(xp: Any, x: Array, mean: Array, inv_std: Array) -> Array:
@@ -131,11 +130,10 @@ class BatchNorm(Layer):
     running_mean: Array
     running_var: Array
 
-    def __init__(self, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(self, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__(eps=eps, momentum=momentum)
-        if not (eps > 0 and 0 <= momentum <= 1):
-            raise OptionError(f"BatchNorm needs eps > 0 and momentum in [0, 1], got eps={eps!r}, momentum={momentum!r}")
-        self.eps, self.momentum = eps, momentum
+        self.eps = real(eps, "BatchNorm: eps", "a number above 0", lambda e: e > 0)
+        self.momentum = real(momentum, "BatchNorm: momentum", "a number in [0, 1]", lambda m: 0 <= m <= 1)
 
     def build(self, input_shape: Shape) -> Shape:
         self.require(len(input_shape) >= 1, "at least one axis, of channels", input_shape)
@@ -144,6 +142,7 @@ class BatchNorm(Layer):
         self.add_parameter("beta", channels, zeros())
         self.add_state("running_mean", np.zeros(channels))
         self.add_state("running_var", np.ones(channels))
+        self.least_batch = 1 if math.prod(input_shape[:-1]) > 1 else 2  # more than one value per channel
         return input_shape
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, tuple[Array, Array, Array, bool]]:
@@ -233,11 +232,10 @@ class LayerNorm(Layer):
     gamma: Array
     beta: Array
 
-    def __init__(self, axes: int = 1, eps: float = 1e-5) -> None:
+    def __init__(self, *, axes: int = 1, eps: float = 1e-5) -> None:
         super().__init__(axes=axes, eps=eps)
-        if not eps > 0:
-            raise OptionError(f"LayerNorm needs eps > 0, got {eps!r}")
-        self.axes, self.eps = positive_int(axes, "LayerNorm: axes"), eps
+        self.axes = positive_int(axes, "LayerNorm: axes")
+        self.eps = real(eps, "LayerNorm: eps", "a number above 0", lambda e: e > 0)
 
     def build(self, input_shape: Shape) -> Shape:
         self.require(len(input_shape) >= self.axes, f"at least {self.axes} axes", input_shape)

@@ -10,7 +10,7 @@ from minigan.backends import Array
 from minigan.errors import OptionError
 from minigan.layers.base import Shape
 from minigan.layers.linear import Linear
-from minigan.sizes import pair, positive_int
+from minigan.sizes import numbers, pair
 
 
 class Reshape(Linear):
@@ -24,11 +24,10 @@ class Reshape(Linear):
     """
 
     def __init__(self, shape: int | Sequence[int]) -> None:
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        super().__init__(shape=shape)
-        if shape.count(-1) > 1:
-            raise OptionError(f"Reshape: shape is {shape}: expected at most one -1")
-        self.shape = tuple(-1 if n == -1 else positive_int(n, "Reshape: an entry of shape") for n in shape)
+        self.shape = numbers(shape, "Reshape: shape", least=-1)
+        super().__init__(shape=self.shape)
+        if self.shape.count(-1) > 1 or 0 in self.shape:
+            raise OptionError(f"Reshape: shape is {self.shape}: expected whole numbers from 1 up, and at most one -1")
 
     def build(self, input_shape: Shape) -> Shape:
         size = math.prod(input_shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigan.backends import Array, Backend, Generator
+from minigan.backends import Array, Backend, Generator, stream
 from minigan.losses.penalty import UnitNorm
 
 
@@ -28,7 +28,7 @@ class GradientPenalty(UnitNorm):
     def draw(self, be: Backend, real: Array) -> Array:
         """One number from U[0, 1) for each image: (N, 1, …)."""
         if self.noise is None:
-            self.noise = be.generator(0)
+            self.noise = be.generator(stream("penalty", 0))
         return self.noise.uniform((len(real),) + (1,) * (real.ndim - 1), real.dtype)
 
 

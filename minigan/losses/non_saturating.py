@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from minigan.backends import Array
-from minigan.errors import OptionError
 from minigan.layers.elementwise import sigmoid, softplus
 from minigan.losses.base import Objective
+from minigan.sizes import ignore_underflow, real
 
 
 def real_loss(xp: Any, s: Array, smoothing: float) -> Array:
@@ -48,11 +48,10 @@ class NonSaturating(Objective):
     """
 
     def __init__(self, smoothing: float = 0.0) -> None:
-        super().__init__(smoothing=smoothing)
-        if not 0 <= smoothing < 1:
-            raise OptionError(f"smoothing is {smoothing!r}: expected a number in [0, 1)")
-        self.smoothing = smoothing
+        self.smoothing = real(smoothing, "smoothing", "a number in [0, 1)", lambda a: 0 <= a < 1)
+        super().__init__(smoothing=self.smoothing)
 
+    @ignore_underflow
     def discriminator(self, s_real: Array, s_fake: Array) -> tuple[Array, tuple[Array, Array]]:
         be = self.backend
         (real,) = be.means(real_loss, s_real, smoothing=self.smoothing)
@@ -61,6 +60,7 @@ class NonSaturating(Objective):
         ds_fake = be.elementwise(fake_grad, s_fake, count=float(s_fake.size))
         return be.xp.asanyarray(real + fake), (ds_real, ds_fake)
 
+    @ignore_underflow
     def generator(self, s_fake: Array, s_real: Array | None = None) -> tuple[Array, Array]:
         (loss,) = self.backend.means(real_loss, s_fake, smoothing=0.0)
         return loss, self.backend.elementwise(real_grad, s_fake, smoothing=0.0, count=float(s_fake.size))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from minigan.backends import Array, Backend
-from minigan.errors import OptionError
 from minigan.layers.base import Grads
 from minigan.network import Sequential
+from minigan.sizes import ignore_underflow, real
 
 
 class Penalty:
@@ -27,9 +26,7 @@ class Penalty:
     batch: int | None = None
 
     def __init__(self, weight: float) -> None:
-        if not (isinstance(weight, (int, float)) and math.isfinite(weight) and weight > 0):
-            raise OptionError(f"{type(self).__name__}: weight is {weight!r}: expected a number above 0")
-        self.weight = float(weight)
+        self.weight = float(real(weight, f"{type(self).__name__}: weight", "a number above 0", lambda w: w > 0))
 
     def points(self, be: Backend, real: Array, fake: Array) -> Array:
         """x, at which g is taken, from the batches of real and of generated images."""
@@ -39,6 +36,7 @@ class Penalty:
         """P, a 0-d array, and v = ∂P/∂g for gradients g (N, K), one row a sample."""
         raise NotImplementedError(f"{type(self).__name__} has no value_and_grad")
 
+    @ignore_underflow
     def add_grads(self, discriminator: Sequential, real: Array, fake: Array, grads: Grads) -> Array:
         """P, a 0-d array; ∂P/∂θ is added to grads, whose names are those of discriminator.params.
 
@@ -64,6 +62,7 @@ class Penalty:
         return f"{type(self).__name__}({self.weight:g})"
 
 
+@ignore_underflow
 def backward_with_penalties(
     net: Sequential,
     batches: tuple[Array, Array],

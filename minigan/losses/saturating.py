@@ -7,6 +7,7 @@ from typing import Any
 from minigan.backends import Array
 from minigan.layers.elementwise import sigmoid, softplus
 from minigan.losses.non_saturating import NonSaturating
+from minigan.sizes import ignore_underflow
 
 
 def minimax_loss(xp: Any, s: Array) -> Array:
@@ -31,6 +32,7 @@ class Saturating(NonSaturating):
     Source: Goodfellow et al. 2014 (arXiv:1406.2661), section 3; for the divergence theorem 1.
     """
 
+    @ignore_underflow
     def generator(self, s_fake: Array, s_real: Array | None = None) -> tuple[Array, Array]:
         (loss,) = self.backend.means(minimax_loss, s_fake)
         return loss, self.backend.elementwise(minimax_grad, s_fake, count=float(s_fake.size))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend, Formula
+from minigan.sizes import ignore_underflow
 
 DISTINCT = 4.0  # the bandwidth is chosen so that the data's samples count as so many distinct ones
 MOST_CLUSTERS, ROUNDS = 10, 10  # of k-means
@@ -23,6 +24,7 @@ def similarity(xp: Any, products: Array, squares: Array, other_squares: Array, s
     return xp.exp(-scale * squared_distances(xp, products, squares, other_squares))
 
 
+@ignore_underflow
 def pairs(backend: Backend, formula: Formula, x: Array, y: Array, **constants: Any) -> Array:
     """A formula of x_i·y_j, ‖x_i‖² and ‖y_j‖² for all pairs of x (N, K) and y (M, K): (N, M)."""
     squares, other_squares = (x * x).sum(axis=1), (y * y).sum(axis=1)

@@ -11,7 +11,7 @@ from minigan.errors import ModelError
 from minigan.initializers import normal
 from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Tanh
 from minigan.network import Sequential
-from minigan.sizes import check_sizes
+from minigan.sizes import numbers, positive_int, seed_parts
 
 START = normal(0.02)  # the paper's, for every weight
 
@@ -36,8 +36,8 @@ def dcgan(
        learn to draw strokes in fewer steps; the reference is faster by the step.
     Raises ModelError unless H and W are divisible by 4 and C is 1 or 3: the message says which size would fit.
     """
-    shape = tuple(int(n) for n in image_shape)
-    check_sizes(image_shape=shape, latent_dim=[latent_dim], width=[width])
+    shape, width = numbers(image_shape, "image_shape"), positive_int(width, "width")
+    z_shape, seeds = (positive_int(latent_dim, "latent_dim"),), seed_parts(seed)
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise ModelError(f"dcgan makes images (H, W, 1) or (H, W, 3), not {shape}: for other data take the model mlp")
     height, breadth, channels = shape
@@ -49,8 +49,8 @@ def dcgan(
     generator = _generator((height // 4, breadth // 4, 2 * width), channels, extra_conv)
     discriminator = _discriminator(width, extra_conv)
     return (
-        Sequential(generator, (latent_dim,), backend, dtype, (seed, 0)),
-        Sequential(discriminator, shape, backend, dtype, (seed, 1)),
+        Sequential(generator, z_shape, backend, dtype, (*seeds, 0)),
+        Sequential(discriminator, shape, backend, dtype, (*seeds, 1)),
     )
 
 

@@ -10,7 +10,7 @@ from minigan.backends import Backend
 from minigan.errors import ModelError
 from minigan.layers import Dense, Flatten, Layer, ReLU, Reshape, Tanh
 from minigan.network import Sequential
-from minigan.sizes import check_sizes
+from minigan.sizes import numbers, positive_int, seed_parts
 
 
 def mlp(
@@ -28,9 +28,8 @@ def mlp(
     the like: G's output is then not bounded by Tanh.
     Raises OptionError for a shape or width that is not made of whole numbers from 1 up, ModelError for another kind of shape.
     """
-    shape = tuple(int(n) for n in image_shape)
-    widths = [hidden] if isinstance(hidden, int) else list(hidden)
-    check_sizes(image_shape=shape, latent_dim=[latent_dim], hidden=widths)
+    shape, widths = numbers(image_shape, "image_shape"), numbers(hidden, "hidden")
+    z_shape, seeds = (positive_int(latent_dim, "latent_dim"),), seed_parts(seed)
     if len(shape) not in (1, 3):
         raise ModelError(f"mlp makes images (H, W, C) or points (K,), not {shape}")
     size, is_image = math.prod(shape), len(shape) == 3
@@ -40,6 +39,6 @@ def mlp(
 
     ending: list[Layer] = [Tanh(), Reshape(shape)] if is_image else []
     opening: list[Layer] = [Flatten()] if is_image else []
-    generator = Sequential([*hidden_layers(), Dense(size), *ending], (latent_dim,), backend, dtype, (seed, 0))
-    discriminator = Sequential([*opening, *hidden_layers(), Dense(1)], shape, backend, dtype, (seed, 1))
+    generator = Sequential([*hidden_layers(), Dense(size), *ending], z_shape, backend, dtype, (*seeds, 0))
+    discriminator = Sequential([*opening, *hidden_layers(), Dense(1)], shape, backend, dtype, (*seeds, 1))
     return generator, discriminator

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minigan import models
 from minigan.backends import Backend, get_backend
-from minigan.errors import CheckpointError, ModelError, OptionError, UserFileError, nearest_name
+from minigan.data import Dataset
+from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError, UserFileError, nearest_name, shorten
 from minigan.games import GAN
 from minigan.losses import OBJECTIVES, Objective
 from minigan.network import Sequential
@@ -17,7 +21,6 @@ from minigan.optim import SCHEDULES
 from minigan.training import checkpoint
 from minigan.training.config import OPTIONS, RECIPES, Config
 from minigan.training.folder import CHECKPOINT, refuse_python_run
-from minigan.training.options import shorten
 from minigan.user_code import describe_error, digest_of, imports_beside, run_file, split_function
 
 Networks = tuple[Sequential, Sequential]
@@ -64,19 +67,44 @@ def _objective(config: Config) -> Objective:
     return kind()
 
 
+def load_networks(game: GAN, arrays: Mapping[str, np.ndarray]) -> None:
+    """Take the networks' weights from the state of another game, and nothing of its optimisers.
+
+    An average of G's weights that only this game keeps starts at them. Raises CheckpointError, before anything is changed,
+    for networks of other layers.
+    """
+    own = game.state_dict()
+    if game.average is not None and not any(name.startswith("average.") for name in arrays):
+        arrays = {**arrays, **{f"average.{n.partition('.')[2]}": a for n, a in arrays.items() if n.startswith("generator.")}}
+    networks = ("generator.", "discriminator.", "average.")
+    game.load_state_dict({**own, **{name: a for name, a in arrays.items() if name in own and name.startswith(networks)}})
+
+
 def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
     """The trained game of a run folder, to sample from, on any backend.
 
     Raises CheckpointError if there is none, or if its networks came from a user's file that is gone or has changed: weights
     that still fit might then make other images.
     """
-    arrays, info = checkpoint.load(Path(folder) / CHECKPOINT)
-    refuse_python_run(info["config"], folder)
-    config = Config.from_json(info["config"])
+    path = Path(folder) / CHECKPOINT
+    arrays, info = checkpoint.load(path)
+    config = config_of_checkpoint(info, folder)
     config.backend, config.precision = backend, "float32"
     game = build_game(config, tuple(info["shape"]), steps=1)  # its optimisers will take no step
+    checkpoint.check_state(arrays, game.state_dict(), path)
     game.load_state_dict(arrays)
     return game, config
+
+
+def config_of_checkpoint(info: Mapping[str, Any], folder: str | Path) -> Config:
+    """The configuration in a checkpoint, filled in. Raises CheckpointError if no networks can be built from it."""
+    refuse_python_run(info["config"], folder)
+    try:
+        config = Config.from_json(info["config"])
+        config.resolve(Dataset(config.data, np.empty((0, *info["shape"]))))
+    except MiniganError as error:
+        raise CheckpointError(f"{Path(folder) / CHECKPOINT}: {error}") from None
+    return config
 
 
 # -- networks of a user's file -------------------------------------------------------------------------------------------
@@ -94,11 +122,27 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     try:
         with imports_beside(path):
             made = function(**arguments)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also SystemExit, and what a user's file derives from BaseException
         raise UserFileError(f"{where} fails: {describe_error(error, path)}") from None
     _check_networks(made, config, shape, backend, where)
     config.latent_dim = made[0].input_shape[0]
     return made
+
+
+@contextmanager
+def errors_of_user_file(config: Config) -> Iterator[None]:
+    """Turn what layers of a user's file raise as they run into UserFileError, which names the file and the line."""
+    try:
+        yield
+    except (MiniganError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        if config.is_built_in:
+            raise
+        path, _ = split_function(config.model or "")
+        raise UserFileError(f"{path}: the networks fail: {describe_error(error, path)}") from None
 
 
 def _checked_digest(path: Path, before: str | None) -> str:

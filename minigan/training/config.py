@@ -7,15 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
+import numpy as np
+
 from minigan.backends import BACKENDS, PRECISIONS
 from minigan.data import DATASETS, Dataset, parse_size
-from minigan.errors import CheckpointError, ModelError, OptionError
+from minigan.errors import CheckpointError, ModelError, OptionError, shorten
 from minigan.losses import OBJECTIVES
 from minigan.models import MODELS
 from minigan.network import DTYPES
 from minigan.optim import SCHEDULES
-from minigan.training.options import Option, declared_options, shorten
-from minigan.user_code import FUNCTION_IN_FILE, names_function, split_function
+from minigan.training.options import Option, declared_options
+from minigan.user_code import FUNCTION_IN_FILE, ask_for_function, names_function, split_function
 
 LOG_EVERY, CHECKPOINT_EVERY = 20, 500  # steps
 
@@ -71,11 +73,13 @@ class Config:
         str | None,
         Option(
             f"{', '.join(MODELS)}, or networks of your own, which learn as dcgan does: a function(image_shape, latent_dim, "
-            "backend, dtype, seed) -> (G, D), or of fewer of these. Default: dcgan, for points mlp",
+            "backend, dtype, seed) -> (G, D), or of fewer of these. A run notices when that file changes, but not when a "
+            "file that it imports does. Default: dcgan, for points mlp",
             *("model", f"NAME|{FUNCTION_IN_FILE}"),
             choices=MODELS,
             other=FUNCTION_IN_FILE,
             is_other=names_function,
+            other_hint=ask_for_function,
         ),
     ] = None
     model_digest: Annotated[str | None, Option("of the file that --model names", on_command_line=False)] = None
@@ -158,6 +162,10 @@ class Config:
         self.model = self.model or ("dcgan" if dataset.is_images else "mlp")
         if self.precision != "float32" and self.dtype != "float32":
             raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
+        for name in ("lr", "lr_d"):
+            rate, least, most = getattr(self, name), float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
+            if rate is not None and not least <= rate <= most:
+                raise OptionError(f"{name} is {rate}, and {self.dtype} holds {least:.0e} to {most:.0e}: choose a rate within")
         if self.epochs is not None and self.steps is not None:
             raise OptionError("both epochs and steps are given: choose one")
         if self.model == "dcgan" and not dataset.is_images:

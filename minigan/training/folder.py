@@ -5,18 +5,20 @@ config.json, log.csv, samples/step_000000.png …, progress.gif, curves.png, che
 
 from __future__ import annotations
 
-import csv
 import json
-import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minigan.errors import CheckpointError, MiniganError
-from minigan.files import PART, write_atomically
-from minigan.training import plots
+from minigan.errors import CheckpointError, MiniganError, shorten
+from minigan.files import KEPT, remove_parts, write_atomically
+from minigan.training import checkpoint, plots
+from minigan.training.lock import locked
+from minigan.training.log import columns_of, read_log, read_settings, read_table
 
 CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, SAMPLES = (
     "config.json",
@@ -26,50 +28,154 @@ CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, SAMPLES = (
     "progress.gif",
     "samples",
 )
+FILES = (CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION)
+LONGEST_NAME = 240  # bytes of a folder's, with room for a number behind it
 MADE_FROM = "made_from"  # the entry of the settings of a run of a user's own networks, which is "Python"
 
 
 class RunFolder:
-    """The files of one run but for its checkpoint. Raises MiniganError if the path is a file."""
+    """The files of one run but for its checkpoint.
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if self.path.exists() and not self.path.is_dir():
-            raise MiniganError(f"{path} is a file: name a folder for the run")
+    find_free: where path is None, names a folder that is not there yet; `claim` then makes the first that nobody else has made.
+    Raises MiniganError if the path is a file, or if a name of the run's own there is a link or no plain file: what lies
+    elsewhere is neither written nor removed through a run folder.
+    """
+
+    def __init__(self, path: str | Path | None, find_free: Callable[[], Path] | None = None) -> None:
+        self._find_free = find_free if path is None else None
+        self.path = Path(path) if path is not None else find_free() if find_free else Path()
         self.columns: tuple[str, ...] = ()
+        self._check()
+
+    def _check(self) -> None:
+        try:
+            self._check_entries()
+        except OSError as error:
+            raise MiniganError(f"cannot look into {self.path}: {error.strerror}") from None
+
+    def _check_entries(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise MiniganError(f"{self.path} is a file: name a folder for the run")
+        for path in [*(self.path / name for name in (*FILES, SAMPLES)), *self.frames()]:
+            is_right = path.is_dir() if path.name == SAMPLES else path.is_file()
+            if path.is_symlink() or (path.exists() and not is_right):
+                kind = "a folder" if path.name == SAMPLES else "a file"
+                what = "a link" if path.is_symlink() else f"not {kind}"
+                raise MiniganError(
+                    f"{path} is {what}, and a run needs {kind} of its own there: remove it, or name another folder"
+                )
 
     @property
     def checkpoint(self) -> Path:
         return self.path / CHECKPOINT
 
-    def make(self, replaces: bool) -> None:
-        """Make the folder. replaces: it holds another run, whose configuration goes first."""
+    def stamp(self) -> tuple[int, int, int] | None:
+        """What changes when the checkpoint is written anew; None where there is none."""
         try:
-            (self.path / SAMPLES).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MiniganError(f"cannot make {self.path}: {error.strerror}") from None
-        if replaces:
-            (self.path / CONFIG).unlink(missing_ok=True)  # a checkpoint without it resumes; one beside another's does not
+            status = os.stat(self.checkpoint)
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
-    def open(self, settings: Mapping[str, Any], columns: Sequence[str], step: int, replaces: bool) -> None:
-        """Write the settings, cut the log and the pictures back to `step`, and clear out what an old run left."""
+    def content(self) -> str:
+        """In words what a new run would replace: "" for nothing, "a run", or other files under the names of a run's own."""
+        if holds_run(self.path):
+            return "a run"
+        names = [path.name for path in (*(self.path / name for name in FILES), *self._pictures()) if path.exists()]
+        return (
+            f"{', '.join(names[:3])}{' and more' if len(names) > 3 else ''}, which belong to no run that minigan can read"
+            if names
+            else ""
+        )
+
+    @contextmanager
+    def claim(self, log: Callable[[str], None]) -> Iterator[None]:
+        """Make the folder, and hold it: as long as this lasts, no other run can be in it."""
+        try:
+            while True:
+                try:
+                    self.path.mkdir(parents=True, exist_ok=self._find_free is None)
+                    break
+                except FileExistsError:  # another start took the name
+                    before, self.path = self.path, self._find_free() if self._find_free else self.path
+                    if before == self.path:
+                        raise
+        except (OSError, ValueError) as error:
+            raise MiniganError(f"cannot make {self.path}: {getattr(error, 'strerror', None) or error}") from None
+        self._find_free = None
+        with locked(self.path, log):
+            self._check()
+            yield
+
+    def prepare(self, forgets: bool) -> None:
+        """Make room for a checkpoint of other settings. forgets: the configuration that lies here is not this run's."""
+        try:
+            (self.path / SAMPLES).mkdir(exist_ok=True)
+            if forgets:
+                (self.path / CONFIG).unlink(missing_ok=True)  # a checkpoint without it resumes; one beside another's does not
+        except OSError as error:
+            raise MiniganError(f"cannot write into {self.path}: {error.strerror}") from None
+
+    def open(
+        self,
+        settings: Mapping[str, Any],
+        columns: Sequence[str],
+        rows: Sequence[Mapping[str, str]],
+        step: int,
+        replaces: bool,
+    ) -> None:
+        """Write the settings and the rows of the log that stay, cut the pictures back to `step`, and clear out what an old run
+        left.
+        """
         self.columns = tuple(columns)
-        for name in (LOG, CURVES, ANIMATION) if replaces else ():
-            (self.path / name).unlink(missing_ok=True)
-        for frame in self.frames():
-            if replaces or int(frame.stem[5:]) > step:
-                frame.unlink()
-        for part in [*self.path.glob(f".*{PART}"), *(self.path / SAMPLES).glob(f".*{PART}")]:
-            part.unlink()  # left by a process that was killed while it wrote
+        try:
+            for name in (LOG, CURVES, ANIMATION) if replaces else ():
+                (self.path / name).unlink(missing_ok=True)
+            remove_parts(self.path, FILES.__contains__)
+            remove_parts(self.path / SAMPLES, lambda name: _step_of(name) is not None)
+        except OSError as error:
+            raise MiniganError(f"cannot write into {self.path}: {error.strerror}") from None
         write_atomically(self.path / CONFIG, (json.dumps(settings, indent=1) + "\n").encode())
-        rows = [row for row in read_log(self.path / LOG) if int(row["step"]) <= step] if step else []
+        self._cut_pictures(-1 if replaces else step)
+        self._write_log(rows)
+
+    def cut(self, step: int) -> None:
+        """Leave of the log and of the pictures what is not behind `step`."""
+        self._cut_pictures(step)
+        self._write_log(self.rows_to_keep(self.columns, step))
+
+    def _cut_pictures(self, step: int) -> None:
+        try:
+            for frame in self.frames():
+                if (_step_of(frame.name) or 0) > step:
+                    frame.unlink(missing_ok=True)
+        except OSError as error:
+            raise MiniganError(f"cannot write into {self.path}: {error.strerror}") from None
+
+    def _write_log(self, rows: Sequence[Mapping[str, str]]) -> None:
         # A log of an earlier version has fewer columns; the cells of the others stay empty.
-        lines = [",".join(columns), *(",".join(row.get(name, "") for name in columns) for row in rows)]
+        lines = [",".join(self.columns), *(",".join(row.get(name, "") for name in self.columns) for row in rows)]
         write_atomically(self.path / LOG, ("\n".join(lines) + "\n").encode())
+
+    def rows_to_keep(self, columns: Sequence[str], step: int) -> list[dict[str, str]]:
+        """The log's rows up to a step. Raises CheckpointError where writing them again would lose something."""
+        names, rows = read_table(self.path / LOG, until=step)
+        foreign = [name for name in names if name not in columns]
+        if foreign:
+            raise CheckpointError(
+                f"{self.path / LOG} has a column {shorten(foreign[0])} that this run does not write: remove the column, "
+                "or move the file away"
+            )
+        return rows
 
     def frames(self) -> list[Path]:
         """The pictures of samples, in the order of their steps."""
-        return sorted(path for path in (self.path / SAMPLES).glob("step_*.png") if path.stem[5:].isdigit())
+        own = ((_step_of(path.name), path) for path in self._pictures())
+        return [path for _, path in sorted((step, path) for step, path in own if step is not None)]
+
+    def _pictures(self) -> list[Path]:
+        """Those of samples, and others that are named like them."""
+        return sorted((self.path / SAMPLES).glob("step_*.png"))
 
     def append_row(self, cells: Mapping[str, Any]) -> None:
         """A row of the log; the cell of a column that is not named stays empty."""
@@ -80,8 +186,13 @@ class RunFolder:
         except OSError as error:
             raise MiniganError(f"cannot write {self.path / LOG}: {error.strerror}; the last checkpoint stays") from None
 
+    def flush_log(self) -> None:
+        """See that the rows of the log are on the disk: a power cut must not leave a checkpoint that is ahead of them."""
+        with suppress(OSError), open(self.path / LOG, "rb+") as file:
+            os.fsync(file.fileno())
+
     def save_samples(self, step: int, samples: np.ndarray, real: np.ndarray | None) -> None:
-        plots.save_samples(self.path / SAMPLES / f"step_{step:06d}.png", samples, real)
+        plots.save_samples(self.path / SAMPLES / frame_name(step), samples, real)
 
     def save_pictures(self) -> None:
         """The curves of the log and the animation of the samples, once the log has a row."""
@@ -91,26 +202,14 @@ class RunFolder:
             plots.save_animation_of_files(self.path / ANIMATION, self.frames())
 
 
-def read_log(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a log; a last line cut short by a crash is left out."""
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [row for row in rows if None not in row.values() and row["step"].isdigit()]
+def frame_name(step: int) -> str:
+    return f"step_{step:06d}.png"
 
 
-def columns_of(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
-    """The columns of a log's rows by name, as numbers; NaN where a cell is empty."""
-    return {name: [float(row[name] or math.nan) for row in rows] for name in rows[0]}
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """The settings in a config.json. Raises FileNotFoundError if there is none, ValueError or OSError if it is damaged."""
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(settings, dict):
-        raise ValueError("it holds no settings")
-    return settings
+def _step_of(name: str) -> int | None:
+    """The step whose picture of samples has this name, or None for a file that no run writes, as step_12.png."""
+    digits = name.removeprefix("step_").removesuffix(".png")
+    return int(digits) if digits.isdecimal() and name == frame_name(int(digits)) else None
 
 
 def check_settings_file(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -123,11 +222,11 @@ def check_settings_file(folder: Path, settings: Mapping[str, Any]) -> None:
         written = read_settings(path)
     except FileNotFoundError:
         return  # the checkpoint has all that is needed
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}): remove it, the checkpoint has its content") from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}, or remove it: the checkpoint has its content") from None
     other = [name for name in settings if name not in ("steps", "epochs") and written.get(name) != settings[name]]
     if other:
-        pairs = ", ".join(f"{name} {written.get(name)!r} against {settings[name]!r}" for name in other[:3])
+        pairs = ", ".join(f"{name} {shorten(written.get(name))} against {shorten(settings[name])}" for name in other[:3])
         raise CheckpointError(f"{path} and {CHECKPOINT} are of different runs ({pairs}): put back the one that belongs here")
 
 
@@ -146,15 +245,24 @@ def refuse_python_run(settings: Mapping[str, Any], folder: str | Path) -> None:
 
 
 def holds_run(folder: Path) -> bool:
-    return (folder / CONFIG).exists() or (folder / CHECKPOINT).exists()
+    """True if a checkpoint or a config.json of minigan's lies there, be it of an earlier version."""
+    try:
+        checkpoint.load(folder / CHECKPOINT)
+        return True
+    except MiniganError:
+        pass
+    try:
+        return read_settings(folder / CONFIG).keys() >= {"data", "steps", "batch_size", "log_every"}
+    except (OSError, ValueError):
+        return False
 
 
 def default_run_dir(data: str, model: str | None = None) -> Path:
-    """runs/<data>, or runs/<data>-<model> where a model is named; with a number behind it where that is taken."""
-    name = Path(data).resolve().stem
-    base = Path("runs") / (f"{name}-{model}" if model else name)
+    """runs/<data>, or runs/<data>-<model> where a model is named; with a number behind it where that is there already."""
+    name = "-".join(part for part in (Path(data).resolve().stem, model) if part) or "run"
+    base = Path("runs") / (name if len(os.fsencode(name)) < LONGEST_NAME else name[:KEPT])
     number, folder = 1, base
-    while holds_run(folder):
+    while os.path.lexists(folder):
         number += 1
         folder = base.with_name(f"{base.name}-{number}")
     return folder

@@ -6,74 +6,164 @@ import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minigan.backends import get_backend
 from minigan.data import load
-from minigan.errors import CheckpointError, MiniganError
+from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, shorten
 from minigan.training import checkpoint
-from minigan.training.build import build_game
-from minigan.training.config import Config, with_absolute_paths
-from minigan.training.folder import RunFolder, check_settings_file, refuse_python_run
-from minigan.training.messages import Hints, print_now
+from minigan.training.build import build_game, config_of_checkpoint, errors_of_user_file, load_networks
+from minigan.training.config import OPTIONS, Config, with_absolute_paths
+from minigan.training.folder import SAMPLES, RunFolder, check_settings_file, default_run_dir
+from minigan.training.messages import Hints, print_now, tell
 from minigan.training.run import RUN_OPTIONS, Run
+from minigan.user_code import names_function, split_function
+
+LENGTHS = {"steps", "epochs"}
+DATA = {"data", "data_dir", "image_size"}  # which may name another place: the digest tells whether the values are the same
+CHANGEABLE = {*LENGTHS, *DATA, "log_every", "sample_every", "checkpoint_every", "backend", "precision"}  # of a run that goes on
 
 
-def start_run(config: Config, folder: str | Path, *, overwrite: bool = False, log: Callable[[str], None] = print_now) -> Run:
-    """A new run in its folder; its train() starts it.
+def start_run(
+    config: Config,
+    folder: str | Path | RunFolder | None = None,
+    *,
+    begins_from: str | Path | None = None,
+    overwrite: bool = False,
+    log: Callable[[str], None] = print_now,
+) -> Run:
+    """A new run in its folder, by default one in runs/; its train() starts it.
 
+    begins_from: the folder of a run whose networks' weights are the first ones here; see `config_from`.
     Raises MiniganError, before anything is written, for a configuration that cannot be run and for a folder that already
     holds a run (unless overwrite).
     """
-    RunFolder(folder)
+    if not isinstance(folder, RunFolder):
+        folder = RunFolder(folder, partial(default_run_dir, config.data, config.model_name))
+    weights = None if begins_from is None else _weights_of(begins_from, folder.path)
     backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
     dataset = load(config.data, config.data_dir, config.image_size)
     paths = with_absolute_paths({"data": config.data, "data_dir": config.data_dir, "model": config.model})
     config = replace(config, backend=backend.name, **paths)
     config.resolve(dataset)
-    if os.path.isdir(config.data) and Path(folder).resolve().is_relative_to(config.data):
-        raise MiniganError(f"the run folder {folder} lies within the data {config.data}: choose another --out")
+    _keep_apart(folder.path, config.data)
     assert config.batch_size is not None
     steps = config.steps or (config.epochs or 0) * max(1, len(dataset) // config.batch_size)
     options = {name: getattr(config, name) for name in RUN_OPTIONS if name != "steps"}
+    if weights and list(dataset.shape) != weights[1]["shape"]:
+        shape = tuple(weights[1]["shape"])
+        raise MiniganError(
+            f"{dataset.name} holds {dataset.shape}, and the run in {begins_from} makes {shape}: its data must fit"
+        )
     game = build_game(config, dataset.shape, steps)  # before to_json: networks of a user's file note themselves in config
-    return Run(
-        game,
-        dataset,
-        folder,
-        steps=steps,
-        **options,
-        overwrite=overwrite,
-        settings=config.to_json(),
-        hints=_command_hints(folder),
-        log=log,
-    )
+    if weights:
+        load_networks(game, weights[0])
+        tell(log, f"begins from the networks of {begins_from} after {weights[1]['step']:,} steps; the optimisers start anew")
+    with errors_of_user_file(config):
+        return Run(
+            game,
+            dataset,
+            folder,
+            steps=steps,
+            **options,
+            overwrite=overwrite,
+            settings=config.to_json(),
+            hints=_command_hints,
+            log=log,
+        )
+
+
+def _keep_apart(folder: Path, data: str) -> None:
+    """Raises MiniganError where a run would write its pictures into the folder of images that it learns from."""
+    if os.path.isdir(data) and (folder / SAMPLES).resolve().is_relative_to(Path(data).resolve()):
+        raise MiniganError(f"the run folder {folder} lies within the data {data}: choose another --out")
+
+
+def _weights_of(source: str | Path, folder: Path) -> tuple[Mapping[str, np.ndarray], dict[str, Any]]:
+    """What the checkpoint of another run holds."""
+    if Path(source).resolve() == folder.resolve():
+        raise MiniganError(f"{folder} is the run to begin from: name another folder for the new one")
+    return checkpoint.load(RunFolder(source).checkpoint)
+
+
+def config_from(source: str | Path, changes: Mapping[str, Any]) -> Config:
+    """The configuration of a new run that begins with the networks of the run in a folder, with other settings.
+
+    What `changes` leaves out is as in that run. Raises OptionError for changes of the networks themselves.
+    """
+    _, info = checkpoint.load(RunFolder(source).checkpoint)
+    config = config_of_checkpoint(info, source)
+    for name, value in changes.items():
+        if OPTIONS[name].group == "model" and getattr(config, name) != value and not _is_moved_file(config, name, value):
+            raise OptionError(
+                f"{name} is {shorten(value)}, and the networks of {source} have {shorten(getattr(config, name))}: leave it out"
+            )
+    return _changed(config, with_absolute_paths(changes))
 
 
 def resume_run(folder: str | Path, *, changes: Mapping[str, Any] | None = None, log: Callable[[str], None] = print_now) -> Run:
     """The run of a folder, as its checkpoint left it.
 
-    changes: a longer `steps` or `epochs`; other settings may be named again, but not changed.
+    changes: a longer `steps` or `epochs`; where data or the file of its networks lie now, if they hold what they held; how
+    often to log, draw and save; the backend. Other settings may be named again, but not changed.
     Raises CheckpointError if the checkpoint is missing, damaged or of another model than config.json says.
     """
-    folder = Path(folder)
-    arrays, info = checkpoint.load(RunFolder(folder).checkpoint)
-    refuse_python_run(info["config"], folder)
-    config = Config.from_json(info["config"])
-    check_settings_file(folder, info["config"])
-    longer = {name: value for name, value in (changes or {}).items() if name in ("steps", "epochs")}
-    for name, value in with_absolute_paths(changes or {}).items():
-        if name not in longer and getattr(config, name) != value:
-            raise CheckpointError(f"the run in {folder} has {name} {getattr(config, name)!r}, not {value!r}: leave it out")
-    if longer:
-        if config.schedule != "constant":
-            length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
-            raise CheckpointError(f"the {config.schedule} schedule of {folder} was laid out for {length}")
-        config.steps, config.epochs = longer.get("steps"), longer.get("epochs")
-    run = start_run(config, folder, overwrite=True, log=log)
-    run.go_on_from(arrays, info)
+    files = RunFolder(folder)
+    stamp = files.stamp()
+    arrays, info = checkpoint.load(files.checkpoint)
+    config = config_of_checkpoint(info, folder)
+    check_settings_file(files.path, info["config"])
+    given = with_absolute_paths(changes or {})
+    if given.get("backend") == "auto":
+        given["backend"] = get_backend("auto").name
+    given = {name: value for name, value in given.items() if getattr(config, name) != value}
+    for name, value in given.items():
+        if name not in CHANGEABLE and not _is_moved_file(config, name, value):
+            old = shorten(getattr(config, name))
+            raise CheckpointError(
+                f"the run in {folder} has {name} {old}, not {shorten(value)}: leave it out, or begin a new run from "
+                "its weights with --from"
+            )
+    if given.keys() & LENGTHS and config.schedule != "constant":
+        length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
+        raise CheckpointError(f"the {config.schedule} schedule of {folder} was laid out for {length}")
+    try:
+        run = start_run(_changed(config, given), files, overwrite=True, log=log)
+    except DataError as error:
+        if given.keys() & DATA:
+            raise
+        raise DataError(f"{error} (--data names where the data of this run lie now)") from None
+    same_streams = run.go_on_from(arrays, info, stamp)
+    changed = [
+        f"{name} {shorten(info['config'][name])} → {shorten(value)}" for name, value in given.items() if name not in LENGTHS
+    ]
+    if changed:
+        streams = "" if same_streams else "; its random streams start anew there"
+        tell(log, f"changed: {', '.join(changed)}; the checkpoint will differ from that of a run without it{streams}")
     return run
+
+
+def _is_moved_file(config: Config, name: str, value: Any) -> bool:
+    """True if the option names the function of the run's networks, in a file that may lie elsewhere. Its digest is compared
+    where the networks are built.
+    """
+    if name != "model" or config.is_built_in or not names_function(value):
+        return False
+    return split_function(value)[1] == split_function(config.model or "")[1]
+
+
+def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """The configuration with these changes, and without what they take the place of."""
+    dropped: dict[str, Any] = {}
+    if changes.keys() & LENGTHS:
+        dropped |= dict.fromkeys(LENGTHS)
+    if "data" in changes:
+        dropped["data_dir"] = None
+    return replace(config, **{**dropped, **changes})
 
 
 def _command_hints(folder: str | Path) -> Hints:
@@ -82,5 +172,6 @@ def _command_hints(folder: str | Path) -> Hints:
         resume=f"minigan train --resume --out {quoted}",
         lengthen="--steps names a larger number",
         replace="--resume continues it, --overwrite replaces it, --out names another",
+        replace_files="--overwrite replaces a run's own names and nothing else, --out names another folder",
         sample=f"minigan sample {quoted} -n 64 --out more.png",
     )

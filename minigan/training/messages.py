@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from minigan.data import Dataset
 from minigan.games import Game
@@ -19,13 +21,20 @@ def print_now(text: str) -> None:
     print(text, flush=True)
 
 
+def tell(log: Callable[[str], None], text: str) -> None:
+    """A line that may get lost: a run does not end because nobody can read what it says."""
+    with suppress(Exception):  # whatever a stream, or a `log` of the user's, raises
+        log(text)
+
+
 @dataclass(frozen=True)
 class Hints:
-    """What a run tells its user to type: to go on with it, to make it longer, to replace it, to draw from it."""
+    """What a run tells its user to type: to go on with it, to make it longer, to replace it or other files, to draw from it."""
 
     resume: str
     lengthen: str
     replace: str
+    replace_files: str
     sample: str
 
 
@@ -35,8 +44,51 @@ def python_hints(folder: Path) -> Hints:
         resume=f"{again}).train()",
         lengthen=f"{again}, steps=…) goes on with it",
         replace="mg.Run.resume continues it, overwrite=True replaces it, out= names another",
+        replace_files="overwrite=True replaces a run's own names and nothing else, out= names another folder",
         sample="game.sample(64)",
     )
+
+
+class ProgressBar:
+    """A bar of tqdm's, in a notebook as in a terminal. A run does not end for its sake: where it cannot be written (a closed
+    stream, a full disk, a pipe without a reader), it is dropped.
+    """
+
+    def __init__(self, total: int, done: int, is_shown: bool) -> None:
+        self._bar: Any = None
+        if is_shown:
+            self._attempt(lambda: self._open(total, done))
+
+    def _open(self, total: int, done: int) -> None:
+        from tqdm.auto import tqdm
+
+        # With miniters=1, tqdm's own thread never writes, where nobody could catch its errors.
+        self._bar = tqdm(total=total, initial=done, unit="step", mininterval=0.3, miniters=1, dynamic_ncols=True)
+
+    def update(self) -> None:
+        if self._bar is not None:
+            self._attempt(self._bar.update)
+
+    def show(self, values: Mapping[str, str]) -> None:
+        """Values by name, from the next update on."""
+        if self._bar is not None:
+            self._attempt(lambda: self._bar.set_postfix(values, refresh=False))
+
+    def clear(self) -> None:
+        if self._bar is not None:
+            self._attempt(self._bar.clear)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._attempt(self._bar.close)
+
+    def _attempt(self, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except Exception:  # whatever a stream, a terminal or a notebook raises
+            if self._bar is not None:
+                self._bar.disable = True  # or it would write once more as it goes
+            self._bar = None
 
 
 def headline(game: Game, data: Dataset, model: str, batch_size: int, steps: int) -> str:

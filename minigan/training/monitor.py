@@ -11,16 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend
+from minigan.backends import Array, Backend, stream
 from minigan.data import Dataset, pixels_to_floats
+from minigan.data.synthetic import MODES
 from minigan.games import Game
 from minigan.layers import Layer, ReLU
-from minigan.metrics import Clusters, bandwidth, effective_number, same_cluster
+from minigan.metrics import (
+    WITHIN,
+    Clusters,
+    bandwidth,
+    effective_number,
+    fidelity_and_coverage,
+    neighbour_radii,
+    same_cluster,
+)
 from minigan.network import Sequential
 
-SHARED = ("saturated_real", "saturated_fake", "diversity", "clusters")  # of a game with a generator and a discriminator
+# Of a game with a generator and a discriminator.
+SHARED = ("saturated_real", "saturated_fake", "diversity", "clusters", "fidelity", "coverage")
 PROBED = ("generator", "discriminator")
 PROBE_SIZE = 64  # real and generated samples that are looked at
+POINTS = 500  # the same for fidelity and coverage of points, which cost next to nothing
 SATURATED = 1e-3  # σ this near to 0 or 1
 CLUSTERED = 1000  # samples of the data that clusters are found in
 
@@ -33,6 +44,10 @@ class Monitor:
     generated samples are alike; 1: they differ as much as real ones.
     clusters: over how many of the data's clusters generated samples are spread, over the same of the data, see Clusters. About
     0.1: all lie in one; 1: they are spread as evenly as the data.
+    fidelity, coverage: the share of samples that resemble the data, and of the data that samples resemble, see
+    fidelity_and_coverage: of the modes within 3 σ where these are known ("ring", "grid"), else of as many real samples within
+    the distance of their 5th nearest other, where samples of the data have 0.97. Samples are those that the game shows (of its
+    averaged generator, in inference mode).
     Of each network (such as "generator" and "discriminator") and layer (by its index):
     generator.0.gradient: ‖∂L_G/∂θ‖₂ of the last step, for each layer that learns; discriminator.0.gradient: ‖∂L_D/∂θ‖₂.
     generator.0.update: ‖Δθ‖₂ / ‖θ‖₂ of the last step, NaN unless `snapshot` was called before it.
@@ -96,7 +111,7 @@ class _Probe:
 
     def __init__(self, game: Game, dataset: Dataset, seed: int) -> None:
         self.backend = game.backend
-        dtype, rng = game.dtype, np.random.default_rng([seed, 4])
+        dtype, rng = game.dtype, np.random.default_rng(stream("monitor", seed))
         chosen = dataset.values[rng.choice(len(dataset), min(PROBE_SIZE, len(dataset)), replace=False)]
         real = _as_floats(chosen, dataset, dtype)
         z = rng.standard_normal((PROBE_SIZE, game.latent_dim)).astype(dtype)
@@ -111,19 +126,28 @@ class _Probe:
         self._clusters = Clusters(_as_floats(some, dataset, dtype).reshape(len(some), -1), rng)
         self._cluster_centres = self.backend.asarray(self._clusters.centres - centre, dtype)
 
+        self._game, self._sampler = game, game.sampler.clone()
+        count = PROBE_SIZE if dataset.is_images else POINTS
+        self._z_shown = self.backend.asarray(rng.standard_normal((count, game.latent_dim)), dtype)
+        chosen = dataset.values[rng.choice(len(dataset), min(count, len(dataset)), replace=False)]
+        balls = _as_floats(chosen, dataset, dtype).reshape(len(chosen), -1).astype(np.float64) - centre
+        radii = neighbour_radii(balls)
+        if dataset.name in MODES:
+            balls, sigma = MODES[dataset.name][0] - centre, MODES[dataset.name][1]
+            radii = np.full(len(balls), WITHIN * sigma)
+        self._balls, self._radii = self.backend.asarray(balls, dtype), self.backend.asarray(radii, dtype)
+
         self._twins = {name: game.networks[name].clone() for name in PROBED}
         for index, twin in enumerate(self._twins.values()):
             for layer in twin.layers:
                 if layer.random:
-                    layer.rng = self.backend.generator([seed, 4, index, layer.index or 0])
+                    layer.rng = self.backend.generator(stream("monitor's dropout", seed, index, layer.index or 0))
         self._random = {name: twin.random_state for name, twin in self._twins.items()}
 
     def measure(self, networks: dict[str, Sequential]) -> dict[str, Array]:
         """What the two networks make of the fixed samples, by column."""
         for name, twin in self._twins.items():
-            twin.flat_params[...] = networks[name].flat_params
-            for key, value in networks[name].state.items():
-                twin.state[key][...] = value
+            _copy_values(networks[name], twin)
             twin.random_state = self._random[name]
         generator, discriminator = (self._twins[name] for name in PROBED)
         fake, peaks_g = _peaks(generator, self._z)
@@ -139,10 +163,24 @@ class _Probe:
         }
         if self._excess:
             values["diversity"] = (effective_number(self.backend, flat, self._bandwidth) - 1) / self._excess
+            values["fidelity"], values["coverage"] = self._of_shown_samples()
         for name, peaks in zip(PROBED, (peaks_g, peaks_d), strict=True):
             shares = [(peak <= 0).astype(peak.dtype).mean() for peak in peaks.values()]
             values |= _named(name, "dead", list(peaks), shares)
         return values
+
+    def _of_shown_samples(self) -> tuple[Array, Array]:
+        """Fidelity and coverage of what the game's sampler makes of fixed latent vectors."""
+        _copy_values(self._game.sampler, self._sampler)
+        shown, _ = self._sampler.forward(self._z_shown)
+        flat = shown.reshape(len(shown), -1) - self._centre
+        return fidelity_and_coverage(self.backend, flat, self._balls, self._radii)
+
+
+def _copy_values(net: Sequential, twin: Sequential) -> None:
+    twin.flat_params[...] = net.flat_params
+    for key, value in net.state.items():
+        twin.state[key][...] = value
 
 
 def _as_floats(values: np.ndarray, dataset: Dataset, dtype: np.dtype) -> np.ndarray:

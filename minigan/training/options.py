@@ -14,7 +14,8 @@ import numpy as np
 from minigan.errors import nearest_name
 
 NONE = type(None)
-_NOUNS = {str: "a text", bool: "true or false", int: "a whole number", float: "a finite number"}
+LARGEST = 2**63 - 1  # whole number: what JSON readers and NumPy's sizes hold
+_NOUNS = {str: "a string", bool: "true or false", int: "a whole number", float: "a finite number"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Option:
 
     help: one line, without the default. group: the heading of `train --help` under which it stands.
     least, above, below: the range of the number, or of each number of a tuple: least ≤ value, above < value, value < below.
-    choices: the names that may be given. other, is_other: a form besides them, in words and as a test.
+    choices: the names that may be given. other, is_other: a form besides them, in words and as a test; other_hint: what a value
+    lacks that was meant to have that form, or "".
     models: those that have this option; none: all. alternative_to: a name shared by options of which only one may be given.
     parse: from the text on the command line, where its type does not say enough. on_command_line: whether `train` offers it.
     The rest is filled in by `declared_options`: name, kind (the type without None), nullable, default.
@@ -38,6 +40,7 @@ class Option:
     choices: tuple[str, ...] = ()
     other: str = ""
     is_other: Callable[[str], bool] | None = None
+    other_hint: Callable[[str], str] | None = None
     models: tuple[str, ...] = ()
     alternative_to: str = ""
     parse: Callable[[str], Any] | None = None
@@ -87,10 +90,15 @@ class Option:
         try:
             value = msgspec.convert(value, self._checked_type)
         except (msgspec.ValidationError, OverflowError):
-            raise ValueError(f"expected {self.expected}{' or null' if self.nullable else ''}") from None
+            words = f"{self.expected}{limit_in_words(value)}{' or null' if self.nullable else ''}"
+            raise ValueError(f"expected {words}") from None
         if value is not None and not self.is_known(value):
-            raise ValueError(f"an unknown name; {nearest_name(value, self.all_choices)}")
+            raise ValueError(self.hint(value) or f"an unknown name; {nearest_name(value, self.all_choices)}")
         return value
+
+    def hint(self, name: str) -> str:
+        """What an unknown name lacks of the other form, or ""."""
+        return self.other_hint(name) if self.other_hint else ""
 
     def is_known(self, value: Any) -> bool:
         return not self.choices or value in self.choices or (self.is_other is not None and self.is_other(value))
@@ -107,8 +115,8 @@ class Option:
         item: Any = self.item
         if item in (int, float):
             bounds: dict[str, Any] = {"ge": self.least, "gt": self.above, "lt": self.below}
-            if item is float and self.below is None:
-                bounds["le"] = sys.float_info.max
+            if self.below is None:
+                bounds["le"] = LARGEST if item is int else sys.float_info.max
             item = Annotated[item, msgspec.Meta(**bounds)]
         if self.is_list:
             entries = tuple(entry if entry is ... else item for entry in get_args(self.kind))
@@ -131,15 +139,18 @@ def declared_options(cls: type) -> dict[str, Option]:
     return {field.name: _bind(field, hints[field.name]) for field in fields(cls)}
 
 
+def limit_in_words(value: Any) -> str:
+    """The end of what is expected, for a whole number or a text of one that is larger than any option takes."""
+    numbers = value if isinstance(value, (tuple, list)) else (value,)
+    is_large = any(
+        n > LARGEST if isinstance(n, int) else isinstance(n, str) and n.strip().isdecimal() and len(n) > 18 for n in numbers
+    )
+    return " and below 2^63" if is_large else ""
+
+
 def _bind(field: Field[Any], hint: Any) -> Option:
     kind, option = get_args(hint)
     members = get_args(kind) if NONE in get_args(kind) else (kind,)
     assert field.default is not MISSING, f"{field.name} has no default"
     (own,) = (member for member in members if member is not NONE)
     return replace(option, name=field.name, kind=own, nullable=NONE in members, default=field.default)
-
-
-def shorten(value: Any, length: int = 60) -> str:
-    """The value as Python writes it, cut where it is too long for a message of one line."""
-    text = repr(value)
-    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Panel = Callable[["Axes", Mapping[str, Sequence[float]]], None]
+GIF_SIDE = 65_535  # pixels, for a GIF stores each side in 16 bits
 GRID_PIXELS = 480  # a grid of small images is enlarged, by whole factors, to about this width
 
 
@@ -146,9 +147,12 @@ def _plot_statistics(axes: Axes, log: Mapping[str, Sequence[float]], names: Sequ
 def _plot_diversity(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
     axes.plot(log["step"], log["diversity"], label="diversity of samples", linewidth=1)
     axes.plot(log["step"], log["clusters"], label="clusters of the data reached", linewidth=1)
+    for name in ("fidelity", "coverage"):
+        if name in log:  # a log of an earlier version lacks them
+            axes.plot(log["step"], log[name], label=name, linewidth=1)
     axes.axhline(1, color="0.5", linestyle=":", linewidth=1)
     axes.set_ylabel("generated / real")
-    axes.set_title("Diversity (0: all samples alike)", y=1)
+    axes.set_title("Diversity (0: all samples alike) and fidelity", y=1)
     axes.set_ylim(0, min(2.0, max(1.1, axes.get_ylim()[1])))
 
 
@@ -212,6 +216,9 @@ def save_animation(path: str | Path, images: np.ndarray, milliseconds: int = 80)
 
 
 def _save_gif(path: str | Path, pictures: Sequence[Image.Image], duration: int | list[int]) -> None:
+    """Pictures that are larger than a GIF can be are made smaller by a whole factor."""
+    if (factor := -(-max(pictures[0].size) // GIF_SIDE)) > 1:
+        pictures = [picture.resize([max(1, side // factor) for side in picture.size]) for picture in pictures]
     buffer = io.BytesIO()
     pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
     write_atomically(path, buffer.getvalue())

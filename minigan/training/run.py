@@ -19,9 +19,10 @@ import numpy as np
 from minigan.backends import Array
 from minigan.capture import capture
 from minigan.data import Batches, Dataset, as_dataset, load
-from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError
+from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError, shorten
 from minigan.games import Game
 from minigan.training import checkpoint
+from minigan.training.busy_cores import BusyCores
 from minigan.training.config import CHECKPOINT_EVERY, LOG_EVERY, OPTIONS
 from minigan.training.divergence import find_divergence
 from minigan.training.folder import (
@@ -32,12 +33,12 @@ from minigan.training.folder import (
     RunFolder,
     check_settings_file,
     default_run_dir,
-    holds_run,
     made_from_python,
 )
-from minigan.training.messages import Hints, as_html, headline, print_now, python_hints
+from minigan.training.memory_estimate import check_memory
+from minigan.training.messages import Hints, ProgressBar, as_html, headline, print_now, python_hints, tell
 from minigan.training.monitor import Monitor
-from minigan.training.options import shorten
+from minigan.training.verdict import verdict
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
@@ -50,21 +51,24 @@ class Run:
 
     game: any game (networks, optimizers, stats, step, sample, state_dict, random_state; see minigan.games), such as a GAN of
     two networks of your own. data: a Dataset, the name of one or a path as `minigan train --data` takes it, or an array:
-    images (N, H, W, C), uint8 or floats in [0, 1] or [−1, 1], or points (N, 2). out: the folder, see minigan.training.folder.
+    images (N, H, W, C), uint8 or floats in [0, 1] or [−1, 1], or points (N, 2). out: the folder, see minigan.training.folder;
+    only one run at a time can be in it.
     steps, batch_size: how long, and how many samples in a step. seed: of the order of the data and of the samples shown.
     log_every, sample_every, checkpoint_every: in steps; sample_every=None: about 24 pictures a run.
-    overwrite: replace the run that the folder holds. settings: what config.json says, plain JSON; by default the options above.
+    overwrite: replace the run that the folder holds; files that a run would not write stay. settings: what config.json says,
+    plain JSON; by default the options above.
     hints: what the run tells its user to type. log: where its lines go.
 
     Raises MiniganError, before anything is written, for a game and data that do not fit together and for a folder that
-    already holds a run (unless overwrite); `train` raises DivergenceError when a number stops being finite.
+    already holds a run or files of such names (unless overwrite), or links in their place; `train` raises MiniganError where
+    another process has the folder, and DivergenceError when a number stops being finite.
     """
 
     def __init__(
         self,
         game: Game,
         data: Dataset | str | Any,
-        out: str | Path,
+        out: str | Path | RunFolder,
         *,
         steps: int,
         batch_size: int,
@@ -74,34 +78,38 @@ class Run:
         checkpoint_every: int = CHECKPOINT_EVERY,
         overwrite: bool = False,
         settings: Mapping[str, Any] | None = None,
-        hints: Hints | None = None,
+        hints: Callable[[Path], Hints] = python_hints,
         log: Callable[[str], None] = print_now,
     ) -> None:
         if not isinstance(game, Game):
             raise ModelError(f"game is a {type(game).__name__}: expected a game, as mg.GAN(G, D)")
-        self.files, self.game, self.log = RunFolder(out), game, log
-        self.folder = self.files.path
-        self.dataset = load(os.fspath(data)) if isinstance(data, (str, os.PathLike)) else as_dataset(data)
+        self.files = out if isinstance(out, RunFolder) else RunFolder(out)
+        self.game, self.log = game, log
+        self.dataset = load(data)
         self._check_game()
         options = (steps, batch_size, seed, log_every, sample_every, checkpoint_every)
         self.options: dict[str, Any] = dict(zip(RUN_OPTIONS, options, strict=True))
         self._check_options()
         self.batches = Batches(self.dataset, batch_size, game.backend, game.dtype, seed)
-        # Pictures at steps of the log, so that all its rows are means over equally many steps.
-        self.sample_every = sample_every or log_every * max(1, round(steps / 24 / log_every))
         self._rehearse()
         self.monitor = Monitor(game, self.dataset, seed)
         self.log_columns = ("step", "epoch", *game.stats, "images_per_s", "seconds", *self.monitor.columns)
         self.step = 0
         self.last_stats: dict[str, float] = {}
         self.settings: dict[str, Any] = self._own_settings() if settings is None else dict(settings)
-        self.hints = hints or python_hints(self.folder)
+        self._hints = hints
         self.replaces = overwrite
-        if not overwrite and holds_run(self.folder):
-            raise MiniganError(f"{out} already holds a run: {self.hints.replace}")
-        self._good: dict[str, Any] = {}
+        if not overwrite:
+            self._refuse_content()
+        self._good: dict[str, Any] = {}  # the last state known to be whole and finite
+        self._is_torn = False  # True while the game may have left it
+        self._saved: Mapping[str, Any] = {}  # step and settings of the checkpoint
+        self._stamp: tuple[int, int, int] | None = None  # of the checkpoint as this run knows it
         self._pending: list[dict[str, Array]] = []
-        self._since = time.perf_counter()
+        # Steps since the last row of the log that was due, and the sums of their statistics.
+        self._partial = (0, np.zeros(len(game.stats)))
+        self._bar = ProgressBar(0, 0, is_shown=False)
+        self._since, self._cores = time.perf_counter(), BusyCores(game.backend)
         self._stop = False
 
     @classmethod
@@ -112,41 +120,89 @@ class Run:
         game: Game,
         data: Dataset | str | Any,
         steps: int | None = None,
+        log_every: int | None = None,
+        sample_every: int | None = None,
+        checkpoint_every: int | None = None,
         log: Callable[[str], None] = print_now,
     ) -> Run:
         """The run in a folder, as its checkpoint left it, of a game like the one it began with and of the same data.
 
         The checkpoint holds the state of the game, not its networks: build these as before and give them here; what they hold
-        is overwritten. steps: a longer length. The run then ends in the same bytes as one that was never interrupted.
+        is overwritten. steps: a longer length. log_every, sample_every, checkpoint_every: in place of those that it began with.
+        Without these, the run ends in the same bytes as one that was never interrupted.
         Raises CheckpointError if the checkpoint is missing or damaged, or of another game or other data.
         """
-        folder = Path(out)
-        arrays, info = checkpoint.load(RunFolder(folder).checkpoint)
+        folder, files = Path(out), RunFolder(out)
+        stamp = files.stamp()
+        arrays, info = checkpoint.load(files.checkpoint)
         settings = info["config"]
         if not made_from_python(settings):
             command = f"minigan train --resume --out {shlex.quote(str(folder))}"
             raise CheckpointError(f"the run in {folder} was started by the command line: go on with it by {command}")
         check_settings_file(folder, settings)
-        options = {name: settings[name] for name in RUN_OPTIONS}
-        run = cls(
-            game, data, folder, overwrite=True, log=log, **{**options, "steps": options["steps"] if steps is None else steps}
-        )
+        missing = [name for name in (*RUN_OPTIONS, "backend", "dtype") if name not in settings]
+        if missing:
+            raise CheckpointError(f"{folder}: the settings in its checkpoint lack {', '.join(missing)}; take an earlier copy")
+        given = {"steps": steps, "log_every": log_every, "sample_every": sample_every, "checkpoint_every": checkpoint_every}
+        options: dict[str, Any] = {name: settings[name] if given.get(name) is None else given[name] for name in RUN_OPTIONS}
+        run = cls(game, data, files, overwrite=True, log=log, **options)
         for name in ("backend", "dtype"):
             if run.settings[name] != settings[name]:
                 raise CheckpointError(
                     f"the run in {folder} began with {name} {settings[name]}, and the game given has {run.settings[name]}: "
                     "build its networks as they were"
                 )
-        run.go_on_from(arrays, info)
+        run.go_on_from(arrays, info, stamp)
         return run
 
-    def go_on_from(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
-        """Take over what a checkpoint holds. Raises CheckpointError, changing nothing, if it is of another game or data."""
+    def go_on_from(self, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], stamp: Any) -> bool:
+        """Take over what a checkpoint holds, which had this stamp (see RunFolder) before it was read.
+
+        Returns False if the random streams start anew, because those of this game's backend are of another kind.
+        Raises CheckpointError, changing nothing, if it is of another game or other data.
+        """
         if info["dataset"] != self.dataset.digest:
             raise CheckpointError(f"{self.dataset.name} has changed since the run began: put back the data it was made with")
-        _check_state(arrays, self.game.state_dict(), self.files.checkpoint)
-        self.replaces = False
-        self._restore({"arrays": arrays, **info})
+        if tuple(info["shape"]) != self.dataset.shape:
+            raise CheckpointError(
+                f"{self.files.checkpoint} is of samples of shape {tuple(info['shape'])}, and {self.dataset.name} holds "
+                f"{self.dataset.shape}; take an earlier copy"
+            )
+        checkpoint.check_state(arrays, self.game.state_dict(), self.files.checkpoint)
+        takes_streams = _tree_of(info["random"]) == _tree_of(self.game.random_state)
+        if not takes_streams and info["config"].get("backend") == self.settings.get("backend"):
+            raise CheckpointError(f"{self.files.checkpoint} holds random streams of another game: take an earlier copy")
+        state = {**info, "arrays": arrays} if takes_streams else {**info, "arrays": arrays, "random": self.game.random_state}
+        self._check_position(state)
+        self.replaces, self._stamp, self._saved = False, stamp, {"step": info["step"], "config": info["config"]}
+        self._restore(state)
+        return takes_streams
+
+    def _refuse_content(self) -> None:
+        """Raises MiniganError if the folder holds what this run would replace."""
+        content = self.files.content()
+        if content:
+            hint = self.hints.replace if content == "a run" else self.hints.replace_files
+            raise MiniganError(f"{self.folder} already holds {content}: {hint}")
+
+    def _check_position(self, info: Mapping[str, Any]) -> None:
+        """Raises CheckpointError unless game and batches accept the random state and the place in the data as they are."""
+        random, place = self.game.random_state, self.batches.state
+        try:
+            self.game.random_state, self.batches.state = info["random"], info["data"]
+            taken = self.game.random_state == info["random"] and self.batches.state == info["data"]
+            sums = (info.get("partial") or {}).get("sums")
+            taken = taken and (sums is None or len(sums) == len(self.game.stats))
+            taken = taken and info["step"] == self.batches.epoch * self.batches.per_epoch + self.batches.batch
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError):
+            taken = False
+        finally:
+            self.game.random_state, self.batches.state = random, place
+        if not taken:
+            raise CheckpointError(
+                f"{self.files.checkpoint}: its random state, its place in the data or its sums of statistics are not "
+                f"those of this run after step {info['step']:,}; take an earlier copy"
+            )
 
     # -- what is asked of game and data --------------------------------------------------------------------------------
 
@@ -166,6 +222,7 @@ class Run:
 
     def _rehearse(self) -> None:
         """One forward pass of a batch on copies of all networks: what they refuse is refused before anything is written."""
+        check_memory(self.game, self.batches.batch_size)
         for net in self.game.networks.values():
             net.clone().forward(self.game.backend.zeros((self.batches.batch_size, *net.input_shape), net.dtype), train=True)
 
@@ -181,43 +238,73 @@ class Run:
     # -- the loop ------------------------------------------------------------------------------------------------------
 
     @property
+    def folder(self) -> Path:
+        return self.files.path
+
+    @property
+    def hints(self) -> Hints:
+        return self._hints(self.folder)
+
+    @property
     def total_steps(self) -> int:
         return self.options["steps"]
 
-    def train(self, progress: bool = True) -> bool:
+    @property
+    def sample_every(self) -> int:
+        """Steps between pictures; at steps of the log, so that all its rows are means over equally many steps."""
+        log_every: int = self.options["log_every"]
+        return self.options["sample_every"] or log_every * max(1, round(self.total_steps / 24 / log_every))
+
+    def train(self, progress: bool = True, steps: int | None = None) -> bool:
         """Run to the last step. Returns False if Ctrl-C (or SIGTERM) ended it early; the state is saved either way.
 
-        progress: show a bar, in a notebook as in a terminal.
+        Called again, it goes on where it ended. progress: show a bar, in a notebook as in a terminal. steps: a longer length.
         """
-        from tqdm.auto import tqdm
-
-        total, path = self.total_steps, self.folder
-        with self._stop_on_signal():
+        if steps is not None and steps != self.total_steps:
+            self._set_length(steps)
+        total = self.total_steps
+        with self._stop_on_signal(), self.files.claim(self._log):
             self._open_folder()
             model = self.settings.get("model") or type(self.game).__name__
-            self.log(headline(self.game, self.dataset, model, self.batches.batch_size, total))
+            self._log(headline(self.game, self.dataset, model, self.batches.batch_size, total))
+            for note in self.dataset.notes:
+                self._log(note)
             if self.step >= total:
-                self.files.save_pictures()
-                self.log(f"{path} has its {self.step:,} steps already: {self.hints.lengthen}")
+                self._draw(self.files.save_pictures)
+                self._log(f"{self.folder} has its {self.step:,} steps already: {self.hints.lengthen}")
+                self._log(verdict(self.folder))
                 return True
-            with tqdm(
-                total=total, initial=self.step, unit="step", disable=not progress, mininterval=0.3, dynamic_ncols=True
-            ) as bar:
-                self._loop(bar)
+            self._bar = ProgressBar(total, self.step, is_shown=progress)
+            try:
+                self._loop()
+            finally:
+                self._stamp = self.files.stamp()  # while no one else can write it
+                self._bar.close()
         if self.step < total:
-            self.log(f"stopped after step {self.step:,} of {total:,}, saved; go on with: {self.hints.resume}")
-            return False
-        self.log(f"done: {path / SAMPLES}, {ANIMATION}, {CURVES}; more images: {self.hints.sample}")
-        return True
+            self._log(f"stopped after step {self.step:,} of {total:,}, saved; go on with: {self.hints.resume}")
+        else:
+            self._log(f"done: {self.folder / SAMPLES}, {ANIMATION}, {CURVES}; more images: {self.hints.sample}")
+        self._log(verdict(self.folder))
+        return self.step == total
 
-    def _loop(self, bar: Any) -> None:
-        total = self.total_steps
-        self._good = self._state()
-        if self.step == 0:
-            self._save_samples()
-        step = capture(self.game, self.batches, partial(self._log_beside, bar))
-        self._since = time.perf_counter()
+    def _set_length(self, steps: int) -> None:
+        schedule = self.settings.get("schedule", "constant")
+        if schedule != "constant":
+            raise OptionError(f"the {schedule} schedule was laid out for {self.total_steps:,} steps: it cannot become longer")
         try:
+            self.options["steps"] = OPTIONS["steps"].convert(steps)
+        except ValueError as error:
+            raise OptionError(f"steps is {shorten(steps)}: {error}") from None
+        self.settings |= {"steps": self.total_steps} | ({"epochs": None} if "epochs" in self.settings else {})
+
+    def _loop(self) -> None:
+        total = self.total_steps
+        self._good, self._is_torn = self._state(), True
+        try:
+            if self.step == 0:
+                self._draw(self._save_samples)
+            step = capture(self.game, self.batches, self._log)
+            self._since = time.perf_counter()
             # Overflows are looked for where it is decided what to do about them; NumPy's warnings would only add noise.
             with np.errstate(all="ignore"):
                 while self.step < total and not self._stop:
@@ -225,29 +312,64 @@ class Run:
                         self.monitor.snapshot()
                     self._pending.append(step())
                     self.step += 1
-                    bar.update()
-                    self._write_what_is_due(bar)
-                self._write_log(bar)
+                    self._cores.step()
+                    self._bar.update()
+                    self._write_what_is_due()
+                self._write_log()
                 self._save_checkpoint()
-        except MiniganError as error:
+        except DivergenceError:
             with suppress(MiniganError):  # the first error is the one to tell
-                if isinstance(error, DivergenceError):
-                    nothing = dict.fromkeys(self.game.stats, math.nan)
-                    self.files.append_row({"step": self.step, "epoch": self.batches.epoch, **nothing})
-                self.files.save_pictures()
+                self.files.cut(self.step - 1)  # it may be found at a later step than that where it began
+                nothing = dict.fromkeys(self.game.stats, math.nan)
+                self.files.append_row({"step": self.step, "epoch": self.batches.epoch, **nothing})
+            self._draw(self.files.save_pictures)
             raise
-        self.files.save_pictures()
+        except BaseException as error:
+            self._rescue(error)
+            raise
+        self._is_torn = False
+        self._draw(self.files.save_pictures)
 
-    def _log_beside(self, bar: Any, text: str) -> None:
-        bar.clear()
-        self.log(text)
+    def _rescue(self, error: BaseException) -> None:
+        """Save the last good state before an error ends the run. The steps after it are lost: the error may have left them
+        half done.
+        """
+        reached = self.step
+        with suppress(Exception):  # the disk may be full: what was saved before stays
+            self._go_back()
+            if self.step > self._saved["step"]:
+                self._save_checkpoint()
+        name, step = type(error).__name__, self._saved["step"]
+        self._log(f"stopped after step {reached:,} by {name}; step {step:,} is saved, go on with: {self.hints.resume}")
+
+    def _go_back(self) -> None:
+        """To the last good state, if the game may have left it."""
+        if self._is_torn:
+            self._restore(self._good)
+            self._is_torn = False
+
+    def _log(self, text: str) -> None:
+        """A line that may get lost: a run does not end because nobody can read what it says."""
+        self._bar.clear()
+        tell(self.log, text)
+
+    def _draw(self, draw: Callable[[], None]) -> None:
+        """Make pictures. The run is worth more than they are: where one cannot be made, it says so and goes on."""
+        try:
+            draw()
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self._log(f"a picture of step {self.step:,} is missing: {reason[:200]}")
 
     @contextmanager
     def _stop_on_signal(self) -> Iterator[None]:
-        """Let the first Ctrl-C or SIGTERM finish the step; a second Ctrl-C ends at once."""
+        """Let the first Ctrl-C, SIGTERM or SIGHUP finish the step; another Ctrl-C ends at once.
+
+        A signal that is ignored stays so: under nohup, a run outlives its terminal.
+        """
 
         def handle(number: int, frame: Any) -> None:
-            if self._stop:
+            if self._stop and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self._stop = True
 
@@ -255,11 +377,15 @@ class Run:
             if threading.current_thread() is not threading.main_thread():
                 yield  # only the main thread may set handlers; others are not interrupted
                 return
-            before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+            numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+            before = {number: signal.getsignal(number) for number in numbers}
+            changed = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}  # None: not Python's
             try:
+                for number in changed:
+                    signal.signal(number, handle)
                 yield
             finally:
-                for number, old in before.items():
+                for number, old in changed.items():
                     signal.signal(number, old)
         finally:
             self._stop = False  # in a notebook, train may be called again
@@ -272,27 +398,43 @@ class Run:
         log, sample, save = (step == self.total_steps or step % steps == 0 for steps in every)
         return log, sample, save
 
-    def _write_what_is_due(self, bar: Any) -> None:
+    def _write_what_is_due(self) -> None:
         due = _, sample, save = self._due(self.step)
         if any(due):
-            self._write_log(bar)  # first, for it sees whether there is anything worth showing or saving
+            self._write_log()  # first, for it sees whether there is anything worth showing or saving
+            if advice := self._cores.advice():
+                self._log(advice)
         if sample:
-            self._save_samples()
+            self._draw(self._save_samples)
         if save and self.step < self.total_steps:
             self._save_checkpoint()
+        elif any(due) and self.step - self._good["step"] >= SNAPSHOT_STEPS:
+            self._good = self._finite_state()
+        if sample or save:
+            self._cores.begin()
 
     def _open_folder(self) -> None:
-        """Make the folder, write the first checkpoint and the configuration, and clear out what an old run left.
+        """Write the first checkpoint and the configuration, and clear out what an old run left.
 
         The checkpoint goes first: whatever happens later, the folder holds a run that can be resumed.
         """
-        self.files.make(self.replaces)
-        if self.step == 0:
+        stamp = self.files.stamp()
+        if not self.replaces and self._stamp is None:
+            self._refuse_content()
+        elif not self.replaces and stamp not in (None, self._stamp):
+            raise CheckpointError(f"the run in {self.folder} has gone on in another process since it was read: read it again")
+        self._go_back()
+        # The row of a step at which the run was stopped is not one that an uninterrupted run has.
+        last = self.step - 1 if self._partial[0] else self.step
+        rows = [] if self.replaces else self.files.rows_to_keep(self.log_columns, last)  # before anything is written
+        is_new = self.replaces or stamp is None or self.settings != self._saved["config"]
+        self.files.prepare(forgets=is_new)
+        if is_new:
             self._save_checkpoint()
-        self.files.open(self.settings, self.log_columns, self.step, self.replaces)
+        self.files.open(self.settings, self.log_columns, rows, last, self.replaces)
         self.replaces = False
 
-    def _write_log(self, bar: Any) -> None:
+    def _write_log(self) -> None:
         """Bring the statistics of the last steps over from the device, see that all are finite, and log their mean."""
         if not self._pending:
             return
@@ -302,19 +444,21 @@ class Run:
         values, measured = numbers[: pending.size].reshape(-1, len(names)), numbers[pending.size :]
         elapsed = time.perf_counter() - self._since
         self._pending = []
+        before, sums = self._partial
         if not np.isfinite(values).all():
             self._find_divergence()
-        self.last_stats = dict(zip(names, values.mean(axis=0).tolist(), strict=True))
+        self._partial = (before + count, sums + values.sum(axis=0))
+        self.last_stats = dict(zip(names, (self._partial[1] / self._partial[0]).tolist(), strict=True))
         speed = count * self.batches.batch_size / max(elapsed, 1e-9)
         cells = {"step": self.step, "epoch": self.batches.epoch, "images_per_s": f"{speed:.6g}", "seconds": f"{elapsed:.4g}"}
         cells |= {name: f"{value:.6g}" for name, value in self.last_stats.items()}
         columns = zip(self.monitor.columns, measured, strict=True)
         cells |= {name: f"{value:.6g}" for name, value in columns if not math.isnan(value)}
         self.files.append_row(cells)
+        if any(self._due(self.step)):
+            self._partial = (0, np.zeros(len(names)))
         shown = {SYMBOLS.get(name, name): f"{value:.3f}" for name, value in self.last_stats.items()}
-        bar.set_postfix({**shown, "images/s": f"{speed:,.0f}"}, refresh=False)
-        if self.step - self._good["step"] >= SNAPSHOT_STEPS:
-            self._good = self._finite_state()
+        self._bar.show({**shown, "images/s": f"{speed:,.0f}"})
         self._since = time.perf_counter()
 
     def _save_samples(self) -> None:
@@ -326,12 +470,16 @@ class Run:
 
     def _save_checkpoint(self) -> None:
         state = self._finite_state()
+        self.files.flush_log()
         checkpoint.save(self.files.checkpoint, state["arrays"], {k: v for k, v in state.items() if k != "arrays"})
+        self._stamp, self._saved = self.files.stamp(), {"step": self.step, "config": dict(self.settings)}
+        self._good = state
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
         """All that decides how the run goes on: arrays on the host, and plain JSON."""
+        steps, sums = self._partial
         return {
             "arrays": self.game.state_dict(),
             "step": self.step,
@@ -340,6 +488,7 @@ class Run:
             "config": self.settings,
             "shape": list(self.dataset.shape),
             "dataset": self.dataset.digest,
+            **({"partial": {"steps": steps, "sums": sums.tolist()}} if steps else {}),
         }
 
     def _finite_state(self) -> dict[str, Any]:
@@ -353,9 +502,13 @@ class Run:
         self.game.random_state = state["random"]
         self.batches.state = state["data"]
         self.step = state["step"]
+        begun = state.get("partial", {"steps": 0, "sums": [0.0] * len(self.game.stats)})
+        self._partial, self._pending = (begun["steps"], np.array(begun["sums"], np.float64)), []
 
     def _find_divergence(self) -> NoReturn:
         """Go back to the last good state in memory and look for the first bad number; self.step is then its step."""
+        if not self._good:
+            raise DivergenceError("before the first step, an array of the game is not finite: give it finite weights")
         last, good = self.step, self._good["step"]
         self._restore(self._good)
         found = find_divergence(self.game, self.batches, last - good)
@@ -396,12 +549,11 @@ def train(
     progress: bool = True,
 ) -> Run:
     """Train a game on data in a run folder (out; by default one in runs/), and return the run. See Run for the options."""
-    if out is None:
-        out = default_run_dir(data if isinstance(data, str) else as_dataset(data).name)
+    name = os.fspath(data) if isinstance(data, (str, os.PathLike)) else as_dataset(data).name
     run = Run(
         game,
         data,
-        out,
+        RunFolder(out, partial(default_run_dir, name)),
         steps=steps,
         batch_size=batch_size,
         seed=seed,
@@ -414,9 +566,6 @@ def train(
     return run
 
 
-def _check_state(state: Mapping[str, np.ndarray], own: Mapping[str, np.ndarray], path: Path) -> None:
-    """Raises CheckpointError unless both hold arrays of the same names, shapes and dtypes."""
-    for name in sorted(state.keys() | own.keys()):
-        there, here = (f"{a.dtype} {a.shape}" if a is not None else "missing" for a in (state.get(name), own.get(name)))
-        if there != here:
-            raise CheckpointError(f"{path} is of another game: {name} is {there} in it, and {here} in the game given")
+def _tree_of(value: Any) -> Any:
+    """The names in nested dictionaries, without the values below them."""
+    return {name: _tree_of(below) for name, below in value.items()} if isinstance(value, Mapping) else None

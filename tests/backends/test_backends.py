@@ -156,7 +156,7 @@ def test_the_same_bytes_twice_and_for_other_thread_counts_within_rounding(monkey
     np.testing.assert_allclose(two, gradients(3), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("value", ["0", "-2", "two", "1.5"])
+@pytest.mark.parametrize("value", ["0", "-2", "two", "1.5", "1e3", "٣", "²", "9" * 400, "1000000", " ", "2 ", "+2", "1_0"])
 def test_thread_count_is_checked(value, monkeypatch):
     monkeypatch.setenv("MINIGAN_NUM_THREADS", value)
     with pytest.raises(BackendError, match="MINIGAN_NUM_THREADS is"):
@@ -183,6 +183,48 @@ def test_buffer_pool_reuses_memory_only_when_no_view_is_left():
     gc.collect()
     addresses = {a.ctypes.data for a in [pool.array((1_000_000,), np.float32) for _ in range(2)]}
     assert address in addresses
+
+
+def held(sizes, repeats=1):
+    """The most bytes that a pool held while arrays of these sizes came and went, three alive at a time."""
+    pool, most = BufferPool(), 0
+    for _ in range(repeats):
+        alive = []
+        for size in sizes:
+            alive = [*alive[-2:], pool.array((size,), np.uint8)]
+            most = max(most, pool.held)
+    return most
+
+
+@pytest.mark.parametrize("order", ["up", "down", "mixed"])
+def test_a_pool_of_changing_sizes_holds_little_more_than_the_largest_need(order):
+    sizes = [n << 20 for n in range(1, 65)]
+    sizes = {"up": sizes, "down": sizes[::-1], "mixed": np.random.default_rng(0).permutation(sizes).tolist()}[order]
+    assert held(sizes) <= 1.4 * 3 * (64 << 20)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12))
+def test_a_sequence_that_repeats_itself_soon_allocates_nothing(sizes):
+    pool = BufferPool()
+
+    def blocks():
+        alive = []
+        for size in sizes:
+            alive = [*alive[-2:], pool.array((size << 20,), np.uint8)]
+        return set(map(id, (loan.block.obj for loan in pool._loans.values())))
+
+    for _ in range(6):
+        before = blocks()
+    assert blocks() == before
+
+
+def test_blocks_that_nothing_needs_for_long_go():
+    pool = BufferPool()
+    del_me = pool.array((64 << 20,), np.uint8)
+    del del_me
+    for _ in range(3 * 128 * 66):
+        pool.array((1 << 20,), np.uint8)
+    assert pool.held <= 2 << 20
 
 
 @pytest.mark.parametrize(

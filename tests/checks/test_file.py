@@ -137,3 +137,8 @@ def test_nan_is_a_wrong_gradient_and_nothing_else(check):
     for report in (*reports, *nan_in_weight):
         assert not report.ok
         assert not report.broken
+
+
+def test_a_wrong_gradient_without_a_kink_gets_no_hint(check):
+    for wrong in ("return 2 * self.a * dy if", "return -self.a * dy if", "return self.a * dy + float('nan') if"):
+        assert not any("branch_signature" in str(report) for report in check(GOOD.replace("return self.a * dy if", wrong)))

@@ -7,7 +7,7 @@ import pytest
 from planted_faults import is_caught
 
 import minigan as mg
-from minigan.checks.suite import objective_table
+from minigan.checks.suite import objective_table, penalty_table
 from minigan.errors import OptionError
 from minigan.games import gan as gan_module
 
@@ -45,6 +45,21 @@ def test_a_whole_game_of_convolutions(backend):
 def test_every_objective(objective, mode):
     report = mg.check_game(game(objective=objective), REAL, mode=mode)
     assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("penalty", penalty_table(), ids=repr)
+def test_every_penalty(penalty):
+    """Through a piecewise linear D, where it may share the loss's backward pass, and through BatchNorm."""
+    report = mg.check_game(game(penalties=[penalty, mg.losses.R1(0.5)]), REAL)
+    assert report.ok, str(report)
+    pair = mg.models.dcgan(image_shape=(8, 8, 1), latent_dim=5, width=3, backend="textbook")
+    real = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 1))
+    report = mg.check_game(mg.GAN(*pair, penalties=[penalty]), real, mode="projection", max_entries=1)
+    assert report.ok, str(report)
+    wrong = game(penalties=[penalty])
+    real_one = wrong.penalties[0].value_and_grad
+    wrong.penalties[0].value_and_grad = lambda be, g: (2 * real_one(be, g)[0], real_one(be, g)[1])
+    assert failed_rows(mg.check_game(wrong, REAL)) == {"loss_d"}
 
 
 def test_games_whose_units_would_be_dead_are_checked_all_the_same():
@@ -243,3 +258,136 @@ def test_a_step_with_two_updates_of_a_network_is_refused():
     game = TwoUpdates(*mg.models.mlp((4, 4, 1), 3, 5, backend="textbook"))
     with pytest.raises(OptionError, match="updates the discriminator 2 times, by different gradients"):
         mg.check_game(game, np.zeros((2, 4, 4, 1)))
+
+
+# -- what cannot be proved is refused ------------------------------------------------------------------------------------
+
+
+class Unnamed(mg.GAN):
+    """Three networks, of which one learns by what no loss is named for."""
+
+    def __init__(self, *nets):
+        super().__init__(*nets)
+        self.networks["head"] = mg.Sequential([mg.Dense(1)], (3,), "textbook")
+        self.optimizers["head"] = mg.SGD(0.1)
+        self.optimizers["head"].attach(self.networks["head"])
+
+
+class Hidden(mg.GAN):
+    """An optimiser beside those that the game names."""
+
+    def __init__(self, *nets):
+        super().__init__(*nets)
+        self.more = {"of D": [mg.SGD(0.1)]}
+        self.more["of D"][0].attach(self.discriminator)
+
+
+class ByHand(mg.GAN):
+    def compute(self, real, z=None):
+        stats = super().compute(real, z)
+        self.generator.flat_params[...] -= 0.1 * self.generator.flat_grads
+        return stats
+
+
+class WrongNetwork(mg.GAN):
+    def compute(self, real, z=None):
+        self.optimizer_g.compute(self.discriminator)
+        return super().compute(real, z)
+
+
+class Counts(mg.GAN):
+    def compute(self, real, z=None):
+        held = vars(self).setdefault("held", [])
+        held.append(1)
+        stats = super().compute(real, z)
+        return {**stats, "loss_g": stats["loss_g"] * len(held)}
+
+
+class Closed(mg.GAN):
+    """Its step reaches D by a function, which a copy of the game does not copy."""
+
+    def __init__(self, *nets):
+        super().__init__(*nets)
+        d = self.discriminator
+        self.judge = lambda x: d.forward(x, train=True)
+
+    def compute(self, real, z=None):
+        self.judge(real)
+        return super().compute(real, z)
+
+
+class Uncopied(mg.GAN):
+    def __init__(self, *nets):
+        super().__init__(*nets)
+        self.held = (part for part in "a generator of Python's cannot be copied")
+
+
+REFUSED = {
+    Unnamed: "losses does not say what the head minimises",
+    Hidden: "holds an optimiser that game.optimizers does not name",
+    ByHand: "moves the generator by more than its optimiser",
+    WrongNetwork: "the gradients of another network",
+    Counts: "does not repeat itself",
+    Closed: "runs a network from within a function",
+    Uncopied: "cannot be copied",
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_proved_is_refused(kind):
+    own = game(kind)
+    before = {name: a.copy() for name, a in own.state_dict().items()}
+    with pytest.raises(OptionError, match=REFUSED[kind]) as error:
+        mg.check_game(own, REAL)
+    assert len(str(error.value)) <= 300
+    assert all(np.array_equal(a, before[name]) for name, a in own.state_dict().items())
+    assert all(net.watch is None for net in own.networks.values())
+
+
+class OwnNoise(mg.GAN):
+    """Noise of a stream of its own, a count of its own, and NumPy's stream for all: each step of the check sees the same."""
+
+    def __init__(self, *nets, **options):
+        super().__init__(*nets, **options)
+        self.rng, self.calls = np.random.default_rng(5), 0
+
+    def noise(self, n):
+        self.calls += 1
+        return self.rng.standard_normal((n, self.latent_dim)) + np.random.random() + self.calls
+
+
+class SignOfTheAverage(mg.GAN):
+    def _update_average(self):
+        self.generator.flat_grads[...] *= -1
+        super()._update_average()
+
+
+class SignInAdvance(mg.GAN):
+    sign = 1
+
+    def advance(self):
+        self.sign = -1
+        super().advance()
+
+    def compute(self, real, z=None):
+        bound = self.objective
+        own = type(bound)()
+        own.backend = bound.backend
+        own.generator = lambda s, s_real=None: (bound.generator(s)[0], self.sign * bound.generator(s)[1])
+        self.objective = own
+        try:
+            return super().compute(real, z)
+        finally:
+            self.objective = bound
+
+
+def test_noise_of_ones_own_is_drawn_again():
+    own = game(OwnNoise)
+    state, shared = own.rng.bit_generator.state, np.random.get_state()[2]
+    assert mg.check_game(own, REAL, max_entries=4).ok
+    assert (own.rng.bit_generator.state, own.calls, np.random.get_state()[2]) == (state, 0, shared)
+
+
+@pytest.mark.parametrize("kind", [SignOfTheAverage, SignInAdvance])
+def test_faults_in_other_parts_of_a_game_are_caught(kind):
+    assert is_caught(lambda: mg.check_game(game(kind, ema=0.9), REAL))

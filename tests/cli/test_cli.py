@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import minigan
 from minigan import cli
 from minigan.cli.sample import count_corners, latent_walk, slerp
 from minigan.files import write_atomically
-from minigan.training import CHECKPOINT
+from minigan.training import CHECKPOINT, plots
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,36 @@ def test_sample_errors(trained, tmp_path, capsys):
     assert not (tmp_path / "a.png").exists()
 
 
+def test_sample_keeps_a_file_that_exists(trained, tmp_path, capsys):
+    for name in ("a.png", "a.npy", "a.npz", "a.gif"):
+        (tmp_path / name).write_bytes(b"mine")
+        fails(capsys, f"sample {trained} -n 2 --out {tmp_path}/{name}", name, "which exists", "--overwrite")
+        assert (tmp_path / name).read_bytes() == b"mine"
+        assert cli.main(["sample", str(trained), "-n", "2", "--out", str(tmp_path / name), "--overwrite"]) == 0
+        assert (tmp_path / name).read_bytes() != b"mine"
+
+
+def test_sample_does_not_replace_a_pipe_or_a_device(trained, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/null"):
+        fails(capsys, f"sample {trained} -n 2 --overwrite --out {path}", "a pipe or a device")
+    assert (tmp_path / "pipe.png").is_fifo()
+
+
+@pytest.mark.parametrize("interpolate", [[], ["--interpolate"]])
+def test_an_animation_of_one_image(trained, tmp_path, interpolate):
+    assert cli.main(["sample", str(trained), "-n", "1", "--out", str(tmp_path / "one.gif"), *interpolate]) == 0
+    with Image.open(tmp_path / "one.gif") as animation:
+        assert animation.n_frames == 1
+
+
+def test_an_animation_of_pictures_beyond_a_gifs_size(tmp_path):
+    wide = np.zeros((2, 4, 70_000, 1), np.uint8)
+    plots.save_animation(tmp_path / "wide.gif", wide)
+    with Image.open(tmp_path / "wide.gif") as animation:
+        assert animation.size == (35_000, 2)
+
+
 # -- train ---------------------------------------------------------------------------------------------------------------
 
 
@@ -170,6 +201,8 @@ def test_sample_errors(trained, tmp_path, capsys):
         ("--data ring --width 8", ["width does not apply to the model mlp"]),
         ("--stpes 5", ["unknown argument '--stpes'", "did you mean --steps?"]),
         ("extra", ["unknown argument 'extra': see minigan train --help"]),
+        ("--lr 1e308", ["lr is 1e+308, and float32 holds 1e-38 to 3e+38: choose a rate within"]),
+        ("--lr-d 5e-324", ["lr_d is 5e-324, and float32 holds 1e-38 to 3e+38"]),
         ("--smoothing 2", ["'2' is not a number from 0 to below 1"]),
         ("--data-dir here", ["data_dir is 'here': only mnist and fashion-mnist"]),
         ("--data ring --image-size 8", ["holds points"]),
@@ -194,7 +227,18 @@ def test_no_gpu_is_an_error_not_a_fall_back(tmp_path, capsys, monkeypatch):
 
 def test_unknown_command(capsys):
     fails(capsys, "trian", "unknown command 'trian'", "did you mean 'train'")
-    fails(capsys, "", "COMMAND")
+    fails(capsys, "--quiet", "COMMAND")
+
+
+def test_no_command_prints_the_help(capsys):
+    for words in ([], ["help"]):
+        with nullcontext() if not words else pytest.raises(SystemExit):
+            assert cli.main(words) == 0
+        assert capsys.readouterr().out.startswith("usage: minigan")
+    with pytest.raises(SystemExit):
+        cli.main(["help", "train"])
+    assert capsys.readouterr().out.startswith("usage: minigan train")
+    fails(capsys, "help trian", "did you mean 'train'")
 
 
 def test_train_refuses_another_run(trained, tmp_path, capsys):
@@ -281,6 +325,21 @@ def test_info(capsys):
         "auto is ",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("text", ["", "raise RuntimeError('boom')", "1/0", "import ctypes; ctypes.CDLL('none.so')", "x = ("])
+def test_a_package_that_is_damaged_is_told_of(text, tmp_path):
+    """A CuPy that does not import, and a package whose metadata cannot be read."""
+    (tmp_path / "cupy.py").write_text(text)
+    (tmp_path / "jax-1.dist-info").mkdir()
+    (tmp_path / "jax-1.dist-info" / "METADATA").write_bytes(b"\xff\x00")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-m", "minigan", "info"]
+    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "backend cupy: not available, " in result.stdout
+    assert "jax with damaged metadata" in result.stdout
+    assert "auto is numpy" in result.stdout
 
 
 def test_closed_pipe_is_no_traceback():

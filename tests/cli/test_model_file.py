@@ -1,6 +1,7 @@
 """--model FILE.py:function: networks of a user's own in a run, and every mistake in the file as one line."""
 
 import json
+import os
 import shlex
 
 import numpy as np
@@ -146,6 +147,15 @@ def test_mistakes_in_the_function(folder, capsys, function, parts):
         ("import minigan\nminigan.nothing\n", ["nets.py fails as it is loaded: line 2, in <module>: AttributeError"]),
         ("exit(1)\n", ["SystemExit: 1; put what runs as a program under"]),
         ("x = 1\n", ["has no function 'build': it defines none"]),
+        ("class Own(BaseException): pass\nraise Own('x')\n", ["line 2, in <module>: Own: x"]),
+        ("class Own(Exception):\n    def __str__(self): return 1 / 0\nraise Own\n", ["line 3, in <module>: Own"]),
+        ("def f(): f()\nf()\n", ["RecursionError"]),
+        ("x = " + "-" * 50_000 + "1\n", ["this is not Python (it is nested too deeply)"]),
+        ("x = " + "(" * 5_000 + ")" * 5_000, ["this is not Python"]),
+        ("# coding: none\n", ["this is not Python (unknown encoding: none)"]),
+        ("\0", ["this is not Python"]),
+        ("def build(image_shape): raise GeneratorExit\n", ["build fails: line 1, in build: GeneratorExit"]),
+        ("build = type\n", ["build has no signature"]),
     ],
 )
 def test_mistakes_in_the_file(folder, capsys, text, parts):
@@ -155,7 +165,18 @@ def test_mistakes_in_the_file(folder, capsys, text, parts):
 
 def test_a_file_that_is_not_there_and_one_without_a_function(folder, capsys):
     fails(capsys, train("--model none.py:build"), f"cannot read {folder / 'none.py'}: No such file")
-    fails(capsys, train("--model nets.py"), "unknown name 'nets.py'", "FILE.py:function")
+    fails(capsys, train("--model nets.py"), "'nets.py' is a Python file without the name of a function")
+    fails(capsys, train("--model nets.py:"), "'nets.py:' is a Python file without the name of a function: write FILE.py:NAME")
+
+
+def test_only_a_file_is_read(folder, capsys):
+    """A pipe that nobody writes to would be waited for, and a device may have no end."""
+    os.mkfifo("pipe.py")
+    (folder / "folder.py").mkdir()
+    (folder / "endless.py").symlink_to("/dev/zero")
+    for name, reason in (("pipe", "a pipe or a device"), ("endless", "a pipe or a device"), ("folder", "Is a directory")):
+        fails(capsys, train(f"--model {name}.py:build"), f"{name}.py: ", reason, "expected a Python file")
+        fails(capsys, cli.main(["gradcheck", f"{name}.py"]), f"{name}.py: ", reason)
 
 
 def test_a_file_that_has_changed_or_gone_is_told_of(folder, capsys):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import minigan as mg
 from minigan.data import Batches, Dataset, floats_to_pixels, load, pixels_to_floats
-from minigan.errors import DataError
+from minigan.errors import DataError, OptionError
 
 
 def numbered(count):
@@ -105,3 +105,25 @@ def test_arrays_are_data(backend):
         Batches(points, 21, be)
     with pytest.raises(DataError, match=r"array has shape \(20, 3\): expected images"):
         Batches(np.zeros((20, 3)), 2, be)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 2.5}, {"batch_size": 0}, {"batch_size": True}, {"seed": -1}, {"seed": "a"}])
+def test_options_that_are_no_whole_numbers(options):
+    with pytest.raises(OptionError, match=f"{next(iter(options))} is .*: expected a whole number from"):
+        Batches(numbered(20), **{"batch_size": 4, "backend": mg.get_backend("textbook"), **options})
+
+
+def test_numbers_of_numpy_are_numbers():
+    ours, other = (Batches(numbered(20), kind(4), mg.get_backend("textbook"), seed=kind(7)) for kind in (int, np.int64))
+    np.testing.assert_array_equal(ours.next(), other.next())
+    assert type(other.batch_size) is type(other.seed) is int
+
+
+@pytest.mark.parametrize(
+    "state", [{"epoch": 1}, {"epoch": "1", "batch": 0}, {"epoch": 1, "batch": 6}, {"epoch": 1, "batch": -1}]
+)
+def test_a_refused_state_changes_nothing(state):
+    batches = Batches(numbered(20), 4, mg.get_backend("textbook"))
+    with pytest.raises((DataError, OptionError, KeyError)):
+        batches.state = state
+    assert batches.state == {"epoch": 0, "batch": 0}

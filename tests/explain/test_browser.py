@@ -8,8 +8,9 @@ import threading
 
 import numpy as np
 import pytest
-from explained_games import content, dcgan, decoded, opening, warmed
+from explained_games import BATCH, content, dcgan, decoded, opening, warmed
 
+import minigan as mg
 from minigan.explain import page, step
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -24,8 +25,8 @@ TRANSPOSED_BACK = "Back through G, layer 4: ConvTranspose2d"
 @pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+        pytest.skip("no Chromium on this machine: apt-get install chromium, or your system's like")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
     with api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield started
@@ -270,3 +271,129 @@ def test_a_button_keeps_the_focus(open_page, text):
     assert tab.evaluate("document.activeElement.textContent") == "generated samples"
     tab.locator("#nudge button").nth(1).press("Enter")
     assert tab.evaluate("document.activeElement === document.querySelectorAll('#nudge button')[1]")
+
+
+# -- other games than the one above -----------------------------------------------------------------------------------------
+
+
+def opened_page(shape, model, **sizes):
+    gan = mg.GAN(*model(shape, latent_dim=3, backend="textbook", dtype="float64", **sizes), lr=0.01)
+    rng = np.random.default_rng(0)
+    real, z = rng.uniform(-1, 1, (BATCH, *shape)), rng.standard_normal((BATCH, 3))
+    return page.make_page(step.open_step(gan, real, z), "another game")
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """show(text, width) -> a tab with that page; whatever it complains of fails the test at the end."""
+    complaints, tabs = [], []
+
+    def show_one(text, width=1280):
+        (tmp_path / "page.html").write_text(text, encoding="utf-8")
+        tab = browser.new_page(viewport={"width": width, "height": 900})
+        tabs.append(tab)
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto((tmp_path / "page.html").as_uri())
+        return tab
+
+    yield show_one
+    for tab in tabs:
+        tab.close()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_points_are_drawn_in_their_plane(show, width):
+    text = opened_page((2,), mg.models.mlp, hidden=4)
+    tab = show(text, width)
+    for number, station in enumerate(content(text)["stations"]):
+        tab.evaluate(f"go({number})")
+        assert tab.locator("#plane canvas").count() * tab.locator("#plane").is_visible() == ("plane" in station)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    number, station = next((k, s) for k, s in enumerate(content(text)["stations"]) if s["label"] == "∂/∂x̃")
+    tab.evaluate(f"go({number})")
+    counts = tab.evaluate(
+        """() => {
+            const canvas = document.querySelector("#plane canvas");
+            const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+            const wanted = ["--ink", "--mark", "--forward"].map((name) => rgb(color(name)));
+            const found = wanted.map(() => 0);
+            for (let k = 0; k < pixels.length; k += 4)
+                wanted.forEach((c, i) => { if (c.every((v, j) => v === pixels[k + j])) found[i]++; });
+            return found;
+        }"""
+    )
+    arrows, generated, real = counts
+    assert arrows > 20
+    assert generated > 20
+    assert real == 0, "G's step looks at its own samples alone"
+    size = float(np.linalg.norm(decoded(text)[station["plane"]["arrows"]], axis=1).max())
+    assert float(re.search(r"of size (\S+);", tab.inner_text("#plane"))[1]) == pytest.approx(size, rel=1e-2)
+
+
+def test_rgb_is_drawn_in_colour(show):
+    text = opened_page((8, 8, 3), mg.models.dcgan, width=2)
+    tab = show(text)
+    stations = content(text)["stations"]
+    number = next(k for k, s in enumerate(stations) if s["title"].startswith("D, layer 0"))
+    tab.evaluate(f"go({number})")
+    array = decoded(text)[next(f for f in stations[number]["figures"] if f["role"] == "x")["arrays"]["real"]][0]
+    pixels = tab.evaluate(
+        """() => {
+            const map = drawn.find((m) => m.figure.role === "x");
+            const { width, height } = map.canvas;
+            const data = map.canvas.getContext("2d").getImageData(0, 0, width, height).data;
+            const middle = Math.floor(map.size / 2);
+            const at = (r, c) => {
+                const k = 4 * ((map.top(r) + middle) * width + map.left(c) + middle);
+                return [data[k], data[k + 1], data[k + 2]];
+            };
+            return [at(2, 3), ...[1, 2, 3].map((tile) => at(2, 8 * tile + 3))];
+        }"""
+    )
+    wanted = np.round(127.5 * (array[2, 3] + 1))
+    np.testing.assert_allclose(pixels[0], wanted, atol=1)
+    for channel in range(3):
+        np.testing.assert_allclose(pixels[1 + channel], [wanted[channel]] * 3, atol=1)
+    size = tab.evaluate("drawn.find((m) => m.figure.role === 'x').size")
+    shown = tab.locator('figure[data-role="x"]')
+    shown.locator("canvas").hover(position={"x": 3.5 * size, "y": 2.5 * size})
+    place, numbers = shown.locator("output").inner_text().split(" = ")
+    assert place == "[n=0, h=2, w=3]"
+    found = [float(v) for v in numbers.replace("−", "-").strip("()").split(", ")]
+    assert found == pytest.approx(array[2, 3].tolist(), rel=1e-2)
+    shown.locator("canvas").click(position={"x": 3.5 * size, "y": 2.5 * size})
+    assert "Pick a value of y" in tab.inner_text("#explorer"), "no channel is meant"
+    tab.evaluate("pick('y', [0, 1, 1, 0])")
+    assert "the step recorded" in tab.inner_text("#explorer")
+
+
+def test_formulas_do_not_collide_without_a_mathematics_font(open_page, text):
+    """Sums and what stands under them, roots and fractions and what they hold, in a font without a table for mathematics."""
+    tab = open_page()
+    tab.add_style_tag(content='math { font-family: "DejaVu Serif", serif !important; }')
+    gaps = []
+    for number in range(len(content(text)["stations"])):
+        tab.evaluate(f"go({number})")
+        gaps += tab.evaluate(
+            """() => {
+                const box = (node) => {
+                    const range = document.createRange();
+                    range.selectNodeContents(node);
+                    return range.getBoundingClientRect();
+                };
+                const found = [];
+                for (const node of document.querySelectorAll("munder"))
+                    found.push(["under", parseFloat(getComputedStyle(node.children[1]).paddingTop)]);
+                for (const node of document.querySelectorAll("mfrac"))
+                    found.push(["fraction", box(node.children[1]).top - box(node.children[0]).bottom]);
+                for (const node of document.querySelectorAll("msub"))
+                    found.push(["sub", box(node.children[1]).bottom - box(node.children[0]).bottom]);
+                return found;
+            }"""
+        )
+    assert {kind for kind, _ in gaps} == {"under", "fraction", "sub"}
+    assert min(gap for kind, gap in gaps if kind == "under") > 3
+    assert min(gap for kind, gap in gaps if kind == "fraction") > -2
+    assert min(gap for kind, gap in gaps if kind == "sub") > 0

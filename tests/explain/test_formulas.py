@@ -12,12 +12,12 @@ from minigan.explain.formulas import FORMULAS, OBJECTIVES, formulas_of, mathml, 
 
 
 def test_formulas_are_of_all_parameters():
-    layers = {type(make()): (make(), shape) for make, shape in layer_table()}
-    assert FORMULAS.keys() <= layers.keys()
-    for kind, known in FORMULAS.items():
-        layer, shape = layers[kind]
-        layer.build(shape)
-        assert set(layer.parameters) <= set(known.param_grads)
+    layers = [(make(), shape) for make, shape in layer_table()]
+    assert FORMULAS.keys() <= {type(layer) for layer, _ in layers}
+    for layer, shape in layers:
+        layer.input_shape, layer.output_shape = shape, layer.build(shape)
+        known = formulas_of(layer)
+        assert set(layer.parameters) == set(known.param_grads)
         for tex in (*known.forward, *known.input_grad, *known.param_grads.values()):
             assert "\\" not in mathml(tex), tex
 
@@ -82,7 +82,12 @@ def loops(tex, arrays, sizes, numbers):
 
 
 @pytest.mark.parametrize(
-    "layer", [mg.Dense(3), mg.Conv2d(2, 3, 2, 1), mg.ConvTranspose2d(2, 3, 2, 1)], ids=lambda layer: layer.name
+    "layer",
+    [
+        *(mg.Dense(3), mg.Conv2d(2, 3, 2, 1), mg.ConvTranspose2d(2, 3, 2, 1)),
+        *(mg.Dense(3, bias=False), mg.Conv2d(2, 3, 2, 1, bias=False), mg.ConvTranspose2d(2, 3, 2, 1, bias=False)),
+    ],
+    ids=repr,
 )
 def test_the_index_formulas_are_what_the_layer_computes(layer):
     """Every formula with indices, as the page sets it, walked by loops."""
@@ -94,7 +99,7 @@ def test_the_index_formulas_are_what_the_layer_computes(layer):
     y, caches = net.forward(x)
     dy = rng.standard_normal(y.shape)
     dx = net.backward(dy, caches, net.grads)
-    known, w, b = FORMULAS[type(layer)], net.params["0.weight"], net.params["0.bias"]
+    known, w, b = formulas_of(net.layers[0]), net.params["0.weight"], net.params.get("0.bias", np.zeros(y.shape[-1]))
     arrays, numbers = {"x": x, "w": w, "b": b, "dy": dy}, {"s": 2, "d": 1, "p": 1}
     sizes = {"n": 2, "i": 4, "o": 3}
     if layer.name != "Dense":
@@ -105,6 +110,7 @@ def test_the_index_formulas_are_what_the_layer_computes(layer):
     forward = loops(known.forward[0], arrays, sizes, numbers)
     if layer.name == "ConvTranspose2d":
         forward = forward[:, 1:-1, 1:-1] + b  # as its second formula says
+        assert ("plus" in known.forward[1]) == layer.has_bias
     np.testing.assert_allclose(forward, y, rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(loops(known.input_grad[0], arrays, sizes, numbers), dx, rtol=1e-10, atol=1e-14)
     for key, tex in known.param_grads.items():
@@ -135,7 +141,7 @@ def test_the_element_wise_formulas_are_what_the_layer_computes(layer):
     net = mg.Sequential([layer.fresh()], (5,), "textbook", "float64")
     y, caches = net.forward(x)
     scope = {"np": np, "x": x, "dy": dy, "y": y, "alpha": 0.3, "sigma": 1 / (1 + np.exp(-x)), "zeta": np.log1p(np.exp(x))}
-    known = FORMULAS[type(layer)]
+    known = formulas_of(layer)
     for tex, wanted in ((known.forward[0], y), (known.input_grad[0], net.backward(dy, caches))):
         sides = tex.split(r", \qquad")[0].split(" = ")[1:]
         assert sides

@@ -161,6 +161,8 @@ def test_a_game_with_losses_of_its_own_is_opened_as_it_is():
     text = page.make_page(opened, "least squares")
     for label in ("L_D", "L_G"):
         assert "in a way of its own" in " ".join(station(text, label)["text"])
+        assert "probability" not in " ".join(station(text, label)["text"])
+        assert "nats" not in str(station(text, label)["facts"])
         assert station(text, label)["formulas"] == []
         assert all("loss" not in curve for curve in station(text, label)["curves"])
         assert "if D could not tell" not in station(text, label)["facts"][0]["value"]

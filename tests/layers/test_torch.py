@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import minigan as mg
 from minigan.checks.suite import layer_table
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'minigan[bench]' brings it")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
 nn = torch.nn
 F = torch.nn.functional
 torch.set_num_threads(1)  # its threads would wait for those of the tests beside these

@@ -14,11 +14,21 @@ from minigan.files import write_atomically
 from minigan.training import checkpoint
 
 ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "steps": np.array(7), "z": np.ones((3, 1))}
-INFO = {"step": 3, "random": {"state": 2**100}, "config": {"lr": 0.1, "hidden": [1, 2]}, "nothing": None}
+INFO = {
+    **{"step": 3, "data": {"epoch": 1, "batch": 0}, "random": {"state": 2**100}, "config": {"lr": 0.1, "hidden": [1, 2]}},
+    **{"shape": [2], "dataset": "0f", "nothing": None},
+}
 
 
 @given(
-    st.dictionaries(st.text("abc.", min_size=1, max_size=5), hnp.arrays(np.float32, hnp.array_shapes(min_dims=0, max_dims=3)))
+    st.dictionaries(
+        st.text("abc.", min_size=1, max_size=5),
+        hnp.arrays(
+            np.float32,
+            hnp.array_shapes(min_dims=0, max_dims=3),
+            elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
+        ),
+    )
 )
 def test_round_trip(tmp_path_factory, arrays):
     path = tmp_path_factory.mktemp("checkpoint") / "x.safetensors"
@@ -39,7 +49,7 @@ def test_equal_states_make_equal_bytes(tmp_path):
 
 def test_views_and_transposed_arrays_are_saved_by_value(tmp_path):
     base = np.arange(12.0).reshape(3, 4)
-    checkpoint.save(tmp_path / "x", {"t": base.T, "v": base[:, 1:3]}, {})
+    checkpoint.save(tmp_path / "x", {"t": base.T, "v": base[:, 1:3]}, INFO)
     loaded, _ = checkpoint.load(tmp_path / "x")
     np.testing.assert_array_equal(loaded["t"], base.T)
     np.testing.assert_array_equal(loaded["v"], base[:, 1:3])
@@ -78,7 +88,7 @@ def test_newer_format_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "FORMAT", 3)
     checkpoint.save(tmp_path / "x", ARRAYS, INFO)
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="format 3: this version of minigan reads format 2"):
+    with pytest.raises(CheckpointError, match="format 3: this version of minigan reads 2"):
         checkpoint.load(tmp_path / "x")
 
 

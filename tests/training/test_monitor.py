@@ -14,6 +14,7 @@ from ring import ring_points
 import minigan as mg
 from minigan.backends import Backend
 from minigan.data import Batches, Dataset
+from minigan.data.synthetic import MODES
 from minigan.training import monitor
 from minigan.training.monitor import Monitor, layer_norms, saturation
 
@@ -151,7 +152,11 @@ def test_data_with_hardly_any_diversity(data):
     generator, discriminator = mg.models.mlp(image_shape=(2,), latent_dim=3, hidden=4, backend="numpy")
     values = by_name(Monitor(mg.GAN(generator, discriminator), Dataset("own", data)))
     assert math.isnan(values["diversity"]) == (len(set(map(tuple, data))) == 1)
-    assert all(np.isfinite(v) for name, v in values.items() if name != "diversity" and not name.endswith("update"))
+    assert all(
+        np.isfinite(v)
+        for name, v in values.items()
+        if name not in ("diversity", "fidelity", "coverage") and not name.endswith("update")
+    )
 
 
 # -- a whole measurement ---------------------------------------------------------------------------------------------------
@@ -298,3 +303,43 @@ def test_games_of_other_networks_lack_the_columns_that_need_g_and_d():
     other.step(Batches(data, 16, other.backend).next())
     assert all(value > 0 for value in by_name(meter).values())
     assert set(Monitor(gan, Dataset("points", np.zeros((9, 2), np.float32))).columns) == set(gradients)
+
+
+# -- fidelity and coverage -------------------------------------------------------------------------------------------------
+
+
+def likeness(samples, data):
+    """(fidelity, coverage) of a generator that makes these samples."""
+    generator = mg.Sequential([Fixed(samples)], (3,), "numpy", "float32")
+    discriminator = mg.Sequential([mg.Flatten(), mg.Dense(1)], samples.shape[1:], "numpy", "float32")
+    values = by_name(Monitor(mg.GAN(generator, discriminator), data))
+    return values["fidelity"], values["coverage"]
+
+
+@pytest.mark.parametrize("modes", [1, 4, 8])
+def test_known_modes_are_counted_as_the_metric_counts_them(modes):
+    points = np.concatenate([ring_points(modes, 250, seed=2), np.full((250, 2), 0.3)])
+    expected = mg.metrics.modes(points, *MODES["ring"])
+    found = likeness(points, Dataset("ring", ring_points(8, 3000).astype(np.float32)))
+    np.testing.assert_allclose(found, [expected["high_quality"], expected["modes"] / 8], rtol=1e-5)
+
+
+def test_samples_of_other_data_are_compared_with_real_ones():
+    data = images(400)
+    floats = data.values[-64:] / 127.5 - 1
+    assert min(likeness(floats, data)) > 0.8
+    assert max(likeness(0 * floats + 1, data)) == 0
+    assert likeness(floats[:1].repeat(64, axis=0), data)[1] < 0.3
+    points = Dataset("own", np.random.default_rng(0).normal(500, 1, (2000, 2)).astype(np.float32))
+    assert min(likeness(points.values[-500:], points)) > 0.9
+
+
+def test_likeness_is_that_of_the_samples_which_the_game_shows():
+    """Those of the average of G's weights, in inference mode."""
+    gan, meter, _, _ = trained(steps=3)
+    before = by_name(meter)
+    gan.generator.flat_params[...] = np.nan
+    with np.errstate(all="ignore"):
+        after = by_name(meter)
+    assert before["fidelity"] == after["fidelity"]
+    assert before["diversity"] != after["diversity"]

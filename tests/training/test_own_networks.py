@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ images = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uin
 if os.path.exists(out):
     run = mg.Run.resume(out, game=game, data=images)
 else:
-    run = mg.Run(game, images, out, steps=24, batch_size=8, log_every=4, sample_every=12, checkpoint_every=4)
+    run = mg.Run(game, images, out, steps=12, batch_size=8, log_every=4, sample_every=12, checkpoint_every=4)
 advance = run.batches.advance
 
 def advance_or_die():
@@ -59,20 +60,20 @@ def start(folder, killed_at=0):
 
 def test_killed_and_resumed_to_the_same_bytes(tmp_path):
     """Your own G and D on an array of 64x64 RGB images."""
-    whole, killed = start(tmp_path / "whole"), start(tmp_path / "killed", killed_at=15)
+    whole, killed = start(tmp_path / "whole"), start(tmp_path / "killed", killed_at=7)
     out, err = whole.communicate(timeout=120)
     assert whole.returncode == 0, err
     assert "GAN float32, G" in out
-    assert "array: 40 images 64x64x3 | batch 8, 24 steps" in out
+    assert "array: 40 images 64x64x3 | batch 8, 12 steps" in out
     killed.communicate(timeout=120)
     assert killed.returncode == -signal.SIGKILL
-    assert checkpoint.load(tmp_path / "killed" / CHECKPOINT)[1]["step"] == 12
+    assert checkpoint.load(tmp_path / "killed" / CHECKPOINT)[1]["step"] == 4
     resumed = start(tmp_path / "killed")
     out, err = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, err
     assert (tmp_path / "killed" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
-    assert [row["step"] for row in read_log(tmp_path / "killed" / LOG)] == ["4", "8", "12", "16", "20", "24"]
-    last = "samples/step_000024.png"
+    assert [row["step"] for row in read_log(tmp_path / "killed" / LOG)] == ["4", "8", "12"]
+    last = "samples/step_000012.png"
     assert (tmp_path / "killed" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
     with Image.open(tmp_path / "killed" / last) as grid:
         assert grid.mode == "RGB"
@@ -101,7 +102,7 @@ def gan(width=4, dtype="float32", backend="textbook", shape=(6, 6, 1)):
 
 
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (50, 6, 6))
-SHORT = {"batch_size": 10, "log_every": 2, "checkpoint_every": 3, "log": lambda text: None}
+SHORT = {"batch_size": 10, "log_every": 2, "checkpoint_every": 3, "sample_every": 100, "log": lambda text: None}
 
 
 class Autoencoder(Game):
@@ -137,18 +138,20 @@ class Autoencoder(Game):
 def test_a_game_of_another_kind_on_points(tmp_path):
     """Statistics by their names, norms of its networks, nothing that would need a generator and a discriminator."""
     points = np.random.default_rng(1).normal(size=(40, 2))
-    whole = mg.train(Autoencoder(), points, tmp_path / "whole", steps=20, batch_size=8, log_every=2, progress=False)
+    whole = mg.train(
+        Autoencoder(), points, tmp_path / "whole", steps=20, batch_size=8, log_every=2, sample_every=20, progress=False
+    )
     (first, *_, last) = read_log(tmp_path / "whole" / LOG)
     layers = [f"{net}.{layer}.{what}" for net in ("encoder", "decoder") for layer in (0, 2) for what in ("gradient", "update")]
     assert list(first) == ["step", "epoch", "loss", "size", "images_per_s", "seconds", *layers]
     assert float(last["loss"]) < float(first["loss"])
     assert (tmp_path / "whole" / CURVES).exists()
     assert whole.last_stats.keys() == {"loss", "size"}
-    parts = {"batch_size": 8, "log_every": 2, "log": lambda text: None}
+    parts = {"batch_size": 8, "log_every": 2, "sample_every": 20, "log": lambda text: None}
     mg.Run(Autoencoder(), points, tmp_path / "parts", steps=7, **parts).train(progress=False)
     assert mg.Run.resume(tmp_path / "parts", game=Autoencoder(), data=points, steps=20).train(progress=False)
     assert (tmp_path / "parts" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
-    with pytest.raises(CheckpointError, match="it has no column loss_d, loss_g, prob_real, prob_fake"):
+    with pytest.raises(CheckpointError, match="has no column loss_d, loss_g, prob_real, prob_fake"):
         diagnose_run(tmp_path / "whole")
 
 
@@ -214,7 +217,7 @@ def test_a_run_goes_on_with_its_own_networks_and_data_alone(tmp_path, capsys):
         mg.Run(gan(), IMAGES, folder, steps=4, **SHORT)
     for game, data, message in (
         (gan(), IMAGES[::-1], "array has changed since the run began"),
-        (gan(width=5), IMAGES, r"discriminator.1.bias is float32 \(4,\) in it, and float32 \(5,\) in the game given"),
+        (gan(width=5), IMAGES, r"discriminator.1.bias' is float32 \(4,\) in it, and float32 \(5,\) in the game given"),
         (gan(dtype="float64"), IMAGES, "began with dtype float32, and the game given has float64"),
         (gan(backend="numpy"), IMAGES, "began with backend textbook, and the game given has numpy"),
     ):
@@ -249,3 +252,13 @@ def test_its_diagnosis_advises_in_words(tmp_path):
     (finding, *_), _ = diagnose_run(tmp_path / "run")
     assert finding.kind == "learning rate"
     assert finding.advice[0].reason.startswith("smaller learning rates")
+
+
+def test_what_reading_the_data_has_changed_is_printed(tmp_path, monkeypatch):
+    """Once, below the first line; and a Path is as good as its text."""
+    monkeypatch.chdir(tmp_path)
+    np.save("own.npy", np.linspace(0, 255, IMAGES.size).reshape(IMAGES.shape))
+    lines = []
+    mg.Run(gan(), Path("own.npy"), "run", steps=1, **{**SHORT, "log": lines.append}).train(progress=False)
+    assert lines[1] == "own.npy: floats from 0 to 255: 0 was taken as black and 255 as white"
+    assert mg.train(gan(), Path("own.npy"), steps=1, batch_size=10, progress=False).folder == Path("runs/own")

@@ -214,27 +214,6 @@ def wait_for_checkpoint(process, folder):
     return time.monotonic() - since
 
 
-def test_killed_at_random_moments_and_resumed_to_the_same_bytes(tmp_path, whole):
-    rng, folder, startup = random.Random(), tmp_path / "killed", 0.0
-    for moment in range(3):
-        begun = (folder / CHECKPOINT).exists()
-        process = start(folder, "--resume") if begun else start(folder)
-        if moment:  # from before the imports to well into the steps
-            time.sleep(rng.uniform(0, 1.5 * startup))
-        else:
-            startup = wait_for_checkpoint(process, folder)
-            time.sleep(rng.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        checkpoint.load(folder / CHECKPOINT)  # whole, whenever it was killed
-    (folder / f".{CHECKPOINT}.abc.part").write_bytes(b"left by a killed process")
-    finish(start(folder, "--resume"))
-    assert (folder / CHECKPOINT).read_bytes() == whole
-    assert not [name for name in os.listdir(folder) if name.endswith(".part")]
-    assert (folder / CURVES).exists()
-    assert (folder / ANIMATION).exists()
-
-
 def test_killed_before_its_first_checkpoint_it_is_no_run(tmp_path, monkeypatch):
     """What is no run yet does not stand in the way of one."""
 
@@ -252,13 +231,12 @@ def test_killed_before_its_first_checkpoint_it_is_no_run(tmp_path, monkeypatch):
     run(tmp_path / "run", steps=5)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_and_resumed_to_the_same_bytes(tmp_path, whole, number):
+def test_interrupted_and_resumed_to_the_same_bytes(tmp_path, whole):
     folder = tmp_path / "stopped"
     process = start(folder)
     wait_for_checkpoint(process, folder)
     time.sleep(random.uniform(0, 0.3))
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert f"go on with: minigan train --resume --out {folder}" in out
@@ -389,7 +367,8 @@ def test_finished_run_is_left_alone_but_for_lost_pictures(tmp_path):
     before = (tmp_path / "run" / CHECKPOINT).read_bytes()
     said = []
     assert resume_run(tmp_path / "run", log=said.append).train(progress=False)
-    assert "has its 5 steps already" in said[-1]
+    assert "has its 5 steps already" in said[-2]
+    assert said[-1].startswith("verdict: The run is too short to tell")
     assert (tmp_path / "run" / CURVES).exists()
     assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
 

@@ -46,12 +46,12 @@ def _unavailable(missing: str, advice: str) -> BackendError:
 def _import_cupy() -> Any:
     try:
         import cupy
-    except ImportError as error:
+    except Exception as error:  # a damaged installation raises anything
         advice = "Install it with: pip install 'cupy-cuda12x[ctk]' or 'cupy-cuda13x[ctk]', to match the driver. " + _ELSE
         raise _unavailable(f"the package CuPy does not import ({error})", advice) from None
     try:
         count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+    except Exception as error:  # CUDARuntimeError, or AttributeError where another package has that name
         advice = "Install or update the NVIDIA driver (nvidia-smi shows whether it answers). " + _ELSE
         raise _unavailable(f"the CUDA driver does not answer ({error})", advice) from None
     if count == 0:

@@ -34,6 +34,10 @@ class CupyGenerator(Generator):
     def uniform(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self._fill("uniform", shape, dtype)
 
+    def __reduce__(self) -> Any:
+        """A copy is another stream of the same backend, which must know of it."""
+        return _with_state, (self._backend, self.state)
+
     @property
     def state(self) -> Any:
         draws, key = self._backend.to_numpy(self.stream).tolist()
@@ -42,3 +46,9 @@ class CupyGenerator(Generator):
     @state.setter
     def state(self, state: Any) -> None:
         self.stream[...] = self._backend.asarray(np.array([state["draws"], state["key"]], np.uint64))
+
+
+def _with_state(backend: Backend, state: Any) -> Generator:
+    generator = backend.generator(0)
+    generator.state = state
+    return generator

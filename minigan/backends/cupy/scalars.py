@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from weakref import WeakSet, ref
 
 import numpy as np
@@ -17,7 +18,7 @@ class Board:
     SIZE = 16
 
     def __init__(self, backend: Backend, launch: Launch, dtype: np.dtype) -> None:
-        self._launch, self._dirty, self.taken = launch, False, 0
+        self.backend, self.dtype, self._launch, self._dirty, self.taken = backend, dtype, launch, False, 0
         self._host = np.zeros((), [("values", np.float64, self.SIZE)])  # a struct, which a launch takes by value
         self._device = backend.zeros((self.SIZE,), dtype)
         self._places = [self._device[index] for index in range(self.SIZE)]
@@ -30,6 +31,10 @@ class Board:
     def set(self, index: int, value: float) -> None:
         self._host["values"][index] = value
         self._dirty = True
+
+    def host(self, index: int) -> float:
+        """What was set last."""
+        return float(self._host["values"][index])
 
     def flush(self) -> None:
         """Bring the device up to date, if anything was set."""
@@ -53,6 +58,16 @@ class PlacedScalar(DeviceScalar):
     def set(self, value: float) -> None:
         note_set(self)
         self._board.set(self._index, value)
+
+    def __reduce__(self) -> Any:
+        """A copy has a place of its own."""
+        return _with_value, (self._board.backend, np.dtype(self._board.dtype).name, self._board.host(self._index))
+
+
+def _with_value(backend: Backend, dtype: str, value: float) -> DeviceScalar:
+    scalar = backend.scalar(np.dtype(dtype))
+    scalar.set(value)
+    return scalar
 
 
 class Boards:

@@ -31,6 +31,8 @@ class ProductBackend(ReplayBackend):
         size, is_vector = a.size * b.shape[1], len(a) == 1 or b.shape[1] == 1
         if size <= (_SMALL_VECTOR if is_vector else _SMALL_PRODUCT):
             return np.matmul(a, b, out=out)
+        if out is None and a.dtype == b.dtype:
+            out = self.empty((len(a), b.shape[1]), a.dtype)
         if not self._thread.own:
             return self.with_own_blas_threads(partial(np.matmul, a, b, out=out))
         if out is None:

@@ -28,13 +28,13 @@ class _Recording(threading.local):
 class ReplayedScalar(DeviceScalar):
     """While a computation is recorded, the scalar stands in formulas as what is looked up in every replay."""
 
-    def __init__(self, recording: _Recording) -> None:
+    def __init__(self, backend: ReplayBackend) -> None:
         super().__init__()
-        self._recording = recording
+        self._backend = backend
 
     @property
     def value(self) -> Any:
-        return self._value if self._recording.calls is None else Scalar(lambda constants: self._value)
+        return self._value if self._backend._recording.calls is None else Scalar(lambda constants: self._value)
 
     @property
     def current(self) -> float:
@@ -45,16 +45,16 @@ class ReplayedScalar(DeviceScalar):
 class ReplayedGenerator(Generator):
     """Its numbers are drawn again in every replay."""
 
-    def __init__(self, seed: Seed, recording: _Recording) -> None:
+    def __init__(self, seed: Seed, backend: ReplayBackend) -> None:
         super().__init__(seed)
-        self._recording = recording
+        self._backend = backend
 
     def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        calls = self._recording.calls
+        calls = self._backend._recording.calls
         return super().normal(shape, dtype) if calls is None else calls.draw(self._rng, "standard_normal", shape, dtype)
 
     def uniform(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        calls = self._recording.calls
+        calls = self._backend._recording.calls
         return super().uniform(shape, dtype) if calls is None else calls.draw(self._rng, "random", shape, dtype)
 
 
@@ -137,10 +137,10 @@ class ReplayBackend(ThreadedBackend):
     def scalar(self, dtype: Any = np.float64) -> DeviceScalar:
         if self._recording.calls is not None:
             raise CaptureError("compute makes a DeviceScalar; make it beforehand, and set it in advance")
-        return ReplayedScalar(self._recording)
+        return ReplayedScalar(self)
 
     def generator(self, seed: Seed) -> Generator:
-        return ReplayedGenerator(seed, self._recording)
+        return ReplayedGenerator(seed, self)
 
     def take_rows(self, values: Array, order: Array, start: DeviceScalar, count: int, dtype: Any) -> Array:
         calls, first = self._recording.calls, start

@@ -13,15 +13,21 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from minigan.backends.base import Backend
+from minigan.backends.machine import usable_cores
 from minigan.backends.numpy.workers import Workers
-from minigan.errors import BackendError
+from minigan.errors import BackendError, shorten
 
 LARGE_CONVOLUTION = 1 << 21  # values of im2col, the largest of a pass, from which our threads and blocks are better than BLAS's
 CONCATENATED = 1 << 16  # values of the largest array up to which two passes are quicker as one
+_MOST_THREADS = 1024  # more are a mistake: each takes a stack, and none a core
+_PROMOTING_TO_FLOAT64 = ("2.1.0", "2.1.1")  # github.com/numpy/numpy/issues/27473
 
 Result = TypeVar("Result")
 
 _BLAS_LOCK = threading.RLock()  # two threads that step two games must not mistake each other's number of threads for BLAS's own
+if hasattr(os, "register_at_fork"):
+    # A fork waits until no other thread holds BLAS: a child would inherit the lock, and BLAS's number of threads of now.
+    os.register_at_fork(before=_BLAS_LOCK.acquire, after_in_parent=_BLAS_LOCK.release, after_in_child=_BLAS_LOCK.release)
 
 
 class BlasThreads:
@@ -55,6 +61,8 @@ class ThreadedBackend(Backend):
     """The choice of threads, and work dealt out to them."""
 
     def __init__(self) -> None:
+        if np.__version__ in _PROMOTING_TO_FLOAT64:
+            raise BackendError(f"NumPy {np.__version__} makes float64 of float32 in threads: install 2.1.2 or later")
         super().__init__(np)
         self.threads = thread_count()
         self._blas = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
@@ -86,10 +94,7 @@ class ThreadedBackend(Backend):
 
     def with_own_blas_threads(self, work: Callable[[], Result]) -> Result:
         """work(), with BLAS at this backend's number of threads."""
-        # As a rule BLAS has that number already. If another Python thread's game holds it to one just now, products are slower
-        # and round differently.
-        if all(library.get_num_threads() == self.threads for library in self._blas):
-            return work()
+        # BLAS's threads serve one caller at a time anyway. Inside the lock, no fork leaves a child with BLAS half done.
         with self.undisturbed():
             return work()
 
@@ -128,7 +133,10 @@ def thread_count() -> int:
     """MINIGAN_NUM_THREADS, else the cores that this process may use."""
     wanted = os.environ.get("MINIGAN_NUM_THREADS", "")
     if not wanted:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not wanted.isdigit() or int(wanted) < 1:
-        raise BackendError(f"MINIGAN_NUM_THREADS is {wanted!r}: set it to a number of threads from 1 up, or unset it")
+        return usable_cores()
+    is_number = wanted.isascii() and wanted.isdecimal() and len(wanted) <= len(str(_MOST_THREADS))
+    if not is_number or not 1 <= int(wanted) <= _MOST_THREADS:
+        raise BackendError(
+            f"MINIGAN_NUM_THREADS is {shorten(wanted)}: set it to a number of threads from 1 to {_MOST_THREADS}, or unset it"
+        )
     return int(wanted)

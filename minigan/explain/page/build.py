@@ -13,28 +13,33 @@ from minigan.explain.page.facts import gradient_sizes
 from minigan.explain.page.walk import Walk
 from minigan.explain.step import OpenedStep
 
+PAGE_MARK = "minigan: one training step"  # in the title of every page, which tells it from other files
 LIMIT = 5 * 10**6  # bytes of a page
 
 
-def make_page(step: OpenedStep, about: str) -> str:
-    """The page of at most 5 MB. about: what was opened, in one line.
+def make_page(step: OpenedStep, about: str, has_data: bool = True) -> str:
+    """The page of at most 5 MB. about: what was opened, in one line. has_data: False where samples of G stand in for real ones.
 
     Large games are shown in part: fewer samples, then the first channels alone; captions say so.
     """
+    about = about.encode(errors="backslashreplace").decode()  # the page is UTF-8, and a folder's name need not be
     for budget in BUDGETS:
-        page = _fill(step, about, budget)
+        page = _fill(step, about, budget, has_data)
         if len(page.encode()) <= LIMIT:
             break
     return page
 
 
-def _fill(step: OpenedStep, about: str, budget: Budget) -> str:
+def _fill(step: OpenedStep, about: str, budget: Budget, has_data: bool) -> str:
     arrays = Arrays()
+    walk = Walk(step, arrays, budget, has_data)
     content = {
         "about": about,
         "samples": min(budget.samples, len(step.real.x)),
         "batch": len(step.real.x),
-        "stations": Walk(step, arrays, budget).stations,
+        "real": walk.real_samples,
+        "unit": walk.unit,
+        "stations": walk.stations,
         "arrays": arrays.table,
         "sizes": gradient_sizes(step),
     }
@@ -43,7 +48,7 @@ def _fill(step: OpenedStep, about: str, budget: Budget) -> str:
     # "<" cannot end the script element from within a JSON string when it is written as an escape.
     stations = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return Template(parts["html"]).substitute(
-        title=html.escape(f"minigan: one training step, {about}"),
+        title=html.escape(f"{PAGE_MARK}, {about}"),
         css=parts["css"],
         script=parts["js"],
         stations=stations,

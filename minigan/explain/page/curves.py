@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import get_backend
+from minigan.explain.formulas import objective_formulas
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.step import OpenedStep, Pass
 from minigan.losses import Objective
@@ -15,13 +16,14 @@ POINTS = 121
 
 
 class Curves:
-    """Curves for the samples of a step. `known` is False where the game's losses are not those of its objective."""
+    """Curves for the samples of a step. `known` is False where the game's losses are not those of an objective of minigan's."""
 
     def __init__(self, step: OpenedStep, arrays: Arrays) -> None:
         self.step, self.arrays = step, arrays
         objective = getattr(step.game, "objective", None)
         self.objective: Objective | None = objective and objective.bind(get_backend("textbook"))
-        self.known = self.objective is not None and self._agrees(self.objective)
+        self.formulas = objective_formulas(self.objective)
+        self.known = self.formulas is not None and self.objective is not None and self._agrees(self.objective)
 
     def _agrees(self, objective: Objective) -> bool:
         step = self.step

@@ -9,7 +9,7 @@ import numpy as np
 
 from minigan.backends.recording import arrays_in
 from minigan.checks.entries import Comparison
-from minigan.explain.formulas import formulas_of
+from minigan.explain.page import prose
 from minigan.explain.page.place import Place
 from minigan.explain.step import OpenedStep
 
@@ -38,9 +38,19 @@ def size_fact(name: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def cache_fact(place: Place) -> dict[str, Any]:
     record = next(iter(place.passes.values()))
     held = list(arrays_in(record.net.backend, record.caches[place.index]))
-    known = formulas_of(place.layer)
+    after = record.caches[place.index + 1 : place.index + 2]
+    shared = any(_same(a, b) for a in held for b in arrays_in(record.net.backend, after))
     sizes = ", ".join(f"({', '.join(map(str, a.shape))}) {a.nbytes / 1024:,.1f} KiB" for a in held)
-    return fact("the cache holds", (known.cache if known else "") + (f" [{sizes}]" if sizes else ""))
+    return fact(
+        "the cache holds", f"{prose.cache(place, next_keeps_it=shared)}{f' [{sizes}]' if sizes else ''}".strip() or "nothing"
+    )
+
+
+def _same(a: Any, b: Any) -> bool:
+    """True if two arrays are the same values in the same memory, in whatever shape."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return bool(np.shares_memory(a, b))
+    return a is b
 
 
 def norm(a: np.ndarray) -> float:

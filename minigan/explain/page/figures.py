@@ -8,36 +8,43 @@ from typing import Any
 
 import numpy as np
 
+from minigan.explain.formulas import formulas_of
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.page.budget import Budget
 from minigan.explain.page.place import Place
 from minigan.explain.step import Nudge
-from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Layer
+from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Dense, Layer
 from minigan.network import Sequential
 
 SAMPLE_AXES = {2: ["n", "k"], 3: ["n", "h", "c"], 4: ["n", "h", "w", "c"]}
-_WEIGHT_WORDS = {"bias": ", added to every output", "gamma": " γ, the scale", "beta": " β, the shift"}
+_WEIGHT_WORDS = {"bias": ", added along the last axis of y", "gamma": " γ, the scale", "beta": " β, the shift"}
 
 
 class Figures:
-    """Makes figures within a budget; their values go to `arrays`. sample_shape: of what G makes."""
+    """Makes figures within a budget; their values go to `arrays`."""
 
-    def __init__(self, arrays: Arrays, budget: Budget, sample_shape: Sequence[int]) -> None:
-        self.arrays, self.budget, self.sample_shape = arrays, budget, tuple(sample_shape)
+    def __init__(self, arrays: Arrays, budget: Budget) -> None:
+        self.arrays, self.budget = arrays, budget
 
-    def samples(self, role: str, caption: str, arrays: Mapping[str, np.ndarray], style: str = "") -> dict[str, Any]:
-        """Of samples, by branch: the first few of the batch, with all or the first of their channels."""
+    def samples(self, role: str, caption: str, arrays: Mapping[str, np.ndarray], image: bool = False) -> dict[str, Any]:
+        """Of samples, by branch: the first few of the batch, with all or the first of their channels.
+
+        image: whether these are what D sees. Grey or RGB within [−1, 1] are then shown as a picture, and not as signed numbers.
+        """
         one = next(iter(arrays.values()))
         kept = {branch: self.budget.of_samples(a) for branch, a in arrays.items()}
         part = next(iter(kept.values()))
         if part.shape[1:] != one.shape[1:]:
             caption += f" (the first {part.shape[-1]} of {one.shape[-1]} channels)"
-        images = one.ndim == 4 and one.shape[-1] in (1, 3) and role == "x" and one.shape[1:] == self.sample_shape
+        pictures = image and part.ndim == 4 and part.shape[1:] == one.shape[1:] and part.shape[-1] in (1, 3)
+        pictures = pictures and all(float(np.abs(a).max()) <= 1 for a in arrays.values())
+        if pictures and part.shape[-1] == 3:
+            caption += "; in colour, then red, green and blue"
         return {
             "role": role,
             "caption": caption,
             "sampled": True,
-            "style": style or ("image" if images else "signed"),
+            "style": "image" if pictures else "signed",
             "axes": SAMPLE_AXES.get(one.ndim, ["n", *(f"i{k}" for k in range(one.ndim - 1))]),
             "whole": part.shape[1:] == one.shape[1:],
             "arrays": {branch: self.arrays.add(a) for branch, a in kept.items()},
@@ -47,12 +54,10 @@ class Figures:
         self, layer: Layer, name: str, role: str, value: np.ndarray, caption: str = "", marks: Sequence[Nudge] = ()
     ) -> dict[str, Any]:
         """Of a parameter or its gradient; marks: the entries that can be nudged."""
-        axes = {1: ["k"], 2: ["in", "out"], 4: ["i", "j", "in", "out"]}.get(value.ndim, [f"i{k}" for k in range(value.ndim)])
-        if isinstance(layer, ConvTranspose2d) and value.ndim == 4:
-            axes = ["i", "j", "out", "in"]
+        axes = _weight_axes(layer, value.ndim)
         part = self.budget.of_weights(value)
-        caption = caption or f"{name}{_WEIGHT_WORDS.get(name, '')}"
-        if value.ndim in (2, 4) and min(value.shape[-2:]) > 1:
+        caption = caption or f"{name}{_WEIGHT_WORDS.get(name, '') if formulas_of(layer) else ''}"
+        if "in" in axes and min(value.shape[-2:]) > 1:
             caption += f"; rows: {axes[-2]}, columns: {axes[-1]}"
         if part.shape != value.shape:
             caption += f" (the first {'×'.join(map(str, part.shape))} of {'×'.join(map(str, value.shape))})"
@@ -69,7 +74,7 @@ class Figures:
 
     def three_paths(self, place: Place, weights: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
         """The parts of BatchNorm's dx, by the path on which x acts on the output."""
-        if not isinstance(place.layer, BatchNorm):
+        if not isinstance(place.layer, BatchNorm) or formulas_of(place.layer) is None:
             return []
         x, dy, dx = place.inputs(), place.output_grads(), place.input_grads()
         parts = {branch: batch_norm_paths(place.layer, weights["gamma"], x[branch], dy[branch], dx[branch]) for branch in dx}
@@ -80,6 +85,16 @@ class Figures:
             )
             for name in words
         ]
+
+
+def _weight_axes(layer: Layer, ndim: int) -> list[str]:
+    """The names of a parameter's axes: those of a layer not known are counted."""
+    if ndim == 1:
+        return ["k"]
+    if formulas_of(layer) is not None and isinstance(layer, (Dense, Conv2d, ConvTranspose2d)):
+        ends = ["out", "in"] if isinstance(layer, ConvTranspose2d) else ["in", "out"]
+        return [*"ij"[: ndim - 2], *ends]
+    return [f"i{k}" for k in range(ndim)]
 
 
 def batch_norm_paths(
@@ -103,7 +118,7 @@ def batch_norm_paths(
 def explorer(place: Place, direction: str) -> dict[str, Any] | None:
     """What the page needs to find out which values made another: a convolution's geometry, and which side is which."""
     layer = place.layer
-    if not isinstance(layer, (Conv2d, ConvTranspose2d)):
+    if not isinstance(layer, (Conv2d, ConvTranspose2d)) or formulas_of(layer) is None:
         return None
     transposed = isinstance(layer, ConvTranspose2d)
     result, source = ("y", "x") if direction == "forward" else ("dx", "dy")

@@ -59,6 +59,9 @@ function figureOf(role) {
 // -- heat maps ------------------------------------------------------------------------------------------------------------
 
 const GAP = 2; // pixels between two tiles
+const inColour = (figure, shape) => figure.style === "image" && shape.length === 4 && shape[3] === 3;
+/** The places that a cell shows: in the picture in colour, whose channel is -1, three. */
+const placesOf = (where) => (where.at(-1) < 0 ? [0, 1, 2].map((c) => [...where.slice(0, -1), c]) : [where]);
 
 /** How an array is laid out: rows and columns of cells in tiles, and from a cell to an index (null: empty) and back. */
 function layout(figure, shape) {
@@ -68,12 +71,14 @@ function layout(figure, shape) {
     rows: down * height, columns: across * width, height, width, cell,
     index: (r, c) => index(Math.floor(r / height), Math.floor(c / width), r % height, c % width),
   });
-  if (inner.length === 3 && figure.sampled) { // a map for every channel
+  if (inner.length === 3 && figure.sampled) { // a map for every channel, and before those of RGB the picture in colour
     const [height, width, channels] = inner;
-    const across = channels <= 4 ? channels : Math.ceil(Math.sqrt(channels * 1.6));
-    return tiles(Math.ceil(channels / across), across, height, width,
-      (d, a, y, x) => (d * across + a < channels ? [...lead, y, x, d * across + a] : null),
-      (w) => [Math.floor(w.at(-1) / across) * height + w.at(-3), (w.at(-1) % across) * width + w.at(-2)]);
+    const first = inColour(figure, shape) ? 1 : 0;
+    const count = channels + first;
+    const across = count <= 4 ? count : Math.ceil(Math.sqrt(count * 1.6));
+    return tiles(Math.ceil(count / across), across, height, width,
+      (d, a, y, x) => (d * across + a < count ? [...lead, y, x, d * across + a - first] : null),
+      (w) => [Math.floor((w.at(-1) + first) / across) * height + w.at(-3), ((w.at(-1) + first) % across) * width + w.at(-2)]);
   }
   if (inner.length === 4) { // a kernel for every pair of channels
     const [height, width, down, across] = inner;
@@ -157,11 +162,11 @@ class HeatMap {
     const [paper, low, high] = ["--paper", "--negative", "--positive"].map((name) => rgb(color(name)));
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     this.each((r, c, where) => {
-      const v = Math.max(-1, Math.min(1, entry(this.array, where) / this.limit));
-      const end = v < 0 ? low : high;
-      const strength = Math.abs(v) ** 0.7; // small values are to be seen, too
-      const shade = paper.map((p, k) => Math.round(this.figure.style === "image" ? 127.5 * (v + 1) : p + strength * (end[k] - p)));
-      context.fillStyle = `rgb(${shade})`;
+      const found = placesOf(where).map((place) => Math.max(-1, Math.min(1, entry(this.array, place) / this.limit)));
+      const end = found[0] < 0 ? low : high;
+      const strength = Math.abs(found[0]) ** 0.7; // small values are to be seen, too
+      const shade = (p, k) => (this.figure.style === "image" ? 127.5 * (found[k % found.length] + 1) : p + strength * (end[k] - p));
+      context.fillStyle = `rgb(${paper.map((p, k) => Math.round(shade(p, k)))})`;
       context.fillRect(this.left(c), this.top(r), this.size, this.size);
     });
     const { rows, columns, height, width } = this.grid;
@@ -177,7 +182,7 @@ class HeatMap {
   }
 
   outline(context, where, width) {
-    if (where.some((k, axis) => k < 0 || k >= this.array.shape[axis])) return;
+    if (placesOf(where)[0].some((k, axis) => k < 0 || k >= this.array.shape[axis])) return;
     const [r, c] = this.grid.cell(where);
     context.lineWidth = width;
     context.strokeRect(this.left(c) + width / 2, this.top(r) + width / 2, this.size - width, this.size - width);
@@ -195,14 +200,15 @@ class HeatMap {
   show(where) {
     this.cursor = where;
     if (where) {
-      const place = where.map((k, axis) => `${this.figure.axes[axis]}=${k}`).join(", ");
-      this.readout.textContent = `[${place}] = ${number(entry(this.array, where), 6)}`;
+      const place = where.filter((k) => k >= 0).map((k, axis) => `${this.figure.axes[axis]}=${k}`).join(", ");
+      const found = placesOf(where).map((one) => number(entry(this.array, one), where.at(-1) < 0 ? 3 : 6));
+      this.readout.textContent = `[${place}] = ${found.length > 1 ? `(${found.join(", ")})` : found[0]}`;
     } else this.readout.textContent = "";
     this.paint();
   }
 
   choose() {
-    if (!this.cursor) return;
+    if (!this.cursor || this.cursor.at(-1) < 0) return; // in the picture in colour no channel is meant
     const mark = (this.figure.marks ?? []).findIndex((m) => m.join() === this.cursor.join());
     if (mark >= 0) chooseNudge(this.figure.role, this.cursor);
     const explorer = stations[state.at].explorer;
@@ -286,7 +292,7 @@ function explore() {
   const inside = found.filter((f) => f.inside).length;
   if (picksSource) {
     box.append(el("p", {}, `${name(source, where)} goes into ${inside} places of ${result}, in each of its ${channels} channels, by `
-      + `the weights that are marked.`));
+      + `the marked weights.`));
     return;
   }
   if (![here, other, weight].every((f) => f && f.whole)) {
@@ -356,7 +362,8 @@ function drawLoss(station) {
   box.hidden = !station.curves && !station.table;
   if (station.table) return drawUpdate(station, box);
   if (!station.curves) return undefined;
-  box.replaceChildren(el("h3", {}, "Every sample on the loss, and the gradient it sends back"));
+  const drawn = station.curves.every((curve) => "loss" in curve);
+  box.replaceChildren(el("h3", {}, drawn ? "Every sample on the loss, and the gradient it sends back" : "The gradient that every sample sends back"));
   const row = el("div", { class: "figures" });
   for (const curve of station.curves) {
     const of = (name) => (name in curve ? numbersOf(curve[name]) : []); // a loss that the page does not know has no curve
@@ -367,7 +374,7 @@ function drawLoss(station) {
     const readout = el("output", { "aria-live": "polite" }, "hover or tap a sample, or walk with the arrow keys");
     const line = (heights, sx, sy, more) => el("path", { d: path(heights.map((v, k) => [at[k], v]), sx, sy), fill: "none",
       "stroke-width": 1.5, ...more });
-    const svg = plot({ x: [at[0], at.at(-1)], y, xName: "logit s", yName: "loss (nats), slope" }, (sx, sy) => [
+    const svg = plot({ x: [at[0], at.at(-1)], y, xName: "logit s", yName: "loss" in curve ? `loss${station.unit}, slope` : "N · ∂L/∂s" }, (sx, sy) => [
       line(loss, sx, sy, { stroke: color("--soft") }),
       line(slope, sx, sy, { stroke: color("--backward"), "stroke-dasharray": "5 4" }),
       ...logits.flatMap((s, n) => {
@@ -380,7 +387,8 @@ function drawLoss(station) {
     const tell = (n) => {
       shown = n;
       const pays = n in paid ? `loss ${number(paid[n])}, ` : "";
-      readout.textContent = `n=${n}: s = ${number(logits[n])}, D = σ(s) = ${number(sigmoid(logits[n]))}, ${pays}`
+      const belief = station.unit ? `D = σ(s) = ${number(sigmoid(logits[n]))}, ` : "";
+      readout.textContent = `n=${n}: s = ${number(logits[n])}, ${belief}${pays}`
         + `∂L/∂s = ${number(gradients[n])}`;
       svg.querySelectorAll("circle").forEach((dot) => dot.setAttribute("r", Number(dot.dataset.n) === n ? 7 : 4.5));
     };
@@ -395,8 +403,10 @@ function drawLoss(station) {
     });
     row.append(el("figure", {}, el("figcaption", {}, curve.label), svg, readout));
   }
-  const lines = station.curves.every((curve) => "loss" in curve) ? "Solid: what a sample with logit s pays. Dashed: its slope. " : "";
-  box.append(row, el("p", { class: "note" }, `${lines}The dots are the ${page.batch} samples of each pass; the slope at a sample is N · ∂L/∂s.`));
+  const lines = drawn ? "Solid: what a sample with logit s pays. Dashed: its slope. " : "";
+  const dots = page.batch === 1 ? "A dot is the one sample" : `The dots are the ${page.batch} samples`;
+  const slopes = drawn ? "; the slope at a sample is N · ∂L/∂s" : "";
+  box.append(row, el("p", { class: "note" }, `${lines}${dots} of ${station.curves.length > 1 ? "each" : "the"} pass${slopes}.`));
   return undefined;
 }
 
@@ -410,6 +420,84 @@ function drawUpdate(station, box) {
       el("div", { class: "wide" }, el("table", {}, ...station.worked.rows.map(([name, v]) =>
         el("tr", {}, el("td", {}, name), el("td", {}, number(v, 6)))))));
   }
+}
+
+// -- points in their plane --------------------------------------------------------------------------------------------------
+
+/** The points of a game of points, the landscape of D behind them, and arrows where the station has them. */
+function drawPlane(station) {
+  const box = byId("plane");
+  box.hidden = !station.plane;
+  if (!station.plane) return;
+  const { caption, points, landscape, cells, sigma, arrows } = station.plane;
+  const [left, right, bottom, top] = station.plane.box;
+  const size = room(460), edge = 34, side = size - edge;
+  const canvas = el("canvas", { width: size, height: size, role: "img", "aria-label": caption });
+  const context = canvas.getContext("2d");
+  const sx = (x) => edge + ((x - left) / (right - left)) * side;
+  const sy = (y) => side - ((y - bottom) / (top - bottom)) * side;
+  const middle = sigma ? 0.5 : 0;
+  const key = [];
+  if (landscape !== undefined) {
+    const heights = numbersOf(landscape);
+    const limit = Math.max(...heights.map((v) => Math.abs(v - middle))) || 1;
+    const [paper, low, high] = ["--paper", "--negative", "--positive"].map((name) => rgb(color(name)));
+    const cell = side / cells;
+    heights.forEach((v, k) => {
+      const part = (v - middle) / limit;
+      context.fillStyle = `rgb(${paper.map((p, c) => Math.round(p + 0.75 * Math.abs(part) * ((part < 0 ? low : high)[c] - p)))})`;
+      const [x, y] = [edge + (k % cells) * cell, side - (Math.floor(k / cells) + 1) * cell];
+      context.fillRect(Math.floor(x), Math.floor(y), Math.ceil(cell) + 1, Math.ceil(cell) + 1);
+    });
+    context.clearRect(0, side, size, edge);
+    key.push(el("div", { class: "scale" }, `${sigma ? "D" : "s"} = ${number(middle - limit, 3)}`, el("i", { class: "signed" }),
+      `${number(middle + limit, 3)}; here from ${number(Math.min(...heights), 3)} to ${number(Math.max(...heights), 3)}`));
+  }
+  context.strokeStyle = color("--line");
+  context.strokeRect(edge + 0.5, 0.5, side - 1, side - 1);
+  context.fillStyle = color("--soft");
+  context.font = "12px system-ui, sans-serif";
+  for (const [v, shift] of [[left, "left"], [right, "right"]]) {
+    context.textAlign = shift;
+    context.fillText(number(v, 2), sx(v), side + 16);
+  }
+  context.textAlign = "right";
+  context.fillText(number(top, 2), edge - 4, 12);
+  context.fillText(number(bottom, 2), edge - 4, side);
+  const pairs = (id) => { const flat = numbersOf(id); return flat.filter((_, k) => k % 2 === 0).map((x, k) => [x, flat[2 * k + 1]]); };
+  const colours = { real: color("--forward"), generated: color("--mark") };
+  for (const [kind, id] of Object.entries(points)) {
+    context.fillStyle = colours[kind];
+    for (const [x, y] of pairs(id)) {
+      context.beginPath();
+      context.arc(sx(x), sy(y), 3.5, 0, 7);
+      context.fill();
+    }
+    key.push(el("span", { class: "note" }, el("b", { style: `color:${colours[kind]}` }, "● "), `${kind === "real" ? page.real : "generated samples"} `));
+  }
+  if (arrows !== undefined) {
+    const [from, along] = [pairs(points.generated), pairs(arrows)];
+    const longest = Math.max(...along.map(([a, b]) => Math.hypot(a, b)));
+    const scale = longest ? (0.15 * (right - left)) / longest : 0;
+    context.strokeStyle = color("--ink");
+    context.lineWidth = 1.4;
+    from.forEach(([x, y], n) => {
+      const [dx, dy] = along[n].map((v) => v * scale);
+      const [ax, ay, bx, by] = [sx(x), sy(y), sx(x + dx), sy(y + dy)];
+      if (Math.hypot(bx - ax, by - ay) < 1) return;
+      const angle = Math.atan2(by - ay, bx - ax);
+      context.beginPath();
+      context.moveTo(ax, ay);
+      context.lineTo(bx, by);
+      for (const turn of [2.6, -2.6]) {
+        context.moveTo(bx, by);
+        context.lineTo(bx + 6 * Math.cos(angle + turn), by + 6 * Math.sin(angle + turn));
+      }
+      context.stroke();
+    });
+    key.push(el("div", { class: "note" }, `The longest arrow stands for a gradient of size ${number(longest, 3)}; the others are to scale.`));
+  }
+  box.replaceChildren(el("h3", {}, "In the plane"), el("p", {}, ...rich(caption)), canvas, ...key);
 }
 
 // -- nudges ---------------------------------------------------------------------------------------------------------------
@@ -440,7 +528,7 @@ function drawNudge() {
     const words = el("p", { "data-nudge": epsilon }, `ε = ${number(epsilon)}: predicted change ε · ∂L/∂w = `
       + `${number(epsilon * chosen.gradient)}, actual change L(w + ε) − L(w) = ${number(loss - still)}${ratio}`);
     const name = `${chosen.name}[${chosen.where.join(", ")}]`;
-    live.replaceChildren(words, plot({ x, y: [low, high], xName: name, yName: `${station.loss_name} (nats)` }, (sx, sy) => [
+    live.replaceChildren(words, plot({ x, y: [low, high], xName: name, yName: `${station.loss_name}${page.unit}` }, (sx, sy) => [
       el("path", { d: path(chosen.steps.map((e) => [chosen.value + e, guess(e)]), sx, sy), fill: "none", stroke: color("--backward"),
         "stroke-width": 1.5, "stroke-dasharray": "5 4" }),
       el("path", { d: path(chosen.steps.map((e, k) => [chosen.value + e, chosen.losses[k]]), sx, sy), fill: "none",
@@ -476,8 +564,8 @@ function drawChecks(station) {
     const agrees = c.verdict === "agrees";
     return el("td", { class: agrees ? "good" : "bad" }, `${c.error.toExponential(1).replace("-", "−")} ${agrees ? "✓" : "✗"}`);
   };
-  box.replaceChildren(el("h3", {}, "Proved by finite differences"),
-    el("p", {}, "The analytic value, from the formula above, beside the numeric one: this one number is moved a little up and down, all that "
+  box.replaceChildren(el("h3", {}, "Beside finite differences"),
+    el("p", {}, "The analytic value, which the step made, beside the numeric one: this one number is moved a little up and down, all that "
       + "depends on it is computed again up to the loss, and (8 (L(h) − L(−h)) − (L(2h) − L(−2h))) / 12h is taken."),
     el("div", { class: "wide" }, el("table", {},
       el("tr", {}, ...["derivative", "analytic", "numeric", "relative error"].map((h) => el("th", {}, h))),
@@ -506,7 +594,7 @@ function drawSizes(station) {
   });
   const height = top + rows.length * line;
   box.replaceChildren(el("h3", {}, "The gradient's size on its way back"),
-    el("p", {}, "Root mean square of ∂L/∂y at the output of every layer, from the loss downwards; the scale is logarithmic."),
+    el("p", {}, "Root mean square of ∂L/∂y at the outputs that the backward pass reached, from the loss downwards; the scale is logarithmic."),
     el("div", { class: "wide" }, el("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" }, ...nodes)));
 }
 
@@ -562,6 +650,7 @@ function draw() {
   drawn = (station.figures ?? []).map((figure) => new HeatMap(figure));
   byId("figures").replaceChildren(...drawn.map((map) => map.node));
   explore();
+  drawPlane(station);
   drawLoss(station);
   drawNudge();
   drawChecks(station);
@@ -578,7 +667,7 @@ function drawControls(station) {
   const nodes = [];
   const figures = station.figures ?? [];
   const branched = figures.some((f) => Object.keys(f.arrays).length > 1) || (station.checks ?? []).some((c) => c.branch);
-  if (branched) nodes.push(choice("pass of", [["real", "real samples"], ["generated", "generated samples"]], "branch"));
+  if (branched) nodes.push(choice("pass of", [["real", page.real], ["generated", "generated samples"]], "branch"));
   if (figures.some((f) => f.sampled) && page.samples > 1)
     nodes.push(choice(`sample n (of ${page.batch})`, Array.from({ length: page.samples }, (_, k) => [k, String(k)]), "sample"));
   byId("controls").replaceChildren(...nodes);
@@ -595,7 +684,8 @@ function travel(event) {
 
 byId("about").textContent = page.about;
 byId("help").textContent = "Arrow keys and the slider move along the step; Tab reaches the maps, whose values the arrow keys walk. "
-  + `Sizes and sums are of the whole batch of ${page.batch}; the maps show ${page.samples === 1 ? "its first sample" : `its first ${page.samples} samples`}. `
+  + (page.samples === page.batch ? `The batch holds ${page.batch === 1 ? "one sample" : `${page.batch} samples`}. `
+    : `Sizes and sums are of the whole batch of ${page.batch}; the maps show ${page.samples === 1 ? "its first sample" : `its first ${page.samples} samples`}. `)
   + "All numbers were computed in float64 by one step of the game, and are kept here in float32.";
 byId("slider").max = stations.length - 1;
 byId("slider").addEventListener("input", (event) => go(Number(event.target.value)));

@@ -24,6 +24,10 @@ class Place:
     def layer(self) -> Layer:
         return next(iter(self.passes.values())).net.layers[self.index]
 
+    @property
+    def is_last(self) -> bool:
+        return self.index == len(next(iter(self.passes.values())).net.layers) - 1
+
     def inputs(self) -> dict[str, np.ndarray]:
         return {b: p.outputs[self.index - 1] if self.index else p.x for b, p in self.passes.items()}
 
@@ -36,6 +40,11 @@ class Place:
     def input_grads(self) -> dict[str, np.ndarray]:
         found = {b: p.output_grads[self.index - 1] if self.index else p.input_grad for b, p in self.passes.items()}
         return {b: g for b, g in found.items() if g is not None}
+
+    def learned(self) -> list[str]:
+        """The layer's parameters whose gradients were made in these passes."""
+        one = next(iter(self.passes.values()))
+        return [name for name in self.layer.parameters if f"{self.index}.{name}" in one.param_grads]
 
     def checks(self, index: int) -> dict[str, list[Comparison]]:
         """Of the gradient at the output of the layer at index."""

@@ -1,33 +1,47 @@
-"""What each station says, in sentences that are true of the page's own game."""
+"""What each station says, in sentences that are true of the page's own game.
+
+Every sentence hangs on the fact that it states: a layer's own formulas and numbers, or what the step did.
+"""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from minigan.explain.formulas import LossFormulas, formulas_of
 from minigan.explain.page.place import Place
-from minigan.explain.step import Update
+from minigan.explain.step import OpenedStep, Update
+from minigan.layers import BatchNorm, Layer
 from minigan.network import Sequential
-from minigan.optim import Adam
+from minigan.optim import SGD, Adam, Optimizer
+
+DATA_GONE = (
+    "The data of this run are not at hand, so other samples of G stand in for the real ones on this page. The step is computed "
+    "as ever, but D is not shown a real sample."
+)
 
 
-def docstring(subject: object) -> list[str]:
-    """The lines of the first paragraph of a class's docstring."""
-    return [line for line in (inspect.getdoc(type(subject)) or "").split("\n\n")[0].split("\n") if line]
+def docstring(layer: Layer) -> list[str]:
+    """The lines of the first paragraph of the docstring of the layer's own class, or that there is none."""
+    own = inspect.cleandoc(vars(type(layer)).get("__doc__") or "")
+    return own.split("\n\n")[0].split("\n") if own else [f"{layer.name} is no layer of minigan's, and has no docstring."]
 
 
-def noise_and_batch() -> list[str]:
+def noise_and_batch(count: int, has_data: bool) -> list[str]:
+    batch = "one real sample x" if count == 1 else f"a batch of {count} real samples x"
     return [
-        "The step begins with noise z, drawn from N(0, 1), and a batch of real samples x. D has to tell them from what "
-        "G makes of the noise; G has to make D fail. D takes its step first, then G."
+        f"The step begins with noise z, drawn from N(0, 1), and {batch}. D has to tell the real from what G makes of the "
+        "noise; G has to make D fail. D takes its step first, then G.",
+        *([] if has_data else [DATA_GONE]),
     ]
 
 
 def generated(discriminator: Sequential) -> list[str]:
-    crossing = list(dict.fromkeys(layer.name for layer in discriminator.layers if layer.cross_sample))
-    apart = f", so that the statistics of {' and '.join(crossing)} do not mix" if crossing else ""
+    mixed = any(isinstance(layer, BatchNorm) for layer in discriminator.layers)
+    apart = ", so that the statistics of BatchNorm do not mix" if mixed else ""
     return [
         "This is x̃ = G(z). The caches of G's layers are kept: G's own step goes back through this very pass later.",
         f"D now judges real and generated samples, each in a pass of its own{apart}. Both passes, with their caches, are "
@@ -35,53 +49,136 @@ def generated(discriminator: Sequential) -> list[str]:
     ]
 
 
-def forward(place: Place, act: str) -> list[str]:
+def moved(update: Update) -> bool:
+    return any(not np.array_equal(update.before[name], after) for name, after in update.after.items())
+
+
+def forward(place: Place, act: str, update_d: Update) -> list[str]:
     known = formulas_of(place.layer)
     text = [known.reading] if known else docstring(place.layer)
-    return [*text, "D has moved since its own step, so it judges x̃ again."] if act == "G" else text
+    if act == "G" and place.index == 0:
+        text.append(
+            "D has moved since its own step, so it judges x̃ again."
+            if moved(update_d)
+            else "Now D judges x̃ again, as in every step; this time it has not moved since its own."
+        )
+    return text
 
 
-def backward(place: Place, *, input_grad: bool, update: Update | None) -> list[str]:
+def backward(place: Place, *, input_grad: bool, learned: Sequence[str], update: Update | None) -> list[str]:
     known = formulas_of(place.layer)
-    text = [known.back] if known else docstring(place.layer)
+    text = docstring(place.layer) if known is None else [known.back] if input_grad else []
+    if known and learned and known.learning:
+        text.append(known.learning)
     if not input_grad:
-        what, it = ("the noise", "it") if place.net == "G" else ("the samples", "them")
-        text.append(f"No gradient is made for {what}: this step does not move {it}.")
+        given = "the noise is given" if place.net == "G" else "the samples are given"
+        text.append(f"No dx is made: nothing below learns, and {given}.")
     if place.layer.parameters and update is None:
         text.append("D's parameters get no gradient here: this is G's step, and D only passes the gradient on.")
     return text
 
 
+def cache(place: Place, *, next_keeps_it: bool) -> str:
+    """What the layer's cache holds, and what this step makes of it."""
+    known = formulas_of(place.layer)
+    if known is None:
+        return ""
+    made_dx, learned = bool(place.input_grads()), place.learned()
+    also = ", which the next layer keeps as well" if next_keeps_it and known.cache == "y itself" else ""
+    needs = [known.learning_needs if learned else "", known.dx_needs if made_dx else ""]
+    words = "; ".join(filter(None, needs))
+    if not words:
+        words = "no gradient of this step is made of it"
+    elif known.learning_needs and not learned:
+        words += ", and no gradient of a parameter is made in this pass"
+    return f"{known.cache}{also}: {words}."
+
+
+# -- losses ---------------------------------------------------------------------------------------------------------------
+
 OWN_LOSS = "This game computes this loss in a way of its own, so no formula and no curve stand here, only what it made."
 
 
-def discriminator_loss(known: bool) -> list[str]:
+def discriminator_loss(formulas: LossFormulas | None, count: int) -> list[str]:
+    if formulas is None:
+        own = f"D ends in a number s for each sample. {OWN_LOSS}"
+        return [f"{own} The gradient ∂L_D/∂s of every sample starts on its way back here."]
+    share = "" if count == 1 else f", divided by N = {count},"
     return [
-        "D ends in a logit s, and believes with probability σ(s) that the sample is real. Each sample pays for how wrong D "
-        "was; the slope at its place, divided by N, is the gradient that starts on its way back.",
-        "Where the curve is flat a sample hardly moves D." if known else OWN_LOSS,
+        "D ends in a number s for each sample, its logit, and believes with probability σ(s) that the sample is real. Each "
+        f"sample pays for how wrong D was; the slope at its place{share} is the gradient that starts on its way back.",
+        formulas.reading_d,
     ]
 
 
-def generator_loss(formulas: LossFormulas | None, known: bool) -> list[str]:
-    reading = [formulas.reading_g] if known and formulas else []
-    return [" ".join(["G pays for every sample that D does not take for real.", *reading, *([] if known else [OWN_LOSS])])]
+def generator_loss(formulas: LossFormulas | None) -> list[str]:
+    if formulas is None:
+        return [f"{OWN_LOSS} The gradient ∂L_G/∂s of every sample starts on its way back here."]
+    return [f"L_G falls as D takes G's samples for real. {formulas.reading_g}"]
 
 
-def image_gradient(sample: np.ndarray) -> list[str]:
-    value = "pixel" if sample.ndim == 3 else "value"
+def part_of(sample: np.ndarray) -> str:
+    """What one number of a sample is."""
+    return "pixel" if sample.ndim == 3 else "coordinate" if sample.shape == (2,) else "value"
+
+
+def image_gradient(sample: np.ndarray, formulas: LossFormulas | None) -> list[str]:
+    value = part_of(sample)
+    aim = "to make D take the sample for real" if formulas else "to lower L_G"
     return [
-        f"Here the gradient leaves D and enters G. Its negative is how D would change each {value} to make the sample look "
-        "more real: all that G ever learns of the real samples comes through here.",
+        f"Here the gradient leaves D and enters G. Its negative is how each {value} should change {aim}: all that G learns of "
+        "the real samples comes through here.",
     ]
 
 
-def update(act: str, update: Update) -> list[str]:
-    adam = (
-        " Adam divides each gradient by the root mean square of that weight's recent ones: what counts is how unusual a "
-        "gradient is for its weight, not how large it is."
-    )
-    return [
-        f"The gradients are all there; now the parameters move.{adam if isinstance(update.optimizer, Adam) else ''}",
-        f"On this same batch L_{act} goes from {update.loss_before:.5f} to {update.loss_after:.5f}.",
-    ]
+# -- updates --------------------------------------------------------------------------------------------------------------
+
+
+def follows(optimizer: Optimizer, kind: type[Optimizer]) -> bool:
+    """True if the update is the one that this class of minigan's writes down, and not that of a class derived from it."""
+    own = type(optimizer)
+    return isinstance(optimizer, kind) and own.apply is kind.apply and own.scalars is kind.scalars
+
+
+def update(act: str, update: Update, step: OpenedStep) -> list[str]:
+    optimizer = update.optimizer
+    text = ["The gradients are all there; now the parameters move."]
+    if not moved(update):
+        text = [
+            "The gradients are all there, but the parameters stay where they are"
+            + (": the learning rate is 0." if not update.lr else ".")
+        ]
+    elif follows(optimizer, Adam):
+        text[0] += _adam(optimizer)
+    elif follows(optimizer, SGD):
+        text[0] += _sgd(optimizer)
+    coming = optimizer.schedule(optimizer.steps)
+    if coming != update.lr:
+        text.append(f"The schedule {'lowers' if coming < update.lr else 'raises'} the learning rate from here to {coming:.4g}.")
+    text.append(f"On this same batch L_{act} goes from {update.loss_before:.5f} to {update.loss_after:.5f}.")
+    decay = getattr(step.game, "ema", None)
+    if act == "G" and decay:
+        text.append(
+            f"A moving average of G's weights then follows them, with a decay of {decay:g} (less in the first steps). Samples "
+            "are drawn with that average; in this step it plays no part."
+        )
+    return text
+
+
+def _adam(adam: Any) -> str:
+    b1, b2 = adam.betas
+    what = "each gradient" if b1 == 0 else f"a running mean of each weight's gradients (β₁ = {b1:g})"
+    by = "its own size" if b2 == 0 else f"the root mean square of that weight's recent ones (β₂ = {b2:g})"
+    lesson = ": what counts is how unusual a gradient is for its weight, not how large it is." if b2 else "."
+    if adam.steps == 1:
+        lesson = "; in a first step all that remains is the sign, and every weight moves by about the learning rate."
+    first = f" Weight decay shrinks every weight first (λ = {adam.weight_decay:g})." if adam.weight_decay else ""
+    return f"{first} Adam divides {what} by {by}{lesson}"
+
+
+def _sgd(sgd: Any) -> str:
+    if not sgd.momentum:
+        return " SGD moves every weight against its gradient, by the learning rate times its size."
+    ahead = " Nesterov's form adds the gradient once more, as if taken a step ahead." if sgd.nesterov else ""
+    keeps = f"keeps a running sum u of the gradients, of which a part ρ = {sgd.momentum:g} stays from step to step"
+    return f" SGD with momentum {keeps}.{ahead}"

@@ -9,30 +9,37 @@ from typing import Any
 
 import numpy as np
 
-from minigan.explain import formulas
-from minigan.explain.formulas import formulas_of, mathml, objective_formulas
+from minigan.explain.formulas import formulas_of, mathml
 from minigan.explain.page import prose
-from minigan.explain.page.adam import worked_adam
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.page.budget import Budget
 from minigan.explain.page.curves import Curves
 from minigan.explain.page.facts import cache_fact, checks, fact, norm, shape_fact, size_fact
 from minigan.explain.page.figures import Figures, explorer
 from minigan.explain.page.place import Place
+from minigan.explain.page.plane import Plane, in_inference
+from minigan.explain.page.updates import explained_update
 from minigan.explain.step import Nudge, OpenedStep, Pass, Update
 from minigan.layers import Layer
 from minigan.layers.elementwise import sigmoid
-from minigan.optim import Adam
 
 
 class Walk:
-    """Makes the stations of a step; their values go to `arrays`, as far as the budget allows."""
+    """Makes the stations of a step; their values go to `arrays`, as far as the budget allows.
 
-    def __init__(self, step: OpenedStep, arrays: Arrays, budget: Budget) -> None:
-        self.step = step
-        self.figures = Figures(arrays, budget, step.real.x.shape[1:])
+    has_data: False where other samples stand in for the real ones.
+    """
+
+    def __init__(self, step: OpenedStep, arrays: Arrays, budget: Budget, has_data: bool = True) -> None:
+        self.step, self.has_data = step, has_data
+        self.figures = Figures(arrays, budget)
         self.curves = Curves(step, arrays)
-        self.formulas = objective_formulas(self.curves.objective) if self.curves.known else None
+        self.formulas = self.curves.formulas if self.curves.known else None
+        self.unit = " (nats)" if self.formulas else ""
+        self.real_samples = "real samples" if has_data else "stand-ins for real samples"
+        points = {"real": step.real.x, "generated": step.fake.x}
+        is_plane = step.real.x.shape[1:] == (2,)
+        self.plane = Plane(arrays, points, probabilities=self.formulas is not None) if is_plane else None
         self.stations: list[dict[str, Any]] = []
         self._walk()
 
@@ -69,20 +76,30 @@ class Walk:
     def _begin(self) -> None:
         z, real = self.step.generator.x, self.step.real.x
         figures = [
-            self.figures.samples("z", "noise z, one row for each sample", {"": z}),
-            self.figures.samples("x", "real samples x", {"": real}),
+            self.figures.samples("z", "noise z of this sample", {"": z}),
+            self.figures.samples("x", f"{self.real_samples} x", {"": real}, image=True),
         ]
-        more = {"figures": figures, "facts": [shape_fact("z", z), shape_fact("x", real)]}
-        self._add("D", "input", "G", "z", "Noise, and a batch of real samples", prose.noise_and_batch(), **more)
+        more: dict[str, Any] = {"figures": figures, "facts": [shape_fact("z", z), shape_fact("x", real)]}
+        if self.plane:
+            more["plane"] = self.plane.picture(f"{self.real_samples}: the whole batch", {"real": real})
+        text = prose.noise_and_batch(len(real), self.has_data)
+        self._add("D", "input", "G", "z", "Noise, and a batch of real samples", text, **more)
 
     def _generated(self) -> None:
-        fake, real = self.step.fake.x, self.step.real.x
+        fake, real, d = self.step.fake.x, self.step.real.x, self.step.real.net
         figures = [
-            self.figures.samples("x", "x̃: what G made", {"": fake}),
-            self.figures.samples("x", "x: real samples beside it", {"": real}),
+            self.figures.samples("x", "x̃: what G made", {"": fake}, image=True),
+            self.figures.samples("x", f"x: {self.real_samples} beside it", {"": real}, image=True),
         ]
-        text, more = prose.generated(self.step.real.net), {"figures": figures, "facts": [shape_fact("x̃", fake)]}
-        self._add("D", "input", "D", "x̃", "What G made, beside the real", text, **more)
+        more: dict[str, Any] = {"figures": figures, "facts": [shape_fact("x̃", fake)]}
+        if self.plane:
+            points, judge = {"real": real, "generated": fake}, (d, self.step.update_d.before)
+            caption = f"The batch in its plane, and {self._landscape()} before D's step{in_inference(d)}"
+            more["plane"] = self.plane.picture(caption, points, judge)
+        self._add("D", "input", "D", "x̃", "What G made, beside the real", prose.generated(d), **more)
+
+    def _landscape(self) -> str:
+        return "D = σ(s) at every place" if self.formulas else "D's output s at every place"
 
     def _forward(self, act: str, place: Place) -> None:
         layer, known = place.layer, formulas_of(place.layer)
@@ -95,9 +112,9 @@ class Walk:
             *([size_fact(f"∂{loss}/∂y, which will come back", grads)] if grads else []),
         ]
         figures = [
-            self.figures.samples("x", "x: the input", inputs),
+            self.figures.samples("x", "x: the input", inputs, image=place.net == "D" and place.index == 0),
             *(self.figures.weights(layer, name, name, value) for name, value in self._weights(act, place).items()),
-            self.figures.samples("y", "y: the output", outputs),
+            self.figures.samples("y", "y: the output", outputs, image=place.net == "G" and place.is_last),
         ]
         self._add(
             act,
@@ -105,10 +122,10 @@ class Walk:
             place.net,
             layer.name,
             f"{place.net}, layer {place.index}: {layer!r}",
-            prose.forward(place, act),
+            prose.forward(place, act, self.step.update_d),
             index=place.index,
             formulas=_mathml(known.forward if known else ()),
-            symbols=known.symbols if known else "",
+            symbols=known.explained(known.forward) if known else "",
             figures=figures,
             facts=facts,
             checks=checks(f"∂{loss}/∂y", place.checks(place.index)),
@@ -134,10 +151,10 @@ class Walk:
             place.net,
             layer.name,
             f"Back through {place.net}, layer {place.index}: {layer!r}",
-            prose.backward(place, input_grad=bool(dx), update=update),
+            prose.backward(place, input_grad=bool(dx), learned=learned, update=update),
             index=place.index,
             formulas=_mathml(tex),
-            symbols=known.symbols if known else "",
+            symbols=known.explained(tex) if known else "",
             figures=parts.figures,
             facts=parts.facts,
             checks=parts.checks,
@@ -162,7 +179,9 @@ class Walk:
 
     def _show_weight_gradients(self, parts: _Parts, loss: str, place: Place, update: Update) -> None:
         layer, words = place.layer, ", both passes added" if len(place.passes) > 1 else ""
-        parts.figures.append(self.figures.samples("x", "x, from the cache", place.inputs()))
+        if layer.parameters:
+            is_sample = place.net == "D" and place.index == 0
+            parts.figures.append(self.figures.samples("x", "x, which the forward pass saw", place.inputs(), image=is_sample))
         for name in layer.parameters:
             key = f"{place.index}.{name}"
             gradient, marks = update.gradients[key], [nudge for nudge in update.nudges if nudge.name == key]
@@ -189,15 +208,15 @@ class Walk:
         known, step = self.formulas, self.step
         labels = known.labels_d if known else ("real samples", "generated samples")
         curves = self.curves.discriminator(labels)
-        text = prose.discriminator_loss(self.curves.known)
+        text = prose.discriminator_loss(known, len(step.real.x))
         tex = (*known.value_d, *known.grad_d) if known else ()
-        beliefs = {"real samples": step.real, "generated samples": step.fake}
-        self._add_loss("D", "The discriminator's loss", text, tex, curves, step.loss_d, beliefs)
+        judged = {self.real_samples: step.real, "generated samples": step.fake}
+        self._add_loss("D", "The discriminator's loss", text, tex, curves, step.loss_d, judged)
 
     def _loss_g(self) -> None:
         known, step = self.formulas, self.step
         curves = self.curves.generator(known.label_g if known else "generated samples")
-        text = prose.generator_loss(known, self.curves.known)
+        text = prose.generator_loss(known)
         tex = (*known.value_g, *known.grad_g) if known else ()
         self._add_loss("G", "The generator's loss", text, tex, curves, step.loss_g, {"generated samples": step.judged})
 
@@ -209,33 +228,39 @@ class Walk:
         tex: Sequence[str],
         curves: list[dict[str, Any]],
         loss: float,
-        beliefs: dict[str, Pass],
+        judged: dict[str, Pass],
     ) -> None:
-        name, undecided = f"L_{act}", self.curves.undecided(act)
+        name, known, count = f"L_{act}", self.formulas, len(self.step.real.x)
+        undecided = self.curves.undecided(act) if known else None
         beside = "" if undecided is None else f" ({undecided:.3f} if D could not tell at all, D = ½)"
-        means = {who: float(np.mean(sigmoid(np, record.outputs[-1]))) for who, record in beliefs.items()}
+        logits = {who: record.outputs[-1] for who, record in judged.items()}
+        means = {who: float(np.mean(sigmoid(np, s) if known else s)) for who, s in logits.items()}
         facts = [
-            fact(name, f"{loss:.6f} nats{beside}"),
-            fact("D(sample), mean", ", ".join(f"{who} {mean:.3f}" for who, mean in means.items())),
+            fact(name, f"{loss:.6f}{' nats' if known else ''}{beside}"),
+            fact("D(sample), mean" if known else "s, mean", ", ".join(f"{who} {mean:.3f}" for who, mean in means.items())),
         ]
-        more = {"formulas": _mathml(tex), "facts": facts, "curves": curves, "loss": loss}
-        self._add(act, "loss", "D", name, title, text, **more)
+        symbols = f"N = {count}{f'; {known.symbols}' if known.symbols and act == 'D' else ''}" if known else ""
+        more = {"formulas": _mathml(tex), "symbols": symbols, "facts": facts, "curves": curves, "loss": loss}
+        self._add(act, "loss", "D", name, title, text, unit=self.unit, **more)
 
     def _image_gradient(self) -> None:
         record = self.step.judged
         assert record.input_grad is not None
         figures = [
-            self.figures.samples("x", "x̃: what G made", {"": record.x}),
-            self.figures.samples("wish", "−∂L_G/∂x̃: the change that D asks for", {"": -record.input_grad}, style="signed"),
+            self.figures.samples("x", "x̃: what G made", {"": record.x}, image=True),
+            self.figures.samples("wish", "−∂L_G/∂x̃: the change that D asks for", {"": -record.input_grad}),
         ]
-        more = {
+        more: dict[str, Any] = {
             "figures": figures,
             "facts": [size_fact("∂L_G/∂x̃", {"": record.input_grad})],
             "checks": checks("∂L_G/∂x̃", {"": self.step.generator.checks[-1]}),
         }
-        what = "pixel" if record.x.ndim == 4 else "value"
-        title = f"From D into G: what each {what} should do"
-        self._add("G", "backward", "G", "∂/∂x̃", title, prose.image_gradient(record.x[0]), **more)
+        if self.plane:
+            judge = (record.net, self.step.update_d.after)
+            caption = f"What G made, {self._landscape()} after D's step{in_inference(record.net)}, and −∂L_G/∂x̃ as arrows"
+            more["plane"] = self.plane.picture(caption, {"generated": record.x}, judge, -record.input_grad)
+        title = f"From D into G: what each {prose.part_of(record.x[0])} should do"
+        self._add("G", "backward", "G", "∂/∂x̃", title, prose.image_gradient(record.x[0], self.formulas), **more)
 
     def _update(self, act: str, update: Update) -> None:
         net = (self.step.real if act == "D" else self.step.generator).net
@@ -249,11 +274,9 @@ class Walk:
         heads = ["parameter", "shape", "‖w‖", "‖dw‖", "‖Δw‖", "‖Δw‖ / ‖w‖"]
         facts = [fact("learning rate", f"{update.lr:g}"), fact("step number", str(update.optimizer.steps))]
         more: dict[str, Any] = {"table": {"heads": heads, "rows": rows}, "facts": facts, "loss": update.loss_after}
-        if isinstance(update.optimizer, Adam):
-            decay = formulas.ADAM_DECAY if update.optimizer.weight_decay else ()
-            more |= {"formulas": _mathml((*decay, *formulas.ADAM)), "worked": worked_adam(update)}
+        title = f"{act} moves" if prose.moved(update) else f"{act} stays where it is"
         label = type(update.optimizer).__name__
-        self._add(act, "update", act, label, f"{act} moves", prose.update(act, update), **more)
+        self._add(act, "update", act, label, title, prose.update(act, update, self.step), **more, **explained_update(update))
 
 
 class _Parts:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array
+from minigan.backends import Array, stream
 from minigan.checks.entries import Comparison, compare_entries
 from minigan.errors import DivergenceError, OptionError
 from minigan.explain.places import choose_places
@@ -24,6 +24,9 @@ NUDGED = 3  # weights of each array whose loss is drawn against the weight
 # The steps ε of a nudge, in units of the array's typical value: from where the derivative tells all to where the loss bends.
 _NUDGES = (0.001, 0.01, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0)
 NUDGES = (*(-part for part in reversed(_NUDGES)), 0.0, *_NUDGES)
+_CAN_BE_OPENED = (
+    "only steps can be opened in which D judges the real batch and G's samples, moves, judges G's samples again, and G moves"
+)
 EXPECTED = {"generator": 1, "discriminator": 3}  # forward passes of each network in a step
 
 
@@ -46,7 +49,7 @@ def open_step(
     moved_random_state = game.random_state
     rerun = Rerun(game, real, z, passes, random_state)
 
-    look = _Look(rerun, passes, before, after, shown, np.random.default_rng(seed), tick)
+    look = _Look(rerun, passes, before, after, shown, np.random.default_rng(stream("explain", seed)), tick)
     look.check_outputs("discriminator", "discriminator", 0)
     look.check_outputs("discriminator", "discriminator", 1)
     update_d = look.update("discriminator")
@@ -84,14 +87,32 @@ def _record(game: Game, real: Array, z: Array) -> tuple[dict[str, list[Pass]], d
     finally:
         for name, net in game.networks.items():
             net.watch = watching[name]
-    for name, recorder in recorders.items():
-        if len(recorder.passes) != EXPECTED[name]:
+    passes = {name: recorder.passes for name, recorder in recorders.items()}
+    for name, found in passes.items():
+        if len(found) != EXPECTED[name]:
             raise OptionError(
-                f"the {name} makes {len(recorder.passes)} passes in a step of this game, not {EXPECTED[name]}: only steps in "
-                "which D judges real and generated samples once, and G's samples once more when it has moved, can be opened"
+                f"the {name} makes {len(found)} passes in a step of this game, not {EXPECTED[name]}: {_CAN_BE_OPENED}"
             )
+    if missing := {"loss_d", "loss_g"} - stats.keys():
+        raise OptionError(f"a step of this game returns no {min(missing)}: {_CAN_BE_OPENED}")
+    if odd := _out_of_order(passes, game, real):
+        raise OptionError(f"in a step of this game {odd}: {_CAN_BE_OPENED}")
     losses = {name: float(game.backend.to_numpy(stats[name])) for name in ("loss_d", "loss_g")}
-    return {name: recorder.passes for name, recorder in recorders.items()}, losses
+    return passes, losses
+
+
+def _out_of_order(passes: dict[str, list[Pass]], game: Game, real: Array) -> str:
+    """What a page of this step would say in vain: how its passes differ from those of the usual step, or ""."""
+    (made,), (of_real, of_fake, judged) = passes["generator"], passes["discriminator"]
+    if not np.array_equal(of_real.x, game.backend.to_numpy(real)):
+        return "D does not see the real batch first, as it is"
+    if not all(np.array_equal(record.x, made.outputs[-1]) for record in (of_fake, judged)):
+        return "D does not see G's samples as they are"
+    if any(record.output_grads[-1] is None for record in (made, of_real, of_fake, judged)):
+        return "a pass is made through which no gradient goes back"
+    if not (of_real.param_grads and of_fake.param_grads) or judged.param_grads or judged.input_grad is None:
+        return "D does not learn first, and only then pass a gradient on to G"
+    return ""
 
 
 class _Snapshot:

@@ -610,6 +610,30 @@ def test_a_forked_child_has_threads_of_its_own():
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_forked_while_another_thread_multiplies_can_multiply():
+    x, stop = np.ones((256, 512), "f4"), threading.Event()
+
+    def multiply():
+        FAST._thread.own = False
+        while not stop.is_set():
+            FAST.matmul(x, x.T)
+
+    other = threading.Thread(target=multiply)
+    other.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)  # instead of hanging for ever
+                FAST._thread.own = False
+                os._exit(0 if (FAST.matmul(x, x.T) == 512).all() else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        other.join()
+
+
 def test_a_constant_without_a_hash_is_no_obstacle():
     x, table = np.ones(100_000), np.array([2.0])
     assert FAST.elementwise(lambda xp, x, factor: x * factor, x, factor=table)[0] == 2

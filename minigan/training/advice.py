@@ -1,0 +1,197 @@
+"""What to try against each trouble of a run, as options of `minigan train` or in words."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minigan.training.config import Config, recipe_of
+
+
+@dataclass(frozen=True)
+class Advice:
+    """changes: of the configuration, by name; reason: what they are good for."""
+
+    changes: Mapping[str, Any]
+    reason: str
+
+    @property
+    def options(self) -> str:
+        """The changes as options of `minigan train`."""
+        given = [_option(name, value) for name, value in self.changes.items() if not _is_left_out(value)]
+        left = [_option(name, value) for name, value in self.changes.items() if _is_left_out(value)]
+        return " and ".join(part for part in (" ".join(given), ", ".join(left)) if part)
+
+    @property
+    def command(self) -> str:
+        """The options; where they go on with a run, the whole command, which can be run as it stands."""
+        return f"minigan train {self.options}" if self.changes.get("resume") else self.options
+
+
+def _is_left_out(value: Any) -> bool:
+    return value is None or value is False
+
+
+def _option(name: str, value: Any) -> str:
+    option = "--" + name.replace("_", "-")
+    if _is_left_out(value):
+        return f"leave out {option}"
+    if value is True:
+        return option
+    values = value if isinstance(value, tuple) else (value,)
+    return " ".join([option, *(f"{v:g}" if isinstance(v, float) else shlex.quote(str(v)) for v in values)])
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """The recipe of this kind of model, and what the run has in place of it."""
+    recipe = recipe_of(config.model or "dcgan", config.data not in ("ring", "grid"))
+    own = {name: getattr(config, name) for name in recipe if getattr(config, name) is not None}
+    return {"recipe": recipe, **recipe, **own}
+
+
+def go_on(config: Config, folder: str, last: int, epoch: float, reason: str, least: int = 0) -> Advice:
+    """To go on with the run, to the end that it has or, where that is reached or before the step `least`, to a later one.
+
+    last, epoch: of the run's last row.
+    """
+    changes: dict[str, Any] = {"resume": True, "out": folder}
+    longer: dict[str, Any] = {}
+    if config.steps and (last >= config.steps or config.steps < least):
+        longer = {"steps": max(least, 2 * config.steps)}
+    elif config.epochs and epoch + 1 >= config.epochs:
+        longer = {"epochs": 2 * config.epochs}
+    if longer and config.schedule != "constant":
+        length = f"{config.steps:,} steps" if config.steps else f"{config.epochs:,} epochs"
+        reason = f"in a new run, for the {config.schedule} schedule of this one was laid out for {length}; {reason}"
+        return Advice(longer, reason)
+    return Advice({**changes, **longer}, reason)
+
+
+def shorter_steps(config: Config) -> tuple[Advice, ...]:
+    settings = _settings(config)
+    lr, usual = settings["lr"], settings["recipe"]["lr"]
+    changes: dict[str, Any] = (
+        {"lr": usual} if lr > 2 * usual else {} if config.lr_d and config.lr_d > 2 * lr else {"lr": lr / 10}
+    )
+    if config.lr_d:
+        changes["lr_d"] = None
+    used = " and ".join(f"{value:g}" for value in (lr, config.lr_d) if value)
+    return (Advice(changes, f"this run had {used}, and {usual:g} is what the model trains with by default"),)
+
+
+def weaker_d(config: Config) -> tuple[Advice, ...]:
+    settings = _settings(config)
+    lr, usual = settings["lr"], settings["recipe"]["lr"]
+    advice = []
+    rates: dict[str, Any] = {} if usual / 2 <= lr <= 2 * usual else {"lr": usual}
+    if config.lr_d and config.lr_d > 2 * lr:
+        rates["lr_d"] = None
+        reason = f"D learns {config.lr_d / lr:.3g} times as fast as G, at {config.lr_d:g} against {lr:g}"
+    else:
+        reason = f"G learns at {lr:g}, and {usual:g} is what the model trains with by default"
+    if rates:
+        advice.append(Advice(rates, reason))
+    if config.loss == "saturating":
+        advice.append(Advice({"loss": "non-saturating"}, "−log D(G(z)) is steepest where D rejects what G makes"))
+    if not rates:
+        advice.append(Advice({"lr_d": (config.lr_d or lr) / 4}, "a slower D"))
+    if not settings["smoothing"]:
+        advice.append(Advice({"smoothing": 0.1}, "D then aims at 0.9 for real samples, which keeps it from being sure"))
+    return tuple(advice)
+
+
+def stronger_d(config: Config) -> tuple[Advice, ...]:
+    settings = _settings(config)
+    lr, usual = settings["lr"], settings["recipe"]["lr"]
+    rates: dict[str, Any] = {} if lr <= 2 * usual else {"lr": usual}
+    if config.lr_d and config.lr_d < lr:
+        rates["lr_d"] = None
+        reason = f"D learns {config.lr_d / lr:.2g} times as fast as G, at {config.lr_d:g} against {lr:g}"
+    else:
+        reason = f"G learns at {lr:g}, and {usual:g} is what the model trains with by default"
+    advice = [Advice(rates, reason)] if rates else [Advice({"lr_d": 4 * (config.lr_d or lr)}, "a faster D")]
+    if settings["smoothing"]:
+        advice.append(Advice({"smoothing": 0.0}, f"D then aims at 1 for real samples, not at {1 - settings['smoothing']:g}"))
+    return tuple(advice)
+
+
+def more_diversity(config: Config) -> tuple[Advice, ...]:
+    settings = _settings(config)
+    recipe, lr, batch = settings["recipe"], settings["lr"], settings["batch_size"]
+    advice = []
+    rates: dict[str, Any] = {}
+    if settings["beta1"] > recipe["beta1"]:
+        rates["beta1"] = 0.0
+    if lr > 2 * recipe["lr"]:
+        rates["lr"] = recipe["lr"]
+    if config.lr_d and not lr / 2 <= config.lr_d <= 2 * lr:
+        rates["lr_d"] = None
+    if rates:
+        had = ", ".join(f"{name.replace('_', '-')} {settings.get(name) or getattr(config, name):g}" for name in rates)
+        advice.append(
+            Advice(rates, f"this run had {had}: where the two sides overshoot, they chase each other from mode to mode")
+        )
+    advice += _larger_networks(settings)
+    advice.append(Advice({"batch_size": 2 * batch}, "D sees more of what G makes at a time"))
+    if not rates:
+        advice.append(Advice({"lr": lr / 2}, f"this run had {lr:g}"))
+    return tuple(advice)
+
+
+def _larger_networks(settings: Mapping[str, Any]) -> list[Advice]:
+    """The recipe's sizes, where the run had smaller ones."""
+    recipe = settings["recipe"]
+    return [
+        Advice({name: recipe[name]}, f"this run had {_option(name, settings[name]).partition(' ')[2]}")
+        for name in ("width", "hidden", "latent_dim")
+        if name in recipe and np.max(settings[name], initial=0) < np.max(recipe[name])
+    ]
+
+
+def closer_to_data(config: Config) -> tuple[Advice, ...]:
+    settings = _settings(config)
+    advice, lr, usual = _larger_networks(settings), settings["lr"], settings["recipe"]["lr"]
+    if lr > usual:
+        advice.append(Advice({"lr": usual}, f"this run had {lr:g}, and {usual:g} is what the model trains with by default"))
+    if config.schedule == "constant":
+        advice.append(Advice({"schedule": "linear"}, "in a new run: with ever shorter steps samples settle on the data"))
+    return tuple(advice)
+
+
+IN_WORDS = {  # what helps against each trouble, where the run's options are not known
+    "learning rate": ("smaller learning rates, ten times smaller where nothing else is known",),
+    "discriminator wins": ("a slower D, as lr_d = lr / 4", "one-sided label smoothing of 0.1, which keeps D from being sure"),
+    "generator wins": ("a faster D, as lr_d = 4 lr", "no label smoothing"),
+    "unlike": ("larger networks", "a learning rate that falls towards the end"),
+    "incomplete": ("larger networks", "a larger batch: D sees more of what G makes at a time"),
+    "collapse": ("β₁ = 0 and smaller learning rates", "a larger batch: D sees more of what G makes at a time"),
+}
+
+SOURCES = {
+    "learning rate": (
+        "Radford et al. 2015 (arXiv:1511.06434), section 4: 0.001 was too high for their networks, 0.0002 was not",
+        "Mescheder et al. 2018 (arXiv:1801.04406), section 2: when alternating gradient descent converges",
+    ),
+    "discriminator wins": (
+        "Goodfellow et al. 2014 (arXiv:1406.2661), end of section 3: log(1 − D(G(z))) saturates where G is poor",
+        "Arjovsky and Bottou 2017 (arXiv:1701.04862), section 2: what a perfect D does to both losses of G",
+        "Salimans et al. 2016 (arXiv:1606.03498), section 3.4: one-sided label smoothing",
+    ),
+    "generator wins": (
+        "Goodfellow et al. 2014 (arXiv:1406.2661), section 6: G must not be trained too much without updating D",
+        "Heusel et al. 2017 (arXiv:1706.08500), section 2: a learning rate for each side, with D the faster one",
+    ),
+    "unlike": (
+        "Kynkäänniemi et al. 2019 (arXiv:1904.06991), section 2: the share of samples that resemble the data",
+        "Naeem et al. 2020 (arXiv:2002.09797), section 3: the share of the data that samples resemble",
+        "Lin et al. 2018 (arXiv:1712.04086), section 4.1: modes reached and samples of high quality",
+    ),
+    "collapse": (
+        "Goodfellow 2016 (arXiv:1701.00160), section 5.1.1: mode collapse",
+        "Radford et al. 2015 (arXiv:1511.06434), section 4: a momentum of 0.9 made training oscillate, 0.5 did not",
+    ),
+}

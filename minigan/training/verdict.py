@@ -1,0 +1,392 @@
+"""The verdict on a run: what its log shows of both sides, of the diversity of samples and of their likeness to the data."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigan.data.synthetic import MODES
+from minigan.errors import CheckpointError
+from minigan.training.advice import (
+    IN_WORDS,
+    SOURCES,
+    Advice,
+    closer_to_data,
+    go_on,
+    more_diversity,
+    shorter_steps,
+    stronger_d,
+    weaker_d,
+)
+from minigan.training.config import OPTIONS, Config
+from minigan.training.folder import CONFIG, LOG, SAMPLES, made_from_python
+from minigan.training.log import columns_of, read_settings, read_table
+
+NEEDED = ("step", "loss_d", "loss_g", "prob_real", "prob_fake")  # columns of a log that can be judged
+# The limits stand in the gaps between games made to fail and healthy ones: dense and convolutional games on digits of 12x12
+# pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was known from the modes or digits
+# that G made. A run is judged by the last third of its log, by medians over the rows.
+LEAST_ROWS, LEAST_STEPS = 9, 100
+# The largest losses in nats, each a mean over the steps of one row. At learning rates of 0.2 and more L_D rose above 10 and L_G
+# above 9. Elsewhere L_D stayed below 5.3, but for one game that D won with a first row of 8.9; where D hardly learned, L_D rose
+# to 13.5, and L_G stayed below 2.
+PEAK_D, PEAK_G = 9.0, 5.0
+# The share of dead ReLUs in a layer. It was 0.97 to 1 in most games that a learning rate of 0.05 to 1 had broken, 0.95 in one
+# that had collapsed, and at most 0.89 in games that went on.
+ALL_DEAD = 0.96
+# D's mean probabilities. Where D won, D(G(z)) was below 0.085; in games that went on, above 0.1. D(x) is compared with what L_D
+# aims at: 1, or 1 − smoothing.
+WON_FAKE, WON_REAL = 0.09, 0.9
+# Where G won, medians of D(G(z)) were 0.8 or more and of L_D above 2; in games that went on, at most 0.5 and 1.45.
+FOOLED, FOOLED_LOSS = 0.75, 1.8
+# √(diversity · clusters). Where G made up to three of eight modes, or few digits, it was 0.43 or less; where it made all, 0.5
+# or more; about 0.45 where it made half. A young G passes through all of this: so it must not be rising, and in the first
+# quarter of a run it must have fallen from above YOUNG. At the end of a run one that rises must have come above YOUNG.
+COLLAPSED, YOUNG, RISING, FIRST_PART = 0.45, 0.2, 1.15, 0.25
+# Fidelity and coverage, of which real samples have 0.97. On the ring, where a sample must lie within 3 σ = 0.03, a run of 1,500
+# steps had 0.47 and 1, one with 4 hidden units 0.001 and 0.25; a dense game on digits 1 and 0.98, for pixels are forgiving.
+ALIKE = 0.6
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a log shows. kind: a key of TITLES; evidence: the figures and their steps; sources: where to read on.
+
+    likeness: how many samples resemble the data, in words, where the log says so.
+    """
+
+    kind: str
+    evidence: tuple[str, ...]
+    advice: tuple[Advice, ...] = ()
+    sources: tuple[str, ...] = ()
+    likeness: str = ""
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.kind]
+
+    @property
+    def is_trouble(self) -> bool:
+        return self.kind not in ("healthy", "young", "unmeasured", "fidelity unmeasured", "too short")
+
+    def to_json(self) -> dict[str, Any]:
+        advice = [{"options": one.command, "changes": dict(one.changes), "reason": one.reason} for one in self.advice]
+        return {"kind": self.kind, "title": self.title, "evidence": self.evidence, "advice": advice, "sources": self.sources}
+
+
+TITLES = {
+    "learning rate": "The learning rate is too high: steps are so long that they undo what was learned.",
+    "discriminator wins": "The discriminator wins: it tells nearly all samples apart, and the generator does not catch up.",
+    "generator wins": "The generator wins: the discriminator takes its samples for real, and has nothing left to teach it.",
+    "collapse": "The generator has collapsed: for different z it makes the same few samples.",
+    "unlike": "Neither side wins and samples are diverse, but too few of them resemble the data.",
+    "incomplete": "Neither side wins and samples resemble the data, but they miss much of it.",
+    "healthy": "Nothing wrong shows: neither side wins, and samples are diverse and resemble the data.",
+    "young": "Too early to judge: generated samples are not yet like real ones.",
+    "unmeasured": "Neither side wins, but the log does not say whether samples are diverse or resemble the data.",
+    "fidelity unmeasured": "Neither side wins and samples are diverse; the log does not say whether they resemble the data.",
+    "too short": "The run is too short to tell.",
+}
+
+
+def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None, folder: str | Path = "RUN") -> list[Finding]:
+    """What a run's log shows: its troubles, the main one first; else a single finding that is none.
+
+    That is "healthy", "young" (samples are not diverse or not like the data, but the run has not gone far, or their diversity
+    rises), "unmeasured" or "fidelity unmeasured" (the log says nothing of their diversity, of their likeness to the data) or
+    "too short".
+
+    log: columns by name, as minigan.training.columns_of gives them, NaN where a value was not measured. config: that of the
+    run, which the advice is made for. folder: of the run, as the advice is to name it.
+    """
+    view = _View({name: np.asarray(values, np.float64) for name, values in log.items()}, config or Config(), str(folder))
+    rate = _learning_rate(view)
+    if view.is_short and not rate:
+        told = (
+            f"{len(view.steps)} rows up to step {view.last:,}; it takes {LEAST_ROWS} rows and {LEAST_STEPS} steps to judge it"
+        )
+        least = max(LEAST_STEPS, LEAST_ROWS * view.config.log_every)
+        measured = [f"{view.since} {_likeness(view)}"] if _likeness(view) else []
+        found = [Finding("too short", (told, *measured), (_go_on(view, "then ask again", least),))]
+    else:
+        troubles = (rate, _discriminator_wins(view), _generator_wins(view), _collapse(view))
+        found = [finding for finding in troubles if finding] or [_no_trouble(view)]
+    return [replace(finding, likeness=_likeness(view)) for finding in found]
+
+
+def diagnose_run(folder: str | Path) -> tuple[list[Finding], str]:
+    """The findings of a run folder, and a line that says what was read.
+
+    Raises CheckpointError if the folder holds no log, or if the log or config.json is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no folder {folder}: name the folder of a run")
+    config, is_from_python = _read_config(folder / CONFIG)
+    log = _read_columns(folder / LOG)
+    rows = len(log["step"])
+    last = f"{rows:,} rows up to step {int(log['step'][-1]):,}" if rows else "no rows yet"
+    findings, what = diagnose(log, config, folder), str(config.model)
+    if is_from_python:
+        findings, what = [_in_words(finding, folder) for finding in findings], "networks of your own"
+    return findings, f"{folder}: {what} on {config.data}, {LOG} has {last}"
+
+
+def verdict(folder: str | Path) -> str:
+    """The main finding of a run folder in one line, which never fails: it ends a training that may have gone well."""
+    try:
+        findings, _ = diagnose_run(folder)
+    except Exception as error:  # whatever became of the files meanwhile
+        return f"verdict: none, for {error}"
+    figures = f" ({findings[0].likeness})" if findings[0].likeness else ""
+    return f"verdict: {findings[0].title[:-1]}{figures}; more: minigan diagnose {shlex.quote(str(folder))}"
+
+
+def _in_words(finding: Finding, folder: Path) -> Finding:
+    """The finding with advice for a run from Python: its options are not those of `minigan train`, nor known here."""
+    advice = [Advice({}, words) for words in IN_WORDS.get(finding.kind, ())]
+    if any(one.changes.get("resume") for one in finding.advice):
+        resume = f"mg.Run.resume({str(folder)!r}, game=game, data=data, steps=…).train()"
+        advice.append(Advice({}, f"go on with the run, then ask again: {resume}"))
+    return replace(finding, advice=tuple(advice))
+
+
+def _read_config(path: Path) -> tuple[Config, bool]:
+    """(the configuration, or of a run from Python what is known of it; whether it is one)."""
+    try:
+        settings = read_settings(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no {path}: name the folder of a run") from None
+    try:
+        if not made_from_python(settings):
+            return Config.from_json(settings), False
+        known = {name: OPTIONS[name].convert(settings.get(name)) for name in ("data", "steps", "log_every")}
+        return Config(**known), True
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged ({error}): put back an earlier copy") from None
+
+
+def _read_columns(path: Path) -> dict[str, list[float]]:
+    if not path.exists():
+        raise CheckpointError(f"there is no {path}: the run has not begun, or its log was removed")
+    names, rows = read_table(path)
+    missing = [name for name in NEEDED if name not in names]
+    if missing:
+        raise CheckpointError(f"{path} has no column {', '.join(missing)}: put back an earlier copy")
+    return columns_of(rows) if rows else {name: [] for name in names}
+
+
+class _View:
+    """A log as the rules see it."""
+
+    def __init__(self, columns: dict[str, np.ndarray], config: Config, folder: str) -> None:
+        self.columns, self.config, self.folder = columns, config, folder
+        self.steps = columns["step"]
+        self.last = int(self.steps[-1]) if len(self.steps) else 0
+        self.epoch = float(columns["epoch"][-1]) if len(columns.get("epoch", ())) else math.nan  # the last; the first is 0
+        self.is_short = len(self.steps) < LEAST_ROWS or self.last < LEAST_STEPS
+        self.late = slice(2 * len(self.steps) // 3, None)
+        self.middle = slice(len(self.steps) // 3, 2 * len(self.steps) // 3)
+        self.early = slice(0, max(1, len(self.steps) // 10))
+
+    @property
+    def progress(self) -> float:
+        """The share of the configured length that is done; of epochs, the last counts as a whole. NaN for a single epoch."""
+        if self.config.steps:
+            return self.last / self.config.steps
+        epochs = self.config.epochs or 1
+        return (self.epoch + 1) / epochs if epochs > 1 else math.nan
+
+    def spread(self, part: slice) -> float:
+        """√(diversity · clusters), of medians; NaN where it was not measured."""
+        return float(np.sqrt(np.maximum(0, self.median("diversity", part) * self.median("clusters", part))))
+
+    @property
+    def since(self) -> str:
+        """From which step on the medians are."""
+        return f"from step {int(self.steps[self.late][0]):,} on"
+
+    def median(self, name: str, part: slice | None = None) -> float:
+        """Of the rows that have the value; NaN where none has."""
+        values = self.columns.get(name, np.array([]))[self.late if part is None else part]
+        values = values[~np.isnan(values)]
+        return float(np.median(values)) if values.size else math.nan
+
+    def peak(self, name: str) -> tuple[float, int]:
+        """The largest value and its step."""
+        values = self.columns[name]
+        if not values.size or np.isnan(values).all():
+            return math.nan, 0
+        index = int(np.nanargmax(values))
+        return float(values[index]), int(self.steps[index])
+
+    def names(self, network: str, what: str) -> list[str]:
+        return [name for name in self.columns if name.startswith(f"{network}.") and name.endswith(f".{what}")]
+
+    def gradient(self, network: str, part: slice) -> float:
+        """The median norm of a network's whole gradient."""
+        names = self.names(network, "gradient")
+        if not names:
+            return math.nan
+        norms = np.sqrt(sum(self.columns[name][part] ** 2 for name in names))
+        norms = norms[~np.isnan(norms)]
+        return float(np.median(norms)) if norms.size else math.nan
+
+
+# -- the rules -------------------------------------------------------------------------------------------------------------
+
+
+def _learning_rate(view: _View) -> Finding | None:
+    if not len(view.steps):
+        return None
+    evidence = []
+    losses = np.stack([view.columns["loss_d"], view.columns["loss_g"]])
+    broken = view.steps[~np.isfinite(losses).all(axis=0)]
+    if broken.size:
+        evidence.append(f"at step {int(broken[0]):,} numbers stopped being finite, and the run ended")
+    (peak_d, step_d), (peak_g, step_g) = view.peak("loss_d"), view.peak("loss_g")
+    if peak_d > PEAK_D and peak_g > PEAK_G:
+        evidence.append(
+            f"the losses are thrown about: L_D rose to {peak_d:,.3g} (step {step_d:,}) and L_G to {peak_g:,.3g} "
+            f"(step {step_g:,}); where D only guesses they are 1.39 and 0.69"
+        )
+    dead = [
+        f"{_percent(view.median(name))} in layer {name.split('.')[1]} of the {network}"
+        for network in ("generator", "discriminator")
+        for name in view.names(network, "dead")
+        if view.median(name) >= ALL_DEAD
+    ]
+    if dead:
+        evidence.append(
+            f"ReLUs are dead {view.since}, 0 for every sample and without gradient: {', '.join(dead)}; what too long a step "
+            f"has killed, no later one revives"
+        )
+    if not evidence:
+        return None
+    return Finding("learning rate", tuple(evidence), shorter_steps(view.config), SOURCES["learning rate"])
+
+
+def _discriminator_wins(view: _View) -> Finding | None:
+    fake, real, saturated = (view.median(name) for name in ("prob_fake", "prob_real", "saturated_fake"))
+    if not (fake <= WON_FAKE and real >= WON_REAL * (1 - (view.config.smoothing or 0))):
+        return None
+    evidence = [f"{view.since} D(x) is {real:.3g} and D(G(z)) is {fake:.2g}; where D only guesses both are 0.5"]
+    if saturated > 0:
+        evidence.append(
+            f"{_percent(saturated)} of D's logits s of generated samples are saturated: σ(s) is within 0.001 of 0 or 1"
+        )
+    if view.config.loss == "saturating":
+        slope = "with --loss saturating the slope of L_G by D's logit is −D(G(z))"
+        evidence.append(f"{slope}: {_percent(fake)} of the most it can be")
+    before, after = view.gradient("generator", view.early), view.gradient("generator", view.late)
+    if after < before / 3:
+        evidence.append(f"G's gradient has vanished: its norm was {before:.2g} at the start and is {after:.2g}")
+    elif not math.isnan(after):
+        evidence.append(
+            f"the norm of G's gradient was {before:.2g} at the start and is {after:.2g}, and yet G does not catch up"
+        )
+    return Finding("discriminator wins", tuple(evidence), weaker_d(view.config), SOURCES["discriminator wins"])
+
+
+def _generator_wins(view: _View) -> Finding | None:
+    fake, real, loss_d, loss_g = (view.median(name) for name in ("prob_fake", "prob_real", "loss_d", "loss_g"))
+    fooled = fake >= FOOLED or (view.config.loss != "saturating" and loss_g <= -math.log(FOOLED))
+    if not (fooled and loss_d >= FOOLED_LOSS):
+        return None
+    evidence = (
+        f"{view.since} L_D is {loss_d:.3g} and L_G is {loss_g:.2g}; where D only guesses L_D is 1.39",
+        f"D(G(z)) is {fake:.3g} and D(x) is {real:.3g}: D follows G too slowly to reject what it makes, good or bad",
+    )
+    return Finding("generator wins", evidence, stronger_d(view.config), SOURCES["generator wins"])
+
+
+def _is_young(view: _View) -> bool:
+    """Whether samples that are not diverse may yet become so: see COLLAPSED and the limits beside it."""
+    now, before = view.spread(view.late), view.spread(view.middle)
+    fell = before > YOUNG and now < before / RISING
+    if now > RISING * before:
+        return not view.progress >= 1 or now >= YOUNG
+    return view.progress < FIRST_PART and not fell
+
+
+def _collapse(view: _View) -> Finding | None:
+    if not view.spread(view.late) < COLLAPSED or _is_young(view):
+        return None
+    best, step = view.peak("clusters")
+    evidence = (
+        f"{view.since} {_diversity(view)}",
+        f"the share of clusters was {_percent(best)} at step {step:,}, the most; 10 % or so says that all samples lie in one",
+    )
+    advice = more_diversity(view.config)
+    if view.spread(view.late) > RISING * view.spread(view.middle):
+        advice = (*advice, _go_on(view, "clusters and diversity still rise together, so G may only be young"))
+    return Finding("collapse", evidence, advice, SOURCES["collapse"])
+
+
+def _no_trouble(view: _View) -> Finding:
+    overview = (
+        f"{view.since} D(x) is {view.median('prob_real'):.2g} and D(G(z)) {view.median('prob_fake'):.2g}, "
+        f"L_D {view.median('loss_d'):.3g} and L_G {view.median('loss_g'):.3g}"
+    )
+    spread, before = view.spread(view.late), view.spread(view.middle)
+    if math.isnan(spread):
+        told = "the log has no columns diversity and clusters, or nothing in them, as where an earlier version wrote it"
+        look = Advice({}, f"look at {Path(view.folder) / SAMPLES}: if samples of one picture are all alike, G has collapsed")
+        return Finding("unmeasured", (overview, told), (look, _go_on(view, "the rows it adds say how diverse the samples are")))
+    evidence = [overview, _diversity(view)]
+    fidelity, coverage = view.median("fidelity"), view.median("coverage")
+    if spread >= COLLAPSED and math.isnan(fidelity):
+        told = "the log has no columns fidelity and coverage, or nothing in them, as where an earlier version wrote it"
+        look = Advice({}, f"look at {Path(view.folder) / SAMPLES}")
+        longer = _go_on(view, "the rows it adds say how many samples resemble the data")
+        return Finding("fidelity unmeasured", (*evidence, told), (look, longer))
+    evidence += [f"{view.since} {likeness}" for likeness in [_likeness(view)] if likeness]
+    if spread >= COLLAPSED and min(fidelity, coverage) >= ALIKE:
+        return Finding("healthy", tuple(evidence))
+    if spread >= COLLAPSED and not view.progress < 1:
+        kind = "unlike" if fidelity < ALIKE else "incomplete"
+        advice = (*closer_to_data(view.config), _go_on(view, "while the share rises, more steps help"))
+        return Finding(kind, tuple(evidence), advice, SOURCES["unlike"])
+    if RISING * before < spread < COLLAPSED:
+        evidence.append(f"both together, √(diversity · clusters), rise: from {before:.2g} in the second third to {spread:.2g}")
+    if view.progress < 1:
+        steps, epochs = view.config.steps, view.config.epochs
+        done = f"{view.last:,} of {steps:,} steps" if steps else f"into epoch {view.epoch + 1:,.0f} of {epochs:,}"
+        evidence.append(f"the run has gone {done}")
+    reason = "then ask again" + (": if they stay alike, G has collapsed" if spread < COLLAPSED else "")
+    return Finding("young", tuple(evidence), (_go_on(view, reason),))
+
+
+def _likeness(view: _View) -> str:
+    """Fidelity and coverage in words, or "" where they were not measured."""
+    fidelity, coverage = view.median("fidelity"), view.median("coverage")
+    if math.isnan(fidelity) or math.isnan(coverage):
+        return ""
+    if view.config.data in MODES:
+        count = len(MODES[view.config.data][0])
+        return f"{_percent(fidelity)} of samples lie within 3 σ of a mode, {coverage * count:.0f} of {count} modes are reached"
+    return (
+        f"{_percent(fidelity)} of samples lie close to a real one, and {_percent(coverage)} of real ones have a sample close "
+        "by (97 % where samples are real)"
+    )
+
+
+def _go_on(view: _View, reason: str, least: int = 0) -> Advice:
+    return go_on(view.config, view.folder, view.last, view.epoch, reason, least)
+
+
+def _diversity(view: _View) -> str:
+    return (
+        f"generated samples are spread over {_percent(view.median('clusters'))} as many clusters of the data as real ones are, "
+        f"and their diversity is {view.median('diversity'):.2g} (0: all alike, 1: they differ as real ones do)"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"

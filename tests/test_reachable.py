@@ -1,0 +1,224 @@
+"""Captured steps of one's own: whatever changes and is no array is seen, wherever it lies, or the step is refused."""
+
+import cProfile
+import random
+import sys
+import time
+
+import numpy as np
+import pytest
+from small_games import DATA, GAMES, OneStep, no_complaint, same
+
+import minigan as mg
+from minigan.data import Batches
+from minigan.reachable import no_clocks, values_within
+
+COUNT = 0
+
+
+class Own(mg.GAN):
+    """A game whose generator's loss weighs more from step to step."""
+
+    def factor(self):
+        return 1.0
+
+    def compute(self, real, z=None):
+        stats = super().compute(real, z)
+        return {**stats, "weighed": stats["loss_g"] * self.factor()}
+
+
+class Attribute(Own):
+    n = 0
+
+    def factor(self):
+        self.n += 1
+        return float(self.n // 5)
+
+
+class InDict(Own):
+    def factor(self):
+        held = vars(self).setdefault("held", {"n": 0})
+        held["n"] += 1
+        return float(held["n"] // 5)
+
+
+class InList(Own):
+    def advance(self):
+        vars(self).setdefault("seen", []).append(1)
+        super().advance()
+
+    def factor(self):
+        return float(len(self.seen) // 5)
+
+
+class OfTheClass(Own):
+    n = 0
+
+    def factor(self):
+        type(self).n += 1
+        return float(type(self).n // 5)
+
+
+class OfTheModule(Own):
+    def factor(self):
+        global COUNT
+        COUNT += 1
+        return float(COUNT // 5)
+
+
+class Clock(Own):
+    def factor(self):
+        return float(time.time() > 0)
+
+
+class NumpysStream(Own):
+    def factor(self):
+        return float(np.random.random() < 2)
+
+
+class PythonsStream(Own):
+    def factor(self):
+        return float(random.random() < 2)
+
+
+class OptimisersCount(Own):
+    def factor(self):
+        return 1.0 if self.optimizer_g.steps % 5 else 2.0
+
+
+class OwnStep(mg.GAN):
+    """Its weights are clipped behind each step."""
+
+    def step(self, real, z=None):
+        stats = super().step(real, z)
+        np.clip(self.discriminator.flat_params, -0.01, 0.01, out=self.discriminator.flat_params)
+        return stats
+
+
+class Annealed(mg.losses.NonSaturating):
+    n = 0
+
+    def generator(self, s_fake, s_real=None):
+        self.n += 1
+        loss, ds = super().generator(s_fake)
+        return loss, ds * (1.0 if self.n < 5 else 0.5)
+
+
+def closure(be):
+    n = [0]
+
+    class Closure(Own):
+        def factor(self):
+            n[0] += 1
+            return float(n[0] // 5)
+
+    return game(be, Closure)
+
+
+def game(be, kind=mg.GAN, **options):
+    return kind(*mg.models.mlp((8, 8, 1), 5, (6, 7), backend=be), **options)
+
+
+KINDS = [Attribute, InDict, InList, OfTheClass, OfTheModule, Clock, NumpysStream, PythonsStream, OptimisersCount]
+HOSTILE = {kind.__name__: lambda be, kind=kind: game(be, kind) for kind in KINDS}
+HOSTILE |= {"an objective": lambda be: game(be, objective=Annealed()), "a closure": closure}
+
+
+def play(make, captured, said, be):
+    global COUNT
+    COUNT, OfTheClass.n = 0, 0
+    own, batches = make(be), Batches(DATA, 6, be)
+    step = mg.capture(own, batches, said.append) if captured else lambda: own.step(batches.next())
+    stats = [{name: float(be.to_numpy(value)) for name, value in step().items()} for _ in range(12)]
+    return stats, own.state_dict(), own.random_state, batches.state
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_changes_on_the_host_is_refused(name):
+    be, said = mg.get_backend("numpy"), []
+    assert same(play(HOSTILE[name], True, said, be), play(HOSTILE[name], False, [], be))
+    assert len(said) == 1
+    assert said[0].startswith("not captured, running eagerly: ")
+    assert len(said[0]) <= 300
+
+
+@pytest.mark.parametrize("name", ["InDict", "Clock", "OptimisersCount", "an objective"])
+def test_what_changes_on_the_host_is_refused_on_a_device(device, name):
+    said = []
+    assert same(play(HOSTILE[name], True, said, device), play(HOSTILE[name], False, [], device))
+    assert len(said) == 1
+
+
+def test_a_step_of_ones_own_around_compute_is_taken():
+    be, said = mg.get_backend("numpy"), []
+    make = lambda be: game(be, OwnStep, lr=0.1)  # noqa: E731
+    ours = play(make, True, said, be)
+    assert same(ours, play(make, False, [], be))
+    assert np.abs([a for name, a in ours[1].items() if name == "discriminator.1.weight"]).max() <= 0.01
+    assert said == [
+        "not captured, running eagerly: OwnStep.step is the user's own, and a recording holds what compute does alone"
+    ]
+
+
+def test_a_schedule_of_ones_own_runs_in_advance():
+    """It may count, and ask what it likes: each step gets its rate."""
+    be = mg.get_backend("numpy")
+
+    class Plateau:
+        n = 0
+
+        def __call__(self, step):
+            self.n += 1
+            return 0.1 / self.n
+
+    results = []
+    for captured in (True, False):
+        own, batches = game(be, lr=Plateau()), Batches(DATA, 6, be)
+        step = mg.capture(own, batches, no_complaint) if captured else lambda own=own, batches=batches: own.step(batches.next())
+        results.append([float(step()["loss_g"]) for _ in range(8)])
+    assert results[0] == results[1]
+
+
+def test_games_of_minigan_hold_nothing_that_could_change():
+    be = mg.get_backend("numpy")
+    for name, make in GAMES.items():
+        assert values_within(make(be).compute, name, be.owns) == {}
+
+
+def test_counts_are_put_back():
+    be = mg.get_backend("numpy")
+    own = game(be, OptimisersCount)
+    step = mg.capture(own, Batches(DATA, 6, be), lambda text: None)
+    for _ in range(3):
+        step()
+    assert own.optimizer_g.steps == own.optimizer_d.steps == 3
+
+
+def test_a_call_of_ones_own_is_taken():
+    be, calls, said = mg.get_backend("numpy"), [], []
+
+    class Called(OneStep):
+        def __call__(self):
+            calls.append(1)
+            return super().__call__()
+
+    step = mg.capture(Called(be, lambda: be.zeros((2,), "f4")), log=said.append)
+    for _ in range(5):
+        step()
+    assert len(calls) == 5
+    assert "Called.__call__ is the user's own" in said[0]
+
+
+def test_a_profiler_goes_on_behind_a_recording():
+    """One written in C is no function that could be put back."""
+    profiler = cProfile.Profile()
+    profiler.enable()
+    try:
+        before = sys.getprofile()
+        with no_clocks(Clock.factor):
+            pass
+        assert sys.getprofile() is before
+        len("a call")
+    finally:
+        profiler.disable()
+    assert any("built-in method builtins.len" in str(entry.code) for entry in profiler.getstats())
