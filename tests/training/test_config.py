@@ -62,11 +62,11 @@ def test_no_option_is_declared_a_second_time():
 def test_the_help_of_train_lists_every_option(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "--help"])
-    text = " ".join(capsys.readouterr().out.split())
+    text = " ".join(capsys.readouterr().out.split()).replace("- ", "-")  # names are broken behind their hyphens
     for option in OPTIONS.values():
         assert (f"{option.flag}" in text) == option.on_command_line, option.name
         if option.on_command_line:
-            assert option.help in text, option.name
+            assert option.help.replace("- ", "-") in text, option.name
         for choice in option.choices:
             assert choice in text
     for words in ("(dcgan 64, mlp 64, points 256)", "dcgan: channels of its widest images (32)", "(non-saturating)", "(on)"):
