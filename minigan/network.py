@@ -11,7 +11,7 @@ import numpy as np
 from minigan.backends import Array, Backend, get_backend, stream
 from minigan.copying import CopiedByValue, checked_state
 from minigan.errors import OptionError, ShapeError, shorten
-from minigan.layers import Layer
+from minigan.layers import Layer, Linear
 from minigan.layers.base import Grads
 from minigan.sizes import ignore_underflow, numbers
 from minigan.tables import ShownAsTable, listed
@@ -39,6 +39,16 @@ class Views(dict[str, Array]):
 def add(xp: Any, a: Array, b: Array) -> tuple[Array]:
     """a ← a + b"""
     return (a + b,)
+
+
+def scaled(xp: Any, b: Array, ds: Array) -> Array:
+    """ds b"""
+    return ds * b
+
+
+def scaled_sum(xp: Any, x: Array, x_dot: Array, ds: Array) -> Array:
+    """ds x + ẋ"""
+    return ds * x + x_dot
 
 
 class Sequential(CopiedByValue, ShownAsTable):
@@ -142,11 +152,19 @@ class Sequential(CopiedByValue, ShownAsTable):
         return x, caches
 
     @ignore_underflow
-    def backward(self, dy: Array, caches: list[Any], grads: Grads | None = None, input_grad: bool = True) -> Array | None:
+    def backward(
+        self,
+        dy: Array,
+        caches: list[Any],
+        grads: Grads | None = None,
+        input_grad: bool = True,
+        dys: list[Array] | None = None,
+    ) -> Array | None:
         """dx = ∂L/∂x from dy = ∂L/∂y, for the pass that made `caches`.
 
         grads: where each parameter's gradient is written, over what lies there, by names as in params: usually net.grads; None:
         no parameter gradient is made. input_grad=False returns None and saves the product that makes dx.
+        dys: an empty list, which gets ∂L/∂y_l of each layer l.
         Raises ShapeError if dy is not an array (N, *output_shape) of this dtype, or grads lacks a parameter.
         """
         if dy.shape[1:] != self.output_shape or dy.dtype != self.dtype:
@@ -157,12 +175,69 @@ class Sequential(CopiedByValue, ShownAsTable):
         lowest = 0 if input_grad else len(self.layers) if grads is None else self._first_learner
         for index in reversed(range(lowest, len(self.layers))):
             layer, wanted = self.layers[index], input_grad or index > lowest
+            if dys is not None:
+                dys.insert(0, dy)
             dy = layer.backward(dy, caches[index], of_layer[index], wanted)
             for name, grad in (of_layer[index] or {}).items():
                 self._show(layer, f"gradient of {name}", grad)
             if wanted:
                 self._show(layer, "input gradient", dy)
         return dy if input_grad else None
+
+    @ignore_underflow
+    def curvature(self, x_dot: Array, caches: list[Any], dys: list[Array], grads: Grads) -> None:
+        """The gradient of Q = ẋ · g in the parameters, for g = ∂L/∂x and ẋ held fixed: the chain rule, once more.
+
+        caches, dys: of the forward pass, and of the backward pass from a constant dy that made g. Q is also dy · ẏ, for ẏ the
+        derivative of y along ẋ, so its gradient needs no derivative of a backward pass:
+            ẏ_l = J_l ẏ_{l−1} from ẏ_0 = ẋ                                            (tangent)
+            ∂Q/∂θ_l += ∂(dy_l · J_l ẏ_{l−1})/∂θ_l,  c_l = the same in y_{l−1}            (curvature)
+            a_{l−1} = J_lᵀ a_l + c_l from a_L = 0,  ∂Q/∂θ_l += (∂f_l/∂θ_l)ᵀ a_l          (backward)
+        a_l = ∂Q/∂y_l is what Q feels of y_l through the J of the layers above. Where all of these are linear, or linear piece
+        by piece, it is zero, and the third line falls away. Written to grads, over what lies there, as backward does it.
+        Source: Pearlmutter 1994 (Neural Computation 6:147), section 3.
+        """
+        self.backend.set_threading(self.layers, len(x_dot))
+        x_dots = [x_dot]
+        for layer, cache in zip(self.layers[:-1], caches, strict=False):
+            x_dots.append(layer.tangent(x_dots[-1], cache))
+        of_layer, above = self._grads_of_layers(grads), None
+        for index in reversed(range(len(self.layers))):
+            layer, cache, own = self.layers[index], caches[index], of_layer[index]
+            c = layer.curvature(x_dots[index], dys[index], cache, own)
+            if above is not None:
+                through = {name: self.backend.empty(grad.shape, self.dtype) for name, grad in (own or {}).items()}
+                above = layer.backward(above, cache, through, index > self._first_learner)
+                for name, grad in through.items():
+                    self.backend.elementwise_update(add, (own[name],), grad)  # type: ignore[index]
+            above = c if above is None else above if c is None else above + c
+            if index <= self._first_learner:
+                return
+
+    @property
+    def piecewise_linear(self) -> bool:
+        """True if each logit is a linear function of its sample, piece by piece: then no curvature reaches the layers below."""
+        return all(isinstance(layer, Linear) or getattr(layer, "d2f", layer) is None for layer in self.layers)
+
+    @ignore_underflow
+    def backward_with_slope(self, ds: Array, caches: list[Any], x_dot: Callable[[Array], Array], grads: Grads) -> None:
+        """backward(ds, caches, grads), with the gradient of ẋ · g added, g = ∂(Σ_n s_n)/∂x: one backward pass serves both.
+
+        For a net that is piecewise linear and has one logit s_n a sample. ds (N, 1); x_dot makes ẋ (N, *input_shape) of g.
+        With b = ∂(Σ_n s_n)/∂y for each layer, the loss has ∂L/∂y_n = ds_n b_n, and ẋ · g has the gradient Σ_n ẋ_n ⊗ b_n in its
+        weight (see curvature), x_n and ẋ_n being the layer's input and its tangent:
+            dW = Σ_n (ds_n x_n) ⊗ b_n + Σ_n ẋ_n ⊗ b_n = Σ_n (ds_n x_n + ẋ_n) ⊗ b_n,  db = Σ_n ds_n b_n
+        """
+        be, of_layer, dys = self.backend, self._grads_of_layers(grads), list[Array]()
+        tangent = x_dot(self.backward(be.xp.ones_like(ds), caches, dys=dys))
+        for layer, cache, dy, own in zip(self.layers, caches, dys, of_layer, strict=True):
+            if isinstance(layer, Linear) and own:
+                of_sample = ds.reshape(len(ds), *(1,) * (dy.ndim - 1))
+                layer.weight_grad(be.elementwise(scaled_sum, cache, tangent, of_sample), dy, out=own["weight"])
+                if layer.has_bias:
+                    be.store(be.column_sums(scaled, dy, of_sample)[0], own["bias"])
+            if layer is not self.layers[-1]:
+                tangent = layer.tangent(tangent, cache)
 
     def forward_each(self, xs: Sequence[Array], train: bool = False) -> tuple[tuple[Array, ...], list[Any]]:
         """(outputs, caches) of several batches, each as forward would make it: no statistics of one mix with another's.
@@ -191,14 +266,19 @@ class Sequential(CopiedByValue, ShownAsTable):
             return tuple(None if dx is None else dx[end - len(dy) : end] for dy, end in zip(dys, ends, strict=True))
         dxs = [self.backward(dys[0], caches[0], grads, input_grad)]
         for dy, cache in zip(dys[1:], caches[1:], strict=True):
-            more = None if grads is None else Views(self.layers, self.backend.empty(self.flat_grads.shape, self.dtype))
+            more = None if grads is None else self.empty_grads()
             dxs.append(self.backward(dy, cache, more, input_grad))
             if grads is not None and more is not None:
-                self._add(grads, more)
+                self.add_grads(grads, more)
         return tuple(dxs)
 
-    def _add(self, grads: Grads, more: Views) -> None:
-        if isinstance(grads, Views):
+    def empty_grads(self) -> Views:
+        """A vector like flat_grads, with its views by name, to write other gradients to."""
+        return Views(self.layers, self.backend.empty(self.flat_grads.shape, self.dtype))
+
+    def add_grads(self, grads: Grads, more: Grads) -> None:
+        """grads ← grads + more, for every parameter."""
+        if isinstance(grads, Views) and isinstance(more, Views):
             self.backend.elementwise_update(add, (grads.flat,), more.flat)
         else:
             for name, grad in grads.items():

@@ -46,7 +46,7 @@ ORDER = {
     "backends/numpy": [
         *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
     ],
-    "checks": ["file", "contract smoothness suite", "entries game gradients", "differences", "report"],
+    "checks": ["file", "contract smoothness suite", "second_order", "entries game gradients", "differences", "report"],
     "cli": ["entry", "diagnose evaluate explain gradcheck info sample train", "parser"],
     "data": [
         *("loading", "files batches", "folders", "images numpy_files", "arrays", "mnist idx dataset synthetic", "reading"),
@@ -59,7 +59,10 @@ ORDER = {
     "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
     "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
-    "losses": ["saturating", "non_saturating supervised", "base"],
+    "losses": [
+        *("gradient_penalty hinge relativistic_average saturating zero_centred", "penalty relativistic wasserstein"),
+        *("f_gan least_squares non_saturating supervised", "base"),
+    ],
     "metrics": [
         *(
             "reference",
@@ -82,7 +85,7 @@ ORDER = {
 }
 GROWING = {"layers", "losses", "models", "games"}  # here a new file needs no line: it stands on top of its folder
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/*.py", "checks/differences.py"]
-MOST_LINES = 2300
+MOST_LINES = 3000
 
 # Names of our own where the field has one.
 BANNED_WORDS = {"tape", "stranger", "hindrance", "film", "refine"}  # also as a part of an identifier, and BANNED_PROSE in text

@@ -22,7 +22,8 @@ STREAMS = {
     "monitor's dropout": 7,
     "checks": 8,
     "explain": 9,
-    "evaluate": 20,
+    "penalty": 10,
+    "evaluate": 11,
 }
 
 

@@ -104,6 +104,20 @@ def _directions(be: Backend, target: Target, max_entries: int | None, rng: np.ra
         yield f"direction {k}", move, float((target.gradient * direction).sum())
 
 
+def single_row(
+    name: str, be: Backend, evaluate: Evaluate, dy: Array | float, array: Array, direction: Array, analytic: float
+) -> Row:
+    """The row of one derivative: dy · outputs, as `array` moves along a direction."""
+    start = array.copy()
+
+    def move(t: float) -> None:
+        array[...] = start + t * direction
+
+    target = Target(name, array, np.zeros(0))
+    ((where, a, numeric, _),) = differences(be, evaluate, dy, target, iter([("along it", move, analytic)]))
+    return _row(name, [(where, a, numeric)], abs(analytic), abs(analytic))
+
+
 def differences(
     be: Backend, evaluate: Evaluate, dy: Array | float, target: Target, probes: Iterator[Probe]
 ) -> Iterator[tuple[Any, float, float | None, float]]:

@@ -12,6 +12,7 @@ from minigan.backends import Array, Backend, get_backend
 from minigan.checks.game import check_game
 from minigan.checks.gradients import check_layer, check_loss
 from minigan.checks.report import Report
+from minigan.checks.second_order import check_penalty, check_second_order, has_second_order
 from minigan.games import GAN
 from minigan.layers import (
     BatchNorm,
@@ -30,6 +31,7 @@ from minigan.layers import (
     Tanh,
     Upsample,
 )
+from minigan.network import Sequential
 
 
 def layer_table() -> list[tuple[Callable[[], Layer], tuple[int, ...]]]:
@@ -90,6 +92,10 @@ def check_all(backend: str | Backend = "auto") -> Iterator[Report]:
             report = check_layer(make(), shape, backend=be, train=False)
             report.name += " at inference"
             yield report
+    for make, shape in layer_table():
+        if has_second_order(make()):
+            yield check_second_order(make(), shape, backend=be)
+    yield from _check_penalties(be)
     for make, shape, batch in block_table():
         report = check_layer(make(), shape, batch=batch, backend=be, mode="projection")
         report.name += f" on a batch of {batch}"
@@ -109,6 +115,43 @@ def _check_losses(be: Backend) -> Iterator[Report]:
     yield check_loss(lambda a: losses.mse(a, be.asarray(targets)), s, backend=be, name="mse")
     logits = rng.standard_normal((6, 4))
     yield check_loss(lambda a: losses.softmax_cross_entropy(a, labels), logits, backend=be, name="softmax_cross_entropy")
+
+
+def discriminator_table() -> list[tuple[Callable[[], list[Layer]], tuple[int, ...]]]:
+    """(a maker of layers, an input shape) of discriminators that penalties are checked through: all layers stand in one."""
+    return [
+        (
+            lambda: [
+                *(Conv2d(4, 4, stride=2, padding=1), LeakyReLU(0.2), ConvTranspose2d(3, 3), ReLU(), Upsample(2), Flatten()),
+                *(Dense(5), LeakyReLU(0.2), Dense(1)),
+            ],
+            (6, 6, 2),
+        ),
+        (
+            lambda: [
+                *(Conv2d(4, 3, padding=1), Tanh(), BatchNorm(), ConvTranspose2d(3, 4, stride=2, padding=1), LayerNorm(axes=3)),
+                *(Softplus(), Flatten(), Dense(6), Sigmoid(), Dropout(0.3), Reshape((2, 3)), LayerNorm(), Flatten(), Dense(1)),
+            ],
+            (3, 4, 2),
+        ),
+    ]
+
+
+def penalty_table() -> list[losses.Penalty]:
+    """Every penalty, with a weight that is not 1."""
+    return [make(3.0) for make in losses.PENALTIES.values()]
+
+
+def _check_penalties(be: Backend) -> Iterator[Report]:
+    """Every penalty through every discriminator of the table."""
+    rng = np.random.default_rng(0)
+    for make, shape in discriminator_table():
+        net = Sequential(make(), shape, be, "float64", seed=1)
+        real, fake = (be.asarray(rng.standard_normal((4, *shape))) for _ in range(2))
+        kind = "piecewise linear" if net.piecewise_linear else "curved"
+        for penalty in penalty_table():
+            name = f"{penalty!r} through a {kind} discriminator"
+            yield check_penalty(penalty, net, real, fake, mode="projection", name=name)
 
 
 def objective_table() -> list[losses.Objective]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from minigan.backends import Array, Backend, Generator
 from minigan.copying import CopiedUnbuilt
-from minigan.errors import ShapeError
+from minigan.errors import ModelError, ShapeError
 from minigan.initializers import Initializer
 from minigan.sizes import plain
 
@@ -30,7 +30,7 @@ class Parameter:
 
 
 class Layer(CopiedUnbuilt):
-    """Base of all layers. A new layer writes build, forward and backward.
+    """Base of all layers. A new layer writes build, forward and backward; for penalties on gradients also the last two.
 
     - build(input_shape) -> output_shape, both without the batch axis. It refuses a wrong shape, and declares what it learns
       with add_parameter and what it remembers with add_state; both then are attributes: self.weight, self.running_mean.
@@ -39,6 +39,9 @@ class Layer(CopiedUnbuilt):
     - backward(dy, cache, grads=None, input_grad=True) -> dx, or None where input_grad is False. The gradient of each parameter
       is written to grads[name], over whatever lies there; with grads=None none is computed. Adding up the gradients of several
       passes is the caller's business. It writes neither to dy nor to the cache, and may be called twice on one cache.
+    - tangent(x_dot, cache) -> y_dot = (∂f/∂x) ẋ: the derivative of this pass, pushed forwards along ẋ.
+    - curvature(x_dot, dy, cache, grads=None) -> c: of Q = dy · (∂f/∂x) ẋ, with ẋ and dy held fixed, it writes ∂Q/∂θ to grads
+      as backward does, and returns c = ∂Q/∂x; None where that is zero (a layer that is linear, or linear piece by piece).
 
     A training step may be recorded once and replayed (minigan.capture). So what changes from pass to pass and is no array must
     not be a plain attribute: draw it from self.rng, or keep it in an array. (On the CPU, networks with layers that are not
@@ -77,6 +80,15 @@ class Layer(CopiedUnbuilt):
 
     def backward(self, dy: Array, cache: Any, grads: Grads | None = None, input_grad: bool = True) -> Array | None:
         raise NotImplementedError(f"{self.name} has no backward")
+
+    def tangent(self, x_dot: Array, cache: Any) -> Array:
+        raise self._lacks("tangent")
+
+    def curvature(self, x_dot: Array, dy: Array, cache: Any, grads: Grads | None = None) -> Array | None:
+        raise self._lacks("curvature")
+
+    def _lacks(self, method: str) -> ModelError:
+        return ModelError(f"{self.label} has no {method}: a penalty on gradients needs one; write it, or leave the penalty out")
 
     def branch_signature(self, cache: Any) -> Array | None:
         """Which branch of the formula each value took in this pass (x > 0 for a ReLU), as an array; None for a smooth layer.

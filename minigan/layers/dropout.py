@@ -15,7 +15,7 @@ class Dropout(Layer):
     x: any shape. The mask m is drawn from the layer's own stream, which the network seeds, and lies in
     the cache. Its mean is rate·0 + (1 − rate)·1/(1 − rate) = 1, so at inference y = x.
     Backward, element by element: m does not depend on x, so ∂y/∂x = m and dx = dy·m, with the mask of
-    that forward pass.
+    that forward pass. So is ẏ = ẋ·m; y is linear in x, and ∂Q/∂x = 0.
     Raises OptionError unless 0 <= rate < 1.
     Source: Srivastava et al. 2014, section 10 (scaling at training time).
     """
@@ -38,6 +38,12 @@ class Dropout(Layer):
         if not input_grad:
             return None
         return dy if cache is None else dy * cache
+
+    def tangent(self, x_dot: Array, cache: Array | None) -> Array:
+        return x_dot if cache is None else x_dot * cache
+
+    def curvature(self, x_dot: Array, dy: Array, cache: Array | None, grads: Grads | None = None) -> None:
+        return None
 
 
 def dropout_mask(xp: Any, draws: Array, rate: float) -> Array:

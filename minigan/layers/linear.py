@@ -14,6 +14,8 @@ class Linear(Layer):
     Backward: L reaches x through y = A x alone, and y_k = Σ_i A_ki x_i, so dx_i = Σ_k dy_k ∂y_k/∂x_i = Σ_k A_ki dy_k, that is
         dx = Aᵀ dy
     b is added to every row of the batch (and to every pixel), so db sums dy over all axes but the last.
+    Tangent and curvature: ẏ = A ẋ, whatever x and b are. Q = ⟨dy, A ẋ⟩ depends on the weight as ⟨dy, A x⟩ does, with ẋ for x:
+        ∂Q/∂weight = weight_grad(ẋ, dy),  ∂Q/∂b = 0,  ∂Q/∂x = 0
     """
 
     has_bias = False
@@ -48,3 +50,12 @@ class Linear(Layer):
             if self.has_bias:
                 self.backend.column_sum(dy, out=grads["bias"])
         return self.transpose(dy) if input_grad else None
+
+    def tangent(self, x_dot: Array, cache: Array) -> Array:
+        return self.apply(x_dot)
+
+    def curvature(self, x_dot: Array, dy: Array, cache: Array, grads: Grads | None = None) -> None:
+        if grads:
+            self.weight_grad(x_dot, dy, out=grads["weight"])
+            if self.has_bias:
+                grads["bias"][...] = 0

@@ -33,6 +33,22 @@ def normalize_grad(xp: Any, g: Array, x_hat: Array, inv_std: Array, mean_g: Arra
     return inv_std * (g - mean_g - x_hat * mean_gx)
 
 
+def normalize_curvature(
+    xp: Any,
+    u: Array,
+    g: Array,
+    x_hat: Array,
+    scale: Array,
+    mean_u: Array,
+    mean_g: Array,
+    mean_xu: Array,
+    mean_xg: Array,
+    q: Array,
+) -> Array:
+    """c = −(⟨x̂u⟩ (g − ⟨g⟩) + ⟨x̂g⟩ (u − ⟨u⟩) − x̂ (2 ⟨x̂u⟩⟨x̂g⟩ − q)) · scale, for q = ⟨g (u − ⟨u⟩ − x̂ ⟨x̂u⟩)⟩"""
+    return -scale * (mean_xu * (g - mean_g) + mean_xg * (u - mean_u) - x_hat * (2 * mean_xu * mean_xg - q))
+
+
 def product(xp: Any, x: Array, y: Array) -> Array:
     """x y"""
     return x * y
@@ -67,6 +83,18 @@ def batch_norm_grad(
     return scale * (dy - mean_dy - normalize(xp, x, mean, inv_std) * mean_dyx)
 
 
+def batch_norm_flow(
+    xp: Any, dy: Array, u: Array, x: Array, mean: Array, inv_std: Array, mean_u: Array, mean_xu: Array
+) -> Array:
+    """The terms of dy · ẏ σ/γ = dy (u − ⟨u⟩ − x̂ ⟨x̂u⟩), for u = ẋ"""
+    return dy * (u - mean_u - normalize(xp, x, mean, inv_std) * mean_xu)
+
+
+def batch_norm_curvature(xp: Any, u: Array, dy: Array, x: Array, mean: Array, inv_std: Array, *means: Array) -> Array:
+    """normalize_curvature, with x̂ made of x"""
+    return normalize_curvature(xp, u, dy, normalize(xp, x, mean, inv_std), *means)
+
+
 class BatchNorm(Layer):
     """Batch normalisation over all axes but the last: y = γ x̂ + β, x̂ = (x − μ) / σ, σ = √(v + ε).
 
@@ -83,6 +111,14 @@ class BatchNorm(Layer):
     (v depends on μ too, but ∂v/∂μ = −2 Σ (x − μ) / M = 0.) Their sum:
         dx_n = (g_n − Σ_m g_m / M − x̂_n Σ_m g_m x̂_m / M) / σ
     At inference μ and v are constants, the first path is the only one, and dx = g / σ.
+    Tangent, with u = ẋ and ⟨·⟩ the mean over m. The Jacobian of x̂ is symmetric, so it has the form of dx:
+        ẏ = γ/σ (u − ⟨u⟩ − x̂ ⟨x̂u⟩)
+    Curvature: Q = Σ_m dy_m ẏ_m = γ/σ (Σ_m dy_m (u_m − ⟨u⟩) − M ⟨x̂dy⟩⟨x̂u⟩), so ∂Q/∂γ = Q/γ, ∂Q/∂β = 0. x_n reaches Q
+        through x̂, by h_m = ∂Q/∂x̂_m = −γ/σ (dy_m ⟨x̂u⟩ + u_m ⟨x̂dy⟩):  (h_n − ⟨h⟩ − x̂_n ⟨x̂h⟩) / σ, as above
+        through the factor 1/σ, where ∂(1/σ)/∂x_n = −x̂_n/(M σ²):         −x̂_n Q/(M σ)
+    With ⟨x̂h⟩ = −2 γ/σ ⟨x̂u⟩⟨x̂dy⟩ and Q/M = γ/σ q, where q = ⟨dy (u − ⟨u⟩ − x̂ ⟨x̂u⟩)⟩, they add up to
+        c = −γ/σ² (⟨x̂u⟩ (dy − ⟨dy⟩) + ⟨x̂dy⟩ (u − ⟨u⟩) − x̂ (2 ⟨x̂u⟩⟨x̂dy⟩ − q))
+    At inference ẏ = γ/σ u, ∂Q/∂γ = Σ dy u / σ and c = 0.
     Raises OptionError unless eps > 0 and 0 <= momentum <= 1, ShapeError when training on fewer than
     two values per channel.
     Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1 and section 3.
@@ -143,6 +179,33 @@ class BatchNorm(Layer):
         means = d_beta / count, d_gamma / count
         return be.elementwise(batch_norm_grad, dy, x, mean, inv_std, self.gamma * inv_std, *means)
 
+    def tangent(self, x_dot: Array, cache: tuple[Array, Array, Array, bool]) -> Array:
+        x, mean, inv_std, train = cache
+        be, scale = self.backend, self.gamma * inv_std
+        if not train:
+            return be.elementwise(product, x_dot, scale)
+        mean_xu, mean_u = be.column_means(batch_norm_sums, x_dot, x, mean, inv_std)
+        return be.elementwise(batch_norm_grad, x_dot, x, mean, inv_std, scale, mean_u, mean_xu)
+
+    def curvature(
+        self, x_dot: Array, dy: Array, cache: tuple[Array, Array, Array, bool], grads: Grads | None = None
+    ) -> Array | None:
+        x, mean, inv_std, train = cache
+        be, of_pass = self.backend, (x, mean, inv_std)
+        if train:
+            mean_xu, mean_u = be.column_means(batch_norm_sums, x_dot, *of_pass)
+            mean_xg, mean_g = be.column_means(batch_norm_sums, dy, *of_pass)
+            (q,) = be.column_means(batch_norm_flow, dy, x_dot, *of_pass, mean_u, mean_xu)
+        else:
+            (q,) = be.column_means(product, dy, x_dot)
+        if grads is not None:
+            be.store(q * inv_std * (x.size // x.shape[-1]), grads["gamma"])
+            grads["beta"][...] = 0
+        if not train:
+            return None
+        scale = self.gamma * inv_std * inv_std
+        return be.elementwise(batch_norm_curvature, x_dot, dy, *of_pass, scale, mean_u, mean_g, mean_xu, mean_xg, q)
+
 
 class LayerNorm(Layer):
     """Layer normalisation of each sample over its last `axes` axes: y = γ x̂ + β, x̂ = (x − μ) / σ.
@@ -157,6 +220,10 @@ class LayerNorm(Layer):
         through v:  −x̂_k/(2σ²) · 2 σ x̂_i/K,        adding up to  −x̂_i Σ_k g_k x̂_k / (K σ)
     and dx_i is their sum: dx_i = (g_i − Σ_k g_k / K − x̂_i Σ_k g_k x̂_k / K) / σ. Unlike BatchNorm's, γ
     differs from term to term and stays inside the sums.
+    Tangent and curvature follow as BatchNorm's do, with g = γ dy inside the means ⟨·⟩ over a sample's K values and u = ẋ:
+        ẏ = γ/σ (u − ⟨u⟩ − x̂ ⟨x̂u⟩),  Q = K/σ q,  q = ⟨g (u − ⟨u⟩ − x̂ ⟨x̂u⟩)⟩
+        ∂Q/∂γ = Σ dy (u − ⟨u⟩ − x̂ ⟨x̂u⟩) / σ over all other axes,  ∂Q/∂β = 0
+        c = −1/σ² (⟨x̂u⟩ (g − ⟨g⟩) + ⟨x̂g⟩ (u − ⟨u⟩) − x̂ (2 ⟨x̂u⟩⟨x̂g⟩ − q))
     Raises ShapeError if the input has fewer axes.
     Source: Ba, Kiros and Hinton 2016 (arXiv:1607.06450), equation 3.
     """
@@ -199,6 +266,29 @@ class LayerNorm(Layer):
         if not input_grad:
             return None
         g = be.elementwise(product, rows, self.gamma.reshape(-1))
-        mean_g = g.mean(axis=1, keepdims=True)
-        mean_gx = be.elementwise(product, g, x_hat).mean(axis=1, keepdims=True)
-        return be.elementwise(normalize_grad, g, x_hat, inv_std, mean_g, mean_gx).reshape(dy.shape)
+        return be.elementwise(normalize_grad, g, x_hat, inv_std, *self._means(g, x_hat)).reshape(dy.shape)
+
+    def _means(self, a: Array, x_hat: Array) -> tuple[Array, Array]:
+        """⟨a⟩ and ⟨a x̂⟩ of each row (M, K): (M, 1)"""
+        return a.mean(axis=1, keepdims=True), self.backend.elementwise(product, a, x_hat).mean(axis=1, keepdims=True)
+
+    def tangent(self, x_dot: Array, cache: tuple[Array, Array]) -> Array:
+        return self.backend.elementwise(product, self._flow(x_dot, *cache), self.gamma.reshape(-1)).reshape(x_dot.shape)
+
+    def _flow(self, x_dot: Array, x_hat: Array, inv_std: Array) -> Array:
+        """(u − ⟨u⟩ − x̂ ⟨x̂u⟩) / σ as rows (M, K), for u = ẋ"""
+        rows = x_dot.reshape(-1, self.size)
+        return self.backend.elementwise(normalize_grad, rows, x_hat, inv_std, *self._means(rows, x_hat))
+
+    def curvature(self, x_dot: Array, dy: Array, cache: tuple[Array, Array], grads: Grads | None = None) -> Array:
+        (x_hat, inv_std), be = cache, self.backend
+        u, rows = x_dot.reshape(-1, self.size), dy.reshape(-1, self.size)
+        flow = self._flow(x_dot, *cache)
+        if grads is not None:
+            be.store(be.column_dot(rows, flow).reshape(self.gamma.shape), grads["gamma"])
+            grads["beta"][...] = 0
+        g = be.elementwise(product, rows, self.gamma.reshape(-1))
+        (mean_u, mean_xu), (mean_g, mean_xg) = self._means(u, x_hat), self._means(g, x_hat)
+        q = be.elementwise(product, g, flow).mean(axis=1, keepdims=True) / inv_std
+        means = (mean_u, mean_g, mean_xu, mean_xg, q)
+        return be.elementwise(normalize_curvature, u, g, x_hat, inv_std * inv_std, *means).reshape(dy.shape)

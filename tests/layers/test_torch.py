@@ -174,6 +174,76 @@ def torch_step(g, d, opt_g, opt_d, real, z):
     return loss_d.item(), loss_g.item()
 
 
+def torch_penalty(penalty, d, real, fake, drawn=None):
+    """The penalty as a user of PyTorch writes it, by a double backward pass through a graph; drawn: its random numbers."""
+    kind = type(penalty).__name__
+    if kind == "GradientPenalty":
+        x = fake + drawn[0] * (real - fake)
+    elif kind == "DRAGAN":
+        x = real + drawn[0] * 0.5 * real.std(unbiased=False) * drawn[1]
+    else:
+        x = real if kind == "R1" else fake
+    x = x.detach().requires_grad_()
+    (g,) = torch.autograd.grad(d(x).sum(), x, create_graph=True)
+    squares = g.flatten(1).square().sum(1)
+    return penalty.weight * (squares.mean() / 2 if kind in ("R1", "R2") else ((squares.sqrt() - 1) ** 2).mean())
+
+
+def repeated(stream, backend, shapes):
+    """The numbers from U[0, 1) that a stream is about to draw, which stays where it is."""
+    twin = backend.generator(0)
+    twin.state = stream.state
+    return [torch.tensor(backend.to_numpy(twin.uniform(shape, np.float64))) for shape in shapes]
+
+
+PIECEWISE_LINEAR = [
+    *(lambda: mg.Conv2d(4, 4, 2, 1), lambda: mg.LeakyReLU(0.2), lambda: mg.Conv2d(6, 3, padding=1), mg.ReLU, mg.Flatten),
+    lambda: mg.Dense(1),
+]
+CURVED = [
+    *(lambda: mg.Conv2d(4, 4, 2, 1), mg.Tanh, mg.BatchNorm, lambda: mg.ConvTranspose2d(3, 4, 2, 1), mg.Softplus),
+    *(lambda: mg.LayerNorm(axes=3), lambda: mg.Upsample(2), lambda: mg.LeakyReLU(0.2), mg.Flatten, lambda: mg.Dense(5)),
+    *(mg.Sigmoid, lambda: mg.Dense(1)),
+]
+
+
+@pytest.mark.parametrize("layers", [PIECEWISE_LINEAR, CURVED], ids=["piecewise linear", "curved"])
+@pytest.mark.parametrize("kind", [*mg.losses.PENALTIES.values(), None], ids=lambda kind: kind.__name__ if kind else "R1 and R2")
+def test_twenty_steps_of_penalised_games(layers, kind, backend):
+    """From the same weights, data and noise, all parameters within 1e-9 of those that PyTorch's double backward leads to."""
+    penalties = [kind(3.0)] if kind else [mg.losses.R1(2.0), mg.losses.R2(1.0)]
+    shape, rng = (8, 8, 2), np.random.default_rng(0)
+    g = mg.Sequential([mg.Dense(128), mg.Tanh(), mg.Reshape(shape)], (6,), backend, "float64", seed=1)
+    d = mg.Sequential([make() for make in layers], shape, backend, "float64", seed=2)
+    gan = mg.GAN(g, d, penalties=penalties, lr=1e-3)
+    on_device, host = gan.backend.asarray, gan.backend.to_numpy
+    (g, names_g), (d, names_d) = twin(g), twin(d)
+    opt_g, opt_d = (torch.optim.Adam(net.parameters(), 1e-3, (0.5, 0.999), 1e-8) for net in (g, d))
+    bce = F.binary_cross_entropy_with_logits
+    for _ in range(20):
+        real, z = rng.uniform(-1, 1, (5, *shape)), rng.standard_normal((5, 6))
+        streams = [penalty.noise for penalty in gan.penalties if isinstance(penalty, mg.losses.GradientPenalty)]
+        drawn = [repeated(stream, gan.backend, [(5, 1, 1, 1), (5, *shape)]) for stream in streams]
+        stats = gan.step(on_device(real), on_device(z))
+        real, fake = torch.tensor(real), g(torch.tensor(z))
+        opt_d.zero_grad()
+        ones, zeros = torch.ones(5, 1, dtype=torch.float64), torch.zeros(5, 1, dtype=torch.float64)
+        loss_d = bce(d(real), ones) + bce(d(fake.detach()), zeros)
+        penalty = sum(torch_penalty(penalty, d, real, fake, *drawn) for penalty in gan.penalties)
+        (loss_d + penalty).backward()
+        opt_d.step()
+        opt_g.zero_grad()
+        loss_g = bce(d(fake), ones)
+        loss_g.backward()
+        opt_g.step()
+        expected = ((loss_d + penalty).item(), loss_g.item(), penalty.item())
+        assert (float(stats["loss_d"]), float(stats["loss_g"]), float(stats["penalty"])) == pytest.approx(expected, rel=1e-9)
+    for net, names in ((gan.generator, names_g), (gan.discriminator, names_d)):
+        for key, (layer, name, target) in names.items():
+            mine, theirs = to_torch(name, layer, host(net.params[key])).numpy(), target.detach().numpy()
+            assert np.abs(mine - theirs).max() <= 1e-9 * np.abs(theirs).max(), key
+
+
 @pytest.mark.slow_on_stand_in
 @pytest.mark.parametrize("name", mg.models.MODELS)
 def test_twenty_steps_of_the_reference_games(name, backend):
