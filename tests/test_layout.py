@@ -47,7 +47,7 @@ ORDER = {
     "explain/step": ["opening", "recorder", "rerun", "records"],
     "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
-    "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
+    "layers": ["conv dense residual shape spectral_norm", "composite dropout elementwise linear norm", "base"],
     "losses": ["gradient_penalty saturating zero_centred", "non_saturating penalty supervised", "base"],
     "metrics": ["modes", "fidelity", "diversity"],
     "models": ["dcgan mlp"],

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, stream
-from minigan.checks.differences import Target, compare
+from minigan.checks.differences import Target, compare, with_state_held
 from minigan.checks.report import TOLERANCE, Report, Row
 from minigan.errors import OptionError, shorten
 from minigan.games import Game
@@ -48,7 +48,7 @@ def still(game: Game) -> Any:
     memo: dict[int, Any] = {}
     held = [value for _, value, _ in walk(game, "")]
     for net in (value for value in held if isinstance(value, Sequential) and id(value) not in memo):
-        twin = memo[id(net)] = net.clone(dtype="float64")
+        twin = memo[id(net)] = with_state_held(net.clone(dtype="float64"))
         for name in ("params", "grads", "state"):
             own, other = getattr(net, name), getattr(twin, name)
             memo.update({id(own): other, **{id(array): other[key] for key, array in own.items()}})
