@@ -27,11 +27,13 @@ class Step:
     advance: the host's part. It counts, moves to the next batch, and sets the DeviceScalars that compute reads, each once.
     compute: the device's part, and its results. It may be repeated at will: what it depends on lies in arrays, in DeviceScalars
     and in the backend's random streams, and it changes nothing but these.
+    Where it computes something else from time to time, `variant`, read before advance, tells what is next: each is recorded.
     """
 
     backend: Backend
     networks: Mapping[str, Any] = {}
     optimizers: Mapping[str, Any] = {}
+    variant: Any = None
 
     def advance(self) -> None:
         for optimizer in self.optimizers.values():
@@ -62,6 +64,10 @@ class _OnBatches(Step):
         if hasattr(batches, "dataset"):
             game.check(batches.backend.zeros((batches.batch_size, *batches.dataset.shape), batches.dtype))
         self.backend, self.networks, self.optimizers = game.backend, game.networks, game.optimizers
+
+    @property
+    def variant(self) -> Any:
+        return self.game.variant
 
     def advance(self) -> None:
         self.batches.advance()
@@ -99,6 +105,7 @@ class Captured:
 
     def __init__(self, step: Step, log: Callable[[str], None]) -> None:
         self._step, self._log, self._backend = step, log, step.backend
+        self._variant, self._others = step.variant, dict[Any, Captured]()
         self.phase = "first"
         self._recording: Any = None
         self._values: dict[str, Any] = {}
@@ -106,10 +113,14 @@ class Captured:
     def __getstate__(self) -> dict[str, Any]:
         """A copy of a captured step records anew, for a recording holds the places of the arrays that it works on."""
         again = "eager" if self.phase == "eager" else "first"
-        return {**vars(self), "phase": again, "_recording": None, "_values": {}}
+        return {**vars(self), "phase": again, "_recording": None, "_values": {}, "_others": {}}
 
     @ignore_underflow
     def __call__(self) -> Any:
+        if (variant := self._step.variant) != self._variant and self.phase != "eager":
+            if variant not in self._others:
+                self._others[variant] = Captured(self._step, self._log)
+            return self._others[variant]()
         if self.phase == "eager" or any(net.watch is not None for net in self._step.networks.values()):
             return self._step()
         if self.phase == "replay":

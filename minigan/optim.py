@@ -30,23 +30,29 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()  # names of the state vectors
+    clip: float | None = None  # if set, each update ends with w ← min(max(w, −clip), clip)
 
     def __init__(self, lr: float | Schedule) -> None:
         expected = "a learning rate above 0, or a schedule"
         self.schedule: Schedule = lr if callable(lr) else constant(real(lr, "lr", expected, lambda rate: rate > 0))
         self.steps = 0
         self.state: dict[str, Array] = {}
-        self._scalars: dict[str, DeviceScalar] = {}
+        self._scalars: list[dict[str, DeviceScalar]] = []  # for each update that one advance prepares
         self._net: Sequential | None = None
 
-    def attach(self, net: Sequential) -> None:
-        """Make room for this network's state; update does it at its first call. An optimiser serves one network."""
+    def attach(self, net: Sequential, updates: int | None = None) -> None:
+        """Make room for this network's state; update does it at its first call. An optimiser serves one network.
+
+        updates: how many of its updates one advance prepares, for a game that computes several in a step.
+        """
         if self._net is None:
             self._net = net
             self.state = {name: net.backend.zeros(net.flat_params.shape, net.dtype) for name in self.slots}
-            self._scalars = {name: net.backend.scalar(net.dtype) for name in self.scalars(1.0, 1)}
         elif self._net is not net:
             raise OptionError("this optimiser holds the state of another network: make a new one for each network")
+        if len(self._scalars) != (updates or len(self._scalars) or 1):
+            count, names = updates or 1, list(self.scalars(1.0, 1))
+            self._scalars = [{name: net.backend.scalar(net.dtype) for name in names} for _ in range(count)]
 
     def update(self, net: Sequential) -> None:
         """Move net.flat_params by one update from net.flat_grads."""
@@ -55,16 +61,19 @@ class Optimizer:
         self.compute(net)
 
     def advance(self) -> None:
-        """The host's part of an update: count it, and set the scalars that it computes with."""
-        lr = real(self.schedule(self.steps), "the rate of the schedule", "a number from 0 up", _from_0)
-        for name, value in self.scalars(lr, self.steps + 1).items():
-            self._scalars[name].set(value)
-        self.steps += 1
+        """The host's part of an update: count it, and set the scalars that it computes with. A schedule counts its calls."""
+        lr = real(self.schedule(self.steps // len(self._scalars)), "the rate of the schedule", "a number from 0 up", _from_0)
+        for scalars in self._scalars:
+            for name, value in self.scalars(lr, self.steps + 1).items():
+                scalars[name].set(value)
+            self.steps += 1
 
     @ignore_underflow
-    def compute(self, net: Sequential) -> None:
-        """The device's part of an update, with the scalars as advance has set them."""
-        self.apply(net, **{name: scalar.value for name, scalar in self._scalars.items()})
+    def compute(self, net: Sequential, turn: int = 0) -> None:
+        """The device's part of an update, with the scalars as advance has set them. turn: which of several, from 0."""
+        self.apply(net, **{name: scalar.value for name, scalar in self._scalars[turn].items()})
+        if self.clip is not None:
+            net.backend.elementwise_update(clipped, (net.flat_params,), limit=self.clip)
 
     def scalars(self, lr: float, step: int) -> dict[str, float]:
         """The numbers by name that update number `step`, counted from 1, needs at this learning rate."""
@@ -91,6 +100,11 @@ class Optimizer:
         self.steps = steps
         for name, vector in self.state.items():
             vector[...] = on_device[name]
+
+
+def clipped(xp: Any, w: Array, limit: float) -> tuple[Array]:
+    """w ← min(max(w, −limit), limit)"""
+    return (xp.minimum(xp.maximum(w, -limit), limit),)
 
 
 def sgd_momentum(xp: Any, w: Array, u: Array, dw: Array, lr: float, momentum: float, nesterov: bool) -> tuple[Array, Array]:

@@ -54,7 +54,7 @@ def check_copies(backend, name, captured, twin_of):
     assert game.random_state == other.random_state
     if again:
         assert arrays(game) == arrays(again._own_step())
-        assert again.phase == step.phase
+        assert again.phase == step.phase or step._others  # each variant of a step is recorded after calls of its own
 
 
 def test_views_stay_views(twin_of):

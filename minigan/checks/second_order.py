@@ -17,7 +17,7 @@ from minigan.network import Sequential, Views
 
 
 def has_second_order(layer: Layer) -> bool:
-    """True if penalties can go through a layer and those within: each has a tangent, a curvature and, if element-wise, a d2f."""
+    """True if penalties go through a layer and those within: each has a tangent, a curvature and, if element-wise, a d2f."""
     kind = type(layer)
     written = kind.tangent is not Layer.tangent and kind.curvature is not Layer.curvature
     written = written and (not isinstance(layer, Elementwise) or hasattr(layer, "d2f"))

@@ -22,13 +22,17 @@ class Game(Step):
     """Networks that are trained together. A game writes compute(batch, …) -> its statistics by name, as 0-d device arrays.
 
     networks, optimizers: by the networks' names. stats: the names of the statistics; losses: which of them each network
-    minimises. sampler: the network that makes samples from latent vectors. streams: the game's own random streams by name.
+    minimises, as a mean over its updates in the step, where these are several. batches_per_step: how many batches of data a
+    step takes, one after the other in one array. sampler: the network that makes samples from latent vectors. streams: the
+    game's own random streams by name.
     """
 
     networks: dict[str, Sequential]
     optimizers: dict[str, Optimizer]
     stats: tuple[str, ...]
     losses: ClassVar[Mapping[str, str]]
+    updates: Mapping[str, int] = {}
+    batches_per_step: int = 1
     streams: dict[str, Generator]
     backend: Backend
 

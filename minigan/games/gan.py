@@ -15,12 +15,17 @@ from minigan.losses.penalty import backward_with_penalties
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule
 from minigan.ranges import RangeCheck
-from minigan.sizes import real
+from minigan.sizes import positive_int, real
 
 
 def moving_average(xp: Any, average: Array, value: Array, rate: float) -> tuple[Array]:
     """a ← a + rate (w − a)"""
     return (average + rate * (value - average),)
+
+
+def both(xp: Any, s_real: Array, s_fake: Array) -> tuple[Array, Array]:
+    """s of real and of generated images"""
+    return s_real, s_fake
 
 
 def both_sigmoids(xp: Any, s_real: Array, s_fake: Array) -> tuple[Array, Array]:
@@ -32,9 +37,12 @@ class GAN(Game):
     """A generator and a discriminator that play the game of Goodfellow et al. 2014 (arXiv:1406.2661).
 
     generator: z (N, latent) -> images; discriminator: images -> logit s (N, 1), D(x) = σ(s); one backend and one dtype.
-    objective: the losses of both, NonSaturating where not given (minigan.losses).
+    objective: the losses of both, NonSaturating where not given (minigan.losses). Where its s is no logit but a score, the
+    statistics are score_real = E s and score_fake in place of the probabilities.
     penalties: of D's gradient in its input, as R1(10); D minimises its loss and them. loss_d then is their sum, and the
-    statistic "penalty" the penalties' part of it.
+    statistic "penalty" the penalties' part of it. penalty_every: they are taken in every so manieth step alone, with weights
+    so many times as large, in the other steps "penalty" is 0 (Karras et al. 2020, arXiv:1912.04958, appendix B).
+    critic_steps: updates of D in a step, for one of G. clip: D's weights are clipped to [−clip, clip] after each.
     lr, betas, eps: Adam's, for both networks; lr_d: D's learning rate where it differs. Each may be a schedule.
     ema: decay of the moving average of G's weights and running statistics; sampling then uses the average. The decay rises as
     (1 + t)/(10 + t) until it reaches this value, so that the start is soon forgotten.
@@ -52,6 +60,9 @@ class GAN(Game):
         *,
         objective: Objective | None = None,
         penalties: Sequence[Penalty] = (),
+        penalty_every: int = 1,
+        critic_steps: int = 1,
+        clip: float | None = None,
         lr: float | Schedule = 2e-4,
         lr_d: float | Schedule | None = None,
         betas: tuple[float, float] = (0.5, 0.999),
@@ -67,16 +78,23 @@ class GAN(Game):
         self.ema = None if ema is None else real(ema, "ema", expected, lambda decay: 0 < decay < 1)
         self.backend = generator.backend
         self.objective = (objective or NonSaturating()).bind(self.backend)
+        self.batches_per_step = self.critic_steps = positive_int(critic_steps, "critic_steps")
+        self.updates = {"discriminator": self.critic_steps}
         self.penalties = tuple(copy.copy(penalty) for penalty in penalties)
-        if self.penalties:
-            self.stats = (*self.stats, "penalty")
+        self.penalty_every, self._takes_penalties = positive_int(penalty_every, "penalty_every"), bool(self.penalties)
+        for penalty in self.penalties:
+            penalty.weight *= self.penalty_every
+        judgement = self.stats[2:] if self.objective.is_logit else ("score_real", "score_fake")
+        self.stats = (*self.stats[:2], *judgement, *(("penalty",) if self.penalties else ()))
         self.optimizer_g = optimizer_g or Adam(lr, betas, eps)
         self.optimizer_d = optimizer_d or Adam(lr if lr_d is None else lr_d, betas, eps)
         self._range_check = RangeCheck(generator)
         self.networks = {"generator": generator, "discriminator": discriminator}
         self.optimizers = {"generator": self.optimizer_g, "discriminator": self.optimizer_d}
         for name, optimizer in self.optimizers.items():
-            optimizer.attach(self.networks[name])
+            optimizer.attach(self.networks[name], self.updates.get(name, 1))
+        if clip is not None:
+            self.optimizer_d.clip = real(clip, "clip", "a number above 0, or None to clip nothing", lambda limit: limit > 0)
         self.average = generator.clone() if ema is not None else None
         self._average_rate = self.backend.scalar(generator.dtype)
         self.streams = {"noise": self.backend.generator(stream("noise", seed))}
@@ -99,16 +117,22 @@ class GAN(Game):
     # -- one step of the game ------------------------------------------------------------------------------------------
 
     def step(self, real: Array, z: Array | None = None) -> dict[str, Array]:
-        """One step of D, then one of G, on a batch of real images; z: the noise, drawn from N(0, 1) where not given.
+        """critic_steps steps of D, then one of G, on as many batches of real images, one after the other in `real`.
 
-        Returns 0-d arrays of the device: loss_d, loss_g, prob_real = E D(x), prob_fake = E D(x̃) (both as D's step saw them).
-        Raises ShapeError unless real is an array (N, *image shape) and z (N, latent) of this backend and dtype.
+        z: the noise, as many rows, drawn from N(0, 1) where not given. G's step takes the images of D's last step.
+        Returns 0-d arrays of the device: loss_d, loss_g, prob_real = E D(x), prob_fake = E D(x̃), penalty if there are any; all
+        but loss_g are means over D's steps, as these saw them. (With an objective of scores, score_real and score_fake.)
+        Raises ShapeError unless real is an array (critic_steps · N, *image shape) and z (critic_steps · N, latent) of this
+        backend and dtype.
         """
         return super().step(real, z)
 
     def check(self, real: Array, z: Array | None = None) -> None:
         self.discriminator.check_input(real, train=True)
-        self.generator.check_batch(len(real), train=True)
+        if len(real) % self.critic_steps:
+            raise ShapeError(f"real has {len(real)} images: {self.critic_steps} critic steps take as many batches of one size")
+        for net in self.networks.values():
+            net.check_batch(len(real) // self.critic_steps, train=True)
         if z is not None and len(z) != len(real):
             raise ShapeError(f"z has {len(z)} rows, real has {len(real)}: give one noise vector per image")
         if z is not None:
@@ -117,43 +141,72 @@ class GAN(Game):
 
     def advance(self) -> None:
         """Count the step of both optimisers, and set the rate of the moving average."""
+        self._takes_penalties = self.variant
         super().advance()
         if self.ema is not None:
             steps = self.optimizer_g.steps
             self._average_rate.set(1 - min(self.ema, (1 + steps) / (10 + steps)))
+
+    @property
+    def variant(self) -> bool:
+        """Whether the next step takes the penalties: steps with and without them are recorded apart."""
+        return bool(self.penalties) and self.optimizer_g.steps % self.penalty_every == 0
 
     def compute(self, real: Array, z: Array | None = None) -> dict[str, Array]:  # type: ignore[override]
         """The step itself, whose order stands here and nowhere else.
 
         z ~ p_z;  x̃ = G(z), one forward pass, its cache kept for G's step
         D:  L_D of D(x) and D(x̃), two passes, for BatchNorm's statistics of the two must not mix, and the penalties on D's
-            gradient;  step on D's parameters
+            gradient;  step on D's parameters. All this critic_steps times, each on batches and noise of its own
         G:  L_G of D(x̃), D as just updated and run again on x̃;  back through D, whose parameters get no gradient, and
-            through G, ∂L_G/∂θ_G = (∂x̃/∂θ_G)ᵀ ∂L_G/∂x̃;  step on G's parameters
-        Source: Goodfellow et al. 2014, algorithm 1 with k = 1; Radford et al. 2015 (arXiv:1511.06434).
+            through G, ∂L_G/∂θ_G = (∂x̃/∂θ_G)ᵀ ∂L_G/∂x̃;  step on G's parameters. Objectives that compare also get D(x) of the
+            same real images, by D as just updated, as their authors have it; for the others that pass is not run
+        Source: Goodfellow et al. 2014, algorithm 1; Radford et al. 2015 (arXiv:1511.06434); for critic_steps Gulrajani et al.
+        2017 (arXiv:1704.00028), algorithm 1, where G's step draws noise of its own.
         """
-        g, d = self.generator, self.discriminator
-        fake, cache = g.forward(self.noise(len(real)) if z is None else z, train=True)
+        g, d, count = self.generator, self.discriminator, len(real) // self.critic_steps
+        z = self.noise(len(real)) if z is None else z
+        seen = []
+        for turn in range(self.critic_steps):
+            if self.critic_steps > 1:
+                batch, noise = (a[turn * count : (turn + 1) * count] for a in (real, z))
+            else:
+                batch, noise = real, z
+            fake, cache = g.forward(noise, train=True)
 
-        (s_real, s_fake), caches = d.forward_each((real, fake), train=True)
-        loss_d, ds = self.objective.discriminator(s_real, s_fake)
-        if self.penalties:
-            penalty = backward_with_penalties(d, (real, fake), ds, caches, self.penalties, grads=d.grads)
-            loss_d = loss_d + penalty
-        else:
-            d.backward_each(ds, caches, grads=d.grads, input_grad=False)
-        del ds, caches  # or their memory would be held through G's step
-        self.optimizer_d.compute(d)
+            (s_real, s_fake), caches = d.forward_each((batch, fake), train=True)
+            loss_d, ds = self.objective.discriminator(s_real, s_fake)
+            if self._takes_penalties:
+                penalty = backward_with_penalties(d, (batch, fake), ds, caches, self.penalties, grads=d.grads)
+            else:
+                d.backward_each(ds, caches, grads=d.grads, input_grad=False)
+                penalty = None
+            del ds, caches  # or their memory would be held through G's step
+            self.optimizer_d.compute(d, turn)
+            seen.append(self._judgement(loss_d, s_real, s_fake, penalty))
 
+        s_rival = d.forward(batch, train=True)[0] if self.objective.compares else None
         s_judged, cache_d = d.forward(fake, train=True)
-        loss_g, ds_fake = self.objective.generator(s_judged, s_real)
+        loss_g, ds_fake = self.objective.generator(s_judged, s_rival)
         g.backward(d.backward(ds_fake, cache_d), cache, grads=g.grads, input_grad=False)
         self.optimizer_g.compute(g)
         self._update_average()
 
-        prob_real, prob_fake = self.backend.means(both_sigmoids, s_real, s_fake)
-        stats = {"loss_d": loss_d, "loss_g": loss_g, "prob_real": prob_real, "prob_fake": prob_fake}
-        return {**stats, "penalty": penalty} if self.penalties else stats
+        stats = seen[0]
+        if self.critic_steps > 1:
+            total = {name: sum(part[name] for part in seen) for name in stats}
+            stats = {name: self.backend.xp.asanyarray(value / self.critic_steps) for name, value in total.items()}
+        return {"loss_d": stats.pop("loss_d"), "loss_g": loss_g, **stats}
+
+    def _judgement(self, loss_d: Array, s_real: Array, s_fake: Array, penalty: Array | None) -> dict[str, Array]:
+        """The statistics of one step of D."""
+        means = self.backend.means(both_sigmoids if self.objective.is_logit else both, s_real, s_fake)
+        stats = dict(zip(self.stats[2:], means, strict=False))
+        if penalty is not None:
+            stats["penalty"], loss_d = (self.backend.xp.asanyarray(value) for value in (penalty, loss_d + penalty))
+        elif self.penalties:
+            stats["penalty"] = self.backend.zeros((), self.discriminator.dtype)
+        return {"loss_d": loss_d, **stats}
 
     def _update_average(self) -> None:
         if self.average is None:

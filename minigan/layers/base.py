@@ -91,7 +91,7 @@ class Layer(CopiedUnbuilt):
             self.rng = rng
 
     def hold_state(self) -> None:
-        """Let training passes no longer move what gradients take as fixed (SpectralNorm's u and v), for checks compare passes."""
+        """Let training passes no longer move what gradients take as fixed, as SpectralNorm's u and v: checks compare passes."""
         for layer in self.layers:
             layer.hold_state()
 

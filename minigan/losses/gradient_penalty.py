@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigan.backends import Array, Backend, Generator, stream
+from minigan.losses.base import itself
 from minigan.losses.penalty import UnitNorm
 
 
@@ -43,9 +44,16 @@ class DRAGAN(GradientPenalty):
         alpha = self.draw(be, real)
         assert self.noise is not None
         u = self.noise.uniform(real.shape, real.dtype)
-        return be.elementwise(perturbed, real, u, alpha, be.xp.asanyarray(real.std()))
+        (mean,) = be.means(itself, real)
+        (variance,) = be.means(squared_distance, real, mean)
+        return be.elementwise(perturbed, real, u, alpha, variance)
 
 
-def perturbed(xp: Any, x: Array, u: Array, alpha: Array, std: Array) -> Array:
+def squared_distance(xp: Any, x: Array, mean: Array) -> Array:
+    """(x − mean)²"""
+    return (x - mean) * (x - mean)
+
+
+def perturbed(xp: Any, x: Array, u: Array, alpha: Array, variance: Array) -> Array:
     """x + α · ½ std u"""
-    return x + alpha * (0.5 * std * u)
+    return x + alpha * (0.5 * xp.sqrt(variance) * u)

@@ -62,6 +62,32 @@ def test_every_penalty(penalty):
     assert failed_rows(mg.check_game(wrong, REAL)) == {"loss_d"}
 
 
+OPTIONS = {
+    "critic steps": {"critic_steps": 3},
+    "critic steps with a penalty": {"critic_steps": 3, "penalties": [mg.losses.GradientPenalty(2.0)], "clip": 0.01},
+    "lazy penalties": {"penalties": [mg.losses.R1(2.0), mg.losses.DRAGAN(1.0)], "penalty_every": 4},
+}
+
+
+@pytest.mark.parametrize("objective", [mg.losses.Wasserstein(), mg.losses.RelativisticAverage()], ids=repr)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_critic_steps_clipping_and_lazy_penalties(name, objective):
+    own = game(objective=objective, **OPTIONS[name])
+    real = np.random.default_rng(0).uniform(-1, 1, (6, 4, 4, 1))
+    for _ in range(2):
+        report = mg.check_game(own, real)
+        assert report.ok, str(report)
+        own.step(real.astype("f4"))
+
+
+def test_a_fault_in_one_critic_step_is_caught():
+    for fault in ("D's gradient forgotten", "the sign of G's gradient", "the fake half of D's gradient lost"):
+        wrong = game(rewritten(FAULTS[fault]), critic_steps=3)
+        assert is_caught(lambda wrong=wrong: mg.check_game(wrong, np.repeat(REAL, 2, axis=0)))
+    late = rewritten((D_BACKWARD, f"{D_BACKWARD}\n            d.flat_grads[...] *= 1 + (turn == 1)"))
+    assert is_caught(lambda: mg.check_game(game(late, critic_steps=3), np.repeat(REAL, 2, axis=0)))
+
+
 def test_games_whose_units_would_be_dead_are_checked_all_the_same():
     for seed in range(6):
         pair = mg.models.mlp(image_shape=(4, 4, 1), latent_dim=3, hidden=5, backend="textbook", seed=seed)
@@ -101,7 +127,7 @@ def test_the_game_is_left_as_it_is(backend):
 
 LEAST_SQUARES = (
     ("self.objective.discriminator(s_real, s_fake)", "least_squares_d(s_real, s_fake)"),
-    ("self.objective.generator(s_judged, s_real)", "least_squares_g(s_judged)"),
+    ("self.objective.generator(s_judged, s_rival)", "least_squares_g(s_judged)"),
 )
 
 
@@ -152,7 +178,7 @@ def test_a_subclass_with_two_updates_of_g_is_checked():
     """By the same gradient, as no network moves; where the two differ, the check refuses."""
     again = (
         "s_judged, cache_d = d.forward(fake, train=True)\n"
-        "    loss_g, ds_fake = self.objective.generator(s_judged, s_real)\n"
+        "    loss_g, ds_fake = self.objective.generator(s_judged, s_rival)\n"
         "    g.backward(d.backward(FACTOR * ds_fake, cache_d), cache, grads=g.grads, input_grad=False)\n"
         "    self.optimizer_g.compute(g)\n"
         "    self._update_average()\n"
@@ -181,6 +207,7 @@ def test_a_wrapped_step_is_checked():
 
 D_BACKWARD = "d.backward_each(ds, caches, grads=d.grads, input_grad=False)"
 DROPPED = "del ds, caches  # or their memory would be held through G's step"
+LOSS_D = '"loss_d": stats.pop("loss_d")'
 G_BACKWARD = "g.backward(d.backward(ds_fake, cache_d), cache, grads=g.grads, input_grad=False)"
 FAULTS = {
     "the sign of G's gradient": (G_BACKWARD, G_BACKWARD.replace("ds_fake", "-ds_fake")),
@@ -189,26 +216,26 @@ FAULTS = {
     "the second half written over the first": (D_BACKWARD, "[d.backward(*pair, grads=d.grads) for pair in zip(ds, caches)]"),
     "the real pass's cache twice": (D_BACKWARD, D_BACKWARD.replace("caches", "[caches[0]] * 2")),
     "the two gradients exchanged": (D_BACKWARD, D_BACKWARD.replace("(ds,", "(ds[::-1],")),
-    "D's update forgotten": ("self.optimizer_d.compute(d)", "pass"),
+    "D's update forgotten": ("self.optimizer_d.compute(d, turn)", "pass"),
     "G's update forgotten": ("self.optimizer_g.compute(g)", "pass"),
     "D's gradient forgotten": (D_BACKWARD, "pass"),
     "G's gradient forgotten": (G_BACKWARD, "pass"),
     "D's update before its gradient": (
-        f"{D_BACKWARD}\n    {DROPPED}\n    self.optimizer_d.compute(d)",
-        f"self.optimizer_d.compute(d)\n    {D_BACKWARD}",
+        f"{D_BACKWARD}\n            penalty = None\n        {DROPPED}\n        self.optimizer_d.compute(d, turn)",
+        f"self.optimizer_d.compute(d, turn)\n            {D_BACKWARD}\n            penalty = None",
     ),
     "G's cache of another pass": (
         G_BACKWARD,
         G_BACKWARD.replace(" cache,", " g.forward(self.noise(len(real)), train=True)[1],"),
     ),
     "G's gradient scaled": (G_BACKWARD, G_BACKWARD.replace("ds_fake", "0.9 * ds_fake")),
-    "G's step through D on real images": ("d.forward(fake, train=True)", "d.forward(real, train=True)"),
+    "G's step through D on real images": ("d.forward(fake, train=True)", "d.forward(batch, train=True)"),
     "G's step writes to D": (G_BACKWARD, G_BACKWARD.replace("cache_d)", "cache_d, grads=d.grads)")),
     "D's gradients add up over steps": (D_BACKWARD, f"left = d.flat_grads.copy(); {D_BACKWARD}; d.flat_grads[...] += left"),
     "G's gradients add up over steps": (G_BACKWARD, f"left = g.flat_grads.copy(); {G_BACKWARD}; g.flat_grads[...] += left"),
-    "a penalty without its gradient": ('"loss_d": loss_d', '"loss_d": loss_d + 0.1 * (d.flat_grads**2).sum()'),
-    "L_D of one half": ('"loss_d": loss_d', '"loss_d": loss_d / 2'),
-    "the losses exchanged": ('"loss_d": loss_d, "loss_g": loss_g', '"loss_d": loss_g, "loss_g": loss_d'),
+    "a penalty without its gradient": (LOSS_D, f"{LOSS_D} + 0.1 * (d.flat_grads**2).sum()"),
+    "L_D of one half": (LOSS_D, f"{LOSS_D} / 2"),
+    "the losses exchanged": (f'{LOSS_D}, "loss_g": loss_g', '"loss_d": loss_g, "loss_g": stats.pop("loss_d")'),
 }
 
 
@@ -233,7 +260,7 @@ def test_what_the_rest_of_the_step_does_to_gradients_is_named():
     ("changes", "name"),
     [
         ([('"loss_g": loss_g', '"loss_of_g": loss_g')], "'loss_g'"),
-        ([("self.optimizer_d.compute(d)", "pass")], "update the discriminator"),
+        ([("self.optimizer_d.compute(d, turn)", "pass")], "update the discriminator"),
     ],
 )
 def test_a_game_that_does_not_do_what_it_says_is_refused(changes, name):

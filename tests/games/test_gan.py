@@ -259,6 +259,8 @@ def test_an_objective_of_ones_own():
     """It runs on the backend of the networks, whatever it was made with."""
 
     class Doubled(mg.losses.NonSaturating):
+        compares = True
+
         def generator(self, s_fake, s_real=None):
             seen.append((self.backend.name, len(s_real)))
             loss, ds = super().generator(s_fake)
@@ -333,3 +335,89 @@ def test_statistics_and_draws_of_real_and_fake_do_not_mix(fast, middle):
 def test_a_batch_that_does_not_fit_is_refused_before_the_passes_are_joined(real):
     with pytest.raises(ShapeError, match=r"^x (is|has)"):
         joint_game([]).step(real)
+
+
+# -- critic steps, clipping, lazy penalties --------------------------------------------------------------------------------
+
+
+def test_critic_steps_are_those_of_the_paper(backend):
+    """Gulrajani et al. 2017, algorithm 1, written out: three updates of D on batches and noise of their own, then one of G."""
+    objective = mg.losses.Wasserstein()
+    gan, twin = (game(backend, objective=objective, critic_steps=3, clip=0.02, lr_d=1e-3) for _ in range(2))
+    real, z = real_batch(gan, 12), gan.noise(12)
+    stats = gan.step(real, z)
+    g, d, bound, adam = twin.generator, twin.discriminator, objective.bind(twin.backend), mg.Adam(1e-3, (0.5, 0.999))
+    losses = []
+    for rows in (slice(0, 4), slice(4, 8), slice(8, 12)):
+        fake, cache = g.forward(z[rows], train=True)
+        (s_real, s_fake), caches = d.forward_each((real[rows], fake), train=True)
+        loss, ds = bound.discriminator(s_real, s_fake)
+        losses.append(float(loss))
+        d.backward_each(ds, caches, grads=d.grads)
+        adam.update(d)
+        d.flat_params[...] = twin.backend.xp.clip(d.flat_params, -0.02, 0.02)
+    s_fake, cache_d = d.forward(fake, train=True)
+    _, ds_fake = bound.generator(s_fake)
+    g.backward(d.backward(ds_fake, cache_d), cache, grads=g.grads)
+    mg.Adam(2e-4, (0.5, 0.999)).update(g)
+    for name in ("generator", "discriminator"):
+        np.testing.assert_allclose(values(gan, getattr(gan, name)), values(twin, getattr(twin, name)), rtol=1e-12, atol=1e-15)
+    assert float(stats["loss_d"]) == pytest.approx(np.mean(losses))
+    assert list(stats) == list(gan.stats) == ["loss_d", "loss_g", "score_real", "score_fake"]
+    assert abs(values(gan, gan.discriminator)).max() == 0.02
+    assert (gan.optimizer_d.steps, gan.optimizer_g.steps) == (3, 1)
+
+
+def test_a_schedule_counts_steps_of_the_game():
+    rates = []
+    gan = game(critic_steps=3, lr_d=lambda step: rates.append(step) or 1e-3)
+    for _ in range(2):
+        gan.step(real_batch(gan))
+    assert rates == [0, 1]
+
+
+def test_lazy_penalties():
+    """Every third step takes them, three times as heavy, also in a game that goes on."""
+    options = {"penalties": [mg.losses.R1(2.0)], "penalty_every": 3}
+    gan, other = game(**options), game(**options)
+    real = real_batch(gan)
+    seen = [float(gan.step(real)["penalty"]) for _ in range(4)]
+    assert [bool(value) for value in seen] == [True, False, False, True]
+    whole = game(penalties=[mg.losses.R1(2.0)])
+    assert seen[0] == pytest.approx(3 * float(whole.step(real)["penalty"]))
+    other.load_state_dict(gan.state_dict())
+    other.random_state = gan.random_state
+    for _ in range(3):
+        np.testing.assert_equal(gan.step(real), other.step(real))
+
+
+def test_a_relativistic_generator_sees_the_updated_discriminator(backend):
+    gan = game(backend, objective=mg.losses.Relativistic())
+    real, z = real_batch(gan), gan.noise(6)
+    outputs = []
+    gan.discriminator.watch = lambda layer, what, value: (
+        outputs.append(value) if what == "output" and layer is gan.discriminator.layers[-1] else None
+    )
+    loss_g = float(gan.step(real, z)["loss_g"])
+    s_real, _, rival, judged = outputs
+    assert loss_g == pytest.approx(float(gan.objective.generator(judged, rival)[0]))
+    assert float(abs(rival - s_real).max()) > 0
+
+
+@pytest.mark.parametrize("option", ["critic_steps", "penalty_every"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "2", None, True])
+def test_counts_are_whole_numbers(option, value):
+    with pytest.raises(OptionError, match=f"^{option} is"):
+        game(**{option: value})
+
+
+@pytest.mark.parametrize("clip", [0, -0.1, np.inf, np.nan, "x"])
+def test_a_clip_is_a_number_above_0(clip):
+    with pytest.raises(OptionError, match=r"^clip is"):
+        game(clip=clip)
+
+
+def test_batches_that_cannot_be_dealt_out_are_refused():
+    gan = game(critic_steps=4)
+    with pytest.raises(ShapeError, match="real has 6 images: 4 critic steps take as many batches of one size"):
+        gan.step(real_batch(gan, 6))

@@ -19,6 +19,10 @@ GAMES = {
     ),
     "penalties": lambda be: GAMES["mlp"](be, penalties=[mg.losses.R1(2.0), mg.losses.GradientPenalty(3.0)]),
     "penalties through BatchNorm": lambda be: GAMES["dcgan"](be, penalties=[mg.losses.R2(2.0), mg.losses.DRAGAN(3.0)]),
+    "critic steps": lambda be: GAMES["mlp"](be, critic_steps=2, clip=0.05, objective=mg.losses.Wasserstein()),
+    "lazy penalties": lambda be: GAMES["dcgan"](
+        be, penalties=[mg.losses.GradientPenalty(3.0)], penalty_every=3, objective=mg.losses.Relativistic()
+    ),
     "dropout": lambda be: mg.GAN(mg.models.mlp(IMAGE, 5, backend=be)[0], mg.Sequential(DROPOUT(), IMAGE, be)),
 }
 

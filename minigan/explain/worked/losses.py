@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from minigan.explain.worked.calculator import Working, at, plus
 from minigan.explain.worked.registry import example
 from minigan.explain.worked.running import run_loss, run_objective
 from minigan.layers.elementwise import sigmoid
-from minigan.losses import NonSaturating, Saturating
+from minigan.losses import NonSaturating, Objective, Saturating
 
 
 @example(NonSaturating)
@@ -53,6 +54,98 @@ def saturating(page: Working) -> None:
     page.gradient("ds_fake_other[0]", "(D[0] - 1) / 3")
     page.write()
     page.write("L_D is that of NonSaturating.")
+
+
+SCORES = {"s_real": [2, -1, 0.5], "s_fake": [-2, 0.7, 0]}
+# What each real and each generated image pays in L_D, and each generated one in L_G, with the slopes.
+PAID: dict[type[Objective], tuple[tuple[str, str], ...]] = {
+    losses.LeastSquares: (("(s - 1)^2 / 2", "s - 1"), ("s^2 / 2", "s"), ("(s - 1)^2 / 2", "s - 1")),
+    losses.Hinge: (("max(0, 1 - s)", "-1·(s < 1)"), ("max(0, 1 + s)", "(s > -1)"), ("(-s)", "-1")),
+    losses.Wasserstein: (("(-s)", "-1"), ("s", "1"), ("(-s)", "-1")),
+    losses.KL: (("(-s)", "-1"), ("exp(s - 1)", "exp(s - 1)"), ("(-exp(s - 1))", "-exp(s - 1)")),
+    losses.ReverseKL: (("exp(-s)", "-exp(-s)"), ("(s - 1)", "1"), ("(1 - s)", "-1")),
+    losses.Pearson: (("(-s)", "-1"), ("(s^2 / 4 + s)", "(s / 2 + 1)"), ("(-s^2 / 4 - s)", "-(s / 2 + 1)")),
+}
+
+
+def _of(term: str, score: str) -> str:
+    return re.sub(r"\bs\b", score, term)
+
+
+def _mean(term: str, kind: str) -> str:
+    return f"({plus(_of(term, f's_{kind}[{n}]') for n in range(3))}) / 3"
+
+
+def _score_example(kind: type[Objective]) -> None:
+    """Register the example of an objective that is a sum over samples."""
+
+    @example(kind)
+    def write(page: Working) -> None:
+        (real, d_real), (fake, d_fake), (judged, d_judged) = PAID[kind]
+        run_objective(page, kind(), "discriminator", SCORES, "_D")
+        page.write("The scores of three real and of three generated images:")
+        page.show("s_real", "s_fake")
+        page.write_out("L_D", f"{_mean(real, 'real')} + {_mean(fake, 'fake')}")
+        page.write()
+        page.write("Its gradients: each image pays by its own score alone.")
+        page.show("ds_real_D", "ds_fake_D")
+        page.gradient("ds_real_D[1]", f"({_of(d_real, 's_real[1]')}) / 3")
+        page.gradient("ds_fake_D[1]", f"({_of(d_fake, 's_fake[1]')}) / 3")
+        page.write()
+        page.write("The generator's loss of the same generated images, and its gradient:")
+        run_objective(page, kind(), "generator", {"s_fake": page.values["s_fake"]}, "_G")
+        page.show("ds_fake_G")
+        page.write_out("L_G", _mean(judged, "fake"))
+        page.gradient("ds_fake_G[1]", f"({_of(d_judged, 's_fake[1]')}) / 3")
+
+
+for scored in PAID:
+    _score_example(scored)
+
+
+@example(losses.Relativistic)
+def relativistic(page: Working) -> None:
+    run_objective(page, losses.Relativistic(), "discriminator", SCORES, "_D")
+    page.write("The scores of three real images, and of the generated image that each is paired with:")
+    page.show("s_real", "s_fake")
+    page.write_out("L_D", f"({plus(f'log(1 + exp(s_fake[{n}] - s_real[{n}]))' for n in range(3))}) / 3")
+    page.write()
+    page.write("Its gradients: in each pair the two scores are driven apart by the same amount, most where D is wrong.")
+    page.show("ds_real_D", "ds_fake_D")
+    page.gradient("ds_real_D[1]", "(1 / (1 + exp(s_fake[1] - s_real[1])) - 1) / 3")
+    page.gradient("ds_fake_D[1]", "(1 - 1 / (1 + exp(s_fake[1] - s_real[1]))) / 3")
+    page.write()
+    page.write("The generator's loss is the same comparison the other way round; it has no gradient for real images.")
+    fixed = page.values["s_real"].copy()
+    run_objective(page, losses.Relativistic(), "generator", {"s_fake": page.values["s_fake"]}, "_G", s_real=fixed)
+    page.show("ds_fake_G")
+    page.write_out("L_G", f"({plus(f'log(1 + exp(s_real[{n}] - s_fake[{n}]))' for n in range(3))}) / 3")
+    page.gradient("ds_fake_G[0]", "(1 / (1 + exp(s_real[0] - s_fake[0])) - 1) / 3")
+
+
+@example(losses.RelativisticAverage)
+def relativistic_average(page: Working) -> None:
+    objective = losses.RelativisticAverage()
+    run_objective(page, objective, "discriminator", SCORES, "_D")
+    page.values |= {f"m_{kind}": float(page.values[f"s_{kind}"].mean()) for kind in ("real", "fake")}
+    a, b = page.values["s_real"] - page.values["m_fake"], page.values["s_fake"] - page.values["m_real"]
+    page.values |= {"p": sigmoid(np, a), "q": sigmoid(np, b)}
+    page.write("The scores of three real and of three generated images, their averages m, p = σ(s_real - m_fake) and q:")
+    page.show("s_real", "s_fake", "m_real", "m_fake", "p", "q")
+    page.write_out("q[1]", "1 / (1 + exp(m_real - s_fake[1]))")
+    page.write_out("L_D", "-(log(p[0]) + log(p[1]) + log(p[2])) / 3 - (log(1 - q[0]) + log(1 - q[1]) + log(1 - q[2])) / 3")
+    page.write()
+    page.write("Its gradients: each score stands in its own term, and through the average in every term of the other kind.")
+    page.show("ds_real_D", "ds_fake_D")
+    page.gradient("ds_real_D[1]", "(p[1] - 1 - (q[0] + q[1] + q[2]) / 3) / 3")
+    page.gradient("ds_fake_D[1]", "(q[1] - (p[0] + p[1] + p[2]) / 3 + 1) / 3")
+    page.write()
+    page.write("The generator's loss is L_D with real and generated images exchanged; its gradient for generated ones:")
+    fixed = page.values["s_real"].copy()
+    run_objective(page, objective, "generator", {"s_fake": page.values["s_fake"]}, "_G", s_real=fixed)
+    page.show("ds_fake_G")
+    page.write_out("L_G", "-(log(q[0]) + log(q[1]) + log(q[2])) / 3 - (log(1 - p[0]) + log(1 - p[1]) + log(1 - p[2])) / 3")
+    page.gradient("ds_fake_G[0]", "(q[0] - 1 - (p[0] + p[1] + p[2]) / 3) / 3")
 
 
 @example(losses.bce_with_logits)
