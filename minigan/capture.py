@@ -7,7 +7,7 @@ backends/numpy/replay.py and backends/cupy/graph.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -171,9 +171,9 @@ class Captured:
     def _now_bound(self) -> list[tuple[dict[str, Any], str, Any]]:
         """(the attributes of an object, a name, its value) for all that a replay takes as it was when it was recorded."""
         step = self._own_step()
-        parts = [step, *step.optimizers.values(), *getattr(step, "penalties", ()), *filter(None, [getattr(step, "objective", None)])]
-        names: list[Any] = [*map(vars, parts), getattr(step, "streams", {})]
-        layers = [layer for net in step.networks.values() for layer in net.layers]
+        parts = [step, *step.optimizers.values(), *getattr(step, "penalties", ()), getattr(step, "objective", None)]
+        names: list[Any] = [*(vars(part) for part in parts if part is not None), getattr(step, "streams", {})]
+        layers = [part for net in step.networks.values() for layer in net.layers for part in with_inner_layers(layer)]
         rates = [(vars(layer), name, value) for layer in layers for name, value in vars(layer).items() if type(value) is float]
         constants = [(layer.options, name, value) for layer in layers for name, value in layer.options.items()]
         bound = [(own, name, value) for own in names for name, value in own.items() if name not in READ_IN_ADVANCE]
@@ -269,6 +269,13 @@ class Captured:
         return type(x) is type(y) and bool(x == y)
 
 
+def with_inner_layers(layer: Any) -> Iterator[Any]:
+    """The layer, and those that it is made of."""
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from with_inner_layers(inner)
+
+
 def _definer(kind: type, method: str) -> type:
     """The class that a method comes from."""
     return next(parent for parent in kind.__mro__ if method in vars(parent))
@@ -277,10 +284,16 @@ def _definer(kind: type, method: str) -> type:
 def custom_part(step: Step) -> str:
     """The first layer or optimiser of a step that is not minigan's own; "" where all are."""
     for net in step.networks.values():
-        for layer in net.layers:
+        for layer in _with_those_within(net.layers):
             if not is_builtin(type(layer)):
                 return layer.label
     return next((type(o).__name__ for o in step.optimizers.values() if not is_builtin(type(o))), "")
+
+
+def _with_those_within(layers: Sequence[Any]) -> Iterator[Any]:
+    for layer in layers:
+        yield layer
+        yield from _with_those_within(layer.layers)
 
 
 def is_builtin(kind: type) -> bool:

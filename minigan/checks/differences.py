@@ -35,6 +35,13 @@ class Target:
     gradient: np.ndarray
 
 
+def with_state_held(net: Sequential) -> Sequential:
+    """net, whose training passes from now on all take as fixed what its gradients take as fixed."""
+    for layer in net.layers:
+        layer.hold_state()
+    return net
+
+
 def branch_signatures(net: Sequential, caches: list[Any]) -> list[Array]:
     """Those of all layers that have one, in a pass that made these caches."""
     signatures = (layer.branch_signature(cache) for layer, cache in zip(net.layers, caches, strict=True))

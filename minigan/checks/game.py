@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, stream
-from minigan.checks.differences import Target, compare
+from minigan.checks.differences import Target, compare, with_state_held
 from minigan.checks.report import TOLERANCE, Report, Row
 from minigan.copying import parts_by_identity
 from minigan.errors import OptionError, shorten
@@ -46,7 +46,7 @@ class StillOptimizer(Optimizer):
         From θ = 0, where a decay of the weights plays no part.
         """
         net, optimizer = self._net.clone(), copy.copy(self.original)  # type: ignore[union-attr]
-        optimizer._net, optimizer.steps, optimizer.state, optimizer._scalars = None, 0, {}, {}
+        optimizer._net, optimizer.steps, optimizer.state, optimizer._scalars = None, 0, {}, []
         net.flat_params[...] = 0
         net.flat_grads[...] = self.seen[-1]
         copy.deepcopy(optimizer).update(net)
@@ -61,7 +61,7 @@ def still(game: Game) -> Any:
     memo: dict[int, Any] = {}
     held = [value for _, value, _ in walk(game, "")]
     for net in (value for value in held if isinstance(value, Sequential) and id(value) not in memo):
-        memo[id(net)] = net.clone(dtype="float64")
+        memo[id(net)] = with_state_held(net.clone(dtype="float64"))
         memo.update(parts_by_identity(net, memo[id(net)]))
     networks = {id(optimizer): game.networks.get(name) for name, optimizer in game.optimizers.items()}
     for optimizer in (value for value in held if isinstance(value, Optimizer)):

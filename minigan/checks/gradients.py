@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend, get_backend, stream
-from minigan.checks.differences import Target, branch_signatures, compare
+from minigan.checks.differences import Target, branch_signatures, compare, with_state_held
 from minigan.checks.report import TOLERANCE, Report
 from minigan.errors import OptionError, shorten
 from minigan.layers import Layer
@@ -35,7 +35,7 @@ def check_gradients(
     """
     if not isinstance(net, Sequential):
         raise OptionError(f"net is {shorten(net)}: expected a Sequential; a layer alone has check_layer, a game check_game")
-    net = net.clone(dtype="float64")
+    net = with_state_held(net.clone(dtype="float64"))
     be, random_state, rng = net.backend, net.random_state, np.random.default_rng(stream("checks", seed))
     x = be.asarray(net.backend.to_numpy(x) if be.owns(x) else x, np.float64).copy()
 
@@ -75,7 +75,7 @@ def moved_network(
     layer: Layer, input_shape: Sequence[int], backend: str | Backend, dtype: str, rng: np.random.Generator
 ) -> Sequential:
     """A network of one layer whose parameters and state are not those it starts with."""
-    net = Sequential([layer], input_shape, backend, dtype)
+    net = with_state_held(Sequential([layer], input_shape, backend, dtype))
     net.flat_params[...] += net.backend.asarray(0.5 * rng.standard_normal(net.num_params), dtype)
     for value in net.state.values():
         value[...] += net.backend.asarray(rng.random(value.shape), dtype)

@@ -144,7 +144,8 @@ class _Probe:
         for index, twin in enumerate(self._twins.values()):
             for layer in twin.layers:
                 if layer.random:
-                    layer.rng = self.backend.generator(stream("monitor's dropout", seed, index, layer.index or 0))
+                    noise = self.backend.generator(stream("monitor's dropout", seed, index, layer.index))
+                    layer.bind(layer.backend, layer.params, layer.state, noise)
         self._random = {name: twin.random_state for name, twin in self._twins.items()}
 
     def measure(self, networks: dict[str, Sequential]) -> dict[str, Array]:
