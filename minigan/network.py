@@ -188,7 +188,7 @@ class Sequential(CopiedByValue, ShownAsTable):
         Source: Pearlmutter 1994 (Neural Computation 6:147), section 3.
         """
         self.backend.set_threading(self.layers, len(x_dot))
-        sweep_curvature(self.layers, x_dot, caches, dys, self._grads_of_layers(grads), self._first_learner)
+        sweep_curvature(self.layers, x_dot, caches, dys, self._grads_of_layers(grads), self._first_learner, False)
 
     @property
     def piecewise_linear(self) -> bool:

@@ -67,7 +67,7 @@ def layer_table() -> list[tuple[Callable[[], Layer], tuple[int, ...]]]:
         (lambda: Reshape((2, 3, 2)), (12,)),
         (lambda: Upsample((2, 3)), (3, 2, 2)),
         (lambda: MinibatchStd(), (4,)),
-        (lambda: MinibatchStd(group_size=4), (3, 2, 2)),
+        (lambda: MinibatchStd(), (3, 2, 2)),
         (lambda: SpectralNorm(Dense(4)), (5,)),
         (lambda: SpectralNorm(Conv2d(3, 3, stride=2, padding=1)), (5, 6, 2)),
         (lambda: SpectralNorm(ConvTranspose2d(2, 4, stride=2, padding=1, bias=False)), (3, 4, 2)),
@@ -143,6 +143,14 @@ def discriminator_table() -> list[tuple[Callable[[], list[Layer]], tuple[int, ..
             lambda: [
                 *(Conv2d(4, 3, padding=1), Tanh(), BatchNorm(), ConvTranspose2d(3, 4, stride=2, padding=1), LayerNorm(axes=3)),
                 *(Softplus(), Flatten(), Dense(6), Sigmoid(), Dropout(0.3), Reshape((2, 3)), LayerNorm(), Flatten(), Dense(1)),
+            ],
+            (3, 4, 2),
+        ),
+        (
+            lambda: [
+                Residual([SpectralNorm(Conv2d(2, 3, padding=1)), Residual([BatchNorm(), Tanh()]), Dropout(0.3)], scale=0.5),
+                *(SpectralNorm(ConvTranspose2d(3, 4, stride=2, padding=1)), MinibatchStd(), Softplus(), Flatten()),
+                SpectralNorm(Dense(1)),
             ],
             (3, 4, 2),
         ),

@@ -16,21 +16,27 @@ def add(xp: Any, a: Array, b: Array) -> tuple[Array]:
 
 
 def sweep_curvature(
-    layers: Sequence[Layer], x_dot: Array, caches: Sequence[Any], dys: Sequence[Array], grads: Sequence[Any], lowest: int = -1
+    layers: Sequence[Layer],
+    x_dot: Array,
+    caches: Sequence[Any],
+    dys: Sequence[Array],
+    grads: Sequence[Any],
+    lowest: int,
+    input_grad: bool,
 ) -> Array | None:
     """∂Q/∂x of Q = dy · ẏ through layers in a row, each layer's ∂Q/∂θ written to its grads: see Sequential.curvature.
 
-    dys: dy of each layer. The sweep ends at the layer `lowest`, below which nothing learns; ∂Q/∂x is not made then.
+    dys: dy of each layer. input_grad=False saves the product that makes ∂Q/∂x below the layer `lowest`, where the sweep ends.
     """
-    be, x_dots, above = layers[0].backend, [x_dot], None
+    be, x_dots, above = layers[-1].backend, [x_dot], None
     for layer, cache in zip(layers[:-1], caches, strict=False):
         x_dots.append(layer.tangent(x_dots[-1], cache))
-    for index in reversed(range(max(lowest, 0), len(layers))):
+    for index in reversed(range(lowest, len(layers))):
         layer, cache, own = layers[index], caches[index], grads[index]
         c = layer.curvature(x_dots[index], dys[index], cache, own)
         if above is not None:
             through = None if own is None else {name: be.empty(grad.shape, grad.dtype) for name, grad in own.items()}
-            above = layer.backward(above, cache, through, index > lowest)
+            above = layer.backward(above, cache, through, input_grad or index > lowest)
             for name, grad in (through or {}).items():
                 be.elementwise_update(add, (own[name],), grad)
         above = c if above is None else above if c is None else above + c
