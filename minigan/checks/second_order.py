@@ -28,7 +28,7 @@ def check_second_order(
     layer: Layer,
     input_shape: Sequence[int],
     *,
-    batch: int = 6,
+    batch: int = 8,
     backend: str | Backend = "auto",
     train: bool = True,
     mode: str = "full",
