@@ -35,7 +35,7 @@ ORDER = {
     "backends/numpy": [
         *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
     ],
-    "checks": ["file", "contract smoothness suite", "entries game gradients", "differences", "report"],
+    "checks": ["file", "contract smoothness suite", "game", "entries gradients", "differences", "report"],
     "cli": ["entry", "diagnose explain gradcheck info sample train", "parser"],
     "data": [
         *("loading", "files batches", "folders", "images numpy_files", "arrays", "mnist idx dataset synthetic", "reading"),

@@ -13,7 +13,7 @@ from minigan.losses import NonSaturating, Objective
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule
 from minigan.ranges import RangeCheck
-from minigan.sizes import real
+from minigan.sizes import check_finite, check_kind, real
 
 
 def moving_average(xp: Any, average: Array, value: Array, rate: float) -> tuple[Array]:
@@ -58,12 +58,14 @@ class GAN(Game):
     ) -> None:
         self.generator, self.discriminator = generator, discriminator
         self._check_networks()
-        expected = "a decay between 0 and 1, or None for no average"
-        self.ema = None if ema is None else real(ema, "ema", expected, lambda decay: 0 < decay < 1)
+        self.ema = None if ema is None else real(ema, "ema", "a decay between 0 and 1, or None", lambda decay: 0 < decay < 1)
         self.backend = generator.backend
-        self.objective = (objective or NonSaturating()).bind(self.backend)
         self.optimizer_g = optimizer_g or Adam(lr, betas, eps)
         self.optimizer_d = optimizer_d or Adam(lr if lr_d is None else lr_d, betas, eps)
+        check_kind(self.optimizer_g, Optimizer, "optimizer_g", "an optimiser, as minigan.Adam(2e-4)")
+        check_kind(self.optimizer_d, Optimizer, "optimizer_d", "an optimiser, as minigan.Adam(2e-4)")
+        check_kind(objective or NonSaturating(), Objective, "objective", "an objective, as minigan.losses.NonSaturating()")
+        self.objective = (objective or NonSaturating()).bind(self.backend)
         self._range_check = RangeCheck(generator)
         self.networks = {"generator": generator, "discriminator": discriminator}
         self.optimizers = {"generator": self.optimizer_g, "discriminator": self.optimizer_d}
@@ -75,6 +77,8 @@ class GAN(Game):
 
     def _check_networks(self) -> None:
         g, d = self.generator, self.discriminator
+        check_kind(g, Sequential, "the generator", "a minigan.Sequential")
+        check_kind(d, Sequential, "the discriminator", "a minigan.Sequential")
         if g.output_shape != d.input_shape:
             raise ModelError(f"the generator makes {g.output_shape}, the discriminator takes {d.input_shape}: make them equal")
         if d.output_shape != (1,):
@@ -98,10 +102,11 @@ class GAN(Game):
     def check(self, real: Array, z: Array | None = None) -> None:
         self.discriminator.check_input(real, train=True)
         self.generator.check_batch(len(real), train=True)
-        if z is not None and len(z) != len(real):
-            raise ShapeError(f"z has {len(z)} rows, real has {len(real)}: give one noise vector per image")
         if z is not None:
             self.generator.check_input(z, train=True)
+            if len(z) != len(real):
+                raise ShapeError(f"z has {len(z)} rows, real has {len(real)}: give one noise vector per image")
+            check_finite(z, "z")
         self._range_check(real)
 
     def advance(self) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from minigan.backends import Backend
-from minigan.errors import OptionError, ShapeError
+from minigan.errors import ShapeError
 from minigan.metrics.diversity import pairs, squared_distances
+from minigan.sizes import real
 
 WITHIN = 3.0  # standard deviations
 
@@ -25,8 +24,7 @@ def modes(points: np.ndarray, centres: np.ndarray, sigma: float) -> dict[str, fl
     points, centres = _as_points(points, "points"), _as_points(centres, "centres")
     if points.shape[1] != centres.shape[1]:
         raise ShapeError(f"points are {points.shape}, centres {centres.shape}: expected as many coordinates in both")
-    if not (isinstance(sigma, (int, float, np.number)) and 0 < sigma < math.inf):
-        raise OptionError(f"sigma is {sigma!r:.60}: expected a finite number above 0")
+    sigma = real(sigma, "sigma", "a finite number above 0", lambda number: number > 0)
     distances = pairs(Backend(), squared_distances, points - centres.mean(axis=0), centres - centres.mean(axis=0))
     nearest = distances.argmin(axis=1)
     good = distances.min(axis=1) <= (WITHIN * sigma) ** 2
