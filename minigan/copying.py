@@ -64,19 +64,59 @@ class CopiedAfterItsNetworks:
     """A game: what it keeps of its networks, a layer or an array, its deep copy keeps of its own networks."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        twin = memo[id(self)] = object.__new__(type(self))
-        copy.deepcopy(list(self.networks.values()), memo)  # type: ignore[attr-defined]
-        vars(twin).update(copy.deepcopy(vars(self), memo))
-        return twin
+        copy.deepcopy(self._own_networks(), memo)
+        self._refuse_parting(memo, "keep the whole array")
+        twin = memo[id(self)] = _remade(self)
+        return _with_state(twin, copy.deepcopy(_state_of(self), memo))
 
-    def __getstate__(self) -> dict[str, Any]:
-        for name, value in vars(self).items():
-            for net in self.networks.values():  # type: ignore[attr-defined]
-                if isinstance(value, np.ndarray) and np.may_share_memory(value, net.flat_params):
-                    raise MiniganError(
-                        f"{name} lies in the parameters of a network, which a pickle would part: use copy.deepcopy"
-                    )
-        return vars(self)
+    def __copy__(self) -> Any:
+        return _with_state(_remade(self), copy.copy(_state_of(self)))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self._refuse_parting({}, "copy.deepcopy keeps it")
+        return super().__reduce_ex__(protocol)
+
+    def _own_networks(self) -> list[Any]:
+        own = [value for value in vars(self).values() if isinstance(value, CopiedByValue)]
+        return [*self.networks.values(), *own]  # type: ignore[attr-defined]
+
+    def _refuse_parting(self, copied: Mapping[int, Any], advice: str) -> None:
+        """Raise MiniganError for an array that is a part of a network's and would be one of its own in the copy."""
+        vectors = [vector for net in self._own_networks() for vector in (net.flat_params, net.flat_grads)]
+        for name, value in _arrays_within(vars(self)):
+            if id(value) not in copied and any(np.may_share_memory(value, vector) for vector in vectors):
+                raise MiniganError(f"{name} lies in a network's arrays, and a copy would be an array of its own: {advice}")
+
+
+def _arrays_within(values: Mapping[Any, Any]) -> Iterator[tuple[Any, np.ndarray]]:
+    """(the attribute's name, array) for the host arrays in attributes, lists, tuples and dicts."""
+    for name, value in values.items():
+        if isinstance(value, np.ndarray):
+            yield name, value
+        elif isinstance(value, (list, tuple, dict)):
+            parts = value if isinstance(value, dict) else dict(enumerate(value))
+            yield from ((name, array) for _, array in _arrays_within(parts))
+
+
+def _remade(original: Any) -> Any:
+    reduced: Any = object.__reduce_ex__(original, 4)
+    return reduced[0](*reduced[1])
+
+
+def _state_of(original: Any) -> Any:
+    return object.__reduce_ex__(original, 4)[2]
+
+
+def _with_state(twin: Any, state: Any) -> Any:
+    """The object, with a state as the protocol of copies has it: attributes by name, or these and the slots."""
+    if hasattr(twin, "__setstate__"):
+        twin.__setstate__(state)
+        return twin
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    vars(twin).update(attributes or {})
+    for name, value in (slots or {}).items():
+        setattr(twin, name, value)
+    return twin
 
 
 def parts_by_identity(net: Any, twin: Any) -> dict[int, Any]:

@@ -11,11 +11,12 @@ LONGEST_MESSAGE = 300  # characters
 class MiniganError(ValueError):
     """Base of all of minigan's own errors; the command line prints it as one line and exits with status 2.
 
-    A message that quotes something long is cut to LONGEST_MESSAGE characters.
+    A message is one line; one that quotes something long is cut to LONGEST_MESSAGE characters.
     """
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(cut_middle(message))
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        super().__init__(cut_middle(" ".join(text.split()) if "\n" in text else text))
 
 
 class ShapeError(MiniganError):

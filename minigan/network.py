@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from minigan.backends import Array, Backend, get_backend, stream
 from minigan.copying import CopiedByValue, checked_state
-from minigan.errors import OptionError, ShapeError, shorten
+from minigan.errors import ShapeError, shorten
 from minigan.layers import Layer, Linear
 from minigan.layers.base import Grads
 from minigan.layers.composite import add, sweep_curvature
-from minigan.sizes import ignore_underflow, numbers
+from minigan.sizes import float_type, ignore_underflow, numbers
 from minigan.tables import ShownAsTable, listed
 
-DTYPES = ("float32", "float64")
 Watcher = Callable[[Layer | None, str, Any], None]
 
 
@@ -72,12 +71,13 @@ class Sequential(CopiedByValue, ShownAsTable):
         seed: int | Sequence[int] = 0,
     ) -> None:
         self.backend = get_backend(backend)
-        self.dtype = _check_dtype(dtype)
+        self.dtype = float_type(dtype)
         if isinstance(input_shape, (int, np.integer)):
             raise ShapeError(f"input_shape is {input_shape}: expected a shape without the batch axis, as ({input_shape},)")
-        self.layers, self.input_shape = list(layers), numbers(input_shape, "input_shape")
-        if not self.layers:
-            raise ShapeError("a Sequential needs at least one layer, got none")
+        self.layers = list(layers) if isinstance(layers, Iterable) else []
+        if not self.layers or not all(isinstance(layer, Layer) for layer in self.layers):
+            raise ShapeError(f"layers is {shorten(layers)}: expected a list of at least one layer, as [minigan.Dense(10)]")
+        self.input_shape = numbers(input_shape, "input_shape")
         self.watch: Watcher | None = None
         self.output_shape = self._infer_shapes()
         self._allocate(seed)
@@ -338,12 +338,3 @@ class Sequential(CopiedByValue, ShownAsTable):
     @property
     def num_params(self) -> int:
         return int(self.flat_params.size)
-
-
-def _check_dtype(dtype: Any) -> np.dtype:
-    try:
-        if np.dtype(dtype).name in DTYPES:
-            return np.dtype(dtype)
-    except TypeError:
-        pass  # not the name of any dtype
-    raise OptionError(f"dtype is {shorten(dtype)}: a network computes in {' or '.join(DTYPES)}")

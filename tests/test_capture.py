@@ -398,9 +398,50 @@ BOUND_ANEW = {
 }
 
 
+def other_method(game):
+    own = game.noise
+    game.noise = lambda n: 0.5 * own(n)
+
+
+def other_loss(game):
+    own = game.objective.generator
+    game.objective.generator = lambda *s: [3 * part for part in own(*s)]
+
+
+class Held:
+    weight = 1.0
+
+
+class Weighted(mg.losses.NonSaturating):
+    """Has a number of its own in an object of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = Held()
+        self.held.weight = 1.0
+
+    def generator(self, s_fake, s_real=None):
+        loss, ds = super().generator(s_fake, s_real)
+        return loss, self.held.weight * ds
+
+
+def other_weight(game):
+    game.objective.held.weight = 4.0
+
+
+BOUND_ANEW |= {
+    "a method": other_method,
+    "a method of the objective": other_loss,
+    "a number held by the objective": other_weight,
+    "moments": lambda game: game.optimizer_d.state.update(m_sum=game.optimizer_d.state["m_sum"] + 1),
+    "a layer's stream": lambda game: setattr(game.discriminator.layers[3], "rng", game.backend.generator((7, 7))),
+}
+
+
 def play_with_change(be, change, on):
     layers = [mg.Flatten(), mg.Dense(4), mg.LeakyReLU(), mg.Dropout(0.3), mg.Dense(1)]
-    game = mg.GAN(mg.models.mlp(IMAGE, 5, (6, 7), backend=be)[0], mg.Sequential(layers, IMAGE, be))
+    nets = mg.models.mlp(IMAGE, 5, (6, 7), backend=be)[0], mg.Sequential(layers, IMAGE, be)
+    game = mg.GAN(*nets, objective=Weighted() if change is other_weight else None)
     batches = Batches(DATA, 6, be)
     step = mg.capture(game, batches, no_complaint) if on else lambda: game.step(batches.next())
     for call in range(9):
@@ -432,7 +473,7 @@ def test_what_is_bound_anew_all_the_time_is_not_recorded_for_ever(device):
         step()
     assert step.phase == "eager"
     assert len(said) == 1
-    assert "smoothing changes from call to call" in said[0]
+    assert "smoothing changes again and again" in said[0]
 
 
 @pytest.mark.parametrize("value", [255.0, np.nan])
@@ -451,3 +492,23 @@ def test_batches_of_ones_own_are_looked_at_before_anything_moves(value):
     with pytest.raises(mg.MiniganError, match="real samples"):
         mg.capture(game, Own(), no_complaint)()
     assert all(np.array_equal(array, before[name]) for name, array in game.state_dict().items() if "steps" not in name)
+
+
+@pytest.mark.parametrize("objective", ["mse", 3, (1, 2)])
+def test_a_step_may_call_anything_its_objective(device, objective):
+    class Own(mg.Step):
+        def __init__(self):
+            self.backend, self.objective, self.x = device, objective, device.zeros((3,), "float32")
+
+        def compute(self):
+            device.elementwise_update(lambda xp, x: (x + 1,), (self.x,))
+            return self.x
+
+    step = mg.capture(Own(), log=no_complaint)
+    assert [device.to_numpy(step())[0] for _ in range(5)] == [1, 2, 3, 4, 5]
+    assert step.phase == "replay"
+
+
+def test_batches_are_batches(device):
+    with pytest.raises(mg.MiniganError, match=r"batches is a ndarray: expected minigan\.Batches"):
+        mg.capture(GAMES["mlp"](device), np.zeros((4, *IMAGE), "f4"))

@@ -46,7 +46,7 @@ ORDER = {
     "backends/numpy": [
         *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
     ],
-    "checks": ["file", "contract smoothness suite", "second_order", "entries game gradients", "differences", "report"],
+    "checks": ["file", "contract smoothness suite", "second_order game", "entries gradients", "differences", "report"],
     "cli": ["entry", "diagnose evaluate explain gradcheck info sample train", "parser"],
     "data": [
         *("loading", "files batches", "folders", "images numpy_files", "arrays", "mnist idx dataset synthetic", "reading"),

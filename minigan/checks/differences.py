@@ -59,7 +59,7 @@ def compare(
     tolerance: float,
     rng: np.random.Generator,
 ) -> Report:
-    if mode not in ("full", "projection"):
+    if not isinstance(mode, str) or mode not in ("full", "projection"):
         raise OptionError(f"unknown mode {shorten(mode)}: choose full or projection")
     max_entries = None if max_entries is None else positive_int(max_entries, "max_entries")
     tolerance = real(tolerance, "tolerance", "a number from 0 up", lambda number: number >= 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def check_gradients(
         raise OptionError(f"net is {shorten(net)}: expected a Sequential; a layer alone has check_layer, a game check_game")
     net = with_state_held(net.clone(dtype="float64"))
     be, random_state, rng = net.backend, net.random_state, np.random.default_rng(stream("checks", seed))
-    x = be.asarray(net.backend.to_numpy(x) if be.owns(x) else x, np.float64).copy()
+    x = in_float64(be, x, "x")
 
     def forward() -> tuple[Array, list[Any]]:
         net.random_state = random_state  # the same Dropout masks at every pass
@@ -56,6 +57,14 @@ def check_gradients(
     return compare(name, be, evaluate, dy, targets, mode, max_entries, tolerance, rng)
 
 
+def in_float64(be: Backend, x: Any, name: str) -> Array:
+    """A copy of an array, of the backend or the host, in float64. Raises OptionError for what is no array of real numbers."""
+    host = np.asarray(be.to_numpy(x) if be.owns(x) else x)
+    if host.dtype.kind not in "fiub":
+        raise OptionError(f"{name} is {shorten(x)}: expected an array of real numbers")
+    return be.asarray(host, np.float64).copy()
+
+
 def check_layer(
     layer: Layer, input_shape: Sequence[int], *, batch: int = 3, backend: str | Backend = "auto", **options: Any
 ) -> Report:
@@ -67,7 +76,9 @@ def check_layer(
         raise OptionError(f"layer is {shorten(layer)}: expected a layer, as minigan.Dense(10)")
     rng = np.random.default_rng(1)
     net = moved_network(layer, input_shape, backend, "float64", rng)
-    x = rng.standard_normal((positive_int(batch, "batch"), *net.input_shape))
+    shape = (positive_int(batch, "batch"), *net.input_shape)
+    net.backend.require_memory(8 * math.prod(shape), f"a batch of {shorten(batch)}", "choose a smaller one")
+    x = rng.standard_normal(shape)
     return check_gradients(net, x, name=repr(layer), **options)
 
 

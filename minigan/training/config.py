@@ -16,8 +16,8 @@ from minigan.data import DATASETS, Dataset, parse_size
 from minigan.errors import CheckpointError, ModelError, OptionError, shorten
 from minigan.losses import OBJECTIVES, PENALTIES
 from minigan.models import MODELS
-from minigan.network import DTYPES
 from minigan.optim import SCHEDULES
+from minigan.sizes import DTYPES
 from minigan.training.options import Option, declared_options
 from minigan.user_code import FUNCTION_IN_FILE, ask_for_function, names_function, split_function
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +20,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.capture import capture
 from minigan.data import DATASETS, Batches, Dataset, as_dataset, load
+from minigan.data.folders import folders_read
 from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError, shorten
 from minigan.games import Game
 from minigan.training import checkpoint
@@ -141,7 +143,8 @@ class Run:
         Without these, the run ends in the same bytes as one that was never interrupted.
         Raises CheckpointError if the checkpoint is missing or damaged, or of another game or other data.
         """
-        folder, files = Path(out), RunFolder(out)
+        files = RunFolder(out)
+        folder = files.path
         stamp = files.stamp()
         arrays, info = checkpoint.load(files.checkpoint)
         settings = info["config"]
@@ -219,12 +222,9 @@ class Run:
 
     def _keep_apart(self) -> None:
         """Raises MiniganError where the run would write its pictures into the folder of images that it learns from."""
-        data = self.dataset.name
-        if (
-            data not in DATASETS
-            and os.path.isdir(data)
-            and (self.folder / SAMPLES).resolve().is_relative_to(Path(data).resolve())
-        ):
+        data, own = self.dataset.name, (self.folder / SAMPLES).resolve()
+        is_folder = data not in DATASETS and os.path.isdir(data)
+        if is_folder and any(own.is_relative_to(folder) for folder in folders_read(Path(data))):
             raise MiniganError(f"the run folder {self.folder} lies within the data {data}: choose another folder for the run")
 
     # -- what is asked of game and data --------------------------------------------------------------------------------
@@ -239,7 +239,8 @@ class Run:
     def _check_options(self) -> None:
         for name, value in self.options.items():
             try:
-                self.options[name] = OPTIONS[name].convert(value)
+                option = OPTIONS[name] if name == "sample_every" else replace(OPTIONS[name], nullable=False)
+                self.options[name] = option.convert(value)
             except ValueError as error:
                 raise OptionError(f"{name} is {shorten(value)}: {error}") from None
 

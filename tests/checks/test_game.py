@@ -1,6 +1,8 @@
 """The check of a whole game: of the very game that it is given, with its own losses and its own step."""
 
 import inspect
+import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ def test_a_whole_game_of_convolutions(backend):
     names = [row.name for row in report.rows]
     assert "loss_g generator.0.weight" in names
     assert "loss_d discriminator.0.weight" in names
-    wiring = ("gradients after its update", "its update goes downhill")
+    wiring = ("gradients after its update", "its updates go downhill")
     assert names[-4:] == [f"{net}: {what}" for net in ("discriminator", "generator") for what in wiring]
 
 
@@ -431,7 +433,7 @@ class Climbs(mg.SGD):
 @pytest.mark.parametrize("network", ["discriminator", "generator"])
 def test_an_optimiser_that_climbs_is_caught(network):
     report = mg.check_game(game(**{f"optimizer_{network[0]}": Climbs(0.1)}), REAL, max_entries=4)
-    assert [row.name for row in report.rows if row.max_error > 1e-6] == [f"{network}: its update goes downhill"]
+    assert [row.name for row in report.rows if row.max_error > 1e-6] == [f"{network}: its updates go downhill"]
 
 
 @pytest.mark.parametrize(
@@ -485,3 +487,74 @@ def test_wrong_options_of_a_check_prove_nothing(check, options, said):
 def test_what_is_none_of_its_kind_is_refused(check, said):
     with pytest.raises(OptionError, match=said):
         check()
+
+
+class Warmed(mg.optim.Optimizer):
+    """Climbs, though its schedule begins with 0."""
+
+    def __init__(self):
+        super().__init__(lambda step: 0.1 * step)
+
+    def apply(self, net, lr):
+        net.flat_params += lr * net.flat_grads
+
+
+class Layerwise(mg.SGD):
+    """Climbs by steps as long as the weights are."""
+
+    def apply(self, net, lr):
+        size = np.linalg.norm(net.flat_params) / np.linalg.norm(net.flat_grads)
+        net.flat_params += lr * size * net.flat_grads
+
+
+class Later(mg.SGD):
+    """Climbs from the second update on."""
+
+    def scalars(self, lr, step):
+        return super().scalars(lr if step == 1 else -lr, step)
+
+
+class Part(mg.SGD):
+    """Climbs in one array."""
+
+    def apply(self, net, lr):
+        super().apply(net, lr)
+        net.params["1.bias"][...] += 3 * lr * net.grads["1.bias"]
+
+
+class Asleep(mg.SGD):
+    def apply(self, net, lr):
+        pass
+
+
+@pytest.mark.parametrize("make", [Warmed, *(partial(kind, 0.1) for kind in (Layerwise, Later, Part, Asleep))])
+def test_an_optimiser_that_climbs_somewhere_is_caught(make):
+    with np.errstate(all="ignore"):
+        report = mg.check_game(game(optimizer_d=make()), REAL, max_entries=4)
+    assert [row.name for row in report.rows if row.max_error > 1e-6] == ["discriminator: its updates go downhill"]
+
+
+class Locked(mg.SGD):
+    """Cannot be copied deeply."""
+
+    def __init__(self, lr):
+        super().__init__(lr)
+        self.lock = threading.Lock()
+
+
+class Fails(mg.SGD):
+    def apply(self, net, lr):
+        raise RuntimeError("two\nlines")
+
+
+def test_an_optimiser_that_cannot_be_copied_is_checked_and_one_that_fails_named():
+    assert mg.check_game(game(optimizer_d=Locked(0.1)), REAL, max_entries=4).ok
+    with pytest.raises(OptionError, match=r"^Fails: its update fails: RuntimeError[^\n]*$"):
+        mg.check_game(game(optimizer_d=Fails(0.1)), REAL, max_entries=4)
+
+
+@pytest.mark.parametrize("values", ["a", {}, 1j, None, [["x"]]])
+def test_what_is_no_array_of_numbers_is_refused(values):
+    for check in (lambda: mg.check_game(game(), values), lambda: mg.check_gradients(game().discriminator, values)):
+        with pytest.raises(OptionError, match="expected an array of real numbers"):
+            check()

@@ -292,6 +292,20 @@ def test_pictures_of_a_run_from_python_stay_apart_from_its_data(tmp_path, out):
     )
 
 
+def test_pictures_stay_out_of_folders_that_the_data_link_to(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "elsewhere" / "birds").mkdir(parents=True)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "birds").symlink_to(tmp_path / "elsewhere" / "birds")
+    for index in range(4):
+        Image.fromarray(np.full((4, 4), 50 * index, np.uint8)).save(tmp_path / "elsewhere" / "birds" / f"{index}.png")
+    for out in (tmp_path / "linked" / "birds" / "run", tmp_path / "elsewhere" / "birds"):
+        is_refused(
+            lambda out=out: make(out.parent, out.name, data=str(tmp_path / "linked"), batch_size=2), "lies within the data"
+        )
+
+
 def test_a_folder_with_the_name_of_a_dataset_is_no_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for more in ([], ["--overwrite"], ["--resume", "--steps", "2"]):
