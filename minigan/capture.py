@@ -184,7 +184,7 @@ class Captured:
     def _now_bound(self) -> list[tuple[dict[str, Any], str, Any]]:
         """(the attributes of an object, a name, its value) for all that a replay takes as it was when it was recorded."""
         step = self._own_step()
-        layers = [part for net in step.networks.values() for layer in net.layers for part in with_inner_layers(layer)]
+        layers = [part for net in step.networks.values() for layer in net.layers for part in layer.nested()]
         parts = [step, getattr(step, "objective", None), *getattr(step, "penalties", ()), *step.optimizers.values()]
         names = [vars(part) for part in parts if hasattr(part, "__dict__")]
         names += [getattr(step, "streams", {}), *(optimizer.state for optimizer in step.optimizers.values())]
@@ -285,13 +285,6 @@ class Captured:
         return type(x) is type(y) and bool(x == y)
 
 
-def with_inner_layers(layer: Any) -> Iterator[Any]:
-    """The layer, and those that it is made of."""
-    yield layer
-    for inner in getattr(layer, "layers", ()):
-        yield from with_inner_layers(inner)
-
-
 def _definer(kind: type, method: str) -> type:
     """The class that a method comes from."""
     return next(parent for parent in kind.__mro__ if method in vars(parent))
@@ -300,10 +293,9 @@ def _definer(kind: type, method: str) -> type:
 def custom_part(step: Step) -> str:
     """The first layer or optimiser of a step that is not minigan's own; "" where all are."""
     for net in step.networks.values():
-        for layer in net.layers:
-            for part in with_inner_layers(layer):
-                if not is_builtin(type(part)):
-                    return part.label
+        for layer in (part for whole in net.layers for part in whole.nested()):
+            if not is_builtin(type(layer)):
+                return layer.label
     return next((type(o).__name__ for o in step.optimizers.values() if not is_builtin(type(o))), "")
 
 

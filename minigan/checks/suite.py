@@ -19,6 +19,7 @@ from minigan.layers import (
     Conv2d,
     ConvTranspose2d,
     Dense,
+    DiffAugment,
     Dropout,
     Flatten,
     Layer,
@@ -66,6 +67,7 @@ def layer_table() -> list[tuple[Callable[[], Layer], tuple[int, ...]]]:
         (lambda: Flatten(), (3, 2, 2)),
         (lambda: Reshape((2, 3, 2)), (12,)),
         (lambda: Upsample((2, 3)), (3, 2, 2)),
+        (lambda: DiffAugment(translation=0.3), (4, 3, 2)),
         (lambda: MinibatchStd(), (4,)),
         (lambda: MinibatchStd(), (3, 2, 2)),
         (lambda: SpectralNorm(Dense(4)), (5,)),
@@ -96,11 +98,11 @@ def block_table() -> list[tuple[Callable[[], Layer], tuple[int, ...], int]]:
 
 
 def check_all(backend: str | Backend = "auto") -> Iterator[Report]:
-    """Every layer (BatchNorm and Dropout in training and at inference), every loss, and both reference games, one by one."""
+    """Every layer (those that differ at inference there too), every loss, and both reference games, one by one."""
     be = get_backend(backend)
     for make, shape in layer_table():
         yield check_layer(make(), shape, backend=be)
-        if isinstance(make(), (BatchNorm, Dropout)):
+        if isinstance(make(), (BatchNorm, DiffAugment, Dropout)):
             report = check_layer(make(), shape, backend=be, train=False)
             report.name += " at inference"
             yield report

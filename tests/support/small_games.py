@@ -10,6 +10,7 @@ DATA = Dataset("own", np.random.default_rng(0).integers(0, 256, (20, *IMAGE), dt
 DROPOUT = lambda: [mg.Flatten(), mg.Dense(6), mg.LayerNorm(), mg.Dropout(0.3), mg.Tanh(), mg.Dense(1)]  # noqa: E731
 UP = lambda: [mg.Reshape((4, 4, 1)), mg.SpectralNorm(mg.ConvTranspose2d(1, 4, 2, 1)), mg.Tanh()]  # noqa: E731
 WITHIN = lambda: [  # noqa: E731
+    mg.DiffAugment(),
     mg.SpectralNorm(mg.Conv2d(3, 4, 2, 1)),
     mg.Residual([mg.LeakyReLU(), mg.Dropout(0.3), mg.Residual([mg.BatchNorm(), mg.Conv2d(3, 3, padding=1)])], scale=0.3),
     *(mg.MinibatchStd(3), mg.Flatten(), mg.SpectralNorm(mg.Dense(4)), mg.Tanh(), mg.Dense(1)),
