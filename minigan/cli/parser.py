@@ -94,6 +94,8 @@ def add_option(group: Any, name: str, default: Any = argparse.SUPPRESS, shown: s
         group.add_argument(option.flag, default=default, action=argparse.BooleanOptionalAction, help=about)
         return
     several: dict[str, Any] = {"nargs": "+"} if option.is_list and option.parse is None else {}
+    if option.item is str and several:
+        several["action"] = "extend"  # named several times, it means all of them
     kind = argument_type(option)
     group.add_argument(option.flag, default=default, type=kind, metavar=option.metavar, help=about, **several)
 

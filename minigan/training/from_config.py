@@ -52,7 +52,7 @@ def start_run(
     config.resolve(dataset)
     _keep_apart(folder.path, config.data)
     assert config.batch_size is not None
-    steps = config.steps or (config.epochs or 0) * max(1, len(dataset) // config.batch_size)
+    steps = config.steps or (config.epochs or 0) * max(1, len(dataset) // (config.batch_size * config.critic_steps))
     options = {name: getattr(config, name) for name in RUN_OPTIONS if name != "steps"}
     if weights and list(dataset.shape) != weights[1]["shape"]:
         shape = tuple(weights[1]["shape"])

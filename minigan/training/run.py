@@ -43,6 +43,7 @@ from minigan.training.verdict import verdict
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
 SYMBOLS = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}  # of statistics, in the progress bar
+SYMBOLS |= {"score_real": "s(x)", "score_fake": "s(G(z))", "penalty": "P"}
 RUN_OPTIONS = ("steps", "batch_size", "seed", "log_every", "sample_every", "checkpoint_every")
 
 
@@ -90,7 +91,7 @@ class Run:
         options = (steps, batch_size, seed, log_every, sample_every, checkpoint_every)
         self.options: dict[str, Any] = dict(zip(RUN_OPTIONS, options, strict=True))
         self._check_options()
-        self.batches = Batches(self.dataset, batch_size, game.backend, game.dtype, seed)
+        self.batches = Batches(self.dataset, self._samples_per_step(), game.backend, game.dtype, seed)
         self._rehearse()
         self.monitor = Monitor(game, self.dataset, seed)
         self.log_columns = ("step", "epoch", *game.stats, "images_per_s", "seconds", *self.monitor.columns)
@@ -220,11 +221,19 @@ class Run:
             except ValueError as error:
                 raise OptionError(f"{name} is {shorten(value)}: {error}") from None
 
+    def _samples_per_step(self) -> int:
+        size, batches = self.options["batch_size"], self.game.batches_per_step
+        if batches > 1 and size * batches > len(self.dataset):
+            raise OptionError(
+                f"a step takes {batches} batches of {size}, and {self.dataset.name} has {len(self.dataset)}: choose fewer"
+            )
+        return int(size * batches)
+
     def _rehearse(self) -> None:
         """One forward pass of a batch on copies of all networks: what they refuse is refused before anything is written."""
-        check_memory(self.game, self.batches.batch_size)
+        check_memory(self.game, self.options["batch_size"])
         for net in self.game.networks.values():
-            net.clone().forward(self.game.backend.zeros((self.batches.batch_size, *net.input_shape), net.dtype), train=True)
+            net.clone().forward(self.game.backend.zeros((self.options["batch_size"], *net.input_shape), net.dtype), train=True)
 
     def _own_settings(self) -> dict[str, Any]:
         """What config.json says of a run from Python: no networks can be built from it, but it tells what they were."""
@@ -266,7 +275,7 @@ class Run:
         with self._stop_on_signal(), self.files.claim(self._log):
             self._open_folder()
             model = self.settings.get("model") or type(self.game).__name__
-            self._log(headline(self.game, self.dataset, model, self.batches.batch_size, total))
+            self._log(headline(self.game, self.dataset, model, self.options["batch_size"], total))
             for note in self.dataset.notes:
                 self._log(note)
             if self.step >= total:
