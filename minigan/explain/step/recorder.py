@@ -50,6 +50,7 @@ class Recorder:
             else:
                 none: list[np.ndarray | None] = [None] * len(caches)
                 self._pass.second = SecondOrder(self._copy(array), [*none], [*none], [*none])
+                self._last_tangent(0, self._pass.second.v)
 
     def _second_order(self, layer: Layer, what: str, array: np.ndarray) -> None:
         second, (kind, _, name) = self._pass.second, what.partition(" of ")
@@ -62,6 +63,15 @@ class Recorder:
         else:
             of_layer = {"tangent": second.tangents, "curvature": second.curvatures, "whole curvature": second.swept}[kind]
             of_layer[layer.index] = array
+            if kind == "tangent":
+                self._last_tangent(layer.index + 1, array)
+
+    def _last_tangent(self, index: int, x_dot: np.ndarray) -> None:
+        """ẏ of the last layer, which no sweep needs: how the logits change along v. index: the layer that x_dot comes to."""
+        if index == len(self.net.layers) - 1:
+            layer, second = self.net.layers[index], self._pass.second
+            assert second is not None
+            second.tangents[index] = self._copy(layer.tangent(self.net.backend.asarray(x_dot), self._pass.caches[index]))
 
     def _copy(self, array: Array) -> np.ndarray:
         return self.net.backend.to_numpy(array).copy()
