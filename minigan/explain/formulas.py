@@ -296,7 +296,7 @@ def _spectral_norm(layer: SpectralNorm) -> Formulas:
             r"G = \frac{\partial}{\partial W} \langle A_W x, dy \rangle",
             **({"bias": r"d\,\text{bias} = \sum dy"} if biased else {}),
         },
-        f"{layer.linear!r}, with its weight W divided by σ, its largest singular value. u "
+        f"A {layer.linear.name} layer, with its weight W divided by σ, its largest singular value. u "
         "and v, the singular vectors, follow W by power iteration in every pass.",
         "The gradient goes back by the same map, transposed, and divided by σ.",
         "x, u, v and σ",

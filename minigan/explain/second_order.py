@@ -47,14 +47,18 @@ class SecondOrderFormulas:
 
 _OF_WEIGHT = r"\frac{\partial Q}{\partial w} = \frac{\partial}{\partial w} \langle A_w \, \dot{x}, b \rangle"
 _OF_BIAS = r"\frac{\partial Q}{\partial \text{bias}} = 0"
-_LINEAR = "ẏ is what the layer makes of ẋ, without its bias. "
+_LINEAR = "ẏ is what the layer makes of ẋ"
+
+
+def _without(layer: Any) -> str:
+    return ", without its bias" if layer.has_bias else ""
 
 
 def _weighted(layer: Any) -> SecondOrderFormulas:
     bias = {"bias": _OF_BIAS} if layer.has_bias else {}
     return SecondOrderFormulas(
         r"\dot{y} = A_w \, \dot{x}",
-        f"{_LINEAR}The weights get the products that make dw, with ẋ in place of x and b in place of dy"
+        f"{_LINEAR}{_without(layer)}. The weights get the products that make dw, with ẋ in place of x and b in place of dy"
         + (", and the bias, which ẏ does not feel, gets none of them. " if bias else ". ")
         + "The map is linear: whatever x is, Q is the same, and c is zero.",
         {"weight": _OF_WEIGHT, **bias},
@@ -69,8 +73,8 @@ def _spectral_norm(layer: SpectralNorm) -> SecondOrderFormulas:
     )
     return SecondOrderFormulas(
         r"\dot{y} = \frac{1}{\sigma} A_W \, \dot{x}",
-        f"{_LINEAR}W gets what it gets of L, with ẋ in place of x and b in place of dy; σ is made of W as well, so what would "
-        "only make W larger is taken out. c is zero.",
+        f"{_LINEAR}{_without(layer.linear)}. W gets what it gets of L, with ẋ in place of x and b in place of dy; σ "
+        "is made of W as well, so what would only make W larger is taken out. c is zero.",
         {"weight": weight, **bias},
     )
 
@@ -113,7 +117,7 @@ def _normalised(b: str, of_gamma: str) -> SecondOrderFormulas:
 
 
 def _reshape(layer: Layer) -> SecondOrderFormulas:
-    return SecondOrderFormulas(r"\dot{y} = A \, \dot{x}", f"{_LINEAR}It has no weights, and c is zero.")
+    return SecondOrderFormulas(r"\dot{y} = A \, \dot{x}", f"{_LINEAR}. It has no weights, and c is zero.")
 
 
 def _residual(layer: Residual) -> SecondOrderFormulas:
