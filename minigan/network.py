@@ -56,7 +56,9 @@ class Sequential(CopiedByValue, ShownAsTable):
     watch, if set, is called as the passes run: watch(layer, what, value) with what = "output", "cache", "input gradient" or
     "gradient of weight" …; and, as a pass begins, with layer None and "forward", (x, caches) or "backward", (dy, caches), where
     the list of caches tells which forward pass a backward pass belongs to. It may write into an output: the pass goes on with
-    what it wrote.
+    what it wrote. Of curvature, which begins with None and "curvature", (x_dot, caches), it sees each layer's "tangent" ẏ,
+    "curvature of weight" … and "curvature" c, and with the third line's share "whole curvature of weight" … and "whole
+    curvature" a.
 
     layers: a layer belongs to one network. input_shape: without the batch axis. dtype: "float32" or "float64".
     Raises ShapeError, naming the layer and both shapes, if the layers do not fit together.
@@ -188,7 +190,9 @@ class Sequential(CopiedByValue, ShownAsTable):
         Source: Pearlmutter 1994 (Neural Computation 6:147), section 3.
         """
         self.backend.set_threading(self.layers, len(x_dot))
-        sweep_curvature(self.layers, x_dot, caches, dys, self._grads_of_layers(grads), self._first_learner, False)
+        self._show(None, "curvature", (x_dot, caches))
+        of_layers, lowest = self._grads_of_layers(grads), self._first_learner
+        sweep_curvature(self.layers, x_dot, caches, dys, of_layers, lowest, False, self._show)
 
     @property
     def piecewise_linear(self) -> bool:

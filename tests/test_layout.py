@@ -53,10 +53,10 @@ ORDER = {
         "bundled",
     ],
     "data/bundled": [],
-    "explain": ["page", "step worked", "formulas game places"],
-    "explain/page": ["build", "walk", "curves facts figures updates", "plane prose", "arrays budget place"],
+    "explain": ["page", "step worked", "second_order", "formulas game places"],
+    "explain/page": ["build", "walk", "penalties", "curves facts figures updates", "plane prose", "arrays budget place"],
     "explain/step": ["opening", "recorder", "rerun", "records"],
-    "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
+    "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
     "layers": [
         "conv dense minibatch_std residual shape spectral_norm",

@@ -170,17 +170,22 @@ def forward_only(game: Game) -> Iterator[None]:
             dys += [net.backend.zeros((len(dy), *layer.output_shape), net.dtype) for layer in net.layers]
         return net.backend.zeros((len(dy), *net.input_shape), net.dtype) if input_grad else None
 
+    def nothing(net: Sequential, x_dot: Array, caches: Any, dys: Any, grads: Any) -> None:
+        for grad in grads.values():
+            grad[...] = 0
+
     def zeros_each(net: Sequential, dys: Any, caches: Any, grads: Any = None, input_grad: bool = True) -> Any:
         return tuple(zeros(net, dy, caches, grads, input_grad) for dy in dys)
 
     for net in game.networks.values():
         net.backward = partial(zeros, net)  # type: ignore[method-assign]
         net.backward_each = partial(zeros_each, net)  # type: ignore[method-assign]
+        net.curvature = partial(nothing, net)  # type: ignore[method-assign]
     try:
         yield
     finally:
         for net in game.networks.values():
-            del net.backward, net.backward_each
+            del net.backward, net.backward_each, net.curvature
 
 
 def check_game(
