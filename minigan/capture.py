@@ -7,7 +7,7 @@ backends/numpy/replay.py and backends/cupy/graph.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
@@ -243,16 +243,10 @@ def _definer(kind: type, method: str) -> type:
 def custom_part(step: Step) -> str:
     """The first layer or optimiser of a step that is not minigan's own; "" where all are."""
     for net in step.networks.values():
-        for layer in _with_those_within(net.layers):
+        for layer in (part for whole in net.layers for part in whole.nested()):
             if not is_builtin(type(layer)):
                 return layer.label
     return next((type(o).__name__ for o in step.optimizers.values() if not is_builtin(type(o))), "")
-
-
-def _with_those_within(layers: Sequence[Any]) -> Iterator[Any]:
-    for layer in layers:
-        yield layer
-        yield from _with_those_within(layer.layers)
 
 
 def is_builtin(kind: type) -> bool:

@@ -17,6 +17,7 @@ from minigan.layers import (
     Conv2d,
     ConvTranspose2d,
     Dense,
+    DiffAugment,
     Dropout,
     Flatten,
     Layer,
@@ -236,6 +237,21 @@ def _leaky_relu(layer: LeakyReLU) -> Formulas:
     )
 
 
+def _diff_augment(layer: DiffAugment) -> Formulas:
+    colors = r"L x = \mu + (c + \tfrac{1}{2}) \left( g + 2 s (x - g) - \mu \right)"
+    return Formulas(
+        (r"y = T \left( L x + b - \tfrac{1}{2} \right)", colors) if layer.color else (r"y = T x",),
+        (r"dx = L \, T^T dy",) if layer.color else (r"dx = T^T dy",),
+        {},
+        "Every image is moved" + (" and gets other colours" if layer.color else "") + ", as drawn for it alone.",
+        "Every gradient moves back to where its pixel came from" + (" and is recoloured alike." if layer.color else "."),
+        "what was drawn",
+        "the way back needs the very draws of this pass",
+        symbols=f"T moves an image by up to {layer.translation:g} of its size, zeros behind it"
+        + ("; g: mean of a pixel's channels; μ: of the image; s, c, b: drawn from [0, 1)" if layer.color else ""),
+    )
+
+
 def _dropout(layer: Dropout) -> Formulas:
     rate = layer.rate
     left_out = (
@@ -386,6 +402,7 @@ FORMULAS: dict[type[Layer], Callable[[Any], Formulas | None]] = {
         "σ(x) = 1 − e^−y",
     ),
     Dropout: _dropout,
+    DiffAugment: _diff_augment,
     Reshape: _reshape,
     Flatten: _reshape,
     Upsample: _upsample,

@@ -3,6 +3,7 @@
 from minigan.layers.base import Layer
 from minigan.layers.conv import Conv2d, ConvTranspose2d
 from minigan.layers.dense import Dense
+from minigan.layers.diff_augment import DiffAugment
 from minigan.layers.dropout import Dropout
 from minigan.layers.elementwise import Elementwise, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from minigan.layers.linear import Linear
@@ -17,6 +18,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "Dense",
+    "DiffAugment",
     "Dropout",
     "Elementwise",
     "Flatten",

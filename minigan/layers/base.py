@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,12 @@ class Layer(CopiedUnbuilt):
         """Let training passes no longer move what gradients take as fixed, as SpectralNorm's u and v: checks compare passes."""
         for layer in self.layers:
             layer.hold_state()
+
+    def nested(self) -> Iterator[Layer]:
+        """The layer itself, and all within it."""
+        yield self
+        for layer in self.layers:
+            yield from layer.nested()
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Any]:
         raise NotImplementedError(f"{self.name} has no forward")

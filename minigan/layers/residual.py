@@ -56,6 +56,7 @@ class Residual(Composite):
             layer.require(fx.shape[1:] == layer.input_shape, f"{layer.input_shape}", f"{fx.shape[1:]} from the layer before it")
             fx, cache = layer.forward(fx, train)
             caches.append(cache)
+        self.require(fx.shape == x.shape, f"{self.input_shape}", f"{fx.shape[1:]} from the last of its layers")
         return self.backend.elementwise(added, x, fx, scale=self.scale), caches
 
     def backward(self, dy: Array, cache: list[Any], grads: Grads | None = None, input_grad: bool = True) -> Array | None:
@@ -78,7 +79,7 @@ class Residual(Composite):
 
     def curvature(self, x_dot: Array, dy: Array, cache: list[Any], grads: Grads | None = None) -> Array | None:
         dys = self._gradients(dy, cache, None, input_grad=False)[-2::-1]
-        return sweep_curvature(self.layers, x_dot, cache, dys, self.grads_within(grads))
+        return sweep_curvature(self.layers, x_dot, cache, dys, self.grads_within(grads), 0, True)
 
     def branch_signature(self, cache: list[Any]) -> Array | None:
         signatures = (layer.branch_signature(of_layer) for layer, of_layer in zip(self.layers, cache, strict=True))

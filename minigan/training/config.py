@@ -209,6 +209,11 @@ class Config:
                 raise OptionError(f"{name} is {rate}, and {self.dtype} holds {least:.0e} to {most:.0e}: choose one within")
         if self.penalty_every > 1 and not self.penalty:
             raise OptionError(f"penalty_every is {self.penalty_every}, and there is no penalty: name one, as penalty r1=10")
+        heaviest = max((weight for _, weight in filter(None, map(penalty_of, self.penalty or ()))), default=0)
+        if heaviest > HEAVIEST / self.penalty_every:
+            raise OptionError(
+                f"penalty weighs {heaviest:g}, {shorten(self.penalty_every)} times: expected at most {HEAVIEST:g}; choose less"
+            )
         if self.smoothing is None and not has_smoothing(self.loss):
             self.smoothing = 0.0
         if self.epochs is not None and self.steps is not None:

@@ -123,7 +123,7 @@ class ThreadedBackend(Backend):
 def work_of(layer: Any) -> tuple[set[str], int]:
     """({"convolution", "product" or "element-wise"}, values of the largest array that one sample's pass makes), by its shapes.
 
-    A layer made of others does all that they do.
+    A layer made of others does all that they do, and has all their kinds.
     """
     if layer.layers:
         work = [work_of(within) for within in layer.layers]

@@ -16,6 +16,7 @@ from minigan.layers import (
     Conv2d,
     ConvTranspose2d,
     Dense,
+    DiffAugment,
     Dropout,
     Flatten,
     Layer,
@@ -185,6 +186,29 @@ def logistic(page: Working) -> None:
 @example(Softplus)
 def softplus(page: Working) -> None:
     elementwise(page, Softplus(), "log(1 + exp(x@))", "dy@ / (1 + exp(-x@))")
+
+
+@example(DiffAugment)
+def diff_augment(page: Working) -> None:
+    layer = DiffAugment(translation=0.34)
+    x, dy = np.array([[4, -1, 2], [0, 3, -2]]).reshape(1, 2, 3, 1), [[1, 2, -1], [0, 3, 1]]
+    draws = run_layer(page, layer, x, dy, shown=PLANE)
+    v, (_, c, b, down, across) = page.values, draws[0].tolist()
+    i, j = (int(3 * draw) - 1 for draw in (down, across))
+    dz = layer._moved(v["dy"].reshape(x.shape), draws, -1)[PLANE]
+    v |= {"c": c, "b": b, "mu": float(v["x"].mean()), "dz": dz, "mu_dz": float(dz.mean())}
+    page.write("One grey image of 2 x 3 pixels, which may move by one pixel each way: n and the channel are left out.")
+    page.write(
+        f"The contrast c and the brightness b were drawn by the layer, and the way (i, j) = ({i}, {j}); mu is the mean of x."
+    )
+    page.show("x", "c", "b", "mu", "y")
+    h, w = next((h, w) for h in range(2) for w in range(3) if 0 <= h + i < 2 and 0 <= w + j < 3)
+    page.write_out(f"y[{h},{w}]", f"mu + (c + 0.5)·(x[{h + i},{w + j}] - mu) + b - 0.5")
+    show_backward(page, "dy", "dz", "dx")
+    page.write("dz is dy moved back; what had left the image gets nothing. mu_dz is its mean:")
+    page.write_out("mu_dz", f"({plus(f'dz[{k},{m}]' for k in range(2) for m in range(3))}) / 6")
+    page.gradient(f"dx[{h + i},{w + j}]", f"mu_dz + (c + 0.5)·(dz[{h + i},{w + j}] - mu_dz)")
+    page.gradient(f"dx[{1 - h - i},{w + j}]", f"mu_dz + (c + 0.5)·(dz[{1 - h - i},{w + j}] - mu_dz)")
 
 
 @example(Dropout)
