@@ -191,8 +191,8 @@ class Sequential(CopiedByValue, ShownAsTable):
         """
         self.backend.set_threading(self.layers, len(x_dot))
         self._show(None, "curvature", (x_dot, caches))
-        of_layers, lowest = self._grads_of_layers(grads), self._first_learner
-        sweep_curvature(self.layers, x_dot, caches, dys, of_layers, lowest, False, self._show)
+        grads_of = self._grads_of_layers(grads)
+        sweep_curvature(self.layers, x_dot, caches, dys, grads_of, self._first_learner, False, self._show)
 
     @property
     def piecewise_linear(self) -> bool:
