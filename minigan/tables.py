@@ -18,6 +18,15 @@ def text_table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """The first column flush left, the others flush right; a rule below the head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]) for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
 def html_table(rows: Sequence[tuple[str, ...]]) -> str:
     """The same as HTML."""
     cells = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]

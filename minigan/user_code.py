@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import stat
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from minigan.errors import UserFileError
+from minigan.errors import UserFileError, nearest_name
 
 FUNCTION_IN_FILE = "FILE.py:function"
 
@@ -64,6 +66,17 @@ def run_file(path: Path) -> ModuleType:
         ended = f"; {hint}" if isinstance(error, SystemExit) else ""
         raise UserFileError(f"{path} fails as it is loaded: {describe_error(error, path)}{ended}") from None
     return module
+
+
+def function_of(path: Path, name: str) -> Callable[..., Any]:
+    """The function of that name in the file. Raises UserFileError if there is none, or where `run_file` does."""
+    module = run_file(path)
+    function = getattr(module, name, None)
+    if not callable(function):
+        own = [key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__]
+        hint = nearest_name(name, own) if own else "it defines none"
+        raise UserFileError(f"{path} has no function {name!r}: {hint}")
+    return function
 
 
 @contextmanager

@@ -18,7 +18,18 @@ PACKAGE = ROOT / "minigan"
 # __init__ stands above its files.
 ORDER = {
     "": [
-        *("__main__", "cli", "__init__", "explain diagnose", "training", "checks", "metrics", "data", "models", "games"),
+        *(
+            "__main__",
+            "cli",
+            "__init__",
+            "explain diagnose evaluate",
+            "training",
+            "checks",
+            "metrics",
+            "data",
+            "models",
+            "games",
+        ),
         *(
             "losses optim ranges",
             "network",
@@ -36,7 +47,7 @@ ORDER = {
         *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
     ],
     "checks": ["file", "contract smoothness suite", "second_order", "entries game gradients", "differences", "report"],
-    "cli": ["entry", "diagnose explain gradcheck info sample train", "parser"],
+    "cli": ["entry", "diagnose evaluate explain gradcheck info sample train", "parser"],
     "data": [
         *("loading", "files batches", "folders", "images numpy_files", "arrays", "mnist idx dataset synthetic", "reading"),
         "bundled",
@@ -52,7 +63,15 @@ ORDER = {
         *("gradient_penalty hinge relativistic_average saturating zero_centred", "penalty relativistic wasserstein"),
         *("f_gan least_squares non_saturating supervised", "base"),
     ],
-    "metrics": ["modes", "fidelity", "diversity"],
+    "metrics": [
+        *(
+            "reference",
+            "fidelity parzen prdc",
+            "modes neighbours",
+            "digits diversity frechet kid ngrams sliced_wasserstein",
+            "points",
+        ),
+    ],
     "models": ["dcgan mlp"],
     "training": [
         "from_config",
@@ -60,7 +79,7 @@ ORDER = {
         "verdict",
         "advice folder",
         "config plots",
-        "busy_cores checkpoint divergence lock memory_estimate messages monitor",
+        "busy_cores checkpoint divergence evaluation lock memory_estimate messages monitor",
         "log options",
     ],
 }

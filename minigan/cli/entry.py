@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import minigan
-from minigan.cli import diagnose, explain, gradcheck, info, sample, train
+from minigan.cli import diagnose, evaluate, explain, gradcheck, info, sample, train
 from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, discard_what_cannot_be_written, one_line
 from minigan.errors import MiniganError, nearest_name, shorten
 
 COMMANDS = {
     "train": train.add,
     "sample": sample.add,
+    "evaluate": evaluate.add,
     "diagnose": diagnose.add,
     "explain": explain.add,
     "gradcheck": gradcheck.add,

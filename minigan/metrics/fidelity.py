@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend
-from minigan.metrics.diversity import pairs, squared_distances
+from minigan.metrics.diversity import squared_distances
+from minigan.metrics.neighbours import squared_radii
 
 NEIGHBOURS = 5  # k of the balls around samples of the data
 
@@ -37,5 +38,4 @@ def fidelity_and_coverage(backend: Backend, x: Array, centres: Array, radii: Arr
 
 def neighbour_radii(x: np.ndarray) -> np.ndarray:
     """The distance of each sample x (N, K) on the host to its 5th nearest other, or to the farthest of fewer: (N,)."""
-    distances = np.sort(pairs(Backend(), squared_distances, x, x), axis=1)
-    return np.asarray(np.sqrt(distances[:, min(NEIGHBOURS, len(x) - 1)]))
+    return np.asarray(np.sqrt(squared_radii(x, min(NEIGHBOURS, len(x) - 1))))

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from minigan.backends import Backend
-from minigan.errors import OptionError, ShapeError
+from minigan.errors import OptionError
 from minigan.metrics.diversity import pairs, squared_distances
+from minigan.metrics.points import as_sets
 
 WITHIN = 3.0  # standard deviations
 
@@ -22,9 +23,7 @@ def modes(points: np.ndarray, centres: np.ndarray, sigma: float) -> dict[str, fl
     Raises ShapeError for arrays that are no such points or centres, OptionError for a σ that is not above 0.
     Source: Lin et al. 2018 (PacGAN, arXiv:1712.04086), section 4.1.
     """
-    points, centres = _as_points(points, "points"), _as_points(centres, "centres")
-    if points.shape[1] != centres.shape[1]:
-        raise ShapeError(f"points are {points.shape}, centres {centres.shape}: expected as many coordinates in both")
+    points, centres = as_sets(points, centres, ("points", "centres"))
     if not (isinstance(sigma, (int, float, np.number)) and 0 < sigma < math.inf):
         raise OptionError(f"sigma is {sigma!r:.60}: expected a finite number above 0")
     distances = pairs(Backend(), squared_distances, points - centres.mean(axis=0), centres - centres.mean(axis=0))
@@ -37,16 +36,3 @@ def modes(points: np.ndarray, centres: np.ndarray, sigma: float) -> dict[str, fl
         "high_quality": float(good.mean()),
         "reverse_kl": float((shares * np.log(len(centres) * shares)).sum()),
     }
-
-
-def _as_points(values: np.ndarray, name: str) -> np.ndarray:
-    """Finite float64 (N, K) with at least one point."""
-    try:
-        array = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        raise ShapeError(f"{name} is a {type(values).__name__}: expected an array (N, K) of numbers") from None
-    if array.ndim != 2 or not array.size:
-        raise ShapeError(f"{name} has shape {array.shape}: expected (N, K) with at least one point")
-    if not np.isfinite(array).all():
-        raise ShapeError(f"{name} holds numbers that are not finite: remove them first")
-    return array

@@ -13,7 +13,7 @@ import numpy as np
 from minigan import models
 from minigan.backends import Backend, get_backend
 from minigan.data import Dataset
-from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError, UserFileError, nearest_name, shorten
+from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError, UserFileError, shorten
 from minigan.games import GAN
 from minigan.losses import OBJECTIVES, Objective
 from minigan.network import Sequential
@@ -21,7 +21,7 @@ from minigan.optim import SCHEDULES
 from minigan.training import checkpoint
 from minigan.training.config import OPTIONS, RECIPES, Config
 from minigan.training.folder import CHECKPOINT, refuse_python_run
-from minigan.user_code import describe_error, digest_of, imports_beside, run_file, split_function
+from minigan.user_code import describe_error, digest_of, function_of, imports_beside, split_function
 
 Networks = tuple[Sequential, Sequential]
 GIVEN = ("image_shape", "latent_dim", "backend", "dtype", "seed")  # what the function of a user's file may take
@@ -114,7 +114,7 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     """G and D from the function that config.model names as FILE.py:function."""
     path, name = split_function(config.model or "")
     config.model_digest = _checked_digest(path, config.model_digest)
-    function = _function_of(path, name)
+    function = function_of(path, name)
     where = f"{path}: {name}"
     known = {"image_shape": shape, "backend": backend, "dtype": config.dtype, "seed": config.seed}
     usual = RECIPES["dcgan" if len(shape) == 3 else "points"]["latent_dim"]
@@ -159,16 +159,6 @@ def _checked_digest(path: Path, before: str | None) -> str:
             "or begin a new run with the new one"
         )
     return digest
-
-
-def _function_of(path: Path, name: str) -> Callable[..., Any]:
-    module = run_file(path)
-    function = getattr(module, name, None)
-    if not callable(function):
-        own = [key for key, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__]
-        hint = nearest_name(name, own) if own else "it defines none"
-        raise UserFileError(f"{path} has no function {name!r}: {hint}")
-    return function
 
 
 def _arguments(function: Callable[..., Any], known: dict[str, Any], usual: dict[str, Any], where: str) -> dict[str, Any]:

@@ -144,6 +144,10 @@ class Config:
         int | None,
         Option("steps between sample pictures (such that there are about 24)", "running", metavar="STEPS", least=1),
     ] = None
+    evaluate_every: Annotated[
+        int | None,
+        Option("steps between measures of 1,000 samples, into the log and curves (never)", "running", metavar="STEPS", least=1),
+    ] = None
     checkpoint_every: Annotated[int, Option("steps between checkpoints", "running", metavar="STEPS", least=1)] = (
         CHECKPOINT_EVERY
     )

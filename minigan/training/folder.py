@@ -1,6 +1,7 @@
 """The folder of a run: what lies in it, how it is written, and where the next one goes.
 
-config.json, log.csv, samples/step_000000.png …, progress.gif, curves.png, checkpoint.safetensors.
+config.json, log.csv, samples/step_000000.png …, progress.gif, curves.png, checkpoint.safetensors; and, once it is evaluated,
+metrics.json and neighbours.png.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, SAMPLES = (
     "progress.gif",
     "samples",
 )
-FILES = (CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION)
+METRICS, NEIGHBOURS = "metrics.json", "neighbours.png"  # of `minigan evaluate`
+FILES = (CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, METRICS, NEIGHBOURS)
 LONGEST_NAME = 240  # bytes of a folder's, with room for a number behind it
 MADE_FROM = "made_from"  # the entry of the settings of a run of a user's own networks, which is "Python"
 
@@ -129,7 +131,7 @@ class RunFolder:
         """
         self.columns = tuple(columns)
         try:
-            for name in (LOG, CURVES, ANIMATION) if replaces else ():
+            for name in (LOG, CURVES, ANIMATION, METRICS, NEIGHBOURS) if replaces else ():
                 (self.path / name).unlink(missing_ok=True)
             remove_parts(self.path, FILES.__contains__)
             remove_parts(self.path / SAMPLES, lambda name: _step_of(name) is not None)

@@ -25,7 +25,16 @@ from minigan.user_code import names_function, split_function
 
 LENGTHS = {"steps", "epochs"}
 DATA = {"data", "data_dir", "image_size"}  # which may name another place: the digest tells whether the values are the same
-CHANGEABLE = {*LENGTHS, *DATA, "log_every", "sample_every", "checkpoint_every", "backend", "precision"}  # of a run that goes on
+CHANGEABLE = {
+    *LENGTHS,
+    *DATA,
+    "log_every",
+    "sample_every",
+    "evaluate_every",
+    "checkpoint_every",
+    "backend",
+    "precision",
+}  # of a run that goes on
 
 
 def start_run(

@@ -14,6 +14,7 @@ import numpy as np
 from minigan.data import floats_to_pixels
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
+from minigan.training.evaluation import PREFIX
 from minigan.training.messages import LETTERS
 from minigan.training.monitor import SHARED
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Panel = Callable[["Axes", Mapping[str, Sequence[float]]], None]
 GIF_SIDE = 65_535  # pixels, for a GIF stores each side in 16 bits
+SHARES = ("precision", "recall", "density", "coverage", "high_quality")  # of what evaluations measure
+DISTANCES = ("frechet", "sliced_wasserstein", "reverse_kl")
 GRID_PIXELS = 480  # a grid of small images is enlarged, by whole factors, to about this width
 
 
@@ -63,6 +66,23 @@ def save_image(path: str | Path, image: Image.Image) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     write_atomically(path, buffer.getvalue())
+
+
+def save_neighbours(path: str | Path, samples: np.ndarray, neighbours: np.ndarray) -> None:
+    """uint8 samples (N, H, W, C), and below each its nearest real images (N, K, H, W, C): the first half as they came, the
+    other half those that are most like copies.
+    """
+    rows = np.concatenate([samples[:, None], neighbours], axis=1).swapaxes(0, 1)  # (1 + K, N, H, W, C)
+    half, picture = len(samples) // 2, _figure(9, 3.1)
+    parts = (("samples as they came", rows[:, :half]), ("samples that are most like copies", rows[:, half:]))
+    for axes, (title, part) in zip(picture.subplots(1, 2), parts, strict=True):
+        drawn = np.asarray(grid(part.reshape(-1, *part.shape[2:]), columns=part.shape[1]))
+        axes.imshow(drawn, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        places = drawn.shape[0] * (np.arange(len(part)) + 0.5) / len(part)
+        axes.set_yticks(places, ["sample", "nearest", *(f"{place}." for place in range(2, len(part)))])
+        axes.set_xticks([])
+        axes.set_title(title, fontsize=9)
+    _save_figure(path, picture)
 
 
 def save_scatter(path: str | Path, points: np.ndarray, real: np.ndarray | None = None) -> None:
@@ -118,6 +138,11 @@ def _panels(log: Mapping[str, Sequence[float]]) -> list[Panel]:
         panels += [partial(_plot_layers, network=network, what=what) for network in networks]
     if "clusters" in log:
         panels += [_plot_shares, _plot_diversity]
+    measured = [name for name in log if name.startswith(PREFIX)]
+    shares = [name for name in measured if name.removeprefix(PREFIX) in SHARES]
+    distances = [name for name in measured if name.removeprefix(PREFIX) in DISTANCES]
+    panels += [partial(_plot_measured, names=shares, title="Samples and data")] if shares else []
+    panels += [partial(_plot_measured, names=distances, title="Distance of samples from data")] if distances else []
     return panels
 
 
@@ -154,6 +179,16 @@ def _plot_diversity(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
     axes.set_ylabel("generated / real")
     axes.set_title("Diversity (0: all samples alike) and fidelity", y=1)
     axes.set_ylim(0, min(2.0, max(1.1, axes.get_ylim()[1])))
+
+
+def _plot_measured(axes: Axes, log: Mapping[str, Sequence[float]], names: Sequence[str], title: str) -> None:
+    """Figures that only some rows have; distances on a logarithmic axis."""
+    for name in names:
+        found = [(step, value) for step, value in zip(log["step"], log[name], strict=True) if not math.isnan(value)]
+        axes.plot(*zip(*found, strict=True) if found else ([], []), ".-", label=name.removeprefix(PREFIX), linewidth=1)
+        if name.removeprefix(PREFIX) in DISTANCES and any(value > 0 for _, value in found):
+            axes.set_yscale("log")
+    axes.set_title(title, y=1)
 
 
 def _plot_layers(axes: Axes, log: Mapping[str, Sequence[float]], network: str, what: str) -> None:

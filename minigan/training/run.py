@@ -25,6 +25,7 @@ from minigan.training import checkpoint
 from minigan.training.busy_cores import BusyCores
 from minigan.training.config import CHECKPOINT_EVERY, LOG_EVERY, OPTIONS
 from minigan.training.divergence import find_divergence
+from minigan.training.evaluation import Evaluation
 from minigan.training.folder import (
     ANIMATION,
     CURVES,
@@ -43,7 +44,7 @@ from minigan.training.verdict import verdict
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
 SYMBOLS = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}  # of statistics, in the progress bar
-RUN_OPTIONS = ("steps", "batch_size", "seed", "log_every", "sample_every", "checkpoint_every")
+RUN_OPTIONS = ("steps", "batch_size", "seed", "log_every", "sample_every", "evaluate_every", "checkpoint_every")
 
 
 class Run:
@@ -54,7 +55,8 @@ class Run:
     images (N, H, W, C), uint8 or floats in [0, 1] or [−1, 1], or points (N, 2). out: the folder, see minigan.training.folder;
     only one run at a time can be in it.
     steps, batch_size: how long, and how many samples in a step. seed: of the order of the data and of the samples shown.
-    log_every, sample_every, checkpoint_every: in steps; sample_every=None: about 24 pictures a run.
+    log_every, sample_every, evaluate_every, checkpoint_every: in steps; sample_every=None: about 24 pictures a run;
+    evaluate_every=None: never, else see minigan.training.evaluation.
     overwrite: replace the run that the folder holds; files that a run would not write stay. settings: what config.json says,
     plain JSON; by default the options above.
     hints: what the run tells its user to type. log: where its lines go.
@@ -75,6 +77,7 @@ class Run:
         seed: int = 0,
         log_every: int = LOG_EVERY,
         sample_every: int | None = None,
+        evaluate_every: int | None = None,
         checkpoint_every: int = CHECKPOINT_EVERY,
         overwrite: bool = False,
         settings: Mapping[str, Any] | None = None,
@@ -87,13 +90,15 @@ class Run:
         self.game, self.log = game, log
         self.dataset = load(data)
         self._check_game()
-        options = (steps, batch_size, seed, log_every, sample_every, checkpoint_every)
+        options = (steps, batch_size, seed, log_every, sample_every, evaluate_every, checkpoint_every)
         self.options: dict[str, Any] = dict(zip(RUN_OPTIONS, options, strict=True))
         self._check_options()
         self.batches = Batches(self.dataset, batch_size, game.backend, game.dtype, seed)
         self._rehearse()
         self.monitor = Monitor(game, self.dataset, seed)
-        self.log_columns = ("step", "epoch", *game.stats, "images_per_s", "seconds", *self.monitor.columns)
+        self.evaluation = Evaluation(game, self.dataset, seed) if self.options["evaluate_every"] else None
+        measured = self.evaluation.columns if self.evaluation else ()
+        self.log_columns = ("step", "epoch", *game.stats, "images_per_s", "seconds", *self.monitor.columns, *measured)
         self.step = 0
         self.last_stats: dict[str, float] = {}
         self.settings: dict[str, Any] = self._own_settings() if settings is None else dict(settings)
@@ -122,13 +127,15 @@ class Run:
         steps: int | None = None,
         log_every: int | None = None,
         sample_every: int | None = None,
+        evaluate_every: int | None = None,
         checkpoint_every: int | None = None,
         log: Callable[[str], None] = print_now,
     ) -> Run:
         """The run in a folder, as its checkpoint left it, of a game like the one it began with and of the same data.
 
         The checkpoint holds the state of the game, not its networks: build these as before and give them here; what they hold
-        is overwritten. steps: a longer length. log_every, sample_every, checkpoint_every: in place of those that it began with.
+        is overwritten. steps: a longer length. log_every, sample_every, evaluate_every, checkpoint_every: in place
+        of those that it began with.
         Without these, the run ends in the same bytes as one that was never interrupted.
         Raises CheckpointError if the checkpoint is missing or damaged, or of another game or other data.
         """
@@ -143,7 +150,8 @@ class Run:
         missing = [name for name in (*RUN_OPTIONS, "backend", "dtype") if name not in settings]
         if missing:
             raise CheckpointError(f"{folder}: the settings in its checkpoint lack {', '.join(missing)}; take an earlier copy")
-        given = {"steps": steps, "log_every": log_every, "sample_every": sample_every, "checkpoint_every": checkpoint_every}
+        given = {"steps": steps, "log_every": log_every, "sample_every": sample_every}
+        given |= {"evaluate_every": evaluate_every, "checkpoint_every": checkpoint_every}
         options: dict[str, Any] = {name: settings[name] if given.get(name) is None else given[name] for name in RUN_OPTIONS}
         run = cls(game, data, files, overwrite=True, log=log, **options)
         for name in ("backend", "dtype"):
@@ -353,13 +361,13 @@ class Run:
         self._bar.clear()
         tell(self.log, text)
 
-    def _draw(self, draw: Callable[[], None]) -> None:
+    def _draw(self, draw: Callable[[], None], what: str = "a picture") -> None:
         """Make pictures. The run is worth more than they are: where one cannot be made, it says so and goes on."""
         try:
             draw()
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            self._log(f"a picture of step {self.step:,} is missing: {reason[:200]}")
+            self._log(f"{what} of step {self.step:,} is missing: {reason[:200]}")
 
     @contextmanager
     def _stop_on_signal(self) -> Iterator[None]:
@@ -396,7 +404,18 @@ class Run:
         """Whether a row of the log, samples and a checkpoint are due after this step; each of the last two brings a row too."""
         every = (self.options["log_every"], self.sample_every, self.options["checkpoint_every"])
         log, sample, save = (step == self.total_steps or step % steps == 0 for steps in every)
-        return log, sample, save
+        return log or self._evaluates(step), sample, save
+
+    def _evaluates(self, step: int) -> bool:
+        return self.evaluation is not None and (step == self.total_steps or step % self.options["evaluate_every"] == 0)
+
+    def _measured(self) -> dict[str, float]:
+        """Figures of samples, where they are due. The run is worth more than they are, as with pictures."""
+        found: dict[str, float] = {}
+        evaluation = self.evaluation
+        if evaluation is not None and self._evaluates(self.step):
+            self._draw(lambda: found.update(evaluation.measure()), "an evaluation")
+        return found
 
     def _write_what_is_due(self) -> None:
         due = _, sample, save = self._due(self.step)
@@ -454,6 +473,7 @@ class Run:
         cells |= {name: f"{value:.6g}" for name, value in self.last_stats.items()}
         columns = zip(self.monitor.columns, measured, strict=True)
         cells |= {name: f"{value:.6g}" for name, value in columns if not math.isnan(value)}
+        cells |= {name: f"{value:.6g}" for name, value in self._measured().items()}
         self.files.append_row(cells)
         if any(self._due(self.step)):
             self._partial = (0, np.zeros(len(names)))
@@ -544,6 +564,7 @@ def train(
     seed: int = 0,
     log_every: int = LOG_EVERY,
     sample_every: int | None = None,
+    evaluate_every: int | None = None,
     checkpoint_every: int = CHECKPOINT_EVERY,
     overwrite: bool = False,
     progress: bool = True,
@@ -559,6 +580,7 @@ def train(
         seed=seed,
         log_every=log_every,
         sample_every=sample_every,
+        evaluate_every=evaluate_every,
         checkpoint_every=checkpoint_every,
         overwrite=overwrite,
     )

@@ -67,6 +67,7 @@ def _arguments(command: str, option: str, value: str) -> list[str]:
         "train": TRAINING,
         "sample": {"": "run", "-n": "2", "--out": "sampled.npy"},
         "diagnose": {"": "run"},
+        "evaluate": {"": "run", "--samples": "12"},
         "explain": {"": "run", "--out": "page.html"},
         "gradcheck": {},
         "info": {},

@@ -10,6 +10,7 @@ import pytest
 from hostile import VALUES
 
 from minigan import Sequential, cli
+from minigan import evaluate as evaluation
 from minigan.cli import entry, explain, sample
 from minigan.training import Run
 
@@ -19,6 +20,7 @@ NEEDED = {
     "train": ["--data", "own.npy", "--batch-size", "4", "--backend", "numpy"],
     "sample": ["run", "-n", "2", "--out", "new.npy"],
     "diagnose": ["run"],
+    "evaluate": ["run", "--samples", "12", "--quiet"],
 }
 ALSO = {("train", "hidden"): ["--model", "mlp"], ("train", "resume"): ["--out", "run"]}
 HEAVY = {"data": {"/", "//", "..", "/etc"}, "width": {"1_000"}}  # the images of a whole disk; 40 million parameters
@@ -64,6 +66,7 @@ def folder(tmp_path, trained, monkeypatch):
     monkeypatch.setattr(entry, "_parser", lambda: PARSER)
     monkeypatch.setattr(Run, "train", lambda run, progress=True: True)
     monkeypatch.setattr(sample, "_write", lambda *parts: None)
+    monkeypatch.setattr(evaluation, "_measured", lambda *parts: [evaluation.Column("real", 1, 1, {})])
     monkeypatch.setattr(explain, "_explain_step", lambda *parts: 0)
     monkeypatch.setattr("minigan.checks.suite.check_all", lambda backend: iter(()))
     return tmp_path

@@ -114,7 +114,7 @@ def test_a_message_is_one_line_that_the_terminal_shows_as_it_is(text, encoding):
             ("--batchsize", ["--batch-size"], "--batch-size"),
         ),
         *(("--x", ["--n", "--lr"], None), ("relu", ["ReLU", "LeakyReLU"], "ReLU"), ("x" * 5000, ["x"], None)),
-        *(("evaluate", cli.COMMANDS, None), ("gan", ["mlp", "wasserstein"], None), ("", ["a"], None)),
+        *(("measure", cli.COMMANDS, None), ("gan", ["mlp", "wasserstein"], None), ("", ["a"], None)),
     ],
 )
 def test_only_what_is_near_is_taken_to_be_meant(typed, known, meant):
