@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import commands
+from benchmarks.quality import command as quality
 from benchmarks.report import Result, check_folder, notes, write
 from benchmarks.rounds import OURS, BenchmarkError, Settings
 from benchmarks.sides import BASELINE, ON_GPU, SIDES
@@ -24,7 +25,13 @@ from minigan.errors import MiniganError, nearest_name, shorten
 
 NAME = "python -m benchmarks"
 RESULTS = Path("benchmark-results")  # benchmarks/results, which is part of the repository, is written where --out names it
-LARGEST = {"batch size": 4096, "number of rounds": 10_000, "number of seconds": 3600, "number of threads": 1024}
+LARGEST = {
+    "batch size": 4096,
+    "number of rounds": 10_000,
+    "number of seconds": 3600,
+    "number of threads": 1024,
+    "number": 10_000_000,
+}
 
 # Sides that a command leaves out unless they are asked for by name: they have no such work, or would add minutes for nothing.
 _ELSEWHERE = (BASELINE, *(name for name in ON_GPU if name != "cupy"))
@@ -51,6 +58,10 @@ def _sides(text: str) -> list[str]:
 
 def _games(text: str) -> list[str]:
     return _names(text, tuple(GAMES), "game")
+
+
+def _protocol(text: str) -> str:
+    return _names(text, tuple(quality.PROTOCOLS), "protocol")[0]
 
 
 def _number(what: str, kind: type = int) -> Callable[[str], Any]:
@@ -111,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
         "sampling": "images per second out of a trained G",
         "gpu": "the tests that need a GPU, then a training step there beside PyTorch and JAX",
         "imports": "whole processes that import minigan, against numpy alone",
+        "quality": "trained games by published protocols: modes of mixtures and of stacked digits, Fréchet distance of digits",
         "summary": "the headline figures of the results that are there",
     }
     for name, text in helps.items():
@@ -121,6 +133,15 @@ def parser() -> argparse.ArgumentParser:
         if name == "summary":
             continue
         command.add_argument("--overwrite", action="store_true", help="replace the results that the folder holds")
+        if name == "quality":
+            known = f"of: {', '.join(quality.PROTOCOLS)} (all)"
+            command.add_argument("protocols", nargs="*", type=_protocol, metavar="PROTOCOL", help=known, default=[])
+            for option, words in (("seeds", "seeds, from 0 on"), ("steps", "steps of each")):
+                whose = f"{words}, in place of the protocol's own number"
+                command.add_argument(f"--{option}", type=_number("number"), help=whose, default=argparse.SUPPRESS)
+            jobs = "seeds trained at a time; set MINIGAN_NUM_THREADS=1 where they are as many as the cores"
+            command.add_argument("--jobs", type=_number("number"), default=1, help=jobs)
+            continue
         if name != "memory":
             rounds, seconds = {"scaling": (3, 0.3), "layers": (7, 0.15), "gpu": (9, 0.2)}.get(name, (9, 0.4))
             about = {"default": rounds, "help": "alternating rounds for each point"}
@@ -194,6 +215,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _execute(options: argparse.Namespace) -> int:
     if options.command == "summary":
         print(summary(options.out))
+        return 0
+    if options.command == "quality":
+        names = list(dict.fromkeys(options.protocols)) or list(quality.PROTOCOLS)
+        steps, seeds = getattr(options, "steps", None), getattr(options, "seeds", None)
+        quality.run(names, options.out, overwrite=options.overwrite, seeds=seeds, steps=steps, jobs=options.jobs)
         return 0
     check_folder(options.out, options.command, options.overwrite)
     result, table = run(options)

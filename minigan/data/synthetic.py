@@ -24,15 +24,16 @@ MODES = {"ring": (_ring_centres(), 0.01), "grid": (_grid_centres(), 0.05)}  # by
 
 def ring() -> np.ndarray:
     """8 Gaussians on the unit circle, σ = 0.01: float32 (20000, 2) (PacGAN, Lin et al. 2018, table 1)."""
-    return _drawn_around(*MODES["ring"])
+    return drawn_around(*MODES["ring"])
 
 
 def grid() -> np.ndarray:
     """25 Gaussians on {−4, −2, 0, 2, 4}², σ = 0.05: float32 (20000, 2) (PacGAN, Lin et al. 2018, table 1)."""
-    return _drawn_around(*MODES["grid"])
+    return drawn_around(*MODES["grid"])
 
 
-def _drawn_around(centres: np.ndarray, sigma: float) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    chosen = centres[rng.integers(0, len(centres), COUNT)]
-    return (chosen + sigma * rng.standard_normal((COUNT, 2))).astype(np.float32)
+def drawn_around(centres: np.ndarray, sigma: float, count: int = COUNT, seed: int = 0) -> np.ndarray:
+    """So many points of a mixture of equally likely Gaussians with these centres (M, 2) and this σ: float32 (count, 2)."""
+    rng = np.random.default_rng(seed)
+    chosen = centres[rng.integers(0, len(centres), count)]
+    return (chosen + sigma * rng.standard_normal((count, 2))).astype(np.float32)
