@@ -7,7 +7,7 @@ backends/numpy/replay.py and backends/cupy/graph.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -19,6 +19,9 @@ from minigan.backends.scalars import watch_sets
 from minigan.errors import NotWorthCapturingError, OptionError
 from minigan.reachable import is_own, no_clocks, unreadable_counts, values_within
 from minigan.sizes import ignore_underflow
+
+READ_IN_ADVANCE = ("steps", "schedule")  # of an optimiser
+MOST_RECORDINGS = 8  # of one step; one whose options change more often than that runs eagerly
 
 
 class Step:
@@ -61,6 +64,7 @@ class _OnBatches(Step):
     def __init__(self, game: Any, batches: Any) -> None:
         self.game, self.batches = game, batches
         self.steps_itself = "step" in vars(game) or is_own(_definer(type(game), "step"))  # around compute, or instead of it
+        self._is_checked = False
         if hasattr(batches, "dataset"):
             game.check(batches.backend.zeros((batches.batch_size, *batches.dataset.shape), batches.dtype))
         self.backend, self.networks, self.optimizers = game.backend, game.networks, game.optimizers
@@ -76,6 +80,9 @@ class _OnBatches(Step):
 
     def compute(self) -> Any:
         batch = self.batches.take()
+        if not self._is_checked:  # in the first call, which is eager
+            self.game.check(batch)
+            self._is_checked = True
         return self.game.step(batch) if self.steps_itself else self.game.compute(batch)
 
     def arrays(self) -> Iterator[Array]:
@@ -91,7 +98,9 @@ def capture(step: Any, batches: Any = None, log: Callable[[str], None] = print) 
     device to run the step beside it, is replayed uncompared.)
     Where the step cannot be captured, `log` is told once why, and every call runs it eagerly: on the CPU if it has layers or
     optimisers that are not minigan's own; anywhere if it branches on the values of an array, sets a DeviceScalar twice, or has
-    other values that change. While a network is watched the step runs eagerly too.
+    other values that change. While a network is watched the step runs eagerly too. Where an attribute of the step, of its
+    objective or of its optimisers, or an option of a layer, is bound anew later, the step is recorded anew. What changes later
+    within a list, a closure or a global of the user's own is not seen.
     """
     if not isinstance(step, Step):
         raise OptionError(f"step is a {type(step).__name__}: expected a minigan.Step, or a game and its batches")
@@ -109,11 +118,13 @@ class Captured:
         self.phase = "first"
         self._recording: Any = None
         self._values: dict[str, Any] = {}
+        self._bindings: list[tuple[dict[str, Any], str, Any]] = []
+        self._recorded = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of a captured step records anew, for a recording holds the places of the arrays that it works on."""
         again = "eager" if self.phase == "eager" else "first"
-        return {**vars(self), "phase": again, "_recording": None, "_values": {}, "_others": {}}
+        return {**vars(self), "phase": again, "_recording": None, "_values": {}, "_bindings": [], "_others": {}}
 
     @ignore_underflow
     def __call__(self) -> Any:
@@ -125,7 +136,9 @@ class Captured:
             return self._step()
         if self.phase == "replay":
             self._step.advance()
-            return self._recording.replay()
+            if all(names.get(name) is value for names, name, value in self._bindings):
+                return self._recording.replay()
+            return self._begin_anew()
         return {"first": self._first, "record": self._record, "compare": self._compare}[self.phase]()
 
     def _first(self) -> Any:
@@ -146,6 +159,26 @@ class Captured:
             self._refuse_change(changed)
         return result
 
+    def _begin_anew(self) -> Any:
+        """The step has another objective, or another option: eagerly, and recorded again in the calls that follow."""
+        if self._recorded < MOST_RECORDINGS:
+            self.phase, self._recording, self._values = "record", None, self._plain_values()
+        else:
+            changed = next(name for names, name, value in self._bindings if names.get(name) is not value)
+            self._refuse_change(changed)
+        return self._step.compute()
+
+    def _now_bound(self) -> list[tuple[dict[str, Any], str, Any]]:
+        """(the attributes of an object, a name, its value) for all that a replay takes as it was when it was recorded."""
+        step = self._own_step()
+        parts = [step, *step.optimizers.values(), *getattr(step, "penalties", ()), getattr(step, "objective", None)]
+        names: list[Any] = [*(vars(part) for part in parts if part is not None), getattr(step, "streams", {})]
+        layers = [part for net in step.networks.values() for layer in net.layers for part in with_inner_layers(layer)]
+        rates = [(vars(layer), name, value) for layer in layers for name, value in vars(layer).items() if type(value) is float]
+        constants = [(layer.options, name, value) for layer in layers for name, value in layer.options.items()]
+        bound = [(own, name, value) for own in names for name, value in own.items() if name not in READ_IN_ADVANCE]
+        return bound + rates + constants
+
     def _refuse_change(self, changed: str) -> None:
         if type(self._backend).record is Backend.record:
             self.phase = "eager"  # nothing would be recorded anyway
@@ -157,6 +190,7 @@ class Captured:
         if changed := self._changed_values():
             self._refuse_change(changed)
             return self._step.compute()
+        self._bindings, self._recorded = self._now_bound(), self._recorded + 1
         try:
             with unreadable_counts(self._own_step()), no_clocks(self._own_step().compute):
                 self._recording = self._backend.record(self._step.compute, list(self._step.arrays()))
@@ -235,6 +269,13 @@ class Captured:
         return type(x) is type(y) and bool(x == y)
 
 
+def with_inner_layers(layer: Any) -> Iterator[Any]:
+    """The layer, and those that it is made of."""
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from with_inner_layers(inner)
+
+
 def _definer(kind: type, method: str) -> type:
     """The class that a method comes from."""
     return next(parent for parent in kind.__mro__ if method in vars(parent))
@@ -243,10 +284,16 @@ def _definer(kind: type, method: str) -> type:
 def custom_part(step: Step) -> str:
     """The first layer or optimiser of a step that is not minigan's own; "" where all are."""
     for net in step.networks.values():
-        for layer in net.layers:
+        for layer in _with_those_within(net.layers):
             if not is_builtin(type(layer)):
                 return layer.label
     return next((type(o).__name__ for o in step.optimizers.values() if not is_builtin(type(o))), "")
+
+
+def _with_those_within(layers: Sequence[Any]) -> Iterator[Any]:
+    for layer in layers:
+        yield layer
+        yield from _with_those_within(layer.layers)
 
 
 def is_builtin(kind: type) -> bool:

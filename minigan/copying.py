@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,8 @@ from minigan.errors import CheckpointError, MiniganError, shorten
 
 _OF_LAYERS = {"index", "input_shape", "output_shape", "backend", "rng"}  # what a network gives its layers, beside arrays
 _OF_NETWORKS = {"layers", "input_shape", "output_shape", "backend", "dtype", "watch", "_first_learner", "_pickiest"}
-_ARRAYS = {"flat_params", "flat_grads", "params", "grads", "state"}
+_NAMED = ("params", "grads", "state")  # its arrays by name
+_ARRAYS = {"flat_params", "flat_grads", *_NAMED}
 
 
 class CopiedUnbuilt:
@@ -42,6 +44,13 @@ class CopiedByValue:
         rest = {name: value for name, value in vars(net).items() if name not in _OF_NETWORKS | _ARRAYS}
         return _rebuild, built, (rest, net.state_dict(), net.backend.to_numpy(net.flat_grads).copy(), net.random_state)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        rebuild, built, rest = self.__reduce__()
+        twin = memo[id(self)] = rebuild(*copy.deepcopy(built, memo))
+        memo.update(parts_by_identity(self, twin))  # so that whoever keeps a part of the network gets that of its copy
+        twin.__setstate__(copy.deepcopy(rest, memo))
+        return twin
+
     def __setstate__(self, state: Any) -> None:
         net: Any = self
         rest, arrays, grads, random_state = state
@@ -49,6 +58,34 @@ class CopiedByValue:
         net.load_state_dict(arrays)
         net.flat_grads[...] = net.backend.asarray(grads)
         net.random_state = random_state
+
+
+class CopiedAfterItsNetworks:
+    """A game: what it keeps of its networks, a layer or an array, its deep copy keeps of its own networks."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        twin = memo[id(self)] = object.__new__(type(self))
+        copy.deepcopy(list(self.networks.values()), memo)  # type: ignore[attr-defined]
+        vars(twin).update(copy.deepcopy(vars(self), memo))
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        for name, value in vars(self).items():
+            for net in self.networks.values():  # type: ignore[attr-defined]
+                if isinstance(value, np.ndarray) and np.may_share_memory(value, net.flat_params):
+                    raise MiniganError(
+                        f"{name} lies in the parameters of a network, which a pickle would part: use copy.deepcopy"
+                    )
+        return vars(self)
+
+
+def parts_by_identity(net: Any, twin: Any) -> dict[int, Any]:
+    """id(a part of a network) -> that part of its twin: the layers, the flat vectors and all views of them."""
+    parts = {id(getattr(net, name)): getattr(twin, name) for name in ("layers", "flat_params", "flat_grads", *_NAMED)}
+    parts |= {id(layer): other for layer, other in zip(net.layers, twin.layers, strict=True)}
+    for name in _NAMED:
+        parts |= {id(array): getattr(twin, name)[key] for key, array in getattr(net, name).items()}
+    return parts
 
 
 def _rebuild(kind: type, *parts: Any) -> Any:

@@ -13,6 +13,7 @@ from minigan.copying import CopiedByValue, checked_state
 from minigan.errors import OptionError, ShapeError, shorten
 from minigan.layers import Layer, Linear
 from minigan.layers.base import Grads
+from minigan.layers.composite import add, sweep_curvature
 from minigan.sizes import ignore_underflow, numbers
 from minigan.tables import ShownAsTable, listed
 
@@ -34,11 +35,6 @@ class Views(dict[str, Array]):
                 end = start + math.prod(spec.shape)
                 self[f"{index}.{name}"] = self.of_layer[index][name] = flat[start:end].reshape(spec.shape)
                 start = end
-
-
-def add(xp: Any, a: Array, b: Array) -> tuple[Array]:
-    """a ← a + b"""
-    return (a + b,)
 
 
 def scaled(xp: Any, b: Array, ds: Array) -> Array:
@@ -89,10 +85,7 @@ class Sequential(CopiedByValue, ShownAsTable):
     def _infer_shapes(self) -> tuple[int, ...]:
         shape, size = self.input_shape, 0
         for index, layer in enumerate(self.layers):
-            if layer.index is not None:
-                raise ShapeError(f"{layer.label} already belongs to a network: make a new layer for each place")
-            layer.index, layer.input_shape = index, shape
-            shape = layer.output_shape = layer.build(shape)
+            shape = layer.place(index, shape)
             size += sum(math.prod(spec.shape) for spec in layer.parameters.values())
             self.backend.require_memory(3 * size * self.dtype.itemsize, f"a network of {size:,} parameters")
         return shape
@@ -107,15 +100,12 @@ class Sequential(CopiedByValue, ShownAsTable):
         self.state: dict[str, Array] = {}
         rng = np.random.default_rng(stream("weights", seed))
         for index, layer in enumerate(self.layers):
-            layer.backend, layer.params = be, self.params.of_layer[index]
             for name, spec in layer.parameters.items():
                 host.of_layer[index][name][...] = spec.init(rng, spec.shape, spec.fan_in, spec.fan_out)
-                setattr(layer, name, layer.params[name])
-            for name, value in layer.initial_state.items():
-                layer.state[name] = self.state[f"{index}.{name}"] = be.asarray(value, self.dtype)
-                setattr(layer, name, layer.state[name])
-            if layer.random:
-                layer.rng = be.generator(stream("dropout", seed, index))
+            state = {name: be.asarray(value, self.dtype) for name, value in layer.initial_state.items()}
+            self.state |= {f"{index}.{name}": value for name, value in state.items()}
+            noise = be.generator(stream("dropout", seed, index)) if layer.random else None
+            layer.bind(be, self.params.of_layer[index], state, noise)
         self.flat_params[...] = be.asarray(host.flat)
         # Below the first layer that learns, no gradient is needed unless the caller asks for dx.
         self._pickiest = max(self.layers, key=lambda layer: layer.least_batch)
@@ -198,21 +188,7 @@ class Sequential(CopiedByValue, ShownAsTable):
         Source: Pearlmutter 1994 (Neural Computation 6:147), section 3.
         """
         self.backend.set_threading(self.layers, len(x_dot))
-        x_dots = [x_dot]
-        for layer, cache in zip(self.layers[:-1], caches, strict=False):
-            x_dots.append(layer.tangent(x_dots[-1], cache))
-        of_layer, above = self._grads_of_layers(grads), None
-        for index in reversed(range(len(self.layers))):
-            layer, cache, own = self.layers[index], caches[index], of_layer[index]
-            c = layer.curvature(x_dots[index], dys[index], cache, own)
-            if above is not None:
-                through = {name: self.backend.empty(grad.shape, self.dtype) for name, grad in (own or {}).items()}
-                above = layer.backward(above, cache, through, index > self._first_learner)
-                for name, grad in through.items():
-                    self.backend.elementwise_update(add, (own[name],), grad)  # type: ignore[index]
-            above = c if above is None else above if c is None else above + c
-            if index <= self._first_learner:
-                return
+        sweep_curvature(self.layers, x_dot, caches, dys, self._grads_of_layers(grads), self._first_learner, False)
 
     @property
     def piecewise_linear(self) -> bool:
@@ -290,8 +266,8 @@ class Sequential(CopiedByValue, ShownAsTable):
 
     @property
     def batch_independent(self) -> bool:
-        """True if each sample's output depends on that sample alone, and on no draw."""
-        return not any(layer.cross_sample or layer.random for layer in self.layers)
+        """True if each sample's output depends on that sample alone, and on nothing that a pass draws or moves."""
+        return not any(layer.cross_sample or layer.random or layer.state for layer in self.layers)
 
     def _grads_of_layers(self, grads: Grads | None) -> Sequence[dict[str, Array] | None]:
         if grads is None:

@@ -199,6 +199,19 @@ def test_pixels_are_refused_with_what_to_do():
     points.step(np.full((4, 2), 255, "f4"))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (2,)], ids=["images", "points"])
+def test_numbers_that_are_not_finite_are_refused(shape, value):
+    """Beside values that are far away, too: NaN compares with nothing."""
+    game = mg.GAN(*mg.models.mlp(shape, 2, 4, "numpy"))
+    real = np.full((4, *shape), 1.0, "f4")
+    real[0].flat[0], real[1].flat[0] = value, 255
+    before = game.state_dict()
+    with pytest.raises(MiniganError, match="real samples hold NaN or infinite numbers"):
+        game.step(real)
+    assert all(np.array_equal(array, before[name]) for name, array in game.state_dict().items())
+
+
 def test_capture_refuses_data_of_another_shape_before_anything_moves():
     be = mg.get_backend("numpy")
     with pytest.raises(MiniganError, match=r"expected \(N, 8, 8, 1\)"):
@@ -215,3 +228,40 @@ def test_labels_out_of_range_are_refused(labels, said):
 def test_targets_out_of_range_are_refused(targets):
     with pytest.raises(MiniganError, match="targets hold"):
         mg.losses.bce_with_logits(np.zeros((2, 3)), np.full((2, 3), targets))
+
+
+# -- what a game or a network of a subclass keeps beside its networks ------------------------------------------------------
+
+
+class Keeper(mg.GAN):
+    """Has parts of its networks under names of its own, some of them set before the networks are."""
+
+    def __init__(self, generator, discriminator):
+        self.first, self.vector = generator.layers[0], discriminator.flat_params
+        super().__init__(generator, discriminator)
+        self.bias, self.moments = generator.params["0.bias"], [discriminator.grads]
+
+
+class Headed(mg.Sequential):
+    def __init__(self, *parts, **options):
+        super().__init__(*parts, **options)
+        self.head = self.layers[-1]
+
+
+def test_a_copy_keeps_the_parts_of_its_own_networks():
+    game = copy.deepcopy(Keeper(*mg.models.mlp((2,), 3, 4, "numpy")))
+    g, d = game.generator, game.discriminator
+    assert game.first is g.layers[0]
+    assert game.vector is d.flat_params
+    assert game.bias is g.params["0.bias"]
+    assert game.moments[0] is d.grads
+    assert np.shares_memory(game.bias, g.flat_params)
+    net = copy.deepcopy(Headed([mg.Dense(3), mg.Dense(1)], (2,), "numpy"))
+    assert net.head is net.layers[-1]
+
+
+def test_a_pickle_that_would_part_an_array_from_its_network_says_so():
+    with pytest.raises(MiniganError, match=r"^vector lies in the parameters of a network.*copy\.deepcopy"):
+        pickle.dumps(Keeper(*mg.models.mlp((2,), 3, 4, "numpy")))
+    with pytest.raises(MiniganError, match="has its arrays in a network"):
+        pickle.dumps(Headed([mg.Dense(3), mg.Dense(1)], (2,), "numpy"))

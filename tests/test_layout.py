@@ -58,7 +58,11 @@ ORDER = {
     "explain/step": ["opening", "recorder", "rerun", "records"],
     "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
-    "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
+    "layers": [
+        "conv dense minibatch_std residual shape spectral_norm",
+        "composite dropout elementwise linear norm",
+        "base",
+    ],
     "losses": [
         *("gradient_penalty hinge relativistic_average saturating zero_centred", "penalty relativistic wasserstein"),
         *("f_gan least_squares non_saturating supervised", "base"),

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, stream
-from minigan.checks.differences import Target, compare
+from minigan.checks.differences import Target, compare, with_state_held
 from minigan.checks.report import TOLERANCE, Report, Row
+from minigan.copying import parts_by_identity
 from minigan.errors import OptionError, shorten
 from minigan.games import Game
 from minigan.layers import Layer
@@ -25,10 +26,10 @@ from minigan.reachable import walk
 class StillOptimizer(Optimizer):
     """Moves nothing, and keeps a copy of the gradients with which it was to move, for each update."""
 
-    def __init__(self, net: Sequential, steps: int) -> None:
+    def __init__(self, net: Sequential, original: Optimizer) -> None:
         super().__init__(lr=1.0)
         self.seen: list[Array] = []
-        self.steps = steps
+        self.steps, self.original = original.steps, original
         self.attach(net)
 
     def scalars(self, lr: float, step: int) -> dict[str, float]:
@@ -39,6 +40,18 @@ class StillOptimizer(Optimizer):
             raise OptionError("the game's step hands an optimiser the gradients of another network than its own")
         self.seen.append(net.flat_grads.copy())
 
+    def slope(self) -> float:
+        """⟨Δθ, ∂L/∂θ⟩ of the first update of a copy of the optimiser itself: not above 0 if it goes downhill.
+
+        From θ = 0, where a decay of the weights plays no part.
+        """
+        net, optimizer = self._net.clone(), copy.copy(self.original)  # type: ignore[union-attr]
+        optimizer._net, optimizer.steps, optimizer.state, optimizer._scalars = None, 0, {}, []
+        net.flat_params[...] = 0
+        net.flat_grads[...] = self.seen[-1]
+        copy.deepcopy(optimizer).update(net)
+        return float((net.flat_params * self.seen[-1]).sum())
+
 
 def still(game: Game) -> Any:
     """A copy of this very game in float64, with all that it holds, whose optimisers do not move.
@@ -48,16 +61,13 @@ def still(game: Game) -> Any:
     memo: dict[int, Any] = {}
     held = [value for _, value, _ in walk(game, "")]
     for net in (value for value in held if isinstance(value, Sequential) and id(value) not in memo):
-        twin = memo[id(net)] = net.clone(dtype="float64")
-        for name in ("params", "grads", "state"):
-            own, other = getattr(net, name), getattr(twin, name)
-            memo.update({id(own): other, **{id(array): other[key] for key, array in own.items()}})
-        memo.update({id(net.flat_params): twin.flat_params, id(net.flat_grads): twin.flat_grads})
+        memo[id(net)] = with_state_held(net.clone(dtype="float64"))
+        memo.update(parts_by_identity(net, memo[id(net)]))
     networks = {id(optimizer): game.networks.get(name) for name, optimizer in game.optimizers.items()}
     for optimizer in (value for value in held if isinstance(value, Optimizer)):
         if (trained := networks.get(id(optimizer))) is None:
             raise OptionError(f"{type(game).__name__} holds an optimiser that game.optimizers does not name beside its network")
-        memo[id(optimizer)] = StillOptimizer(memo[id(trained)], optimizer.steps)
+        memo[id(optimizer)] = StillOptimizer(memo[id(trained)], optimizer)
     try:
         return copy.deepcopy(game, memo)
     except Exception as error:
@@ -158,9 +168,12 @@ def check_game(
     real: a batch; modes as for check_gradients. What is differentiated is the statistic that game.losses names for the network,
     as the step returns it: a subclass is checked with its own losses and its own order. Biases and the like are moved off their
     initial values, for a unit that is dead because its bias is 0 proves nothing. The wiring is checked too: what an optimiser
-    gets does not depend on the gradients of the step before, and the rest of the step leaves it alone.
+    gets does not depend on the gradients of the step before, the rest of the step leaves it alone, and the optimiser's own
+    first update goes down the slope.
     Raises OptionError for a game whose step does not do what game.losses and game.optimizers say.
     """
+    if not isinstance(game, Game):
+        raise OptionError(f"game is {shorten(game)}: expected a game, as minigan.GAN(G, D); for a network use check_gradients")
     with unused(game):
         return _check_game(game, real, mode, max_entries, tolerance, seed, name)
 
@@ -199,6 +212,9 @@ def _check_game(game: Game, real: Any, mode: str, max_entries: int | None, toler
         touched = int((twin.networks[network].flat_grads != twin.optimizers[network].seen[-1]).sum())
         error = float("inf") if touched else 0.0
         report.rows.append(Row(f"{network}: gradients after its update", 1, 0, error, f"{touched} touched", touched, 0.0))
+        slope = twin.optimizers[network].slope()
+        error = 0.0 if slope <= 0 else float("inf")
+        report.rows.append(Row(f"{network}: its update goes downhill", 1, 0, error, "slope of the loss along it", slope, 0.0))
     return report
 
 

@@ -22,10 +22,13 @@ from minigan.layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    MinibatchStd,
     ReLU,
     Reshape,
+    Residual,
     Sigmoid,
     Softplus,
+    SpectralNorm,
     Tanh,
     Upsample,
 )
@@ -280,6 +283,61 @@ def _upsample(layer: Upsample) -> Formulas:
     )
 
 
+def _spectral_norm(layer: SpectralNorm) -> Formulas:
+    bias = {"bias": r"db = \text{as without the norm}"} if layer.linear.has_bias else {}
+    return Formulas(
+        forward=(
+            r"y = A_{\bar{W}} \, x"
+            + (" + b" if bias else "")
+            + r", \qquad \bar{W} = \frac{W}{\sigma}, \qquad \sigma = u^T W v",
+            r"u \leftarrow \frac{W v}{\lVert W v \rVert}, \qquad v \leftarrow \frac{W^T u}{\lVert W^T u \rVert}",
+        ),
+        input_grad=(r"dx = A_{\bar{W}}^T \, dy",),
+        param_grads={"weight": r"dw = \frac{1}{\sigma} \left( G - \langle G, \bar{W} \rangle \, u v^T \right)", **bias},
+        reading=f"{layer.linear!r} with its weight divided by its largest singular value σ: no input is made longer by it than "
+        "it was. u and v move by a power iteration in every training pass.",
+        back="Every input collects the gradients of the outputs that it is in, each times its divided weight.",
+        cache="x, and u, v and σ of this pass",
+        dx_needs="dx needs σ",
+        learning="Of G, what would only make W larger is taken out, for the divided weight does not feel it.",
+        learning_needs="dw is made of all four",
+        symbols="W: the weight w, with a row for each output; A: the layer's linear map; G: the gradient in the divided weight",
+    )
+
+
+def _residual(layer: Residual) -> Formulas:
+    return Formulas(
+        forward=(r"y = x + a \, f(x)",),
+        input_grad=(r"dx = dy + \left( \frac{\partial f}{\partial x} \right)^T a \, dy",),
+        param_grads=dict.fromkeys(layer.parameters, r"d\theta = \left( \frac{\partial f}{\partial \theta} \right)^T a \, dy"),
+        reading="x goes straight through, and what its layers make of it is added.",
+        back="The gradient goes straight through too, whatever comes back through the layers besides.",
+        cache="the caches of its layers",
+        dx_needs="dx needs those that its layers need",
+        learning="Its layers' own backward passes make these, from a dy." if layer.parameters else "",
+        learning_needs="they are made as by each layer alone" if layer.parameters else "",
+        symbols=f"a = {layer.scale:g}; f: {', '.join(map(repr, layer.layers))}; θ: a parameter of f",
+    )
+
+
+def _minibatch_std(layer: MinibatchStd) -> Formulas:
+    group = "the whole batch" if layer.group_size is None else f"{layer.group_size} samples"
+    return Formulas(
+        forward=(
+            r"y = \left[ x, \frac{1}{K} \sum_k s_k \right], \qquad s_k = \sqrt{v_k + \varepsilon}",
+            r"\mu_k = \frac{1}{G} \sum_g x_{gk}, \qquad v_k = \frac{1}{G} \sum_g (x_{gk} - \mu_k)^2",
+        ),
+        input_grad=(r"dx_{gk} = dy_{gk} + e \, \frac{x_{gk} - \mu_k}{G K s_k}",),
+        param_grads={},
+        reading="One more channel tells how much the samples differ: D can see when all are alike.",
+        back="Besides its own gradient each value gets a push away from the mean of its group, or towards it.",
+        cache="x, μ and 1/s",
+        dx_needs="dx needs all three",
+        symbols=f"g: sample of a group of G, {group}; k: value of a sample, of K = {layer.size:,}; e: the sum of dy over the "
+        f"last channel of the group; ε = {layer.eps:g}",
+    )
+
+
 FORMULAS: dict[type[Layer], Callable[[Any], Formulas]] = {
     Dense: _dense,
     Conv2d: _conv,
@@ -319,6 +377,9 @@ FORMULAS: dict[type[Layer], Callable[[Any], Formulas]] = {
     Reshape: _reshape,
     Flatten: _reshape,
     Upsample: _upsample,
+    SpectralNorm: _spectral_norm,
+    Residual: _residual,
+    MinibatchStd: _minibatch_std,
 }
 
 

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minigan.backends import Array, Backend, Generator, stream
+from minigan.backends import Array, Backend, Generator, Machine, stream
 from minigan.capture import Step
-from minigan.copying import undone_on_error
-from minigan.errors import CheckpointError
+from minigan.copying import CopiedAfterItsNetworks, undone_on_error
+from minigan.errors import CheckpointError, shorten
 from minigan.network import Sequential
 from minigan.optim import Optimizer
 from minigan.sizes import ignore_underflow, positive_int
@@ -18,7 +18,7 @@ from minigan.sizes import ignore_underflow, positive_int
 SAMPLE_BATCH = 64  # images that `sample` makes at a time, so that its memory does not grow with n
 
 
-class Game(Step):
+class Game(CopiedAfterItsNetworks, Step):
     """Networks that are trained together. A game writes compute(batch, …) -> its statistics by name, as 0-d device arrays.
 
     networks, optimizers: by the networks' names. stats: the names of the statistics; losses: which of them each network
@@ -77,6 +77,7 @@ class Game(Step):
     def latent(self, n: int, seed: int = 0) -> np.ndarray:
         """n latent vectors from N(0, 1) on the host: the same on every backend."""
         n = positive_int(n, "n, how many samples to draw,", least=0)
+        Machine().require_memory(4 * n * int(np.prod(self.sample_shape)), f"{shorten(n)} samples", "draw fewer at a time")
         return np.random.default_rng(stream("samples", seed)).standard_normal((n, self.latent_dim)).astype(self.dtype)
 
     def decode(self, z: np.ndarray) -> np.ndarray:

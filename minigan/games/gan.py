@@ -17,6 +17,8 @@ from minigan.optim import Adam, Optimizer, Schedule
 from minigan.ranges import RangeCheck
 from minigan.sizes import positive_int, real
 
+MOST_CRITIC_STEPS = 1000  # each has numbers of its own on the device
+
 
 def moving_average(xp: Any, average: Array, value: Array, rate: float) -> tuple[Array]:
     """a ← a + rate (w − a)"""
@@ -78,7 +80,9 @@ class GAN(Game):
         self.ema = None if ema is None else real(ema, "ema", expected, lambda decay: 0 < decay < 1)
         self.backend = generator.backend
         self.objective = (objective or NonSaturating()).bind(self.backend)
-        self.batches_per_step = self.critic_steps = positive_int(critic_steps, "critic_steps")
+        expected = f"a whole number from 1 to {MOST_CRITIC_STEPS:,}"
+        most = lambda steps: type(steps) is int and 1 <= steps <= MOST_CRITIC_STEPS  # noqa: E731
+        self.batches_per_step = self.critic_steps = int(real(critic_steps, "critic_steps", expected, most))
         self.updates = {"discriminator": self.critic_steps}
         self.penalties = tuple(copy.copy(penalty) for penalty in penalties)
         self.penalty_every, self._takes_penalties = positive_int(penalty_every, "penalty_every"), bool(self.penalties)

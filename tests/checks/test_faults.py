@@ -59,6 +59,7 @@ METHODS = [
     (mg.BatchNorm, "backward", mg.BatchNorm),
     (mg.LayerNorm, "backward", mg.LayerNorm),
     (mg.Dropout, "backward", mg.Dropout),
+    *((mg.SpectralNorm, name, mg.SpectralNorm) for name in ("backward", "_weight_grad")),
     *((kind, "df", kind) for kind in (mg.ReLU, mg.LeakyReLU, mg.Tanh, mg.Sigmoid, mg.Softplus)),
 ]
 
@@ -176,8 +177,8 @@ def test_exchanged_or_lost_halves_of_the_discriminators_gradient_are_caught(monk
             assert loss_is_caught()
 
 
-# Lines without a gradient: what is refused, the shift that keeps the exponential from overflowing, a division by 1.
-IDLE = ("if ", "raise ", "_check_shapes", "check_values", "shifted =", "one_hot =")
+# Lines without a gradient: what is refused, and the shift that keeps the exponential from overflowing.
+IDLE = ("if ", "raise ", "_check_shapes", "check_values", "shifted =")
 
 
 @pytest.mark.parametrize("name", ["bce_with_logits", "mse", "softmax_cross_entropy"])

@@ -21,10 +21,13 @@ from minigan.layers import (
     Layer,
     LayerNorm,
     LeakyReLU,
+    MinibatchStd,
     ReLU,
     Reshape,
+    Residual,
     Sigmoid,
     Softplus,
+    SpectralNorm,
     Tanh,
     Upsample,
 )
@@ -142,6 +145,79 @@ def layer_norm(page: Working) -> None:
     page.write("Two samples, the rows of x, of four numbers; each row is normalised by itself.")
     x, dy = [[1, 7, 9, 15], [30, 2, 18, 14]], [[1, 0, -1, 2], [0, 2, 3, 1]]
     normalisation(page, LayerNorm(), 1, x, dy, [2, 3, 1, 2], [1, -1, 0, 2], (0, 0))
+
+
+@example(SpectralNorm)
+def spectral_norm(page: Working) -> None:
+    page.write(
+        "A dense layer of two inputs and two outputs, on two samples, the rows of x. W has a row for each input, so that W v "
+        "sums over its rows. v0 is what the pass before this one left."
+    )
+    v0, parameters = [0.6, 0.8], {"W": [[2, 1], [-1, 3]], "b": [1, -2]}
+    layer = SpectralNorm(Dense(2))
+    _, u, v, sigma = run_layer(page, layer, [[1, 2], [-1, 3]], [[1, 2], [-1, 1]], parameters, state={"v": v0})
+    a, w = page.values, page.values["W"]
+    a |= {"v0": np.array(v0), "u": u.ravel(), "v": v.ravel(), "sigma": float(sigma.item()), "W_bar": w / sigma.item()}
+    a |= {"p": w.T @ v0, "q": w @ u.ravel(), "G": a["x"].T @ a["dy"]}
+    a["slope"] = float((a["G"] * a["W_bar"]).sum())
+    page.show("x", "W", "b", "v0")
+    page.write("One power iteration, p = W v0, u = p/‖p‖, q = Wᵀ u, v = q/‖q‖, and σ = uᵀ W v:")
+    page.write_out("p[0]", plus(f"W[{i},0]·v0[{i}]" for i in range(2)))
+    page.write_out("u[0]", "p[0] / sqrt(p[0]^2 + p[1]^2)")
+    page.write_out("q[0]", plus(f"W[0,{o}]·u[{o}]" for o in range(2)))
+    page.write_out("v[0]", "q[0] / sqrt(q[0]^2 + q[1]^2)")
+    page.write_out("sigma", plus(f"u[{o}]·W[{i},{o}]·v[{i}]" for i, o in itertools.product(range(2), repeat=2)))
+    page.show("u", "v", "W_bar", "y")
+    page.write_out("W_bar[0,1]", "W[0,1] / sigma")
+    page.write_out("y[0,1]", plus(f"x[0,{i}]·W_bar[{i},1]" for i in range(2)) + " + b[1]")
+    show_backward(page, "dy", "dx", "dW", "db")
+    page.gradient("dx[1,0]", plus(f"dy[1,{o}]·W_bar[0,{o}]" for o in range(2)))
+    page.gradient("db[1]", plus(f"dy[{n},1]" for n in range(2)))
+    page.write("G is the gradient in W_bar. What of it would only make W larger, the slope along W_bar, is taken out:")
+    page.show("G")
+    page.write_out("G[0,1]", plus(f"x[{n},0]·dy[{n},1]" for n in range(2)))
+    page.write_out("slope", plus(f"G[{i},{o}]·W_bar[{i},{o}]" for i, o in itertools.product(range(2), repeat=2)))
+    page.gradient("dW[0,1]", "(G[0,1] - slope·v[0]·u[1]) / sigma")
+    page.gradient("dW[1,0]", "(G[1,0] - slope·v[1]·u[0]) / sigma")
+
+
+@example(Residual)
+def residual(page: Working) -> None:
+    page.write("f is a dense layer W, b and a tanh; scale is a. Two samples of two numbers, the rows of x.")
+    parameters = {"W": [[1, -0.5], [0.5, 1]], "b": [0.5, -1]}
+    run_layer(page, Residual([Dense(2), Tanh()], scale=0.5), [[1, -1], [0.5, 2]], [[1, 2], [-1, 1]], parameters)
+    v = page.values
+    v |= {"a": 0.5, "f": 2 * (v["y"] - v["x"]), "s": v["x"] @ v["W"] + v["b"]}
+    v["g"] = v["a"] * v["dy"] * (1 - v["f"] ** 2)
+    page.show("x", "W", "b", "s", "f", "y")
+    page.write_out("s[0,1]", plus(f"x[0,{i}]·W[{i},1]" for i in range(2)) + " + b[1]")
+    page.write_out("f[0,1]", "(exp(s[0,1]) - exp(-s[0,1])) / (exp(s[0,1]) + exp(-s[0,1]))")
+    page.write_out("y[0,1]", "x[0,1] + a·f[0,1]")
+    show_backward(page, "dy", "g", "dx", "dW", "db")
+    page.write("g = ∂L/∂s came through the tanh, from a dy. dx has it, and dy itself:")
+    page.write_out("g[0,1]", "a·dy[0,1]·(1 - f[0,1]^2)")
+    page.gradient("dx[0,0]", "dy[0,0] + " + plus(f"g[0,{o}]·W[0,{o}]" for o in range(2)))
+    page.gradient("dW[1,0]", plus(f"x[{n},1]·g[{n},0]" for n in range(2)))
+    page.gradient("db[1]", plus(f"g[{n},1]" for n in range(2)))
+
+
+@example(MinibatchStd)
+def minibatch_std(page: Working) -> None:
+    page.write("Three samples, the rows of x, of two numbers; all three are one group, so G = 3 and K = 2.")
+    layer = MinibatchStd()
+    rows, mean, inv_std = run_layer(page, layer, [[1, 2], [3, 7], [8, 6]], [[1, 2, 1], [-1, 0, 2], [2, 1, -1.5]])
+    page.values |= {"mu": mean, "v": rows.var(axis=0), "s": 1 / inv_std, "eps": layer.eps}
+    page.values["e"] = float(page.values["dy"][:, 2].sum())
+    page.show("x", "mu", "v", "s", "y")
+    page.write_out("mu[0]", "(x[0,0] + x[1,0] + x[2,0]) / 3")
+    page.write_out("v[0]", "((x[0,0] - mu[0])^2 + (x[1,0] - mu[0])^2 + (x[2,0] - mu[0])^2) / 3")
+    page.write_out("s[0]", "sqrt(v[0] + eps)")
+    page.write_out("y[0,2]", "(s[0] + s[1]) / 2")
+    show_backward(page, "dy", "dx")
+    page.write("Each x moves its own y, and by s the last number of all samples, whose gradients add up to e:")
+    page.write_out("e", "dy[0,2] + dy[1,2] + dy[2,2]")
+    page.gradient("dx[0,0]", "dy[0,0] + e·(x[0,0] - mu[0]) / (3·2·s[0])")
+    page.gradient("dx[1,1]", "dy[1,1] + e·(x[1,1] - mu[1]) / (3·2·s[1])")
 
 
 def elementwise(page: Working, layer: Layer, forward: str, backward: str, below: str = "", note: str = "") -> None:

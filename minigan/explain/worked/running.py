@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.checks.differences import Report
+from minigan.checks.differences import Report, with_state_held
 from minigan.checks.gradients import check_layer, check_loss
 from minigan.explain.worked.calculator import Working
 from minigan.layers import Layer
@@ -15,10 +15,19 @@ from minigan.losses import Objective
 from minigan.network import Sequential
 
 
-def run_layer(page: Working, layer: Layer, x: Any, dy: Any, parameters: dict[str, Any] | None = None, shown: Any = ...) -> Any:
+def run_layer(
+    page: Working,
+    layer: Layer,
+    x: Any,
+    dy: Any,
+    parameters: dict[str, Any] | None = None,
+    shown: Any = ...,
+    state: dict[str, Any] | None = None,
+) -> Any:
     """Both passes on x (N, …) with this dy and these parameters (by the formula's names, in the layer's order); its cache.
 
-    shown: the index of the part of x, y, dy and dx that the page shows, where axes have one entry.
+    shown: the index of the part of x, y, dy and dx that the page shows, where axes have one entry. state: what passes before
+    this one left, by the layer's names.
     """
     x = np.array(x, np.float64)
     net = Sequential([layer], x.shape[1:], "textbook", "float64")
@@ -32,7 +41,10 @@ def run_layer(page: Working, layer: Layer, x: Any, dy: Any, parameters: dict[str
         layer.params[own][...] = np.reshape(values, layer.params[own].shape)
         shape = np.shape(values)
         page.values |= {name: layer.params[own].reshape(shape), f"d{name}": net.grads.of_layer[0][own].reshape(shape)}
+    for name, values in (state or {}).items():
+        layer.state[name][...] = np.reshape(values, layer.state[name].shape)
     y, caches = forward()
+    with_state_held(net)  # differences are taken with what this pass took as fixed
     dy = np.array(dy, np.float64).reshape(y.shape)
     dx = net.backward(dy, caches, net.grads)
     assert dx is not None
