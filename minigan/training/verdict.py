@@ -28,6 +28,7 @@ from minigan.training.config import OPTIONS, Config
 from minigan.training.folder import CONFIG, LOG, SAMPLES, made_from_python
 from minigan.training.log import columns_of, read_settings, read_table
 
+STATS = ("loss_d", "loss_g", "prob_real", "prob_fake")
 NEEDED = ("step", "loss_d", "loss_g", "prob_real", "prob_fake")  # columns of a log that can be judged
 # The limits stand in the gaps between games made to fail and healthy ones: dense and convolutional games on digits of 12x12
 # pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was known from the modes or digits
@@ -89,6 +90,7 @@ TITLES = {
     "incomplete": "Neither side wins and samples resemble the data, but they miss much of it.",
     "healthy": "Nothing wrong shows: neither side wins, and samples are diverse and resemble the data.",
     "young": "Too early to judge: generated samples are not yet like real ones.",
+    "sides unmeasured": "The log does not say which side wins.",
     "unmeasured": "Neither side wins, but the log does not say whether samples are diverse.",
     "fidelity unmeasured": "Neither side wins and samples are diverse; the log does not say whether they resemble the data.",
     "too short": "The run is too short to tell.",
@@ -179,15 +181,24 @@ def _read_columns(path: Path) -> dict[str, list[float]]:
     missing = [name for name in NEEDED if name not in names]
     if missing:
         raise CheckpointError(f"{path} has no column {', '.join(missing)}: put back an earlier copy")
-    return columns_of(rows) if rows else {name: [] for name in names}
+    if not rows:
+        return {name: [] for name in names}
+    columns = columns_of(rows)
+    for name in STATS:  # an empty cell was not measured; "nan" is what a statistic became
+        columns[name] = [
+            math.inf if row[name] and math.isnan(value) else value for row, value in zip(rows, columns[name], strict=True)
+        ]
+    return columns
 
 
 class _View:
     """A log as the rules see it."""
 
     def __init__(self, columns: dict[str, np.ndarray], config: Config, folder: str) -> None:
-        self.columns, self.config, self.folder = columns, config, folder
-        self.steps = columns["step"]
+        self.config, self.folder, self.steps = config, folder, columns["step"]
+        infinite = [np.isinf(columns[name]) for name in STATS if name in columns]
+        self.broken = self.steps[np.any(infinite, axis=0)] if infinite else self.steps[:0]
+        self.columns = {name: np.where(np.isinf(values), np.nan, values) for name, values in columns.items()}
         self.last = int(self.steps[-1]) if len(self.steps) else 0
         self.epoch = float(columns["epoch"][-1]) if len(columns.get("epoch", ())) else math.nan  # the last; the first is 0
         self.is_short = len(self.steps) < LEAST_ROWS or self.last < LEAST_STEPS
@@ -246,8 +257,8 @@ def _learning_rate(view: _View) -> Finding | None:
     if not len(view.steps):
         return None
     evidence = []
-    if not all(math.isfinite(view.columns[name][-1]) for name in ("loss_d", "loss_g")):  # elsewhere: not measured
-        evidence.append(f"at step {view.last:,} numbers stopped being finite, and the run ended")
+    if view.broken.size:
+        evidence.append(f"at step {int(view.broken[0]):,} numbers stopped being finite, and the run ended")
     (peak_d, step_d), (peak_g, step_g) = view.peak("loss_d"), view.peak("loss_g")
     if peak_d > PEAK_D and peak_g > PEAK_G:
         evidence.append(
@@ -332,6 +343,9 @@ def _no_trouble(view: _View) -> Finding:
         f"{view.since} D(x) is {view.median('prob_real'):.2g} and D(G(z)) {view.median('prob_fake'):.2g}, "
         f"L_D {view.median('loss_d'):.3g} and L_G {view.median('loss_g'):.3g}"
     )
+    if lacking := [name for name in STATS if math.isnan(view.median(name))]:
+        told = f"{view.since} the log has nothing in {', '.join(lacking)}"
+        return Finding("sides unmeasured", (told,), (_go_on(view, "the rows it adds say which side wins"),))
     spread, before = view.spread(view.late), view.spread(view.middle)
     if math.isnan(spread):
         told = "the log has no columns diversity and clusters, or nothing in them, as where an earlier version wrote it"
@@ -339,13 +353,15 @@ def _no_trouble(view: _View) -> Finding:
         return Finding("unmeasured", (overview, told), (look, _go_on(view, "the rows it adds say how diverse the samples are")))
     evidence = [overview, _diversity(view)]
     fidelity, coverage = view.median("fidelity"), view.median("coverage")
-    if spread >= COLLAPSED and (math.isnan(fidelity) or math.isnan(coverage)):
-        told = "the log has no columns fidelity and coverage, or nothing in them, as where an earlier version wrote it"
+    measured = [share for share in (fidelity, coverage) if not math.isnan(share)]
+    if spread >= COLLAPSED and len(measured) < 2 and min(measured, default=1) >= ALIKE:
+        lacking = [name for name in ("fidelity", "coverage") if math.isnan(view.median(name))]
+        told = f"{view.since} the log has nothing in {' and '.join(lacking)}, as where an earlier version wrote it"
         look = Advice({}, f"look at {Path(view.folder) / SAMPLES}")
         longer = _go_on(view, "the rows it adds say how many samples resemble the data")
         return Finding("fidelity unmeasured", (*evidence, told), (look, longer))
     evidence += [f"{view.since} {likeness}" for likeness in [_likeness(view)] if likeness]
-    if spread >= COLLAPSED and min(fidelity, coverage) >= ALIKE:
+    if spread >= COLLAPSED and min(measured) >= ALIKE:
         return Finding("healthy", tuple(evidence))
     if spread >= COLLAPSED and not view.progress < 1:
         kind = "unlike" if fidelity < ALIKE else "incomplete"
@@ -364,15 +380,14 @@ def _no_trouble(view: _View) -> Finding:
 def _likeness(view: _View) -> str:
     """Fidelity and coverage in words, or "" where they were not measured."""
     fidelity, coverage = view.median("fidelity"), view.median("coverage")
-    if math.isnan(fidelity) or math.isnan(coverage):
-        return ""
     if view.config.data in MODES:
         count = len(MODES[view.config.data][0])
-        return f"{_percent(fidelity)} of samples lie within 3 σ of a mode, {coverage * count:.0f} of {count} modes are reached"
-    return (
-        f"{_percent(fidelity)} of samples lie close to a real one, and {_percent(coverage)} of real ones have a sample close "
-        "by (97 % where samples are real)"
-    )
+        near = f"{_percent(fidelity)} of samples lie within 3 σ of a mode"
+        reached = "" if math.isnan(coverage) else f"{coverage * count:.0f} of {count} modes are reached"
+        return ", ".join([near] * (not math.isnan(fidelity)) + [reached] * bool(reached))
+    near = f"{_percent(fidelity)} of samples lie close to a real one"
+    reached = f"{_percent(coverage)} of real ones have a sample close by (97 % where samples are real)"
+    return ", and ".join([near] * (not math.isnan(fidelity)) + [reached] * (not math.isnan(coverage)))
 
 
 def _go_on(view: _View, reason: str, least: int = 0) -> Advice:
