@@ -275,7 +275,7 @@ def test_a_healthy_log():
         ),
         ({"loss_d": 1.5, "loss_g": 0.58, "prob_fake": 0.56}, ["healthy"]),
         ({"loss_g": 30.0, "loss_d": 0.1, "prob_fake": 0.001, "prob_real": 1.0}, ["discriminator wins"]),
-        ({"loss_d": (1.3, 1.3, math.nan)}, ["learning rate"]),
+        ({"loss_d": (1.3, 1.3, math.inf)}, ["learning rate"]),
         ({"discriminator.1.dead": 1.0}, ["learning rate"]),
         ({"generator.1.dead": 0.9}, ["healthy"]),
         (
@@ -335,7 +335,31 @@ def test_an_empty_cell_is_no_divergence():
     columns["loss_d"][12] = math.nan
     assert kinds(columns) == ["healthy"]
     columns["loss_g"][-1] = math.nan
-    assert kinds(columns)[0] == "learning rate"
+    assert kinds(columns) == ["healthy"]
+    columns["loss_g"][-1] = math.inf
+    (finding,) = diagnose(columns, CONFIG)
+    assert finding.kind == "learning rate"
+    assert "at step 600 numbers stopped being finite" in report([finding])
+
+
+@pytest.mark.parametrize("lost", [("loss_d", "loss_g"), ("prob_real", "prob_fake"), ("prob_fake",)])
+def test_which_side_wins_is_not_said_of_nothing(lost):
+    (finding,) = diagnose(log(**dict.fromkeys(lost, math.nan)), CONFIG)
+    assert finding.kind == "sides unmeasured"
+    assert "nan" not in report([finding])
+    assert all(name in report([finding]) for name in lost)
+
+
+def test_one_of_fidelity_and_coverage_is_judged_alone():
+    done = replace(CONFIG, steps=600)
+    (finding,) = diagnose(log(fidelity=0.05, coverage=math.nan), done)
+    assert finding.kind == "unlike"
+    assert "5 % of samples lie close to a real one" in report([finding])
+    assert "nan" not in report([finding])
+    assert kinds(log(fidelity=math.nan, coverage=0.05), done) == ["incomplete"]
+    (finding,) = diagnose(log(fidelity=(0.9, 0.9, math.nan)), done)
+    assert finding.kind == "fidelity unmeasured"
+    assert "on the log has nothing in fidelity, as" in report([finding]).replace("\n    ", " ")
 
 
 def of_scores(**columns):
@@ -372,7 +396,7 @@ def test_of_scores_nobody_is_said_to_win(columns):
         ({"diversity": math.nan, "clusters": math.nan}, "unmeasured"),
         ({"fidelity": math.nan, "coverage": math.nan}, "fidelity unmeasured"),
         ({"diversity": 0.05, "clusters": 0.2}, "collapse"),
-        ({"loss_d": (1.3, 1.3, math.nan)}, "learning rate"),
+        ({"loss_d": (1.3, 1.3, math.inf)}, "learning rate"),
         ({"discriminator.1.dead": 1.0}, "learning rate"),
     ],
 )
@@ -445,7 +469,7 @@ def test_a_training_ends_with_a_verdict(options, words, tmp_path, monkeypatch):
 def test_a_short_log_is_too_short_unless_it_diverged(rows):
     assert kinds(log(rows, prob_fake=0.0, prob_real=1.0, diversity=0.0, clusters=0.1)) == ["too short"]
     if rows:
-        assert kinds(log(rows, loss_g=math.nan)) == ["learning rate"]
+        assert kinds(log(rows, loss_g=math.inf)) == ["learning rate"]
     (finding,) = diagnose(log(rows), CONFIG)
     assert not finding.is_trouble
     assert finding.advice[0].command == "minigan train --resume --out RUN"

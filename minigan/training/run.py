@@ -239,7 +239,7 @@ class Run:
     def _check_options(self) -> None:
         for name, value in self.options.items():
             try:
-                option = OPTIONS[name] if name == "sample_every" else replace(OPTIONS[name], nullable=False)
+                option = OPTIONS[name] if name in ("sample_every", "evaluate_every") else replace(OPTIONS[name], nullable=False)
                 self.options[name] = option.convert(value)
             except ValueError as error:
                 raise OptionError(f"{name} is {shorten(value)}: {error}") from None
