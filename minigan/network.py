@@ -13,7 +13,8 @@ from minigan.copying import CopiedByValue, checked_state
 from minigan.errors import ShapeError, shorten
 from minigan.layers import Layer, Linear
 from minigan.layers.base import Grads
-from minigan.layers.composite import add, sweep_curvature
+from minigan.layers.composite import sweep_curvature
+from minigan.layers.formulas import add, product
 from minigan.sizes import float_type, ignore_underflow, numbers
 from minigan.tables import ShownAsTable, listed
 
@@ -34,11 +35,6 @@ class Views(dict[str, Array]):
                 end = start + math.prod(spec.shape)
                 self[f"{index}.{name}"] = self.of_layer[index][name] = flat[start:end].reshape(spec.shape)
                 start = end
-
-
-def scaled(xp: Any, b: Array, ds: Array) -> Array:
-    """ds b"""
-    return ds * b
 
 
 def scaled_sum(xp: Any, x: Array, x_dot: Array, ds: Array) -> Array:
@@ -215,7 +211,7 @@ class Sequential(CopiedByValue, ShownAsTable):
                 of_sample = ds.reshape(len(ds), *(1,) * (dy.ndim - 1))
                 layer.weight_grad(be.elementwise(scaled_sum, cache, tangent, of_sample), dy, out=own["weight"])
                 if layer.has_bias:
-                    be.store(be.column_sums(scaled, dy, of_sample)[0], own["bias"])
+                    be.store(be.column_sums(product, dy, of_sample)[0], own["bias"])
             if layer is not self.layers[-1]:
                 tangent = layer.tangent(tangent, cache)
 

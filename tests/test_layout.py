@@ -61,7 +61,7 @@ ORDER = {
     "layers": [
         "conv dense minibatch_std residual shape spectral_norm",
         "composite dropout elementwise linear norm",
-        "base",
+        "base formulas",
     ],
     "losses": [
         *("gradient_penalty hinge relativistic_average saturating zero_centred", "penalty relativistic wasserstein"),

@@ -8,11 +8,7 @@ from typing import Any
 from minigan.backends import Array, Backend, Generator
 from minigan.errors import OptionError, shorten
 from minigan.layers.base import Grads, Layer, Shape
-
-
-def add(xp: Any, a: Array, b: Array) -> tuple[Array]:
-    """a ← a + b"""
-    return (a + b,)
+from minigan.layers.formulas import add
 
 
 def sweep_curvature(

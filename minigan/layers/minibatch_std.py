@@ -7,7 +7,8 @@ from typing import Any
 
 from minigan.backends import Array
 from minigan.layers.base import Grads, Layer, Shape
-from minigan.layers.norm import inverse_std, product, squared_deviation
+from minigan.layers.formulas import product, squared_deviation
+from minigan.layers.norm import inverse_std
 from minigan.sizes import positive_int, real
 
 

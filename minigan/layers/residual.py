@@ -9,12 +9,8 @@ from minigan.backends import Array
 from minigan.errors import OptionError, shorten
 from minigan.layers.base import Grads, Layer, Shape
 from minigan.layers.composite import Composite, sweep_curvature
+from minigan.layers.formulas import scaled
 from minigan.sizes import real
-
-
-def scaled(xp: Any, dy: Array, scale: float) -> Array:
-    """a dy"""
-    return scale * dy
 
 
 def added(xp: Any, x: Array, fx: Array, scale: float) -> Array:

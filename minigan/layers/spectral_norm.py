@@ -11,8 +11,8 @@ from minigan.backends import Array, Backend
 from minigan.errors import OptionError, shorten
 from minigan.layers.base import Grads, Shape
 from minigan.layers.composite import Composite
+from minigan.layers.formulas import product
 from minigan.layers.linear import Linear
-from minigan.layers.norm import product
 from minigan.sizes import positive_int, real
 
 WARM_UP = 15  # iterations on the initial weight

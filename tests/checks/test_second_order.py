@@ -212,5 +212,5 @@ def test_every_fault_in_the_shared_pass_is_caught(monkeypatch):
 
 
 def test_every_fault_in_a_formula_of_the_shared_pass_is_caught(monkeypatch):
-    for name in ("scaled", "scaled_sum"):
+    for name in ("product", "scaled_sum"):
         assert_all_caught(network, name, game_is_caught, monkeypatch)
