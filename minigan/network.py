@@ -282,16 +282,17 @@ class Sequential(CopiedByValue, ShownAsTable):
         if self.watch is not None:
             self.watch(layer, what, value)
 
-    def check_input(self, x: Array, train: bool = False) -> None:
-        """Raises ShapeError unless x is a batch that forward takes."""
+    def check_input(self, x: Array, train: bool = False, shape: tuple[int, ...] | None = None) -> None:
+        """Raises ShapeError unless x is a batch that forward takes. shape: of a sample, where it is made into that input."""
+        shape = self.input_shape if shape is None else shape
         if not self.backend.owns(x):
             kind = f"{type(x).__module__}.{type(x).__name__}"
             raise ShapeError(f"x is a {kind}: this network runs on {self.backend.name}; pass net.backend.asarray(x)")
         if x.dtype != self.dtype:
             what = "pixels as (x / 127.5 - 1)" if x.dtype.kind in "biu" else "x"
             raise ShapeError(f"x is {x.dtype}: this network computes in {self.dtype}; pass {what}.astype({self.dtype.name!r})")
-        if x.shape[1:] != self.input_shape or x.ndim == 0:
-            raise ShapeError(f"x has shape {x.shape}: expected (N, {listed(self.input_shape)})")
+        if x.shape[1:] != shape or x.ndim == 0:
+            raise ShapeError(f"x has shape {x.shape}: expected (N, {listed(shape)})")
         if x.shape[0] == 0:
             raise ShapeError(f"x has shape {x.shape}: a batch needs at least one sample")
         self.check_batch(len(x), train)

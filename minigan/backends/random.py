@@ -24,6 +24,7 @@ STREAMS = {
     "explain": 9,
     "penalty": 10,
     "evaluate": 11,
+    "instance noise": 12,
 }
 
 

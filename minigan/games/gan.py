@@ -13,16 +13,22 @@ from minigan.layers.elementwise import sigmoid
 from minigan.losses import GradientPenalty, NonSaturating, Objective, Penalty
 from minigan.losses.penalty import backward_with_penalties
 from minigan.network import Sequential
-from minigan.optim import Adam, Optimizer, Schedule
+from minigan.optim import Adam, Optimizer, Schedule, constant
 from minigan.ranges import RangeCheck
 from minigan.sizes import check_finite, check_kind, positive_int, real
 
 MOST_CRITIC_STEPS = 1000  # each has numbers of its own on the device
+LARGEST_NOISE = 1e6
 
 
 def moving_average(xp: Any, average: Array, value: Array, rate: float) -> tuple[Array]:
     """a ← a + rate (w − a)"""
     return (average + rate * (value - average),)
+
+
+def noisy(xp: Any, x: Array, noise: Array, size: float) -> Array:
+    """x + σ n"""
+    return x + size * noise
 
 
 def both(xp: Any, s_real: Array, s_fake: Array) -> tuple[Array, Array]:
@@ -35,6 +41,11 @@ def both_sigmoids(xp: Any, s_real: Array, s_fake: Array) -> tuple[Array, Array]:
     return sigmoid(xp, s_real), sigmoid(xp, s_fake)
 
 
+def _checked_noise(size: Any) -> float:
+    expected = f"a number from 0 to {LARGEST_NOISE:,.0f}, or a schedule of such numbers"
+    return real(size, "instance_noise", expected, lambda size: 0 <= size <= LARGEST_NOISE)
+
+
 class GAN(Game):
     """A generator and a discriminator that play the game of Goodfellow et al. 2014 (arXiv:1406.2661).
 
@@ -44,6 +55,10 @@ class GAN(Game):
     penalties: of D's gradient in its input, as R1(10); D minimises its loss and them. loss_d then is their sum, and the
     statistic "penalty" the penalties' part of it. penalty_every: they are taken in every so manieth step alone, with weights
     so many times as large, in the other steps "penalty" is 0 (Karras et al. 2020, arXiv:1912.04958, appendix B).
+    pack: images that D judges at once, side by side along their last axis: it takes (…, pack · C), and one logit says whether
+    all of them are real. Generated images that are too much alike give themselves away (Lin et al. 2018, arXiv:1712.04086).
+    instance_noise: σ of noise from N(0, σ²) that is added to all images as D sees them, so that real and generated ones overlap
+    (Sønderby et al. 2017, arXiv:1610.04490, section 2.4). A number or a schedule, as linear(0.1, steps).
     critic_steps: updates of D in a step, for one of G. clip: D's weights are clipped to [−clip, clip] after each.
     lr, betas, eps: Adam's, for both networks; lr_d: D's learning rate where it differs. Each may be a schedule.
     ema: decay of the moving average of G's weights and running statistics; sampling then uses the average. The decay rises as
@@ -63,6 +78,8 @@ class GAN(Game):
         objective: Objective | None = None,
         penalties: Sequence[Penalty] = (),
         penalty_every: int = 1,
+        pack: int = 1,
+        instance_noise: float | Schedule | None = None,
         critic_steps: int = 1,
         clip: float | None = None,
         lr: float | Schedule = 2e-4,
@@ -74,7 +91,7 @@ class GAN(Game):
         optimizer_d: Optimizer | None = None,
         seed: int = 0,
     ) -> None:
-        self.generator, self.discriminator = generator, discriminator
+        self.generator, self.discriminator, self.pack = generator, discriminator, positive_int(pack, "pack")
         self._check_networks()
         self.ema = None if ema is None else real(ema, "ema", "a decay between 0 and 1, or None", lambda decay: 0 < decay < 1)
         self.backend = generator.backend
@@ -107,6 +124,11 @@ class GAN(Game):
         self.average = generator.clone() if ema is not None else None
         self._average_rate = self.backend.scalar(generator.dtype)
         self.streams = {"noise": self.backend.generator(stream("noise", seed))}
+        self._noise_schedule: Schedule | None = instance_noise if callable(instance_noise) else None
+        if instance_noise is not None:
+            self._noise_schedule = self._noise_schedule or constant(_checked_noise(instance_noise))
+            self._noise_size = self.backend.scalar(generator.dtype)
+            self.streams["instance noise"] = self.backend.generator(stream("instance noise", seed))
         for index, penalty in enumerate(self.penalties):
             if isinstance(penalty, GradientPenalty):
                 penalty.noise = self.streams[f"penalty_{index}"] = self.backend.generator(stream("penalty", seed, index))
@@ -115,8 +137,9 @@ class GAN(Game):
         g, d = self.generator, self.discriminator
         check_kind(g, Sequential, "the generator", "a minigan.Sequential")
         check_kind(d, Sequential, "the discriminator", "a minigan.Sequential")
-        if g.output_shape != d.input_shape:
-            raise ModelError(f"the generator makes {g.output_shape}, the discriminator takes {d.input_shape}: make them equal")
+        if not g.output_shape or (*g.output_shape[:-1], self.pack * g.output_shape[-1]) != d.input_shape:
+            equal = "make them equal" if self.pack == 1 else f"its last axis must hold {self.pack} of them, side by side"
+            raise ModelError(f"the generator makes {g.output_shape}, the discriminator takes {d.input_shape}: {equal}")
         if d.output_shape != (1,):
             raise ModelError(f"the discriminator must end in one logit, shape (1,); it ends in {d.output_shape}")
         if len(g.input_shape) != 1:
@@ -139,11 +162,14 @@ class GAN(Game):
         return super().step(real, z)
 
     def check(self, real: Array, z: Array | None = None) -> None:
-        self.discriminator.check_input(real, train=True)
+        self.discriminator.check_input(real, shape=self.sample_shape)
         if len(real) % self.critic_steps:
             raise ShapeError(f"real has {len(real)} images: {self.critic_steps} critic steps take as many batches of one size")
-        for net in self.networks.values():
-            net.check_batch(len(real) // self.critic_steps, train=True)
+        count = len(real) // self.critic_steps
+        if count % self.pack:
+            raise ShapeError(f"a batch has {count} images, and D judges {self.pack} at once: give a multiple of {self.pack}")
+        self.generator.check_batch(count, train=True)
+        self.discriminator.check_batch(count // self.pack, train=True)
         if z is not None:
             self.generator.check_input(z, train=True)
             if len(z) != len(real):
@@ -152,12 +178,14 @@ class GAN(Game):
         self._range_check(real)
 
     def advance(self) -> None:
-        """Count the step of both optimisers, and set the rate of the moving average."""
+        """Count the step of both optimisers, and set the rate of the moving average and the size of the noise."""
         self._takes_penalties = self.variant
         super().advance()
         if self.ema is not None:
             steps = self.optimizer_g.steps
             self._average_rate.set(1 - min(self.ema, (1 + steps) / (10 + steps)))
+        if self._noise_schedule is not None:
+            self._noise_size.set(_checked_noise(self._noise_schedule(self.optimizer_g.steps - 1)))
 
     @property
     def variant(self) -> bool:
@@ -167,7 +195,7 @@ class GAN(Game):
     def compute(self, real: Array, z: Array | None = None) -> dict[str, Array]:  # type: ignore[override]
         """The step itself, whose order stands here and nowhere else.
 
-        z ~ p_z;  x̃ = G(z), one forward pass, its cache kept for G's step
+        z ~ p_z;  x̃ = G(z), one forward pass, its cache kept for G's step. D sees x and x̃ with their noise and packed, if so
         D:  L_D of D(x) and D(x̃), two passes, for BatchNorm's statistics of the two must not mix, and the penalties on D's
             gradient;  step on D's parameters. All this critic_steps times, each on batches and noise of its own
         G:  L_G of D(x̃), D as just updated and run again on x̃;  back through D, whose parameters get no gradient, and
@@ -186,10 +214,11 @@ class GAN(Game):
                 batch, noise = real, z
             fake, cache = g.forward(noise, train=True)
 
-            (s_real, s_fake), caches = d.forward_each((batch, fake), train=True)
+            shown = self._as_shown(batch), self._as_shown(fake)
+            (s_real, s_fake), caches = d.forward_each(shown, train=True)
             loss_d, ds = self.objective.discriminator(s_real, s_fake)
             if self._takes_penalties:
-                penalty = backward_with_penalties(d, (batch, fake), ds, caches, self.penalties, grads=d.grads)
+                penalty = backward_with_penalties(d, shown, ds, caches, self.penalties, grads=d.grads)
             else:
                 d.backward_each(ds, caches, grads=d.grads, input_grad=False)
                 penalty = None
@@ -197,10 +226,10 @@ class GAN(Game):
             self.optimizer_d.compute(d, turn)
             seen.append(self._judgement(loss_d, s_real, s_fake, penalty))
 
-        s_rival = d.forward(batch, train=True)[0] if self.objective.compares else None
-        s_judged, cache_d = d.forward(fake, train=True)
+        s_rival = d.forward(shown[0], train=True)[0] if self.objective.compares else None
+        s_judged, cache_d = d.forward(self._as_shown(fake), train=True)
         loss_g, ds_fake = self.objective.generator(s_judged, s_rival)
-        g.backward(d.backward(ds_fake, cache_d), cache, grads=g.grads, input_grad=False)
+        g.backward(self.unpacked(d.backward(ds_fake, cache_d)), cache, grads=g.grads, input_grad=False)
         self.optimizer_g.compute(g)
         self._update_average()
 
@@ -209,6 +238,31 @@ class GAN(Game):
             total = {name: sum(part[name] for part in seen) for name in stats}
             stats = {name: self.backend.xp.asanyarray(value / self.critic_steps) for name, value in total.items()}
         return {"loss_d": stats.pop("loss_d"), "loss_g": loss_g, **stats}
+
+    def _as_shown(self, x: Array) -> Array:
+        """Images as D sees them: with noise that is drawn anew each time, and packed."""
+        if self._noise_schedule is not None:
+            noise = self.streams["instance noise"].normal(x.shape, x.dtype)
+            x = self.backend.elementwise(noisy, x, noise, size=self._noise_size.value)
+        return self.packed(x)
+
+    def packed(self, x: Array) -> Array:
+        """(N, …, C) -> (N/pack, …, pack · C): so many images, one after the other in x, side by side along their last axis."""
+        if self.pack == 1:
+            return x
+        n, *places, channels = x.shape
+        parts = x.reshape(n // self.pack, self.pack, *places, channels).transpose(0, *range(2, x.ndim), 1, x.ndim)
+        return parts.reshape(n // self.pack, *places, self.pack * channels)
+
+    def unpacked(self, dx: Array) -> Array:
+        """The transpose of packed, (M, …, pack · C) -> (M · pack, …, C), and as that moves values alone, its inverse."""
+        if self.pack == 1:
+            return dx
+        m, *places, channels = dx.shape
+        parts = dx.reshape(m, *places, self.pack, channels // self.pack).transpose(
+            0, dx.ndim - 1, *range(1, dx.ndim - 1), dx.ndim
+        )
+        return parts.reshape(m * self.pack, *places, channels // self.pack)
 
     def _judgement(self, loss_d: Array, s_real: Array, s_fake: Array, penalty: Array | None) -> dict[str, Array]:
         """The statistics of one step of D."""

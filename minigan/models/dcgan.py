@@ -21,6 +21,7 @@ def dcgan(
     latent_dim: int = 100,
     width: int = 64,
     extra_conv: bool = False,
+    pack: int = 1,
     backend: str | Backend = "auto",
     dtype: Any = "float32",
     seed: int = 0,
@@ -34,6 +35,7 @@ def dcgan(
     extra_conv: the relative that `minigan train` prefers. G gets one more Conv2d width, k3 s1 p1 (no bias), BatchNorm, ReLU at
        half the image's size, D one more Conv2d 2·width, k3 s1 p1, LeakyReLU at a quarter of it, and D has no BatchNorm. Both
        learn to draw strokes in fewer steps; the reference is faster by the step.
+    pack: images that D judges at once, as pack · C channels (see minigan.GAN).
     Raises ModelError unless H and W are divisible by 4 and C is 1 or 3: the message says which size would fit.
     """
     shape, width = numbers(image_shape, "image_shape"), positive_int(width, "width")
@@ -47,10 +49,10 @@ def dcgan(
             f"dcgan needs a height and width divisible by 4, got {height}x{breadth}: {near[0]}x{near[1]} would fit"
         )
     generator = _generator((height // 4, breadth // 4, 2 * width), channels, extra_conv)
-    discriminator = _discriminator(width, extra_conv)
+    discriminator, seen = _discriminator(width, extra_conv), (height, breadth, positive_int(pack, "pack") * channels)
     return (
         Sequential(generator, z_shape, backend, dtype, (*seeds, 0)),
-        Sequential(discriminator, shape, backend, dtype, (*seeds, 1)),
+        Sequential(discriminator, seen, backend, dtype, (*seeds, 1)),
     )
 
 

@@ -17,6 +17,7 @@ def mlp(
     image_shape: Sequence[int] = (28, 28, 1),
     latent_dim: int = 100,
     hidden: int | Sequence[int] = 128,
+    pack: int = 1,
     backend: str | Backend = "auto",
     dtype: Any = "float32",
     seed: int = 0,
@@ -25,7 +26,7 @@ def mlp(
 
     G: z -> Dense hidden, ReLU -> Dense H·W·C, Tanh.  D: Dense hidden, ReLU -> Dense 1 (logit).
     hidden: the width of the hidden layer, or of each of several. image_shape may also be (K,), for points in the plane and
-    the like: G's output is then not bounded by Tanh.
+    the like: G's output is then not bounded by Tanh. pack: images that D judges at once (see minigan.GAN).
     Raises OptionError for a shape or width that is not made of whole numbers from 1 up, ModelError for another kind of shape.
     """
     shape, widths = numbers(image_shape, "image_shape"), numbers(hidden, "hidden")
@@ -40,5 +41,6 @@ def mlp(
     ending: list[Layer] = [Tanh(), Reshape(shape)] if is_image else []
     opening: list[Layer] = [Flatten()] if is_image else []
     generator = Sequential([*hidden_layers(), Dense(size), *ending], z_shape, backend, dtype, (*seeds, 0))
-    discriminator = Sequential([*opening, *hidden_layers(), Dense(1)], shape, backend, dtype, (*seeds, 1))
+    seen = (*shape[:-1], positive_int(pack, "pack") * shape[-1])
+    discriminator = Sequential([*opening, *hidden_layers(), Dense(1)], seen, backend, dtype, (*seeds, 1))
     return generator, discriminator

@@ -38,6 +38,7 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
     if config.is_built_in:
         own = {name: getattr(config, name) for name, option in OPTIONS.items() if config.model in option.models}
         common = {"latent_dim": config.latent_dim, "backend": backend, "dtype": config.dtype, "seed": config.seed}
+        common["pack"] = config.pack
         generator, discriminator = models.build(config.model or "", image_shape=shape, **common, **own)
     else:
         generator, discriminator = _networks_of_user(config, shape, backend)
@@ -54,6 +55,8 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         objective=_objective(config),
         penalties=[PENALTIES[name](weight) for name, weight in filter(None, map(penalty_of, config.penalty or ()))],
         penalty_every=config.penalty_every,
+        pack=config.pack,
+        instance_noise=config.instance_noise,
         critic_steps=config.critic_steps,
         clip=config.clip,
         ema=config.ema or None,

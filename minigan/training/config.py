@@ -118,6 +118,7 @@ class Config:
         tuple[int, ...] | None, Option("width of each hidden layer", "model", metavar="N", least=1, models=("mlp",))
     ] = None
     latent_dim: Annotated[int | None, Option("length of z", "model", metavar="N", least=1)] = None
+    pack: Annotated[int, Option("samples that D judges at once, side by side as channels", "model", metavar="M", least=1)] = 1
     dtype: Annotated[str, Option(_one_of(DTYPES), "model", metavar="NAME", choices=DTYPES)] = "float32"
 
     epochs: Annotated[int | None, Option("passes over the data", "learning", metavar="N", least=1, alternative_to="length")] = (
@@ -149,6 +150,9 @@ class Config:
         int,
         Option("steps from one with penalties to the next; they weigh as much more", "learning", metavar="K", least=1),
     ] = 1
+    instance_noise: Annotated[
+        float | None, Option("sigma of noise on all that D sees", "learning", metavar="SIGMA", above=0)
+    ] = None
     critic_steps: Annotated[
         int, Option("steps of D for one of G, each on a batch of its own", "learning", metavar="K", least=1)
     ] = 1
@@ -230,6 +234,10 @@ class Config:
         for name, value in recipe_of(self.model, dataset.is_images).items():
             if getattr(self, name) is None and not (name == "steps" and self.epochs is not None):
                 setattr(self, name, value)
+        if self.batch_size and self.batch_size % self.pack:
+            raise OptionError(
+                f"batch_size is {self.batch_size}, and D judges {self.pack} samples at once: choose a multiple of that"
+            )
 
     @property
     def is_built_in(self) -> bool:

@@ -106,7 +106,13 @@ def _can_be_probed(game: Game, dataset: Dataset) -> bool:
         return False
     generator, discriminator = (game.networks[name] for name in PROBED)
     shapes = (generator.input_shape, generator.output_shape, discriminator.input_shape, discriminator.output_shape)
-    return shapes == ((game.latent_dim,), dataset.shape, dataset.shape, (1,))
+    seen = (*dataset.shape[:-1], _pack_of(game) * dataset.shape[-1])
+    return shapes == ((game.latent_dim,), dataset.shape, seen, (1,)) and len(dataset) >= _pack_of(game)
+
+
+def _pack_of(game: Game) -> int:
+    """How many samples D judges at once."""
+    return getattr(game, "pack", 1)
 
 
 class _Probe:
@@ -155,8 +161,7 @@ class _Probe:
             twin.random_state = self._random[name]
         generator, discriminator = (self._twins[name] for name in PROBED)
         fake, peaks_g = _peaks(generator, self._z)
-        s_real, peaks_real = _peaks(discriminator, self._real)
-        s_fake, peaks_fake = _peaks(discriminator, fake)
+        (s_real, peaks_real), (s_fake, peaks_fake) = (_peaks(discriminator, self._packed(x)) for x in (self._real, fake))
         xp = self.backend.xp
         peaks_d = {layer: xp.maximum(peak, peaks_fake[layer]) for layer, peak in peaks_real.items()}
         flat = fake.reshape(len(fake), -1) - self._centre
@@ -172,6 +177,11 @@ class _Probe:
             shares = [(peak <= 0).astype(peak.dtype).mean() for peak in peaks.values()]
             values |= _named(name, "dead", list(peaks), shares)
         return values
+
+    def _packed(self, x: Array) -> Array:
+        """Samples as D takes them; those that fill no pack are left out."""
+        pack = _pack_of(self._game)
+        return x if pack == 1 else self._game.packed(x[: len(x) // pack * pack])  # type: ignore[attr-defined]
 
     def _of_shown_samples(self) -> tuple[Array, Array]:
         """Fidelity and coverage of what the game's sampler makes of fixed latent vectors."""

@@ -17,7 +17,8 @@ REAL = np.random.default_rng(0).uniform(-1, 1, (3, 4, 4, 1))
 
 
 def game(kind=mg.GAN, **options):
-    return kind(*mg.models.mlp(image_shape=(4, 4, 1), latent_dim=3, hidden=5, backend="textbook"), **options)
+    shape, pack = (4, 4, 1), options.get("pack", 1)
+    return kind(*mg.models.mlp(image_shape=shape, latent_dim=3, hidden=5, pack=pack, backend="textbook"), **options)
 
 
 def rewritten(*changes):
@@ -69,12 +70,14 @@ OPTIONS = {
     "critic steps": {"critic_steps": 3},
     "critic steps with a penalty": {"critic_steps": 3, "penalties": [mg.losses.GradientPenalty(2.0)], "clip": 0.01},
     "lazy penalties": {"penalties": [mg.losses.R1(2.0), mg.losses.DRAGAN(1.0)], "penalty_every": 4},
+    "packs": {"pack": 2, "penalties": [mg.losses.R2(2.0), mg.losses.GradientPenalty(1.0)]},
+    "packs in critic steps, with noise": {"pack": 2, "critic_steps": 3, "instance_noise": 0.2},
 }
 
 
 @pytest.mark.parametrize("objective", [mg.losses.Wasserstein(), mg.losses.RelativisticAverage()], ids=repr)
 @pytest.mark.parametrize("name", OPTIONS)
-def test_critic_steps_clipping_and_lazy_penalties(name, objective):
+def test_critic_steps_clipping_lazy_penalties_packs_and_noise(name, objective):
     own = game(objective=objective, **OPTIONS[name])
     real = np.random.default_rng(0).uniform(-1, 1, (6, 4, 4, 1))
     for _ in range(2):
@@ -89,6 +92,15 @@ def test_a_fault_in_one_critic_step_is_caught():
         assert is_caught(lambda wrong=wrong: mg.check_game(wrong, np.repeat(REAL, 2, axis=0)))
     late = rewritten((D_BACKWARD, f"{D_BACKWARD}\n            d.flat_grads[...] *= 1 + (turn == 1)"))
     assert is_caught(lambda: mg.check_game(game(late, critic_steps=3), np.repeat(REAL, 2, axis=0)))
+
+
+def test_a_fault_in_packing_is_caught():
+    wrong = game(rewritten(("self.unpacked(d.backward(ds_fake, cache_d))", "d.backward(ds_fake, cache_d).reshape(fake.shape)")))
+    assert mg.check_game(wrong, REAL).ok, "without packs it is none"
+    color = lambda pack: mg.models.mlp((4, 4, 3), 3, 5, pack=pack, backend="textbook")  # noqa: E731
+    real = np.random.default_rng(0).uniform(-1, 1, (4, 4, 4, 3))
+    assert mg.check_game(mg.GAN(*color(2), pack=2), real, mode="projection").ok
+    assert is_caught(lambda: mg.check_game(type(wrong)(*color(2), pack=2), real, mode="projection"))
 
 
 def test_games_whose_units_would_be_dead_are_checked_all_the_same():

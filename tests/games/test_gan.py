@@ -1,7 +1,11 @@
 """The game: what a step does and to whom, noise and samples, the moving average, state."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from one_layer import arrays_in
 
 import minigan as mg
@@ -427,3 +431,106 @@ def test_batches_that_cannot_be_dealt_out_are_refused():
     gan = game(critic_steps=4)
     with pytest.raises(ShapeError, match="real has 6 images: 4 critic steps take as many batches of one size"):
         gan.step(real_batch(gan, 6))
+
+
+# -- packs, and noise on what D sees ---------------------------------------------------------------------------------------
+
+
+def packed_game(backend="textbook", shape=(4, 4, 2), pack=2, **options):
+    return mg.GAN(*mg.models.mlp(shape, 3, 5, pack=pack, backend=backend, dtype="float64"), pack=pack, **options)
+
+
+@given(
+    pack=st.integers(1, 4),
+    packs=st.integers(1, 3),
+    shape=st.lists(st.integers(1, 3), min_size=1, max_size=1) | st.lists(st.integers(1, 3), min_size=3, max_size=3),
+)
+def test_packs_hold_images_side_by_side(pack, packs, shape):
+    gan, rng = packed_game(shape=tuple(shape), pack=pack), np.random.default_rng(0)
+    x = rng.standard_normal((packs * pack, *shape))
+    packed = gan.packed(x)
+    assert packed.shape == (packs, *shape[:-1], pack * shape[-1])
+    for index, image in enumerate(x):
+        place = index % pack
+        np.testing.assert_array_equal(packed[index // pack][..., place * shape[-1] : (place + 1) * shape[-1]], image)
+    y = rng.standard_normal(packed.shape)
+    assert float((packed * y).sum()) == pytest.approx(float((x * gan.unpacked(y)).sum())), "the transpose"
+    np.testing.assert_array_equal(gan.unpacked(packed), x)
+
+
+def test_a_packed_step_is_the_papers_round_on_packs(backend):
+    """The round of a game whose D takes concatenated images, written out."""
+    gan, twin = (packed_game(backend, optimizer_d=Frozen(1.0), optimizer_g=Frozen(1.0)) for _ in range(2))
+    real, z = gan.backend.asarray(np.random.default_rng(0).random((4, 4, 4, 2))), gan.noise(4)
+    stats = gan.step(real, z)
+    g, d, objective = twin.generator, twin.discriminator, twin.objective
+    side_by_side = lambda x: twin.backend.xp.concatenate([x[::2], x[1::2]], axis=-1)  # noqa: E731
+    fake, cache = g.forward(z, train=True)
+    (s_real, s_fake), caches = d.forward_each((side_by_side(real), side_by_side(fake)), train=True)
+    loss_d, ds = objective.discriminator(s_real, s_fake)
+    d.backward_each(ds, caches, grads=d.grads)
+    loss_g, ds_fake = objective.generator(s_fake)
+    dx = d.backward(ds_fake, d.forward(side_by_side(fake), train=True)[1])
+    parts = twin.backend.xp.stack([dx[..., :2], dx[..., 2:]], axis=1).reshape(fake.shape)
+    g.backward(parts, cache, grads=g.grads)
+    assert s_real.shape == (2, 1)
+    assert float(stats["loss_d"]) == pytest.approx(float(loss_d))
+    assert float(stats["loss_g"]) == pytest.approx(float(loss_g))
+    for own, other in ((gan.discriminator, d), (gan.generator, g)):
+        to_numpy = gan.backend.to_numpy
+        np.testing.assert_allclose(to_numpy(own.flat_grads), to_numpy(other.flat_grads), rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("pack", [0, -1, 1.5, "2", None, True])
+def test_a_pack_is_a_whole_number(pack):
+    pair = mg.models.mlp((4, 4, 2), 3, 5, backend="textbook")
+    with pytest.raises(OptionError, match=r"^pack is"):
+        mg.GAN(*pair, pack=pack)
+    with pytest.raises(OptionError, match=r"^pack is"):
+        mg.models.mlp((4, 4, 2), 3, 5, pack=pack, backend="textbook")
+
+
+def test_a_discriminator_and_a_batch_that_fill_no_packs_are_refused():
+    pair = mg.models.mlp((4, 4, 2), 3, 5, backend="textbook", dtype="float64")
+    with pytest.raises(ModelError, match=r"takes \(4, 4, 2\): its last axis must hold 3 of them, side by side"):
+        mg.GAN(*pair, pack=3)
+    gan = packed_game()
+    before = gan.state_dict()
+    with pytest.raises(ShapeError, match="a batch has 5 images, and D judges 2 at once: give a multiple of 2"):
+        gan.step(np.zeros((5, 4, 4, 2)))
+    with pytest.raises(ShapeError, match=r"expected \(N, 4, 4, 2\)"):
+        gan.step(np.zeros((4, 4, 4, 4)))
+    for name, value in gan.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def inputs_of(net, step):
+    """What a network is shown in a step."""
+    seen = []
+    net.watch = lambda layer, what, value: seen.append(np.array(value[0])) if layer is None and what == "forward" else None
+    step()
+    net.watch = None
+    return seen
+
+
+def test_noise_is_drawn_anew_for_all_that_the_discriminator_sees():
+    """Its size is the schedule's, and it falls with the steps of the game; G's own images and gradients are without."""
+    gan = packed_game(pack=1, instance_noise=lambda step: 0.5 if step == 0 else 0.0, optimizer_d=Frozen(1.0))
+    real, z = np.random.default_rng(1).random((400, 4, 4, 2)), gan.noise(400)
+    fake, _ = gan.generator.forward(z)
+    noises = [
+        x - true for x, true in zip(inputs_of(gan.discriminator, lambda: gan.step(real, z)), (real, fake, fake), strict=True)
+    ]
+    for noise in noises:
+        assert noise.std() == pytest.approx(0.5, rel=0.03)
+        assert abs(noise.mean()) < 0.03
+    for ours, others in pairwise(noises):
+        assert abs((ours * others).mean()) < 0.02
+    seen = inputs_of(gan.discriminator, lambda: gan.step(real, z))
+    np.testing.assert_array_equal(seen[0], real)
+
+
+@pytest.mark.parametrize("noise", [-0.1, np.nan, np.inf, 1e300, "0.1", True, lambda step: -1.0, lambda step: None])
+def test_noise_that_is_no_size_is_refused(noise):
+    with pytest.raises(OptionError, match=r"^instance_noise is .*expected a number from 0 to 1,000,000"):
+        packed_game(instance_noise=noise).step(np.zeros((2, 4, 4, 2)))

@@ -30,6 +30,10 @@ GAMES = {
     "lazy penalties": lambda be: GAMES["dcgan"](
         be, penalties=[mg.losses.GradientPenalty(3.0)], penalty_every=3, objective=mg.losses.Relativistic()
     ),
+    "packed, with noise": lambda be: mg.GAN(
+        *mg.models.dcgan(IMAGE, 5, 3, pack=2, backend=be),
+        **{"pack": 2, "instance_noise": mg.optim.linear(0.3, 9), "penalties": [mg.losses.R1(2.0)], "critic_steps": 1},
+    ),
     "layers within layers": lambda be: mg.GAN(
         mg.Sequential([mg.Dense(16), mg.Residual([mg.BatchNorm(), mg.ReLU(), mg.Dense(16)]), *UP()], (5,), be),
         mg.Sequential(WITHIN(), IMAGE, be),

@@ -16,7 +16,7 @@ from minigan import cli, training
 from minigan.data import load
 from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError
 from minigan.models import MODELS
-from minigan.training import OPTIONS, RECIPES, Config, recipe_of
+from minigan.training import OPTIONS, RECIPES, Config, monitor, recipe_of
 from minigan.training.build import build_game
 from minigan.training.config import with_absolute_paths
 
@@ -229,6 +229,10 @@ def test_any_object_is_refused_in_one_line(values):
         ("penalty_every", "4", "penalty_every is 4, and there is no penalty: name one"),
         ("critic_steps", "10000", "critic_steps is 10000: expected a whole number from 1 to 1,000"),
         ("critic_steps", "100", "a step takes 100 batches of 64, and digits has 5000: choose fewer"),
+        ("pack", "3", "batch_size is 64, and D judges 3 samples at once: choose a multiple of that"),
+        ("pack", "0", "argument --pack: '0' is not a whole number from 1 up"),
+        ("instance_noise", "-1", "argument --instance-noise: '-1' is not a finite number above 0"),
+        ("instance_noise", "1e30", "instance_noise is 1e+30: expected a number from 0 to 1,000,000"),
         ("clip", "-1", "argument --clip: '-1' is not a finite number above 0"),
         ("model", "x" * 500, "argument --model: unknown name 'xxx"),
         ("extra_conv", "=5", "argument --extra-conv"),
@@ -263,6 +267,20 @@ def test_a_game_is_what_its_options_say():
     gan = build_game(config, (2,), 10)
     assert repr(gan.penalties) == "(R1(8), GradientPenalty(12))", "four times as heavy in every fourth step"
     assert (gan.penalty_every, gan.critic_steps, gan.optimizer_d.clip, repr(gan.objective)) == (4, 2, 0.1, "Hinge()")
+
+
+@pytest.mark.parametrize(("data", "shape"), [("ring", (2,)), ("digits", (28, 28, 1))])
+def test_a_packed_game_is_monitored_as_any_other(data, shape):
+    logs = []
+    for pack in (1, 4):
+        config = Config(data=data, pack=pack, instance_noise=0.1, width=4 if data == "digits" else None, backend="numpy")
+        config.resolve(load(data))
+        gan = build_game(config, shape, 10)
+        assert gan.discriminator.input_shape == (*shape[:-1], pack * shape[-1])
+        watcher = monitor.Monitor(gan, load(data))
+        assert np.isfinite(gan.backend.to_numpy(watcher.measure())[: len(monitor.SHARED)]).all()
+        logs.append(watcher.columns)
+    assert logs[0] == logs[1]
 
 
 def test_losses_without_labels_are_not_smoothed():

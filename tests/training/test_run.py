@@ -141,6 +141,7 @@ def test_resumed_run_ends_in_the_same_bytes(tmp_path, model, backend):
         {"data": "ring", "model": None, "steps": 8},
         {"extra_conv": True, "smoothing": 0.1, "loss": "saturating", "lr_d": 1e-4, "schedule": "cosine"},
         {"image_size": (12, 8)},
+        {"model": "mlp", "pack": 2, "instance_noise": 0.1, "penalty": ("dragan=1",), "penalty_every": 3, "critic_steps": 2},
     ],
     ids=str,
 )
