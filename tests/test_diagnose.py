@@ -210,6 +210,22 @@ def test_what_is_advised_first_helps(kind, folder, tmp_path):
     assert modes_hit(generated(run))[0] <= 3
 
 
+@pytest.mark.parametrize("index", [0, 2])
+def test_what_is_advised_against_a_collapse_helps_alone(index, folder, tmp_path):
+    """A run on points and a dense one on digits, with the penalties that are advised and all else as it was."""
+    _, run, _, (finding, *_) = planted("collapse", index, folder)
+    (changes,) = [one.changes for one in finding.advice if "penalty" in one.changes]
+    settings, seed = SIX["collapse"][index]
+    healed, _ = train(tmp_path / "healed", **{**settings, "steps": 800, "seed": seed, **changes})
+    assert diagnose_run(healed.folder)[0][0].kind != "collapse"
+    if index:
+        assert digits_hit(generated(run))[0] <= 3
+        assert digits_hit(generated(healed))[0] >= 9
+    else:
+        assert modes_hit(generated(run))[0] <= 3
+        assert modes_hit(generated(healed))[0] >= 7
+
+
 # -- the rules, on logs made by hand ---------------------------------------------------------------------------------------
 
 CONFIG = Config(model="mlp", lr=5e-4, beta1=0.5, batch_size=64, hidden=(256, 256), latent_dim=100, smoothing=0.0)
@@ -566,7 +582,13 @@ def test_evidence_are_the_figures_of_the_log():
         ("collapse", {"hidden": (16,)}, "--hidden 256 256"),
         ("collapse", {"latent_dim": 2}, "--latent-dim 100"),
         ("collapse", {"model": "dcgan", "width": 4, "hidden": None, "lr": 1e-3, "latent_dim": 32, "beta1": 0.0}, "--width 32"),
-        ("collapse", {}, "--batch-size 128"),
+        ("collapse", {}, "--loss relativistic --penalty r1=1 r2=1"),
+        ("collapse", {"smoothing": 0.1}, "--loss relativistic --penalty r1=1 r2=1 --smoothing 0"),
+        ("collapse", {"data": "ring", "lr": 1e-3, "beta1": 0.0, "batch_size": 256}, "--penalty r1=0.1"),
+        ("collapse", {"loss": "hinge"}, "--pack 2"),
+        ("collapse", {"penalty": ("r1=1",)}, "--pack 2"),
+        ("collapse", {"penalty": ("r1=1",), "pack": 2}, "--batch-size 128"),
+        ("collapse", {"penalty": ("r1=1",), "batch_size": 65}, "--batch-size 130"),
         ("collapse", {"hidden": ()}, "--hidden 256 256"),
         ("generator wins", {"lr_d": 1e-6}, "leave out --lr-d"),
         ("generator wins", {"lr": 0.01}, "--lr 0.0005"),

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from minigan.training.config import Config, recipe_of
+from minigan.data.synthetic import MODES
+from minigan.training.config import Config, has_smoothing, recipe_of
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,19 @@ def weaker_d(config: Config) -> tuple[Advice, ...]:
         advice.append(Advice({"lr_d": (config.lr_d or lr) / 4}, "a slower D"))
     if not settings["smoothing"]:
         advice.append(Advice({"smoothing": 0.1}, "D then aims at 0.9 for real samples, which keeps it from being sure"))
-    return tuple(advice)
+    return (*advice, *_flat_d(config))
+
+
+def _flat_d(config: Config) -> list[Advice]:
+    """R1, whose weight depends on the unit of the data: on points of radius 1, 0.1 was enough, and 10 blurred the modes."""
+    if config.penalty:
+        return []
+    weight = "r1=0.1" if _is_points(config) else "r1=10"
+    return [Advice({"penalty": (weight,)}, "D's slope at the data then stays small, and G is not driven from mode to mode")]
+
+
+def _is_points(config: Config) -> bool:
+    return config.data in MODES
 
 
 def stronger_d(config: Config) -> tuple[Advice, ...]:
@@ -136,10 +149,23 @@ def more_diversity(config: Config) -> tuple[Advice, ...]:
             Advice(rates, f"this run had {had}: where the two sides overshoot, they chase each other from mode to mode")
         )
     advice += _larger_networks(settings)
+    advice += _flat_d(config) if _is_points(config) else _paired(config, settings)
+    if config.pack == 1 and not batch % 2:
+        advice.append(Advice({"pack": 2}, "D judges two samples at once, and sees that those of G are too much alike"))
     advice.append(Advice({"batch_size": 2 * batch}, "D sees more of what G makes at a time"))
     if not rates:
         advice.append(Advice({"lr": lr / 2}, f"this run had {lr:g}"))
     return tuple(advice)
+
+
+def _paired(config: Config, settings: Mapping[str, Any]) -> list[Advice]:
+    """R3GAN's loss. Of dense games on digits of 12x12 pixels with β₁ = 0.9, which made 2 or 3 digits, it made 10 in each."""
+    if config.penalty or not has_smoothing(config.loss):
+        return []
+    changes: dict[str, Any] = {"loss": "relativistic", "penalty": ("r1=1", "r2=1")}
+    if settings["smoothing"]:
+        changes["smoothing"] = 0.0  # which the recipe leaves out, but not where the option was named
+    return [Advice(changes, "each real sample then pulls at a generated one of its own, so no mode can be left out for good")]
 
 
 def _larger_networks(settings: Mapping[str, Any]) -> list[Advice]:
@@ -164,11 +190,19 @@ def closer_to_data(config: Config) -> tuple[Advice, ...]:
 
 IN_WORDS = {  # what helps against each trouble, where the run's options are not known
     "learning rate": ("smaller learning rates, ten times smaller where nothing else is known",),
-    "discriminator wins": ("a slower D, as lr_d = lr / 4", "one-sided label smoothing of 0.1, which keeps D from being sure"),
+    "discriminator wins": (
+        "a slower D, as lr_d = lr / 4",
+        "one-sided label smoothing of 0.1, which keeps D from being sure",
+        "a penalty on D's slope, as penalties=[mg.losses.R1(10)] for images",
+    ),
     "generator wins": ("a faster D, as lr_d = 4 lr", "no label smoothing"),
     "unlike": ("larger networks", "a learning rate that falls towards the end"),
     "incomplete": ("larger networks", "a larger batch: D sees more of what G makes at a time"),
-    "collapse": ("β₁ = 0 and smaller learning rates", "a larger batch: D sees more of what G makes at a time"),
+    "collapse": (
+        "β₁ = 0 and smaller learning rates",
+        "objective=mg.losses.Relativistic(), penalties=[mg.losses.R1(1), mg.losses.R2(1)]",
+        "a larger batch: D sees more of what G makes at a time",
+    ),
 }
 
 SOURCES = {
@@ -180,6 +214,7 @@ SOURCES = {
         "Goodfellow et al. 2014 (arXiv:1406.2661), end of section 3: log(1 − D(G(z))) saturates where G is poor",
         "Arjovsky and Bottou 2017 (arXiv:1701.04862), section 2: what a perfect D does to both losses of G",
         "Salimans et al. 2016 (arXiv:1606.03498), section 3.4: one-sided label smoothing",
+        "Mescheder et al. 2018 (arXiv:1801.04406), section 4.1: R1",
     ),
     "generator wins": (
         "Goodfellow et al. 2014 (arXiv:1406.2661), section 6: G must not be trained too much without updating D",
@@ -193,5 +228,7 @@ SOURCES = {
     "collapse": (
         "Goodfellow 2016 (arXiv:1701.00160), section 5.1.1: mode collapse",
         "Radford et al. 2015 (arXiv:1511.06434), section 4: a momentum of 0.9 made training oscillate, 0.5 did not",
+        "Huang et al. 2024 (arXiv:2501.05441), section 2: pairs, with R1 and R2",
+        "Lin et al. 2018 (arXiv:1712.04086), table 1: modes of a ring and a grid with packs of two to four",
     ),
 }
