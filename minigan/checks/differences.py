@@ -132,7 +132,7 @@ def differences(
     """(where, analytic, numeric, h) for every probe; numeric is None where each step h crosses a kink.
 
     The difference of second order, (f(h) − f(−h)) / 2h, is off by O(h²). Where it is far from that of fourth order, h is no
-    small step, as for the norm of a small gradient, and the next smaller one is taken.
+    small step, as for the norm of a small gradient, and the next smaller one is taken, unless that is rounding.
     """
     largest = np.abs(target.gradient).max(initial=0)
     for where, move, analytic in probes:
@@ -145,7 +145,8 @@ def differences(
             if _same_branches([signatures for _, signatures in passes.values()]):
                 near, far = (float((dy * (passes[t][0] - passes[-t][0])).sum()) / (2 * t) for t in (h, 2 * h))
                 is_second, numeric = numeric is not None, (4 * near - far) / 3
-                if is_second or abs(near - numeric) <= allowed:
+                rounding = 1e-14 * float(abs(dy * passes[h][0]).sum()) / h
+                if is_second or abs(near - numeric) <= max(allowed, rounding):
                     break
         move(0.0)
         yield where, analytic, numeric, h

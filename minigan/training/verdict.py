@@ -114,7 +114,8 @@ def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None, f
     "too short".
 
     log: columns by name, as minigan.training.columns_of gives them: NaN where a value was not measured, infinite where it
-    was no finite number. config: that of the run, which the advice is made for. folder: of the run, as the advice names it.
+    was no finite number. config: that of the run, which the advice is made for. folder: of the run, as the advice is to
+    name it.
     """
     view = _View({name: np.asarray(values, np.float64) for name, values in log.items()}, config or Config(), str(folder))
     rate = _learning_rate(view)
