@@ -16,6 +16,7 @@ from minigan.layers import (
     Conv2d,
     ConvTranspose2d,
     Dense,
+    DiffAugment,
     Dropout,
     Flatten,
     Layer,
@@ -147,6 +148,12 @@ SECOND_ORDER: dict[type[Layer], Callable[[Any], SecondOrderFormulas]] = {
     Tanh: _element_wise(r"(1 - y^2)", "ẋ passes by the slope that x has there.", r"-2 y \, (1 - y^2)"),
     Sigmoid: _element_wise(r"y \, (1 - y)", "ẋ passes by the slope that x has there.", r"(1 - 2 y) \, y \, (1 - y)"),
     Softplus: _element_wise(r"\sigma(x)", "ẋ passes by the slope that x has there.", r"\sigma(x) \, (1 - \sigma(x))"),
+    DiffAugment: lambda layer: SecondOrderFormulas(
+        r"\dot{y} = T \, L \, \dot{x}" if layer.color else r"\dot{y} = T \, \dot{x}",
+        "ẋ passes by the very draws of this pass, but for the brightness, which is added. The map is affine, so c is zero."
+        if layer.color
+        else "ẋ is moved by the very draws of this pass, and c is zero.",
+    ),
     Dropout: lambda layer: SecondOrderFormulas(r"\dot{y} = m \, \dot{x}", "ẋ passes by the mask of this pass, and c is zero."),
     BatchNorm: lambda layer: _normalised("b", r"\sum"),
     LayerNorm: lambda layer: _normalised("h", r"\sum"),

@@ -33,20 +33,22 @@ def sweep_curvature(
     for index in reversed(range(lowest, len(layers))):
         layer, cache, own = layers[index], caches[index], grads[index]
         c = layer.curvature(x_dots[index], dys[index], cache, own)
-        for name, grad in (own or {}).items():
-            show(layer, f"curvature of {name}", grad)
-        if c is not None:
-            show(layer, "curvature", c)
+        _show_curvature(show, layer, "curvature", own, c)
         if above is not None:
             through = None if own is None else {name: be.empty(grad.shape, grad.dtype) for name, grad in own.items()}
             above = layer.backward(above, cache, through, input_grad or index > lowest)
             for name, grad in (through or {}).items():
                 be.elementwise_update(add, (own[name],), grad)
-                show(layer, f"whole curvature of {name}", own[name])
         above = c if above is None else above if c is None else above + c
-        if above is not None:
-            show(layer, "whole curvature", above)
+        _show_curvature(show, layer, "whole curvature", own, above)
     return above
+
+
+def _show_curvature(show: Callable[..., None], layer: Layer, what: str, grads: Grads | None, of_input: Array | None) -> None:
+    for name, grad in (grads or {}).items():
+        show(layer, f"{what} of {name}", grad)
+    if of_input is not None:
+        show(layer, what, of_input)
 
 
 class Composite(Layer):

@@ -13,7 +13,7 @@ class KL(PerSample):
 
     For a convex f with conjugate f*(t) = max_u (t u − f(u)), E t(x) − E f*(t(x̃)) <= D_f = E_x̃ f(p(x̃)/q(x̃)): D maximises that
     bound, G minimises it. t(s) is an output of D that f* takes. Here f(u) = u log u, t = s and f* = e^{s−1}, its own slope.
-    Gradient: −t'(s) / N for real logits; of f*(t(s)) for generated ones, and its negative for G, as beside the values below.
+    Gradient: ∂L_D/∂s = −t'(s)/N for real logits; of f*(t(s)) for generated ones, and its negative for G, as beside the values.
     Exponentials overflow where the formula does: in float32, from s = 89 on.
     Source: Nowozin et al. 2016 (arXiv:1606.00709), equation 4, tables 2 and 6.
     """

@@ -137,7 +137,7 @@ def penalty_is_caught(tables=PIECEWISE_LINEAR):
     return any(is_caught(lambda g=given, t=table: checks(g, t)) for given in penalty_table() for table in tables)
 
 
-IDLE = ("set_threading", "number > 0", "index > lowest")  # what changes no number
+IDLE = ("set_threading", "number > 0", "index > lowest", "show")  # what changes no number
 
 
 def assert_all_caught(owner, name, is_caught_by, monkeypatch):

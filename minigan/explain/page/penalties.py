@@ -100,10 +100,10 @@ class PenaltyStations:
         for name in layer.parameters:
             key = f"{index}.{name}"
             own, whole = second.own_grads[key], second.param_grads[key]
-            if whole is not own:
+            if a_above is not None:
                 figures.append(self.figures.weights(layer, name, f"own_{name}", own, f"what curvature writes for {name}"))
                 facts.append(size_fact(f"what curvature writes for {name}", {"": own}))
-            caption = f"∂P/∂{name}{', with what a adds' if whole is not own else ''}"
+            caption = f"∂P/∂{name}{', with what a adds' if a_above is not None else ''}"
             figures.append(self.figures.weights(layer, name, f"d{name}", whole, caption))
             facts.append(size_fact(caption, {"": whole}))
             found += checks(f"∂P/∂{name}", {"": second.checks[key]})

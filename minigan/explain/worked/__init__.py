@@ -18,7 +18,7 @@ from minigan.explain.worked.calculator import Working
 from minigan.explain.worked.generic import add_layers, add_objectives
 from minigan.explain.worked.registry import EXAMPLES
 from minigan.explain.worked.second_order import add_penalties
-from minigan.losses import OBJECTIVES, PENALTIES, Penalty
+from minigan.losses import OBJECTIVES, PENALTIES, Objective, Penalty
 
 add_layers(layer_table())
 add_objectives(OBJECTIVES.values())
@@ -32,10 +32,12 @@ def find(name: str) -> str | None:
 
 
 def _derivation(subject: Any) -> str:
-    """Its docstring; for a penalty, also those of the penalties that it is derived from."""
-    if not (inspect.isclass(subject) and issubclass(subject, Penalty)):
+    """Its docstring; for a penalty, and an objective without a source of its own, also those that it is derived from."""
+    if not (inspect.isclass(subject) and issubclass(subject, (Penalty, Objective))):
         return inspect.cleandoc(subject.__doc__)
-    kinds = [kind for kind in subject.__mro__ if issubclass(kind, Penalty) and kind.__doc__]
+    sourced = issubclass(subject, Penalty) or "Source: " in (subject.__doc__ or "")
+    above = (Penalty,) if sourced else tuple(OBJECTIVES.values())
+    kinds = [kind for kind in subject.__mro__ if (kind is subject or issubclass(kind, above)) and kind.__doc__]
     return "\n\n".join(
         f"{'' if kind is subject else f'{kind.__name__}, on which it builds: '}{inspect.cleandoc(kind.__doc__ or '')}"
         for kind in kinds

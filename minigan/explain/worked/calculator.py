@@ -138,9 +138,9 @@ def number(value: float) -> str:
 def _fold(formula: str, margin: int) -> list[str]:
     """Lines that each begin with a term; what stands in two parentheses or more is kept together."""
     depth, glued = 0, ""
-    for before, character in zip(" " + formula, formula, strict=False):
+    for before, character, after in zip(" " + formula, formula, formula[1:] + " ", strict=False):
         depth += {"(": 1, ")": -1}.get(character, 0)
-        glued += "\xa0" if character == " " and (depth > 1 or before in "+-/") else character
+        glued += "\xa0" if character == " " and (depth > 1 or before in "+-/" or after == "/") else character
     return [line.replace("\xa0", " ") for line in textwrap.wrap(glued, WIDTH - margin, break_on_hyphens=False)]
 
 
