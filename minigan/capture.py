@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend
+from minigan.backends import Array, Backend, Generator
 from minigan.backends.recording import tree_leaves
 from minigan.backends.scalars import watch_sets
 from minigan.errors import NotWorthCapturingError, OptionError
 from minigan.reachable import is_own, no_clocks, unreadable_counts, values_within
 from minigan.sizes import ignore_underflow
+
+READ_IN_ADVANCE = ("steps", "schedule")  # of an optimiser
+_OF_LAYERS = (bool, float, Generator)  # attributes of a layer that are neither arrays nor shapes
+MOST_RECORDINGS = 8  # of one step; one whose options change more often than that runs eagerly
 
 
 class Step:
@@ -61,6 +65,7 @@ class _OnBatches(Step):
     def __init__(self, game: Any, batches: Any) -> None:
         self.game, self.batches = game, batches
         self.steps_itself = "step" in vars(game) or is_own(_definer(type(game), "step"))  # around compute, or instead of it
+        self._is_checked = False
         if hasattr(batches, "dataset"):
             game.check(batches.backend.zeros((batches.batch_size, *batches.dataset.shape), batches.dtype))
         self.backend, self.networks, self.optimizers = game.backend, game.networks, game.optimizers
@@ -76,6 +81,9 @@ class _OnBatches(Step):
 
     def compute(self) -> Any:
         batch = self.batches.take()
+        if not self._is_checked:  # in the first call, which is eager
+            self.game.check(batch)
+            self._is_checked = True
         return self.game.step(batch) if self.steps_itself else self.game.compute(batch)
 
     def arrays(self) -> Iterator[Array]:
@@ -91,10 +99,14 @@ def capture(step: Any, batches: Any = None, log: Callable[[str], None] = print) 
     device to run the step beside it, is replayed uncompared.)
     Where the step cannot be captured, `log` is told once why, and every call runs it eagerly: on the CPU if it has layers or
     optimisers that are not minigan's own; anywhere if it branches on the values of an array, sets a DeviceScalar twice, or has
-    other values that change. While a network is watched the step runs eagerly too.
+    other values that change. While a network is watched the step runs eagerly too. Where an attribute of the step, of its
+    objective, optimisers or layers, or a value of the user's own is changed later, the step is recorded anew. The range of
+    batches is looked at in the first call alone, and a method replaced on a class is not seen.
     """
     if not isinstance(step, Step):
         raise OptionError(f"step is a {type(step).__name__}: expected a minigan.Step, or a game and its batches")
+    if batches is not None and not all(hasattr(batches, name) for name in ("advance", "take")):
+        raise OptionError(f"batches is a {type(batches).__name__}: expected minigan.Batches(data, batch_size, game.backend)")
     if batches is None and hasattr(step, "losses"):
         raise OptionError("a game's step needs data: capture(game, minigan.Batches(data, batch_size, game.backend))")
     return Captured(_OnBatches(step, batches) if batches is not None else step, log)
@@ -109,11 +121,15 @@ class Captured:
         self.phase = "first"
         self._recording: Any = None
         self._values: dict[str, Any] = {}
+        self._bindings: list[tuple[dict[str, Any], str, Any]] = []
+        self._sizes: list[tuple[dict[str, Any], int]] = []
+        self._recorded = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy of a captured step records anew, for a recording holds the places of the arrays that it works on."""
         again = "eager" if self.phase == "eager" else "first"
-        return {**vars(self), "phase": again, "_recording": None, "_values": {}, "_others": {}}
+        anew: dict[str, Any] = {"phase": again, "_recording": None, "_values": {}, "_bindings": [], "_sizes": [], "_others": {}}
+        return {**vars(self), **anew}
 
     @ignore_underflow
     def __call__(self) -> Any:
@@ -125,7 +141,9 @@ class Captured:
             return self._step()
         if self.phase == "replay":
             self._step.advance()
-            return self._recording.replay()
+            if self._is_as_recorded():
+                return self._recording.replay()
+            return self._begin_anew()
         return {"first": self._first, "record": self._record, "compare": self._compare}[self.phase]()
 
     def _first(self) -> Any:
@@ -146,17 +164,49 @@ class Captured:
             self._refuse_change(changed)
         return result
 
-    def _refuse_change(self, changed: str) -> None:
+    def _is_as_recorded(self) -> bool:
+        """False where what a replay takes as it was has been bound anew, or what is of the user's own has changed."""
+        if not all(names.get(name) is value for names, name, value in self._bindings):
+            return False
+        if not all(len(names) == count for names, count in self._sizes):
+            return False
+        return not self._values or not self._changed_values()
+
+    def _begin_anew(self) -> Any:
+        """The step has another objective, or another option: eagerly, and recorded again in the calls that follow."""
+        if self._recorded < MOST_RECORDINGS:
+            self.phase, self._recording, self._values = "record", None, self._plain_values()
+        else:
+            bound = (name for names, name, value in self._bindings if names.get(name) is not value)
+            self._refuse_change(self._changed_values() or next(bound, "an attribute"), "again and again")
+        return self._step.compute()
+
+    def _now_bound(self) -> list[tuple[dict[str, Any], str, Any]]:
+        """(the attributes of an object, a name, its value) for all that a replay takes as it was when it was recorded."""
+        step = self._own_step()
+        layers = [part for net in step.networks.values() for layer in net.layers for part in layer.nested()]
+        parts = [step, getattr(step, "objective", None), *getattr(step, "penalties", ()), *step.optimizers.values()]
+        names = [vars(part) for part in parts if hasattr(part, "__dict__")]
+        names += [getattr(step, "streams", {}), *(optimizer.state for optimizer in step.optimizers.values())]
+        names += [layer.options for layer in layers]
+        bound = [(of, name, value) for of in names for name, value in of.items() if name not in READ_IN_ADVANCE]
+        bound += [(vars(layer), name, v) for layer in layers for name, v in vars(layer).items() if isinstance(v, _OF_LAYERS)]
+        batches = vars(getattr(self._step, "batches", self._step))
+        return bound + [(batches, name, batches[name]) for name in ("batch_size", "dtype") if name in batches]
+
+    def _refuse_change(self, changed: str, when: str = "from call to call") -> None:
         if type(self._backend).record is Backend.record:
             self.phase = "eager"  # nothing would be recorded anyway
         else:
-            self._run_eagerly(f"{changed} changes from call to call and is neither an array nor a DeviceScalar")
+            self._run_eagerly(f"{changed} changes {when} and is neither an array nor a DeviceScalar")
 
     def _record(self) -> Any:
         self._step.advance()
         if changed := self._changed_values():
             self._refuse_change(changed)
             return self._step.compute()
+        self._bindings, self._recorded = self._now_bound(), self._recorded + 1
+        self._sizes = [(names, len(names)) for names in {id(names): names for names, _, _ in self._bindings}.values()]
         try:
             with unreadable_counts(self._own_step()), no_clocks(self._own_step().compute):
                 self._recording = self._backend.record(self._step.compute, list(self._step.arrays()))
@@ -243,7 +293,7 @@ def _definer(kind: type, method: str) -> type:
 def custom_part(step: Step) -> str:
     """The first layer or optimiser of a step that is not minigan's own; "" where all are."""
     for net in step.networks.values():
-        for layer in net.layers:
+        for layer in (part for whole in net.layers for part in whole.nested()):
             if not is_builtin(type(layer)):
                 return layer.label
     return next((type(o).__name__ for o in step.optimizers.values() if not is_builtin(type(o))), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,8 @@ from minigan.errors import CheckpointError, MiniganError, shorten
 
 _OF_LAYERS = {"index", "input_shape", "output_shape", "backend", "rng"}  # what a network gives its layers, beside arrays
 _OF_NETWORKS = {"layers", "input_shape", "output_shape", "backend", "dtype", "watch", "_first_learner", "_pickiest"}
-_ARRAYS = {"flat_params", "flat_grads", "params", "grads", "state"}
+_NAMED = ("params", "grads", "state")  # its arrays by name
+_ARRAYS = {"flat_params", "flat_grads", *_NAMED}
 
 
 class CopiedUnbuilt:
@@ -42,6 +44,13 @@ class CopiedByValue:
         rest = {name: value for name, value in vars(net).items() if name not in _OF_NETWORKS | _ARRAYS}
         return _rebuild, built, (rest, net.state_dict(), net.backend.to_numpy(net.flat_grads).copy(), net.random_state)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        rebuild, built, rest = self.__reduce__()
+        twin = memo[id(self)] = rebuild(*copy.deepcopy(built, memo))
+        memo.update(parts_by_identity(self, twin))  # so that whoever keeps a part of the network gets that of its copy
+        twin.__setstate__(copy.deepcopy(rest, memo))
+        return twin
+
     def __setstate__(self, state: Any) -> None:
         net: Any = self
         rest, arrays, grads, random_state = state
@@ -49,6 +58,74 @@ class CopiedByValue:
         net.load_state_dict(arrays)
         net.flat_grads[...] = net.backend.asarray(grads)
         net.random_state = random_state
+
+
+class CopiedAfterItsNetworks:
+    """A game: what it keeps of its networks, a layer or an array, its deep copy keeps of its own networks."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        copy.deepcopy(self._own_networks(), memo)
+        self._refuse_parting(memo, "keep the whole array")
+        twin = memo[id(self)] = _remade(self)
+        return _with_state(twin, copy.deepcopy(_state_of(self), memo))
+
+    def __copy__(self) -> Any:
+        return _with_state(_remade(self), copy.copy(_state_of(self)))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self._refuse_parting({}, "copy.deepcopy keeps it")
+        return super().__reduce_ex__(protocol)
+
+    def _own_networks(self) -> list[Any]:
+        own = [value for value in vars(self).values() if isinstance(value, CopiedByValue)]
+        return [*self.networks.values(), *own]  # type: ignore[attr-defined]
+
+    def _refuse_parting(self, copied: Mapping[int, Any], advice: str) -> None:
+        """Raise MiniganError for an array that is a part of a network's and would be one of its own in the copy."""
+        vectors = [vector for net in self._own_networks() for vector in (net.flat_params, net.flat_grads)]
+        for name, value in _arrays_within(vars(self)):
+            if id(value) not in copied and any(np.may_share_memory(value, vector) for vector in vectors):
+                raise MiniganError(f"{name} lies in a network's arrays, and a copy would be an array of its own: {advice}")
+
+
+def _arrays_within(values: Mapping[Any, Any]) -> Iterator[tuple[Any, np.ndarray]]:
+    """(the attribute's name, array) for the host arrays in attributes, lists, tuples and dicts."""
+    for name, value in values.items():
+        if isinstance(value, np.ndarray):
+            yield name, value
+        elif isinstance(value, (list, tuple, dict)):
+            parts = value if isinstance(value, dict) else dict(enumerate(value))
+            yield from ((name, array) for _, array in _arrays_within(parts))
+
+
+def _remade(original: Any) -> Any:
+    reduced: Any = object.__reduce_ex__(original, 4)
+    return reduced[0](*reduced[1])
+
+
+def _state_of(original: Any) -> Any:
+    return object.__reduce_ex__(original, 4)[2]
+
+
+def _with_state(twin: Any, state: Any) -> Any:
+    """The object, with a state as the protocol of copies has it: attributes by name, or these and the slots."""
+    if hasattr(twin, "__setstate__"):
+        twin.__setstate__(state)
+        return twin
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    vars(twin).update(attributes or {})
+    for name, value in (slots or {}).items():
+        setattr(twin, name, value)
+    return twin
+
+
+def parts_by_identity(net: Any, twin: Any) -> dict[int, Any]:
+    """id(a part of a network) -> that part of its twin: the layers, the flat vectors and all views of them."""
+    parts = {id(getattr(net, name)): getattr(twin, name) for name in ("layers", "flat_params", "flat_grads", *_NAMED)}
+    parts |= {id(layer): other for layer, other in zip(net.layers, twin.layers, strict=True)}
+    for name in _NAMED:
+        parts |= {id(array): getattr(twin, name)[key] for key, array in getattr(net, name).items()}
+    return parts
 
 
 def _rebuild(kind: type, *parts: Any) -> Any:

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+LONGEST_MESSAGE = 300  # characters
+
 
 class MiniganError(ValueError):
-    """Base of all of minigan's own errors; the command line prints it as one line and exits with status 2."""
+    """Base of all of minigan's own errors; the command line prints it as one line and exits with status 2.
+
+    A message is one line; one that quotes something long is cut to LONGEST_MESSAGE characters.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        super().__init__(cut_middle(" ".join(text.split()) if "\n" in text else text))
 
 
 class ShapeError(MiniganError):
@@ -72,10 +81,19 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     return f"{hint}choose from {', '.join(known)}"
 
 
+def cut_middle(text: str, gap: str = "…") -> str:
+    """At most LONGEST_MESSAGE characters of a message. What does not fit is left out of the middle: the end says what to do."""
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    end = 90
+    return f"{text[: LONGEST_MESSAGE - end - len(gap)]}{gap}{text[-end:]}"
+
+
 def shorten(value: Any, length: int = 60) -> str:
     """The value as Python writes it, cut where it is too long for a message of one line."""
     try:
         text = repr(value)
+        text = " ".join(text.split()) if "\n" in text else text  # an array
     except Exception:  # a whole number of more than 4,300 digits, or an object of the user's own
         text = f"<{type(value).__name__}>" if not isinstance(value, int) else "a whole number of thousands of digits"
     return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -74,13 +74,13 @@ class Split(NamedTuple):
 
 
 class Column(NamedTuple):
-    """The figures of one set of samples, and how many there were on either side."""
+    """The figures of one set of samples, and how many there were on either side. trained_on: see `trained_on`."""
 
     name: str
     samples: int
     real_samples: int
     measures: dict[str, float]
-    trained_on_real: str = ""
+    trained_on: float | None = None
 
 
 def evaluate(
@@ -181,6 +181,20 @@ def split(dataset: Dataset, count: int | None, seed: int) -> Split:
     return Split(values[:count], values[:half], values[half : 2 * half])
 
 
+def trained_on(run: Trained, dataset: Dataset, values: np.ndarray) -> float | None:
+    """The share of these values of a dataset that the run was trained on; None where its own data are gone or have changed."""
+    if run.digest == dataset.digest:
+        return 1.0
+    try:
+        own = load(run.config.data, run.config.data_dir, run.config.image_size)
+    except DataError:
+        return None
+    if own.digest != run.digest:
+        return None
+    seen = {value.tobytes() for value in own.values}
+    return sum(value.tobytes() in seen for value in values) / len(values)
+
+
 def features_of_user(text: str) -> Extract:
     """The function of a user's file that makes features, with its mistakes told in one line."""
     if not names_function(text):
@@ -222,8 +236,7 @@ def _measure(run: Trained, dataset: Dataset, reference: Reference, seed: int) ->
         plots.save_neighbours(path, values[chosen], reference.values[indices[chosen]])
     else:
         plots.save_samples(path, values[:POINTS], reference.values)
-    trained = "yes" if run.digest == dataset.digest else "no"
-    return Column(run.name, count, count, reference.all(values, rows), trained)
+    return Column(run.name, count, count, reference.all(values, rows), trained_on(run, dataset, reference.values))
 
 
 def _write(run: Trained, own: Column, floor: Column, settings: dict[str, Any]) -> None:
@@ -231,7 +244,7 @@ def _write(run: Trained, own: Column, floor: Column, settings: dict[str, Any]) -
     figures = {
         "step": run.step,
         **settings,
-        "trained_on_real": own.trained_on_real == "yes",
+        "trained_on": own.trained_on,
         "samples": own.samples,
         "generated": own.measures,
         "real": {"samples": floor.samples, **floor.measures},
@@ -245,7 +258,8 @@ def table(columns: Sequence[Column]) -> str:
     rows = [["", "best", *(shown(column.name, LONGEST) for column in columns)]]
     rows.append(["samples", "", *(f"{column.samples:,}" for column in columns)])
     rows.append(["real samples", "", *(f"{column.real_samples:,}" for column in columns)])
-    rows.append(["trained on them", "", *(column.trained_on_real for column in columns)])
+    shares = ["unknown" if column.trained_on is None else f"{column.trained_on:.0%}" for column in columns[1:]]
+    rows.append(["trained on them", "", "", *shares])
     for name in columns[0].measures:
         row = MEASURES.get(name) or MEASURES[LEVEL]._replace(title=f"  of {name.removeprefix(LEVEL)}")
         cells = (f"{row.scale * column.measures[name]:.{row.decimals}f}" for column in columns)

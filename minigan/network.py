@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from minigan.backends import Array, Backend, get_backend, stream
 from minigan.copying import CopiedByValue, checked_state
-from minigan.errors import OptionError, ShapeError, shorten
+from minigan.errors import ShapeError, shorten
 from minigan.layers import Layer, Linear
 from minigan.layers.base import Grads
-from minigan.sizes import ignore_underflow, numbers
+from minigan.layers.composite import sweep_curvature
+from minigan.layers.formulas import add, product
+from minigan.sizes import float_type, ignore_underflow, numbers
 from minigan.tables import ShownAsTable, listed
 
-DTYPES = ("float32", "float64")
 Watcher = Callable[[Layer | None, str, Any], None]
 
 
@@ -36,16 +37,6 @@ class Views(dict[str, Array]):
                 start = end
 
 
-def add(xp: Any, a: Array, b: Array) -> tuple[Array]:
-    """a ← a + b"""
-    return (a + b,)
-
-
-def scaled(xp: Any, b: Array, ds: Array) -> Array:
-    """ds b"""
-    return ds * b
-
-
 def scaled_sum(xp: Any, x: Array, x_dot: Array, ds: Array) -> Array:
     """ds x + ẋ"""
     return ds * x + x_dot
@@ -61,7 +52,9 @@ class Sequential(CopiedByValue, ShownAsTable):
     watch, if set, is called as the passes run: watch(layer, what, value) with what = "output", "cache", "input gradient" or
     "gradient of weight" …; and, as a pass begins, with layer None and "forward", (x, caches) or "backward", (dy, caches), where
     the list of caches tells which forward pass a backward pass belongs to. It may write into an output: the pass goes on with
-    what it wrote.
+    what it wrote. Of curvature, which begins with None and "curvature", (x_dot, caches), it sees each layer's "tangent" ẏ,
+    "curvature of weight" … and "curvature" c, and with the third line's share "whole curvature of weight" … and "whole
+    curvature" a.
 
     layers: a layer belongs to one network. input_shape: without the batch axis. dtype: "float32" or "float64".
     Raises ShapeError, naming the layer and both shapes, if the layers do not fit together.
@@ -76,12 +69,13 @@ class Sequential(CopiedByValue, ShownAsTable):
         seed: int | Sequence[int] = 0,
     ) -> None:
         self.backend = get_backend(backend)
-        self.dtype = _check_dtype(dtype)
+        self.dtype = float_type(dtype)
         if isinstance(input_shape, (int, np.integer)):
             raise ShapeError(f"input_shape is {input_shape}: expected a shape without the batch axis, as ({input_shape},)")
-        self.layers, self.input_shape = list(layers), numbers(input_shape, "input_shape")
-        if not self.layers:
-            raise ShapeError("a Sequential needs at least one layer, got none")
+        self.layers = list(layers) if isinstance(layers, Iterable) else []
+        if not self.layers or not all(isinstance(layer, Layer) for layer in self.layers):
+            raise ShapeError(f"layers is {shorten(layers)}: expected a list of at least one layer, as [minigan.Dense(10)]")
+        self.input_shape = numbers(input_shape, "input_shape")
         self.watch: Watcher | None = None
         self.output_shape = self._infer_shapes()
         self._allocate(seed)
@@ -89,10 +83,7 @@ class Sequential(CopiedByValue, ShownAsTable):
     def _infer_shapes(self) -> tuple[int, ...]:
         shape, size = self.input_shape, 0
         for index, layer in enumerate(self.layers):
-            if layer.index is not None:
-                raise ShapeError(f"{layer.label} already belongs to a network: make a new layer for each place")
-            layer.index, layer.input_shape = index, shape
-            shape = layer.output_shape = layer.build(shape)
+            shape = layer.place(index, shape)
             size += sum(math.prod(spec.shape) for spec in layer.parameters.values())
             self.backend.require_memory(3 * size * self.dtype.itemsize, f"a network of {size:,} parameters")
         return shape
@@ -107,15 +98,12 @@ class Sequential(CopiedByValue, ShownAsTable):
         self.state: dict[str, Array] = {}
         rng = np.random.default_rng(stream("weights", seed))
         for index, layer in enumerate(self.layers):
-            layer.backend, layer.params = be, self.params.of_layer[index]
             for name, spec in layer.parameters.items():
                 host.of_layer[index][name][...] = spec.init(rng, spec.shape, spec.fan_in, spec.fan_out)
-                setattr(layer, name, layer.params[name])
-            for name, value in layer.initial_state.items():
-                layer.state[name] = self.state[f"{index}.{name}"] = be.asarray(value, self.dtype)
-                setattr(layer, name, layer.state[name])
-            if layer.random:
-                layer.rng = be.generator(stream("dropout", seed, index))
+            state = {name: be.asarray(value, self.dtype) for name, value in layer.initial_state.items()}
+            self.state |= {f"{index}.{name}": value for name, value in state.items()}
+            noise = be.generator(stream("dropout", seed, index)) if layer.random else None
+            layer.bind(be, self.params.of_layer[index], state, noise)
         self.flat_params[...] = be.asarray(host.flat)
         # Below the first layer that learns, no gradient is needed unless the caller asks for dx.
         self._pickiest = max(self.layers, key=lambda layer: layer.least_batch)
@@ -198,21 +186,9 @@ class Sequential(CopiedByValue, ShownAsTable):
         Source: Pearlmutter 1994 (Neural Computation 6:147), section 3.
         """
         self.backend.set_threading(self.layers, len(x_dot))
-        x_dots = [x_dot]
-        for layer, cache in zip(self.layers[:-1], caches, strict=False):
-            x_dots.append(layer.tangent(x_dots[-1], cache))
-        of_layer, above = self._grads_of_layers(grads), None
-        for index in reversed(range(len(self.layers))):
-            layer, cache, own = self.layers[index], caches[index], of_layer[index]
-            c = layer.curvature(x_dots[index], dys[index], cache, own)
-            if above is not None:
-                through = {name: self.backend.empty(grad.shape, self.dtype) for name, grad in (own or {}).items()}
-                above = layer.backward(above, cache, through, index > self._first_learner)
-                for name, grad in through.items():
-                    self.backend.elementwise_update(add, (own[name],), grad)  # type: ignore[index]
-            above = c if above is None else above if c is None else above + c
-            if index <= self._first_learner:
-                return
+        self._show(None, "curvature", (x_dot, caches))
+        grads_of = self._grads_of_layers(grads)
+        sweep_curvature(self.layers, x_dot, caches, dys, grads_of, self._first_learner, False, self._show)
 
     @property
     def piecewise_linear(self) -> bool:
@@ -235,7 +211,7 @@ class Sequential(CopiedByValue, ShownAsTable):
                 of_sample = ds.reshape(len(ds), *(1,) * (dy.ndim - 1))
                 layer.weight_grad(be.elementwise(scaled_sum, cache, tangent, of_sample), dy, out=own["weight"])
                 if layer.has_bias:
-                    be.store(be.column_sums(scaled, dy, of_sample)[0], own["bias"])
+                    be.store(be.column_sums(product, dy, of_sample)[0], own["bias"])
             if layer is not self.layers[-1]:
                 tangent = layer.tangent(tangent, cache)
 
@@ -290,8 +266,8 @@ class Sequential(CopiedByValue, ShownAsTable):
 
     @property
     def batch_independent(self) -> bool:
-        """True if each sample's output depends on that sample alone, and on no draw."""
-        return not any(layer.cross_sample or layer.random for layer in self.layers)
+        """True if each sample's output depends on that sample alone, and on nothing that a pass draws or moves."""
+        return not any(layer.cross_sample or layer.random or layer.state for layer in self.layers)
 
     def _grads_of_layers(self, grads: Grads | None) -> Sequence[dict[str, Array] | None]:
         if grads is None:
@@ -362,12 +338,3 @@ class Sequential(CopiedByValue, ShownAsTable):
     @property
     def num_params(self) -> int:
         return int(self.flat_params.size)
-
-
-def _check_dtype(dtype: Any) -> np.dtype:
-    try:
-        if np.dtype(dtype).name in DTYPES:
-            return np.dtype(dtype)
-    except TypeError:
-        pass  # not the name of any dtype
-    raise OptionError(f"dtype is {shorten(dtype)}: a network computes in {' or '.join(DTYPES)}")

@@ -1,7 +1,8 @@
-"""Samples that a generator could never make, such as 0 … 255 for one that ends in Tanh: refused before it learns from them."""
+"""Samples that a generator could never make: NaN, or 0 … 255 for one that ends in Tanh. Refused before it learns from them."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,9 @@ FAR = 8.0  # images with noise on them may well leave [−1, 1]; pixels leave th
 
 
 class RangeCheck:
-    """Called with each batch of real samples, it raises DataError where they lie far outside what the generator can make.
+    """Called with each batch of real samples, it raises DataError for NaN and for what the generator is far from making.
 
-    On a GPU it looks at the first batch alone, for reading a value waits for the device; on a CPU it goes on to look at one
-    sample of each.
+    On a GPU it looks at the first batch alone, for reading a value waits for the device.
     """
 
     def __init__(self, generator: Any) -> None:
@@ -25,13 +25,14 @@ class RangeCheck:
         self._looked = False
 
     def __call__(self, real: Any) -> None:
-        if not self._ending or (self._looked and type(real) is not np.ndarray):
+        if self._looked and type(real) is not np.ndarray:
             return
-        some = real[:1] if self._looked else real
-        low, high = float(some.min()), float(some.max())
-        if low < -FAR or high > FAR:
+        low, high = float(real.min()), float(real.max())
+        if not math.isfinite(low - high):
+            raise DataError("real samples hold NaN or infinite numbers: remove those samples first")
+        if self._ending and not -FAR <= low <= high <= FAR:
             raise DataError(
                 f"real samples lie in [{low:.4g}, {high:.4g}], and this generator ends in {self._ending}: bring them to "
                 "[-1, 1], pixels by x / 127.5 - 1, or give them as uint8 to minigan.Batches, which does so"
             )
-        self._looked = low < high  # a rehearsal on zeros is no look
+        self._looked = bool(low or high)  # a rehearsal on zeros is no look

@@ -14,6 +14,8 @@ import numpy as np
 
 from minigan.errors import OptionError, shorten
 
+DTYPES = ("float32", "float64")
+
 # As a decorator: e^-x and squares of small numbers may become 0, by design, whatever np.seterr asks of the user's own code.
 ignore_underflow = np.errstate(under="ignore")
 
@@ -84,6 +86,28 @@ def seed_parts(seed: Any) -> tuple[int, ...]:
         return numbers(seed, "seed", least=0)
     except OptionError:
         raise OptionError(f"seed is {shorten(seed)}: expected a whole number from 0 up, or several") from None
+
+
+def float_type(dtype: Any) -> np.dtype:
+    """The dtype of networks that a name or a type means, or an OptionError."""
+    try:
+        if np.dtype(dtype).name in DTYPES:
+            return np.dtype(dtype)
+    except TypeError:
+        pass  # not the name of any dtype
+    raise OptionError(f"dtype is {shorten(dtype)}: a network computes in {' or '.join(DTYPES)}")
+
+
+def check_kind(value: Any, kind: type | tuple[type, ...], name: str, expected: str) -> None:
+    """Raise OptionError unless the value is of this kind."""
+    if not isinstance(value, kind):
+        raise OptionError(f"{name} is {shorten(value)}: expected {expected}")
+
+
+def check_finite(values: Any, name: str) -> None:
+    """Raise OptionError for NaN and infinite numbers in a host array; on a GPU, to look would be to wait."""
+    if type(values) is np.ndarray and not np.isfinite(values).all():
+        raise OptionError(f"{name} holds NaN or infinite numbers: leave them out")
 
 
 def check_values(values: Any, name: str, expected: str, most: int) -> None:

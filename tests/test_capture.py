@@ -377,3 +377,138 @@ def test_precision_is_of_cupy_alone():
         mg.get_backend("auto", "tf23")
     with pytest.raises(BackendError, match="made with precision float32, not tf32"):
         mg.get_backend(mg.get_backend("numpy"), "tf32")
+
+
+# -- what is bound anew once the step is replayed --------------------------------------------------------------------------
+
+
+def other_stream(game):
+    game.streams = {"noise": game.backend.generator((99, 1))}
+
+
+BOUND_ANEW = {
+    "objective": lambda game: setattr(game, "objective", mg.losses.Saturating().bind(game.backend)),
+    "its smoothing": lambda game: setattr(game.objective, "smoothing", 0.3),
+    "betas": lambda game: setattr(game.optimizer_g, "betas", (0.1, 0.9)),
+    "learning rate": lambda game: setattr(game.optimizer_d, "schedule", lambda step: 0.1),
+    "a layer's slope": lambda game: game.discriminator.layers[2].options.update(slope=0.7),
+    "a layer's rate": lambda game: setattr(game.discriminator.layers[3], "rate", 0.9),
+    "a stream": other_stream,
+    "the streams": lambda game: game.streams.update(noise=game.backend.generator((99, 1))),
+}
+
+
+def other_method(game):
+    own = game.noise
+    game.noise = lambda n: 0.5 * own(n)
+
+
+def other_loss(game):
+    own = game.objective.generator
+    game.objective.generator = lambda *s: [3 * part for part in own(*s)]
+
+
+class Held:
+    weight = 1.0
+
+
+class Weighted(mg.losses.NonSaturating):
+    """Has a number of its own in an object of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = Held()
+        self.held.weight = 1.0
+
+    def generator(self, s_fake, s_real=None):
+        loss, ds = super().generator(s_fake, s_real)
+        return loss, self.held.weight * ds
+
+
+def other_weight(game):
+    game.objective.held.weight = 4.0
+
+
+BOUND_ANEW |= {
+    "a method": other_method,
+    "a method of the objective": other_loss,
+    "a number held by the objective": other_weight,
+    "moments": lambda game: game.optimizer_d.state.update(m_sum=game.optimizer_d.state["m_sum"] + 1),
+    "a layer's stream": lambda game: setattr(game.discriminator.layers[3], "rng", game.backend.generator((7, 7))),
+}
+
+
+def play_with_change(be, change, on):
+    layers = [mg.Flatten(), mg.Dense(4), mg.LeakyReLU(), mg.Dropout(0.3), mg.Dense(1)]
+    nets = mg.models.mlp(IMAGE, 5, (6, 7), backend=be)[0], mg.Sequential(layers, IMAGE, be)
+    game = mg.GAN(*nets, objective=Weighted() if change is other_weight else None)
+    batches = Batches(DATA, 6, be)
+    step = mg.capture(game, batches, no_complaint) if on else lambda: game.step(batches.next())
+    for call in range(9):
+        if call == 5:
+            change(game)
+        step()
+    return game.state_dict(), getattr(step, "phase", None)
+
+
+@pytest.mark.parametrize("where", ["device", "numpy"])
+@pytest.mark.parametrize("name", BOUND_ANEW)
+def test_what_is_bound_anew_is_heeded(device, where, name):
+    be = device if where == "device" else mg.get_backend("numpy")
+    (plain, _), (replayed, phase), (unchanged, _) = (
+        play_with_change(be, change, on)
+        for change, on in ((BOUND_ANEW[name], False), (BOUND_ANEW[name], True), (lambda game: None, True))
+    )
+    assert phase == "replay", "it is recorded again"
+    assert all(np.array_equal(array, replayed[key]) for key, array in plain.items())
+    assert not all(np.array_equal(array, unchanged[key]) for key, array in plain.items()), "the change is one"
+
+
+def test_what_is_bound_anew_all_the_time_is_not_recorded_for_ever(device):
+    game, said = GAMES["mlp"](device), []
+    step = mg.capture(game, Batches(DATA, 6, device), said.append)
+    for call in range(60):
+        if call % 5 == 4:  # once it is replayed
+            game.objective.smoothing += 0.001
+        step()
+    assert step.phase == "eager"
+    assert len(said) == 1
+    assert "smoothing changes again and again" in said[0]
+
+
+@pytest.mark.parametrize("value", [255.0, np.nan])
+def test_batches_of_ones_own_are_looked_at_before_anything_moves(value):
+    class Own(mg.Step):
+        backend, networks, optimizers = mg.get_backend("numpy"), {}, {}
+
+        def advance(self):
+            pass
+
+        def take(self):
+            return np.full((4, *IMAGE), value, "f4")
+
+    game = GAMES["mlp"](Own.backend)
+    before = game.state_dict()
+    with pytest.raises(mg.MiniganError, match="real samples"):
+        mg.capture(game, Own(), no_complaint)()
+    assert all(np.array_equal(array, before[name]) for name, array in game.state_dict().items() if "steps" not in name)
+
+
+@pytest.mark.parametrize("objective", ["mse", 3, (1, 2)])
+def test_a_step_may_call_anything_its_objective(device, objective):
+    class Own(mg.Step):
+        def __init__(self):
+            self.backend, self.objective, self.x = device, objective, device.zeros((3,), "float32")
+
+        def compute(self):
+            device.elementwise_update(lambda xp, x: (x + 1,), (self.x,))
+            return self.x
+
+    step = mg.capture(Own(), log=no_complaint)
+    assert [device.to_numpy(step())[0] for _ in range(5)] == [1, 2, 3, 4, 5]
+    assert step.phase == "replay"
+
+
+def test_batches_are_batches(device):
+    with pytest.raises(mg.MiniganError, match=r"batches is a ndarray: expected minigan\.Batches"):
+        mg.capture(GAMES["mlp"](device), np.zeros((4, *IMAGE), "f4"))

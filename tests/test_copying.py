@@ -1,6 +1,7 @@
 """Copies and pickles of networks, optimisers, games, data and captured steps: the same next step, and nothing shared."""
 
 import copy
+import os
 import pickle
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from small_games import DATA, GAMES, no_complaint
 
 import minigan as mg
-from minigan import errors
+from minigan import copying, errors
 from minigan.data import Batches
 from minigan.errors import CheckpointError, MiniganError
 
@@ -199,6 +200,37 @@ def test_pixels_are_refused_with_what_to_do():
     points.step(np.full((4, 2), 255, "f4"))
 
 
+def test_later_batches_and_noise_are_looked_at_too():
+    game = GAMES["mlp"](mg.get_backend("numpy"))
+    real, z = np.zeros((4, 8, 8, 1), "f4"), np.zeros((4, 5), "f4")
+    game.step(real + 0.5)
+    before = game.state_dict()
+    real[3, 2] = np.nan
+    for args, message in (
+        ((real,), "real samples hold NaN"),
+        ((0 * real[:3] + 200,), "real samples lie in"),
+        ((0 * real[:3], z[:3] / 0), "z holds NaN"),
+        ((0 * real[:3], 5), "x is a builtins.int"),
+        ((0 * real[:3], z), "z has 4 rows, real has 3"),
+    ):
+        with np.errstate(all="ignore"), pytest.raises(MiniganError, match=message):
+            game.step(*args)
+    assert all(np.array_equal(array, before[name]) for name, array in game.state_dict().items())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (2,)], ids=["images", "points"])
+def test_numbers_that_are_not_finite_are_refused(shape, value):
+    """Beside values that are far away, too: NaN compares with nothing."""
+    game = mg.GAN(*mg.models.mlp(shape, 2, 4, "numpy"))
+    real = np.full((4, *shape), 1.0, "f4")
+    real[0].flat[0], real[1].flat[0] = value, 255
+    before = game.state_dict()
+    with pytest.raises(MiniganError, match="real samples hold NaN or infinite numbers"):
+        game.step(real)
+    assert all(np.array_equal(array, before[name]) for name, array in game.state_dict().items())
+
+
 def test_capture_refuses_data_of_another_shape_before_anything_moves():
     be = mg.get_backend("numpy")
     with pytest.raises(MiniganError, match=r"expected \(N, 8, 8, 1\)"):
@@ -215,3 +247,87 @@ def test_labels_out_of_range_are_refused(labels, said):
 def test_targets_out_of_range_are_refused(targets):
     with pytest.raises(MiniganError, match="targets hold"):
         mg.losses.bce_with_logits(np.zeros((2, 3)), np.full((2, 3), targets))
+
+
+# -- what a game or a network of a subclass keeps beside its networks ------------------------------------------------------
+
+
+class Keeper(mg.GAN):
+    """Has parts of its networks under names of its own, some of them set before the networks are."""
+
+    def __init__(self, generator, discriminator):
+        self.first, self.vector = generator.layers[0], discriminator.flat_params
+        super().__init__(generator, discriminator)
+        self.bias, self.moments = generator.params["0.bias"], [discriminator.grads]
+
+
+class Headed(mg.Sequential):
+    def __init__(self, *parts, **options):
+        super().__init__(*parts, **options)
+        self.head = self.layers[-1]
+
+
+def test_a_copy_keeps_the_parts_of_its_own_networks():
+    game = copy.deepcopy(Keeper(*mg.models.mlp((2,), 3, 4, "numpy")))
+    g, d = game.generator, game.discriminator
+    assert game.first is g.layers[0]
+    assert game.vector is d.flat_params
+    assert game.bias is g.params["0.bias"]
+    assert game.moments[0] is d.grads
+    assert np.shares_memory(game.bias, g.flat_params)
+    net = copy.deepcopy(Headed([mg.Dense(3), mg.Dense(1)], (2,), "numpy"))
+    assert net.head is net.layers[-1]
+
+
+class Stated(mg.GAN):
+    """Says itself what is copied of it."""
+
+    __slots__ = ("extra",)
+
+    def __init__(self, *parts):
+        super().__init__(*parts)
+        self.file, self.extra = open(os.devnull), [3]  # noqa: SIM115 (what a copy leaves out)
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "file"}, {"extra": self.extra}
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, copy.copy, HOW["pickle"]])
+def test_what_a_game_says_of_its_copies_is_heeded(how):
+    game = Stated(*mg.models.mlp((2,), 3, 4, "numpy"))
+    twin = how(game)
+    game.file.close()
+    assert not hasattr(twin, "file")
+    assert twin.extra == [3]
+    assert (twin.generator is game.generator) == (how is copy.copy)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda g: [g.params["0.weight"]],
+        lambda g: g.flat_grads,
+        lambda g: {"its": g.params},
+        lambda g: g.flat_params[:5],
+    ],
+)
+def test_no_copy_parts_an_array_from_its_network_without_a_word(part):
+    game = GAMES["mlp"](mg.get_backend("numpy"))
+    game.part = part(game.generator)
+    with pytest.raises(MiniganError, match="part lies in a network's arrays"):
+        pickle.dumps(game)
+    assert copy.copy(game).part is game.part
+    if game.part is not part(game.generator) and isinstance(game.part, np.ndarray):  # a view of its own
+        with pytest.raises(MiniganError, match="keep the whole array"):
+            copy.deepcopy(game)
+        return
+    twin = copy.deepcopy(game)
+    own = next(iter(copying._arrays_within({"part": twin.part})))[1]
+    assert any(np.may_share_memory(own, vector) for vector in (twin.generator.flat_params, twin.generator.flat_grads))
+
+
+def test_a_pickle_that_would_part_an_array_from_its_network_says_so():
+    with pytest.raises(MiniganError, match=r"^vector lies in a network's arrays, and a copy .*copy\.deepcopy"):
+        pickle.dumps(Keeper(*mg.models.mlp((2,), 3, 4, "numpy")))
+    with pytest.raises(MiniganError, match="has its arrays in a network"):
+        pickle.dumps(Headed([mg.Dense(3), mg.Dense(1)], (2,), "numpy"))

@@ -275,7 +275,7 @@ def test_a_healthy_log():
         ),
         ({"loss_d": 1.5, "loss_g": 0.58, "prob_fake": 0.56}, ["healthy"]),
         ({"loss_g": 30.0, "loss_d": 0.1, "prob_fake": 0.001, "prob_real": 1.0}, ["discriminator wins"]),
-        ({"loss_d": (1.3, 1.3, math.nan)}, ["learning rate"]),
+        ({"loss_d": (1.3, 1.3, math.inf)}, ["learning rate"]),
         ({"discriminator.1.dead": 1.0}, ["learning rate"]),
         ({"generator.1.dead": 0.9}, ["healthy"]),
         (
@@ -320,12 +320,107 @@ def test_no_verdict_claims_what_was_not_measured():
     (finding,) = diagnose(log(diversity=math.nan, clusters=math.nan), CONFIG, "runs/a b")
     assert not finding.is_trouble
     assert "does not say" in finding.title
-    assert kinds(log(fidelity=math.nan, coverage=math.nan)) == ["fidelity unmeasured"]
+    for lost in ({"fidelity": math.nan, "coverage": math.nan}, {"fidelity": math.nan}, {"coverage": math.nan}):
+        assert kinds(log(**lost)) == ["fidelity unmeasured"]
     older = {name: values for name, values in log().items() if name not in ("fidelity", "coverage")}
     assert kinds(older) == ["fidelity unmeasured"]
     assert "does not say whether they resemble the data" in report(diagnose(older, CONFIG)).replace("\n    ", " ")
     assert "look at runs/a b/samples" in report([finding])
     assert "minigan train --resume --out 'runs/a b'" in report([finding])
+
+
+def test_an_empty_cell_is_no_divergence():
+    """A cell may have been emptied by hand; a run that diverged ends with the row that says so."""
+    columns = log()
+    columns["loss_d"][12] = math.nan
+    assert kinds(columns) == ["healthy"]
+    columns["loss_g"][-1] = math.nan
+    assert kinds(columns) == ["healthy"]
+    columns["loss_g"][-1] = math.inf
+    (finding,) = diagnose(columns, CONFIG)
+    assert finding.kind == "learning rate"
+    assert "at step 600 numbers stopped being finite" in report([finding])
+
+
+@pytest.mark.parametrize("lost", [("loss_d", "loss_g"), ("prob_real", "prob_fake"), ("prob_fake",)])
+def test_which_side_wins_is_not_said_of_nothing(lost):
+    (finding,) = diagnose(log(**dict.fromkeys(lost, math.nan)), CONFIG)
+    assert finding.kind == "sides unmeasured"
+    assert "nan" not in report([finding])
+    assert all(name in report([finding]) for name in lost)
+
+
+def test_one_of_fidelity_and_coverage_is_judged_alone():
+    done = replace(CONFIG, steps=600)
+    (finding,) = diagnose(log(fidelity=0.05, coverage=math.nan), done)
+    assert finding.kind == "unlike"
+    assert "5 % of samples lie close to a real one" in report([finding])
+    assert "nan" not in report([finding])
+    assert kinds(log(fidelity=math.nan, coverage=0.05), done) == ["incomplete"]
+    (finding,) = diagnose(log(fidelity=(0.9, 0.9, math.nan)), done)
+    assert finding.kind == "fidelity unmeasured"
+    assert "on the log has nothing in fidelity, as" in report([finding]).replace("\n    ", " ")
+
+
+def of_scores(**columns):
+    """The log of an objective whose s is a score."""
+    made = log(**{"score_real": 1.5, "score_fake": -40.0, **columns})
+    return {name: values for name, values in made.items() if not name.startswith(("prob_", "saturated_"))}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"loss_d": (1.3, 3000.0, 20.0), "loss_g": 900.0},  # no scale in which that were much
+        {"loss_d": 5.0, "loss_g": -40.0},  # of logits: G wins
+        {"score_real": 9.0, "score_fake": -9.0},  # of logits: D wins
+    ],
+)
+def test_of_scores_nobody_is_said_to_win(columns):
+    config = replace(CONFIG, loss="wasserstein")
+    (finding,) = diagnose(of_scores(**columns), config)
+    assert finding.kind == "healthy"
+    text = report([finding]).replace("\n    ", " ")
+    assert "which side wins cannot be judged" in text
+    assert "neither side wins" not in text.lower()
+    assert "1.39" not in text
+    assert "D(x)" not in text
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind"),
+    [
+        ({"fidelity": 0.3}, "unlike"),
+        ({"coverage": 0.3}, "incomplete"),
+        ({"diversity": math.nan, "clusters": math.nan}, "unmeasured"),
+        ({"fidelity": math.nan, "coverage": math.nan}, "fidelity unmeasured"),
+        ({"diversity": 0.05, "clusters": 0.2}, "collapse"),
+        ({"loss_d": (1.3, 1.3, math.inf)}, "learning rate"),
+        ({"discriminator.1.dead": 1.0}, "learning rate"),
+    ],
+)
+def test_of_scores_the_rest_is_judged(columns, kind):
+    (finding,) = diagnose(of_scores(**columns), replace(CONFIG, loss="hinge", steps=600))
+    assert finding.kind == kind
+    assert "side wins" not in finding.title
+
+
+def test_limits_are_those_of_the_loss_without_its_penalty():
+    assert kinds(log(loss_d=11.3, penalty=10.0, loss_g=8.0)) == ["healthy"]
+    assert kinds(log(loss_d=21.3, penalty=10.0, loss_g=8.0)) == ["learning rate"]
+
+
+def test_a_run_of_scores_is_judged_and_drawn(tmp_path):
+    settings = {**RING, "batch_size": 32, "steps": 120, "log_every": 10, "loss": "relativistic", "penalty": ("r1=1",)}
+    start_run(Config(**settings), tmp_path / "run", log=lambda text: None).train(progress=False)
+    findings, _ = diagnose_run(tmp_path / "run")
+    assert all("side wins" not in finding.title for finding in findings)
+    rows = read_log(tmp_path / "run" / LOG)
+    assert {"score_real", "score_fake", "penalty"} <= rows[0].keys()
+    assert not {"prob_real", "saturated_fake"} & rows[0].keys()
+    plots.save_curves(tmp_path / "curves.png", columns_of(rows))
+    assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
 def test_smoothing_lowers_what_d_aims_at():
@@ -374,7 +469,7 @@ def test_a_training_ends_with_a_verdict(options, words, tmp_path, monkeypatch):
 def test_a_short_log_is_too_short_unless_it_diverged(rows):
     assert kinds(log(rows, prob_fake=0.0, prob_real=1.0, diversity=0.0, clusters=0.1)) == ["too short"]
     if rows:
-        assert kinds(log(rows, loss_g=math.nan)) == ["learning rate"]
+        assert kinds(log(rows, loss_g=math.inf)) == ["learning rate"]
     (finding,) = diagnose(log(rows), CONFIG)
     assert not finding.is_trouble
     assert finding.advice[0].command == "minigan train --resume --out RUN"

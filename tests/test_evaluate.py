@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from quick_runs import draw_bytes
 
 import minigan as mg
 from minigan import cli
@@ -18,7 +19,11 @@ SMALL = {"model": "mlp", "hidden": (8,), "latent_dim": 3, "batch_size": 8, "step
 
 
 def made(folder, data, **options):
-    start_run(Config(data=str(data), **{**SMALL, **options}), folder, log=lambda text: None).train(progress=False)
+    """A trained run, whose pictures cost more than its steps and are left out."""
+    run = start_run(Config(data=str(data), **{**SMALL, **options}), folder, overwrite=True, log=lambda text: None)
+    with pytest.MonkeyPatch.context() as patch:
+        draw_bytes(patch)
+        run.train(progress=False)
     return folder
 
 
@@ -60,14 +65,14 @@ def test_two_runs_side_by_side(there, capsys):
     assert lines[0].endswith("own.npy, 80 samples; features: own.py:means")
     assert lines[2].split() == ["best", "real", "one", "two"]
     assert [line.split()[-3:] for line in lines[4:6]] == [["40", "40", "40"]] * 2
-    assert lines[6].split()[-2:] == ["yes", "yes"]
+    assert lines[6].split()[-2:] == ["100%", "100%"]
     (frechet,) = (line for line in lines if line.startswith("Fréchet"))
     for name, cell in zip(("one", "two"), frechet.split()[-2:], strict=True):
         written = json.loads((there / name / METRICS).read_text())
         assert f"{written['generated']['frechet']:.3f}" == cell
         assert written["step"] == 2
         assert written["samples"] == 40
-        assert written["trained_on_real"] is True
+        assert written["trained_on"] == 1
         assert written["features"] == "own.py:means"
         assert written["real"]["frechet"] == pytest.approx(float(frechet.split()[-3]), abs=6e-4)
         assert (there / name / NEIGHBOURS).read_bytes()[:4] == b"\x89PNG"
@@ -84,10 +89,19 @@ def test_the_same_command_gives_the_same_bytes(there):
 
 def test_held_out_data(there):
     table = evaluation.evaluate(["one"], against="held.npy")
-    assert "trained on them" in table
-    assert json.loads((there / "one" / METRICS).read_text())["trained_on_real"] is False
+    (row,) = (line for line in table.splitlines() if line.startswith("trained on them"))
+    assert row.split()[-1] == "0%"
+    assert json.loads((there / "one" / METRICS).read_text())["trained_on"] == 0
     assert "features: none" in table
     assert "of 8x8" in table
+
+
+def test_data_of_which_some_were_trained_on(there):
+    """As the bundled digits are a part of MNIST."""
+    own, held = np.load("own.npy"), np.load("held.npy")
+    np.save("mixed.npy", np.concatenate([own[:20], held]))
+    evaluation.evaluate(["one"], against="mixed.npy", samples=80)
+    assert json.loads((there / "one" / METRICS).read_text())["trained_on"] == 20 / 80
 
 
 def test_points_of_a_mixture(there):
@@ -113,7 +127,7 @@ def test_split(count, sizes, monkeypatch):
 
 def test_most_samples_unless_told_otherwise(monkeypatch):
     monkeypatch.setattr(evaluation, "MOST", 30)
-    assert len(evaluation.split(Dataset("own", np.zeros((200, 2))), None, 0).reference) == 30
+    assert len(evaluation.split(Dataset("own", np.zeros((200, 2), np.float32)), None, 0).reference) == 30
 
 
 @pytest.mark.parametrize(
@@ -146,16 +160,15 @@ def test_mistakes(arguments, words, there, capsys):
 
 
 def test_data_that_have_moved_or_changed(there):
-    shutil.rmtree("one")
     made(there / "one", "own.npy")
     (there / "own.npy").rename(there / "moved.npy")
     with pytest.raises(mg.MiniganError, match="--against names where the data of one lie now"):
         evaluation.evaluate(["one"])
-    assert json.loads(_metrics(there, "moved.npy"))["trained_on_real"] is True
+    assert json.loads(_metrics(there, "moved.npy"))["trained_on"] == 1
     shutil.copy(there / "held.npy", there / "own.npy")
     with pytest.raises(mg.MiniganError, match="has changed since one was trained on it: name the real data by --against"):
         evaluation.evaluate(["one"])
-    assert json.loads(_metrics(there, "own.npy"))["trained_on_real"] is False
+    assert json.loads(_metrics(there, "own.npy"))["trained_on"] is None
 
 
 def _metrics(there, against):
@@ -165,7 +178,6 @@ def _metrics(there, against):
 
 def test_a_new_run_leaves_no_figures_of_the_old_one(there):
     evaluation.evaluate(["one"])
-    config = Config(data="own.npy", **SMALL)
-    start_run(config, there / "one", overwrite=True, log=lambda text: None).train(progress=False)
+    made(there / "one", "own.npy")
     assert not (there / "one" / METRICS).exists()
     assert not (there / "one" / NEIGHBOURS).exists()

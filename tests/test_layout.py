@@ -46,19 +46,23 @@ ORDER = {
     "backends/numpy": [
         *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
     ],
-    "checks": ["file", "contract smoothness suite", "second_order", "entries game gradients", "differences", "report"],
+    "checks": ["file", "contract smoothness suite", "second_order game", "entries gradients", "differences", "report"],
     "cli": ["entry", "diagnose evaluate explain gradcheck info sample train", "parser"],
     "data": [
         *("loading", "files batches", "folders", "images numpy_files", "arrays", "mnist idx dataset synthetic", "reading"),
         "bundled",
     ],
     "data/bundled": [],
-    "explain": ["page", "step worked", "formulas game places"],
-    "explain/page": ["build", "walk", "curves facts figures updates", "plane prose", "arrays budget place"],
+    "explain": ["page", "step worked", "second_order", "formulas game places"],
+    "explain/page": ["build", "walk", "penalties", "curves facts figures updates", "plane prose", "arrays budget place"],
     "explain/step": ["opening", "recorder", "rerun", "records"],
-    "explain/worked": ["generic layers losses optimizers", "registry running", "calculator"],
+    "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
-    "layers": ["conv dense shape", "dropout elementwise linear norm", "base"],
+    "layers": [
+        "conv dense minibatch_std residual shape spectral_norm",
+        "composite dropout elementwise linear norm",
+        "base formulas",
+    ],
     "losses": [
         *("gradient_penalty hinge relativistic_average saturating zero_centred", "penalty relativistic wasserstein"),
         *("f_gan least_squares non_saturating supervised", "base"),

@@ -171,7 +171,10 @@ def test_a_game_whose_numbers_underflow_raises_nothing(captured):
         game.discriminator.params["5.bias" if "5.bias" in game.discriminator.params else "6.bias"][...] = 200
         batches = mg.Batches(np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8), 6, game.backend)
         step = mg.capture(game, batches, log=lambda text: None) if captured else lambda: game.step(batches.next())
-        for _ in range(5):
+        stats = [step() for _ in range(5)]
+        assert np.isfinite([list(each.values()) for each in stats]).all()
+        game.discriminator.flat_params[...] = 1e38
+        with pytest.raises(FloatingPointError, match="overflow"):
             step()
 
 

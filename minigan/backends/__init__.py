@@ -7,6 +7,7 @@ from typing import Any
 
 from minigan.backends.base import Array, Backend, Formula, array_module
 from minigan.backends.geometry import ConvGeometry
+from minigan.backends.machine import Machine
 from minigan.backends.random import Generator, stream
 from minigan.backends.scalars import DeviceScalar
 from minigan.errors import BackendError, nearest_name
@@ -23,6 +24,7 @@ __all__ = [
     "DeviceScalar",
     "Formula",
     "Generator",
+    "Machine",
     "array_module",
     "get_backend",
     "stream",

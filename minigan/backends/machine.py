@@ -39,7 +39,7 @@ class Machine:
         """
         if size < UNASKED:
             return
-        free = self.memory[0] * 2**20 if self.memory else MOST_ADDRESSABLE
+        free, size = self.memory[0] * 2**20 if self.memory else MOST_ADDRESSABLE, min(size, 1e300)
         if (size if least is None else least) > free:
             raise DeviceMemoryError(
                 f"{what} needs about {_in_words(size)}, and {_in_words(free)} are free: {advice or SMALLER_GAME}"

@@ -23,7 +23,7 @@ STREAMS = {
     "checks": 8,
     "explain": 9,
     "penalty": 10,
-    "evaluate": 20,
+    "evaluate": 11,
 }
 
 

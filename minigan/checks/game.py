@@ -5,30 +5,34 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minigan.backends import Array, stream
-from minigan.checks.differences import Target, compare
+from minigan.checks.differences import Target, compare, with_state_held
+from minigan.checks.gradients import in_float64
 from minigan.checks.report import TOLERANCE, Report, Row
+from minigan.copying import parts_by_identity
 from minigan.errors import OptionError, shorten
 from minigan.games import Game
 from minigan.layers import Layer
 from minigan.network import Sequential, Watcher
-from minigan.optim import Optimizer
+from minigan.optim import Optimizer, constant
 from minigan.reachable import walk
+
+UPDATES = 3  # of an optimiser, that are looked at
 
 
 class StillOptimizer(Optimizer):
     """Moves nothing, and keeps a copy of the gradients with which it was to move, for each update."""
 
-    def __init__(self, net: Sequential, steps: int) -> None:
+    def __init__(self, net: Sequential, original: Optimizer) -> None:
         super().__init__(lr=1.0)
         self.seen: list[Array] = []
-        self.steps = steps
+        self.steps, self.original = original.steps, original
         self.attach(net)
 
     def scalars(self, lr: float, step: int) -> dict[str, float]:
@@ -39,6 +43,45 @@ class StillOptimizer(Optimizer):
             raise OptionError("the game's step hands an optimiser the gradients of another network than its own")
         self.seen.append(net.flat_grads.copy())
 
+    def steepest_climb(self) -> tuple[str, float]:
+        """Where a copy of the optimiser itself goes uphill most: (the array of parameters, cos of Δθ and g, at most 1).
+
+        Δθ: what an update with the gradient g does beyond one with the gradient 0, which leaves out a decay of the weights.
+        Each array and each of the first UPDATES counts. 1 for a network that does not move although it has a gradient.
+        """
+        g = self.seen[-1]
+        with_g, without = (self._path(gradient) for gradient in (g, 0 * g))
+        moves = [here - there for here, there in zip(with_g, without, strict=True)]
+        if not any(bool(move.any()) for move in moves):
+            return "nothing moves", float(bool(g.any()))
+        gradients = _split(self._net, self._net.backend.to_numpy(g))  # type: ignore[arg-type, union-attr]
+        parts = [(name, part, gradients[name]) for move in moves for name, part in _split(self._net, move).items()]  # type: ignore[arg-type]
+        return max(((name, _cosine(part, gradient)) for name, part, gradient in parts), key=lambda found: found[1])
+
+    def _path(self, gradient: Array) -> list[np.ndarray]:
+        """What each of the first updates adds to the parameters, all with one gradient; 0 where that is no number."""
+        net, optimizer = self._net.clone(), copy.copy(self.original)  # type: ignore[union-attr]
+        with suppress(Exception):  # else what it holds of its own is shared with the original
+            optimizer = copy.deepcopy(self.original, {id(self.original._net): None})
+        optimizer._net, optimizer.steps, optimizer.state, optimizer.schedule = None, 0, {}, constant(1e-3)
+        optimizer._scalars = []
+        moves, to_numpy = [], net.backend.to_numpy
+        for _ in range(UPDATES):
+            before = to_numpy(net.flat_params).copy()
+            net.flat_grads[...] = gradient
+            try:
+                optimizer.update(net)
+            except Exception as error:
+                raise OptionError(f"{type(optimizer).__name__}: its update fails: {shorten(error, 100)}") from None
+            moves.append(np.nan_to_num(to_numpy(net.flat_params) - before, nan=0, posinf=0, neginf=0))
+        return moves
+
+
+def _cosine(x: np.ndarray, y: np.ndarray) -> float:
+    """cos of the angle between two arrays; 0 where one of them is 0, or all but 0 beside rounding."""
+    product = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float((x * y).sum()) / product if product > 1e-15 * float(np.linalg.norm(y)) else 0.0
+
 
 def still(game: Game) -> Any:
     """A copy of this very game in float64, with all that it holds, whose optimisers do not move.
@@ -48,16 +91,13 @@ def still(game: Game) -> Any:
     memo: dict[int, Any] = {}
     held = [value for _, value, _ in walk(game, "")]
     for net in (value for value in held if isinstance(value, Sequential) and id(value) not in memo):
-        twin = memo[id(net)] = net.clone(dtype="float64")
-        for name in ("params", "grads", "state"):
-            own, other = getattr(net, name), getattr(twin, name)
-            memo.update({id(own): other, **{id(array): other[key] for key, array in own.items()}})
-        memo.update({id(net.flat_params): twin.flat_params, id(net.flat_grads): twin.flat_grads})
+        memo[id(net)] = with_state_held(net.clone(dtype="float64"))
+        memo.update(parts_by_identity(net, memo[id(net)]))
     networks = {id(optimizer): game.networks.get(name) for name, optimizer in game.optimizers.items()}
     for optimizer in (value for value in held if isinstance(value, Optimizer)):
         if (trained := networks.get(id(optimizer))) is None:
             raise OptionError(f"{type(game).__name__} holds an optimiser that game.optimizers does not name beside its network")
-        memo[id(optimizer)] = StillOptimizer(memo[id(trained)], optimizer.steps)
+        memo[id(optimizer)] = StillOptimizer(memo[id(trained)], optimizer)
     try:
         return copy.deepcopy(game, memo)
     except Exception as error:
@@ -130,17 +170,22 @@ def forward_only(game: Game) -> Iterator[None]:
             dys += [net.backend.zeros((len(dy), *layer.output_shape), net.dtype) for layer in net.layers]
         return net.backend.zeros((len(dy), *net.input_shape), net.dtype) if input_grad else None
 
+    def nothing(net: Sequential, x_dot: Array, caches: Any, dys: Any, grads: Any) -> None:
+        for grad in grads.values():
+            grad[...] = 0
+
     def zeros_each(net: Sequential, dys: Any, caches: Any, grads: Any = None, input_grad: bool = True) -> Any:
         return tuple(zeros(net, dy, caches, grads, input_grad) for dy in dys)
 
     for net in game.networks.values():
         net.backward = partial(zeros, net)  # type: ignore[method-assign]
         net.backward_each = partial(zeros_each, net)  # type: ignore[method-assign]
+        net.curvature = partial(nothing, net)  # type: ignore[method-assign]
     try:
         yield
     finally:
         for net in game.networks.values():
-            del net.backward, net.backward_each
+            del net.backward, net.backward_each, net.curvature
 
 
 def check_game(
@@ -158,9 +203,12 @@ def check_game(
     real: a batch; modes as for check_gradients. What is differentiated is the statistic that game.losses names for the network,
     as the step returns it: a subclass is checked with its own losses and its own order. Biases and the like are moved off their
     initial values, for a unit that is dead because its bias is 0 proves nothing. The wiring is checked too: what an optimiser
-    gets does not depend on the gradients of the step before, and the rest of the step leaves it alone.
+    gets does not depend on the gradients of the step before, the rest of the step leaves it alone, and the optimiser's own
+    first updates go down the slope, in each array of parameters.
     Raises OptionError for a game whose step does not do what game.losses and game.optimizers say.
     """
+    if not isinstance(game, Game):
+        raise OptionError(f"game is {shorten(game)}: expected a game, as minigan.GAN(G, D); for a network use check_gradients")
     with unused(game):
         return _check_game(game, real, mode, max_entries, tolerance, seed, name)
 
@@ -169,7 +217,7 @@ def _check_game(game: Game, real: Any, mode: str, max_entries: int | None, toler
     twin, be, rng = still(game), game.backend, np.random.default_rng(stream("checks", seed))
     for vector in (a for net in twin.networks.values() for a in net.params.values() if a.ndim == 1):
         vector += be.asarray(0.1 * rng.standard_normal(vector.shape))
-    real = be.asarray(be.to_numpy(real) if be.owns(real) else real, np.float64)
+    real = in_float64(be, real, "real")
     step = _Repeated(twin, game.random_state, real)
     for net in twin.networks.values():
         net.flat_grads[...] = np.nan  # left from the step before
@@ -199,6 +247,9 @@ def _check_game(game: Game, real: Any, mode: str, max_entries: int | None, toler
         touched = int((twin.networks[network].flat_grads != twin.optimizers[network].seen[-1]).sum())
         error = float("inf") if touched else 0.0
         report.rows.append(Row(f"{network}: gradients after its update", 1, 0, error, f"{touched} touched", touched, 0.0))
+        where, climb = twin.optimizers[network].steepest_climb()
+        error = float("inf") if climb > 1e-6 else 0.0
+        report.rows.append(Row(f"{network}: its updates go downhill", 1, 0, error, where, climb, 0.0))
     return report
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from minigan.backends import Array, Backend, get_backend, stream
-from minigan.checks.differences import Target, branch_signatures, compare
+from minigan.checks.differences import Target, branch_signatures, compare, with_state_held
 from minigan.checks.report import TOLERANCE, Report
+from minigan.errors import OptionError, shorten
 from minigan.layers import Layer
 from minigan.network import Sequential
+from minigan.sizes import positive_int
 
 
 def check_gradients(
@@ -31,9 +34,11 @@ def check_gradients(
     each array along random directions v and compares <gradient, v>, which touches every entry at the cost of a few passes.
     Returns a Report: .ok, .max_error, one row per array. Raises OptionError for an unknown mode.
     """
-    net = net.clone(dtype="float64")
+    if not isinstance(net, Sequential):
+        raise OptionError(f"net is {shorten(net)}: expected a Sequential; a layer alone has check_layer, a game check_game")
+    net = with_state_held(net.clone(dtype="float64"))
     be, random_state, rng = net.backend, net.random_state, np.random.default_rng(stream("checks", seed))
-    x = be.asarray(net.backend.to_numpy(x) if be.owns(x) else x, np.float64).copy()
+    x = in_float64(be, x, "x")
 
     def forward() -> tuple[Array, list[Any]]:
         net.random_state = random_state  # the same Dropout masks at every pass
@@ -52,6 +57,14 @@ def check_gradients(
     return compare(name, be, evaluate, dy, targets, mode, max_entries, tolerance, rng)
 
 
+def in_float64(be: Backend, x: Any, name: str) -> Array:
+    """A copy of an array, of the backend or the host, in float64. Raises OptionError for what is no array of real numbers."""
+    host = np.asarray(be.to_numpy(x) if be.owns(x) else x)
+    if host.dtype.kind not in "fiub":
+        raise OptionError(f"{name} is {shorten(x)}: expected an array of real numbers")
+    return be.asarray(host, np.float64).copy()
+
+
 def check_layer(
     layer: Layer, input_shape: Sequence[int], *, batch: int = 3, backend: str | Backend = "auto", **options: Any
 ) -> Report:
@@ -59,9 +72,13 @@ def check_layer(
 
     A bias of 0 or a γ of 1 would hide a term that they multiply.
     """
+    if not isinstance(layer, Layer):
+        raise OptionError(f"layer is {shorten(layer)}: expected a layer, as minigan.Dense(10)")
     rng = np.random.default_rng(1)
     net = moved_network(layer, input_shape, backend, "float64", rng)
-    x = rng.standard_normal((batch, *input_shape))
+    shape = (positive_int(batch, "batch"), *net.input_shape)
+    net.backend.require_memory(8 * math.prod(shape), f"a batch of {shorten(batch)}", "choose a smaller one")
+    x = rng.standard_normal(shape)
     return check_gradients(net, x, name=repr(layer), **options)
 
 
@@ -69,7 +86,7 @@ def moved_network(
     layer: Layer, input_shape: Sequence[int], backend: str | Backend, dtype: str, rng: np.random.Generator
 ) -> Sequential:
     """A network of one layer whose parameters and state are not those it starts with."""
-    net = Sequential([layer], input_shape, backend, dtype)
+    net = with_state_held(Sequential([layer], input_shape, backend, dtype))
     net.flat_params[...] += net.backend.asarray(0.5 * rng.standard_normal(net.num_params), dtype)
     for value in net.state.values():
         value[...] += net.backend.asarray(rng.random(value.shape), dtype)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend, stream
-from minigan.checks.differences import Target, branch_signatures, compare, single_row
+from minigan.checks.differences import Target, branch_signatures, compare, single_row, with_state_held
 from minigan.checks.gradients import moved_network
 from minigan.checks.report import TOLERANCE, Report, Row
 from minigan.layers import Elementwise, Layer
@@ -17,17 +17,18 @@ from minigan.network import Sequential, Views
 
 
 def has_second_order(layer: Layer) -> bool:
-    """True if penalties can go through a layer: its class has a tangent and a curvature, and if element-wise, a d2f."""
+    """True if penalties go through a layer and those within: each has a tangent, a curvature and, if element-wise, a d2f."""
     kind = type(layer)
     written = kind.tangent is not Layer.tangent and kind.curvature is not Layer.curvature
-    return written and (not isinstance(layer, Elementwise) or hasattr(layer, "d2f"))
+    written = written and (not isinstance(layer, Elementwise) or hasattr(layer, "d2f"))
+    return written and all(map(has_second_order, layer.layers))
 
 
 def check_second_order(
     layer: Layer,
     input_shape: Sequence[int],
     *,
-    batch: int = 6,
+    batch: int = 8,
     backend: str | Backend = "auto",
     train: bool = True,
     mode: str = "full",
@@ -88,7 +89,7 @@ def check_penalty(
     The last row compares it by Pearlmutter's identity with ordinary backward passes alone: along a random direction,
     ∂(v · g)/∂θ = d/dr ∇θ Σ_n s_n(x + r v) at r = 0.
     """
-    net, rng = discriminator.clone(dtype="float64"), np.random.default_rng(stream("checks", seed))
+    net, rng = with_state_held(discriminator.clone(dtype="float64")), np.random.default_rng(stream("checks", seed))
     be, random_state = net.backend, net.random_state
     for vector in (a for a in net.params.values() if a.ndim == 1):
         vector += be.asarray(0.1 * rng.standard_normal(vector.shape))

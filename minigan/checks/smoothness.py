@@ -34,7 +34,12 @@ def crosses_kink(layer: Layer, input_shape: Sequence[int], row: Row, train: bool
 
 
 def _bends(f: Callable[[float], float]) -> bool:
-    """Whether f has a kink within the wide step: its slopes left and right of 0, or over the two steps, disagree."""
+    """Whether f has a kink within the wide step: its slopes left and right of 0, or over the two steps, disagree.
+
+    False for an f that does not repeat itself, whose slopes say nothing.
+    """
+    if f(0.0) != f(0.0):
+        return False
     wide = [(f(WIDE) - f(0.0)) / WIDE, (f(0.0) - f(-WIDE)) / WIDE]
     narrow = [(f(NARROW) - f(0.0)) / NARROW, (f(0.0) - f(-NARROW)) / NARROW]
     far = (f(2 * WIDE) - f(-2 * WIDE)) / (4 * WIDE)

@@ -19,15 +19,19 @@ from minigan.layers import (
     Conv2d,
     ConvTranspose2d,
     Dense,
+    DiffAugment,
     Dropout,
     Flatten,
     Layer,
     LayerNorm,
     LeakyReLU,
+    MinibatchStd,
     ReLU,
     Reshape,
+    Residual,
     Sigmoid,
     Softplus,
+    SpectralNorm,
     Tanh,
     Upsample,
 )
@@ -63,6 +67,14 @@ def layer_table() -> list[tuple[Callable[[], Layer], tuple[int, ...]]]:
         (lambda: Flatten(), (3, 2, 2)),
         (lambda: Reshape((2, 3, 2)), (12,)),
         (lambda: Upsample((2, 3)), (3, 2, 2)),
+        (lambda: DiffAugment(translation=0.3), (4, 3, 2)),
+        (lambda: MinibatchStd(), (4,)),
+        (lambda: MinibatchStd(), (3, 2, 2)),
+        (lambda: SpectralNorm(Dense(4)), (5,)),
+        (lambda: SpectralNorm(Conv2d(3, 3, stride=2, padding=1)), (5, 6, 2)),
+        (lambda: SpectralNorm(ConvTranspose2d(2, 4, stride=2, padding=1, bias=False)), (3, 4, 2)),
+        (lambda: Residual([Dense(6), LeakyReLU(0.2), Dense(5)], scale=0.3), (5,)),
+        (lambda: Residual([SpectralNorm(Conv2d(2, 3, padding=1)), Residual([BatchNorm(), Tanh()])]), (3, 4, 2)),
     ]
     exported = {getattr(layers, name) for name in layers.__all__} - {Layer, layers.Linear, layers.Elementwise}
     others = sorted(exported - {type(make()) for make, _ in table}, key=lambda kind: kind.__name__)
@@ -80,15 +92,17 @@ def block_table() -> list[tuple[Callable[[], Layer], tuple[int, ...], int]]:
         (lambda: ConvTranspose2d(64, 4, stride=2, padding=1), (7, 7, 128), 32),
         (lambda: BatchNorm(), (32, 32, 8), 80),
         (lambda: LeakyReLU(0.2), (32, 32, 8), 80),
+        (lambda: MinibatchStd(group_size=4), (16, 16, 8), 80),
+        (lambda: SpectralNorm(Conv2d(128, 4, stride=2, padding=1)), (14, 14, 64), 32),
     ]
 
 
 def check_all(backend: str | Backend = "auto") -> Iterator[Report]:
-    """Every layer (BatchNorm and Dropout in training and at inference), every loss, and both reference games, one by one."""
+    """Every layer (those that differ at inference there too), every loss, and both reference games, one by one."""
     be = get_backend(backend)
     for make, shape in layer_table():
         yield check_layer(make(), shape, backend=be)
-        if isinstance(make(), (BatchNorm, Dropout)):
+        if isinstance(make(), (BatchNorm, DiffAugment, Dropout)):
             report = check_layer(make(), shape, backend=be, train=False)
             report.name += " at inference"
             yield report
@@ -131,6 +145,14 @@ def discriminator_table() -> list[tuple[Callable[[], list[Layer]], tuple[int, ..
             lambda: [
                 *(Conv2d(4, 3, padding=1), Tanh(), BatchNorm(), ConvTranspose2d(3, 4, stride=2, padding=1), LayerNorm(axes=3)),
                 *(Softplus(), Flatten(), Dense(6), Sigmoid(), Dropout(0.3), Reshape((2, 3)), LayerNorm(), Flatten(), Dense(1)),
+            ],
+            (3, 4, 2),
+        ),
+        (
+            lambda: [
+                Residual([SpectralNorm(Conv2d(2, 3, padding=1)), Residual([BatchNorm(), Tanh()]), Dropout(0.3)], scale=0.5),
+                *(SpectralNorm(ConvTranspose2d(3, 4, stride=2, padding=1)), MinibatchStd(), Softplus(), Flatten()),
+                SpectralNorm(Dense(1)),
             ],
             (3, 4, 2),
         ),

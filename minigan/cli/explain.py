@@ -19,13 +19,14 @@ from minigan.training import Config
 
 LONGEST_NAME = 255  # bytes of a file's name, on all common file systems
 OF_PAGE = ("batch_size", "seed", "backend")
-OF_SMALL_GAME = ("data", "data_dir", "image_size", "model", "width", "hidden", "latent_dim", "lr", "loss")
+OF_SMALL_GAME = ("data", "data_dir", "image_size", "model", "width", "hidden", "latent_dim", "lr", "loss", "penalty")
 
 
 def add(commands: Any) -> None:
     about = (
         "Without TARGET, or for a run folder: one training step opened up, as a page for the browser that walks through it. "
-        "With a name: a layer's or loss's gradients derived, worked through on a few numbers and checked; or an optimiser."
+        "With a name: the gradients of a layer, loss or penalty derived, worked through on a few numbers and checked; or an "
+        "optimiser."
     )
     parser = add_command(commands, "explain", "open up a step, or derive a layer", about, explain)
     names = f"a run folder, or one of {', '.join(worked.EXAMPLES)}"

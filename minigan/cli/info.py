@@ -57,7 +57,7 @@ def _state(name: str) -> str:
     try:
         backend = get_backend(name)
     except MiniganError as error:
-        return f"not available, {str(error).partition(': ')[2]}"
+        return f"not available, {str(error).removeprefix(f'backend {name!r} cannot run here: ')}"
     memory = "{:,.0f} of {:,.0f} MiB free".format(*backend.memory) if backend.memory else "memory unknown"
     versions = "".join(f", {what} {version}" for what, version in backend.versions.items())
     return f"{backend.device}, {memory}{versions}"

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from minigan.errors import MiniganError, near_name, nearest_name, shorten
+from minigan.errors import MiniganError, cut_middle, near_name, nearest_name, shorten
 from minigan.training.config import OPTIONS, RECIPES
 from minigan.training.options import Option, limit_in_words
 
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-LONGEST_LINE = 300  # characters of a message
 Command = Callable[[argparse.Namespace], int]  # returns the exit status
 
 
@@ -60,18 +59,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def one_line(message: str, encoding: str) -> str:
-    """A message that may quote anything, in one line of LONGEST_LINE characters at most that any terminal shows as it is.
-
-    What does not fit is left out of the middle: what to do stands at the end.
-    """
+    """A message that may quote anything, in one line of LONGEST_MESSAGE characters at most that any terminal shows as it is."""
     words = " ".join(message.split())
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
     line = shown.encode(encoding, "backslashreplace").decode(encoding)
-    if len(line) <= LONGEST_LINE:
-        return line
-    gap = "…".encode(encoding, "replace").decode(encoding).replace("?", "...")
-    end = 90
-    return f"{line[: LONGEST_LINE - end - len(gap)]}{gap}{line[-end:]}"
+    return cut_middle(line, gap="…".encode(encoding, "replace").decode(encoding).replace("?", "..."))
 
 
 def add_command(commands: Any, name: str, help: str, about: str, run: Command) -> Parser:
@@ -94,6 +86,8 @@ def add_option(group: Any, name: str, default: Any = argparse.SUPPRESS, shown: s
         group.add_argument(option.flag, default=default, action=argparse.BooleanOptionalAction, help=about)
         return
     several: dict[str, Any] = {"nargs": "+"} if option.is_list and option.parse is None else {}
+    if option.item is str and several:
+        several["action"] = "extend"  # named several times, it means all of them
     kind = argument_type(option)
     group.add_argument(option.flag, default=default, type=kind, metavar=option.metavar, help=about, **several)
 

@@ -33,10 +33,6 @@ def as_dataset(data: Any, name: str = "array") -> Dataset:
     """
     called = shown(name)
     if isinstance(data, Dataset):
-        if data.is_images and data.values.dtype != np.uint8:
-            raise DataError(
-                f"the Dataset's images are {data.values.dtype}: expected uint8; as_dataset(array) makes such a Dataset"
-            )
         return data
     array = _to_numpy(data, called)
     if array.dtype.kind not in "uifb":

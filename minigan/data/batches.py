@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from minigan.backends import Array, Backend, stream
+from minigan.backends import Array, Backend, get_backend, stream
 from minigan.data.arrays import as_dataset
 from minigan.data.dataset import Dataset
 from minigan.data.reading import shown
 from minigan.errors import DataError
-from minigan.sizes import plain, positive_int
+from minigan.sizes import float_type, plain, positive_int
 
 
 def pixels_to_floats(xp: Any, pixels: Array) -> Array:
@@ -36,15 +36,18 @@ class Batches:
     or seed that is no whole number.
     """
 
-    def __init__(self, data: Dataset | Any, batch_size: int, backend: Backend, dtype: Any = "float32", seed: int = 0) -> None:
+    def __init__(
+        self, data: Dataset | Any, batch_size: int, backend: str | Backend, dtype: Any = "float32", seed: int = 0
+    ) -> None:
         dataset = as_dataset(data)
         batch_size, seed = positive_int(batch_size, "batch_size"), plain(seed)
         if batch_size > len(dataset):
             raise DataError(
                 f"the batch size is {batch_size}: {shown(dataset.name)} has {len(dataset)} samples; choose 1 to {len(dataset)}"
             )
+        backend = get_backend(backend)
         self.dataset, self.batch_size, self.backend, self.seed = dataset, batch_size, backend, seed
-        self.dtype = np.dtype(dtype)
+        self.dtype = float_type(dtype)
         self.per_epoch = len(dataset) // batch_size
         self.epoch, self.batch = 0, 0
         self._resident = backend.asarray(dataset.values)

@@ -50,6 +50,11 @@ def read_folder(folder: Path, size: tuple[int, int] | None) -> tuple[np.ndarray,
     return np.stack(images), (*notes, *_left_out(folder, found))
 
 
+def folders_read(top: Path) -> set[Path]:
+    """The folders, links resolved, in which a folder of images is looked for images."""
+    return {top.resolve(), *(path.parent.resolve() for path in _walk(top))}
+
+
 def _walk(top: Path) -> Iterator[Path]:
     """The files in a folder and all below. Links to folders are followed, after the folders themselves; each is read once."""
     seen: set[tuple[int, int]] = set()

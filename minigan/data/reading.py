@@ -88,9 +88,9 @@ def refusing_damage(path: Pathname, what: str, remedy: str) -> Iterator[None]:
         raise DataError(f"{shown(path)} is not a readable {what} ({reason(error)}): {remedy}") from None
 
 
-def check_memory(name: Any, size: int) -> None:
+def check_memory(name: Any, size: float) -> None:
     """Raise DataError if `size` bytes are more than the machine has."""
-    memory = free_and_total_memory()
+    memory, size = free_and_total_memory(), min(size, 1e300)  # a whole number may be beyond all floats
     if memory and size / 2**20 > memory[1]:
         raise DataError(
             f"{shown(name)} would take {size / 2**30:,.3g} GiB of memory, and this machine has {memory[1] / 2**10:,.3g}: "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -17,15 +17,19 @@ from minigan.layers import (
     Conv2d,
     ConvTranspose2d,
     Dense,
+    DiffAugment,
     Dropout,
     Flatten,
     Layer,
     LayerNorm,
     LeakyReLU,
+    MinibatchStd,
     ReLU,
     Reshape,
+    Residual,
     Sigmoid,
     Softplus,
+    SpectralNorm,
     Tanh,
     Upsample,
 )
@@ -233,6 +237,21 @@ def _leaky_relu(layer: LeakyReLU) -> Formulas:
     )
 
 
+def _diff_augment(layer: DiffAugment) -> Formulas:
+    colors = r"L x = \mu + (c + \tfrac{1}{2}) \left( g + 2 s (x - g) - \mu \right)"
+    return Formulas(
+        (r"y = T \left( L x + b - \tfrac{1}{2} \right)", colors) if layer.color else (r"y = T x",),
+        (r"dx = L \, T^T dy",) if layer.color else (r"dx = T^T dy",),
+        {},
+        "Every image is moved" + (" and gets other colours" if layer.color else "") + ", as drawn for it alone.",
+        "Every gradient moves back to where its pixel came from" + (" and is recoloured alike." if layer.color else "."),
+        "what was drawn",
+        "the way back needs the very draws of this pass",
+        symbols=f"T moves an image by up to {layer.translation:g} of its size, zeros behind it"
+        + ("; g: mean of a pixel's channels; μ: of the image; s, c, b: drawn from [0, 1)" if layer.color else ""),
+    )
+
+
 def _dropout(layer: Dropout) -> Formulas:
     rate = layer.rate
     left_out = (
@@ -280,7 +299,74 @@ def _upsample(layer: Upsample) -> Formulas:
     )
 
 
-FORMULAS: dict[type[Layer], Callable[[Any], Formulas]] = {
+def _spectral_norm(layer: SpectralNorm) -> Formulas:
+    biased = layer.linear.has_bias
+    return Formulas(
+        (
+            r"y = \frac{1}{\sigma} A_W x" + (r" + \text{bias}" if biased else ""),
+            r"\sigma = u^T W v, \qquad \bar{W} = W / \sigma",
+        ),
+        (r"dx = A_W^T \, dy / \sigma",),
+        {
+            "weight": r"dW = \frac{1}{\sigma} \left( G - \langle G, \bar{W} \rangle \, u v^T \right), \qquad "
+            r"G = \frac{\partial}{\partial W} \langle A_W x, dy \rangle",
+            **({"bias": r"d\,\text{bias} = \sum dy"} if biased else {}),
+        },
+        f"A {layer.linear.name} layer, with its weight W divided by σ, its largest singular value. u "
+        "and v, the singular vectors, follow W by power iteration in every pass.",
+        "The gradient goes back by the same map, transposed, and divided by σ.",
+        "x, u, v and σ",
+        "dx needs only dy, σ and the weight",
+        "W acts on the output by two paths, directly and through σ. What would only make W larger is taken out: W/σ does not "
+        "feel it.",
+        "dW is made of x and dy",
+        "A_W: the layer's linear map with the weight W; u, v: first singular vectors of W as a matrix, a row for each output",
+    )
+
+
+def _residual(layer: Residual) -> Formulas | None:
+    """None if one of the layers within has none."""
+    within = [formulas_of(one) for one in layer.layers]
+    param_grads = {
+        f"{number}.{name}": tex
+        for number, known in enumerate(within)
+        if known is not None
+        for name, tex in known.param_grads.items()
+    }
+    f = ", ".join(map(repr, layer.layers))
+    return Formulas(
+        (r"y = x + a \, f(x)",),
+        (r"dx = dy + a \left( \frac{\partial f}{\partial x} \right)^T dy",),
+        param_grads,
+        f"x goes straight through, and a = {layer.scale:g} times what f makes of it is added.",
+        "The gradient comes back by two paths: whole by the straight one, and once more through f.",
+        "the caches of f's layers",
+        "dx needs them",
+        "The layers of f learn as anywhere, from a · dy." if param_grads else "",
+        "their gradients are made of what these hold" if param_grads else "",
+        f"a = {layer.scale:g}; f: {f}, in a row; in the formulas of its parameters, x and dy are those of their own layer",
+    )
+
+
+def _minibatch_std(layer: MinibatchStd) -> Formulas:
+    groups = "the batch" if layer.group_size is None else f"a group of up to {layer.group_size} samples"
+    return Formulas(
+        (
+            r"y = (x, r), \qquad r = \frac{1}{K} \sum_k s_k",
+            r"s_k = \sqrt{v_k + \varepsilon}, \qquad v_k = \frac{1}{G} \sum_g (x_{gk} - \mu_k)^2",
+        ),
+        (r"dx_{gk} = dy_{gk} + e \, \frac{x_{gk} - \mu_k}{G K s_k}",),
+        {},
+        f"One more channel tells how much the samples of {groups} differ: the mean of their deviations over all K values.",
+        "The gradient passes, and that of the new channel, e in all, drives the samples of a group apart or together.",
+        "x, μ and 1/s",
+        "dx needs them",
+        symbols=f"g: sample, of G in {groups}; k: value, of K = {layer.size:,}; e: the sum of dy's last channel over the "
+        f"group; ε = {layer.eps:g}",
+    )
+
+
+FORMULAS: dict[type[Layer], Callable[[Any], Formulas | None]] = {
     Dense: _dense,
     Conv2d: _conv,
     ConvTranspose2d: _conv_transpose,
@@ -316,9 +402,13 @@ FORMULAS: dict[type[Layer], Callable[[Any], Formulas]] = {
         "σ(x) = 1 − e^−y",
     ),
     Dropout: _dropout,
+    DiffAugment: _diff_augment,
     Reshape: _reshape,
     Flatten: _reshape,
     Upsample: _upsample,
+    SpectralNorm: _spectral_norm,
+    Residual: _residual,
+    MinibatchStd: _minibatch_std,
 }
 
 
@@ -412,17 +502,23 @@ SGD_MOMENTUM = (r"u \leftarrow \rho u + g, \qquad w \leftarrow w - \eta \, u",)
 SGD_NESTEROV = (r"u \leftarrow \rho u + g, \qquad w \leftarrow w - \eta \, (g + \rho u)",)
 
 
-OWN_CALCULUS = {"forward", "backward", "f", "df", "apply", "transpose", "weight_grad"}
+OWN_CALCULUS = {"forward", "backward", "f", "df", "apply", "transpose", "weight_grad", "tangent", "curvature", "d2f"}
 
 
-def formulas_of(layer: Layer) -> Formulas | None:
-    """The entry of the layer's class, or of the nearest class that it is derived from without calculus of its own."""
+def entry_of(layer: Layer, table: Mapping[type[Layer], Any]) -> Any:
+    """That of the layer's class in a table, or of the nearest class that it is derived from without calculus of its own."""
     for kind in type(layer).__mro__:
-        if kind in FORMULAS:
-            return FORMULAS[kind](layer)
+        if kind in table:
+            return table[kind]
         if not OWN_CALCULUS.isdisjoint(vars(kind)):
             return None
     return None
+
+
+def formulas_of(layer: Layer) -> Formulas | None:
+    """Those of the layer's class, or of the nearest class that it is derived from without calculus of its own."""
+    make: Callable[[Any], Formulas | None] | None = entry_of(layer, FORMULAS)
+    return make(layer) if make else None
 
 
 @cache

@@ -71,10 +71,13 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
     shape = tuple(info["shape"])
     dataset = _data_of_run(config, shape)
-    gan = training.build_game(config, shape, _length(config, dataset, info, folder))
+    gan = training.build_game(replace(config, critic_steps=1), shape, _length(config, dataset, info, folder))
     checkpoint.check_state(arrays, gan.state_dict(), path, any_precision=True)
     gan.load_state_dict(arrays)
     about = f"{folder}: {config.model} on {config.data} after {_steps(info['step'])}"
+    if config.critic_steps > 1:  # the page shows one step of D; its optimiser counts them all, and its schedule the game's
+        schedule, gan.optimizer_d.schedule = gan.optimizer_d.schedule, lambda step: schedule(step // config.critic_steps)
+        about += f", one of D's {config.critic_steps} steps"
     if dataset is None:
         count = batch_size or BATCH
         real = gan.backend.asarray(gan.sample(count, seed), "float64")

@@ -7,18 +7,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minigan.backends import Array, Backend, Generator, stream
+from minigan.backends import Array, Backend, Generator, Machine, stream
 from minigan.capture import Step
-from minigan.copying import undone_on_error
-from minigan.errors import CheckpointError
+from minigan.copying import CopiedAfterItsNetworks, undone_on_error
+from minigan.errors import CheckpointError, shorten
 from minigan.network import Sequential
 from minigan.optim import Optimizer
-from minigan.sizes import ignore_underflow, positive_int
+from minigan.sizes import check_kind, ignore_underflow, positive_int
 
 SAMPLE_BATCH = 64  # images that `sample` makes at a time, so that its memory does not grow with n
 
 
-class Game(Step):
+class Game(CopiedAfterItsNetworks, Step):
     """Networks that are trained together. A game writes compute(batch, …) -> its statistics by name, as 0-d device arrays.
 
     networks, optimizers: by the networks' names. stats: the names of the statistics; losses: which of them each network
@@ -77,11 +77,13 @@ class Game(Step):
     def latent(self, n: int, seed: int = 0) -> np.ndarray:
         """n latent vectors from N(0, 1) on the host: the same on every backend."""
         n = positive_int(n, "n, how many samples to draw,", least=0)
+        size = 20 * self.latent_dim + 8 * int(np.prod(self.sample_shape))  # float64, then copies; parts, then joined
+        Machine().require_memory(n * size, f"{shorten(n)} samples", "draw fewer at a time")
         return np.random.default_rng(stream("samples", seed)).standard_normal((n, self.latent_dim)).astype(self.dtype)
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Samples from host latent vectors (N, latent): a host array."""
-        net, parts = self.sampler, []
+        net, parts, z = self.sampler, [], np.asarray(z)
         for part in (z[start : start + SAMPLE_BATCH] for start in range(0, len(z), SAMPLE_BATCH)):
             # A few sizes of batches, filled up with zeros: for each size of its own, a backend would need other memory.
             filling = np.zeros((-len(part) % min(len(part), SAMPLE_BATCH // 4), *z.shape[1:]), z.dtype)
@@ -102,6 +104,7 @@ class Game(Step):
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over a state_dict. Raises CheckpointError, and changes nothing, unless all names and shapes agree."""
+        check_kind(state, Mapping, "state", "arrays by name, as state_dict returns them")
         parts = dict(self._parts())
         stray = sorted({name.partition(".")[0] for name in state} ^ parts.keys())
         if stray:
@@ -121,6 +124,8 @@ class Game(Step):
     @random_state.setter
     def random_state(self, state: Mapping[str, Any]) -> None:
         before = self.random_state
+        if not isinstance(state, Mapping) or state.keys() != before.keys():
+            raise CheckpointError(f"the random state is {shorten(state)}: expected that of {', '.join(before)}")
         with undone_on_error(lambda: _set_random(self, before)):
             _set_random(self, state)
 

@@ -15,7 +15,9 @@ from minigan.losses.penalty import backward_with_penalties
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule
 from minigan.ranges import RangeCheck
-from minigan.sizes import positive_int, real
+from minigan.sizes import check_finite, check_kind, positive_int, real
+
+MOST_CRITIC_STEPS = 1000  # each has numbers of its own on the device
 
 
 def moving_average(xp: Any, average: Array, value: Array, rate: float) -> tuple[Array]:
@@ -74,12 +76,17 @@ class GAN(Game):
     ) -> None:
         self.generator, self.discriminator = generator, discriminator
         self._check_networks()
-        expected = "a decay between 0 and 1, or None for no average"
-        self.ema = None if ema is None else real(ema, "ema", expected, lambda decay: 0 < decay < 1)
+        self.ema = None if ema is None else real(ema, "ema", "a decay between 0 and 1, or None", lambda decay: 0 < decay < 1)
         self.backend = generator.backend
+        check_kind(objective or NonSaturating(), Objective, "objective", "an objective, as minigan.losses.NonSaturating()")
         self.objective = (objective or NonSaturating()).bind(self.backend)
-        self.batches_per_step = self.critic_steps = positive_int(critic_steps, "critic_steps")
+        expected = f"a whole number from 1 to {MOST_CRITIC_STEPS:,}"
+        most = lambda steps: type(steps) is int and 1 <= steps <= MOST_CRITIC_STEPS  # noqa: E731
+        self.batches_per_step = self.critic_steps = int(real(critic_steps, "critic_steps", expected, most))
         self.updates = {"discriminator": self.critic_steps}
+        check_kind(penalties, (list, tuple), "penalties", "a list, as [minigan.losses.R1(10)]")
+        for penalty in penalties:
+            check_kind(penalty, Penalty, "one of penalties", "a penalty, as minigan.losses.R1(10)")
         self.penalties = tuple(copy.copy(penalty) for penalty in penalties)
         self.penalty_every, self._takes_penalties = positive_int(penalty_every, "penalty_every"), bool(self.penalties)
         for penalty in self.penalties:
@@ -88,6 +95,8 @@ class GAN(Game):
         self.stats = (*self.stats[:2], *judgement, *(("penalty",) if self.penalties else ()))
         self.optimizer_g = optimizer_g or Adam(lr, betas, eps)
         self.optimizer_d = optimizer_d or Adam(lr if lr_d is None else lr_d, betas, eps)
+        check_kind(self.optimizer_g, Optimizer, "optimizer_g", "an optimiser, as minigan.Adam(2e-4)")
+        check_kind(self.optimizer_d, Optimizer, "optimizer_d", "an optimiser, as minigan.Adam(2e-4)")
         self._range_check = RangeCheck(generator)
         self.networks = {"generator": generator, "discriminator": discriminator}
         self.optimizers = {"generator": self.optimizer_g, "discriminator": self.optimizer_d}
@@ -104,6 +113,8 @@ class GAN(Game):
 
     def _check_networks(self) -> None:
         g, d = self.generator, self.discriminator
+        check_kind(g, Sequential, "the generator", "a minigan.Sequential")
+        check_kind(d, Sequential, "the discriminator", "a minigan.Sequential")
         if g.output_shape != d.input_shape:
             raise ModelError(f"the generator makes {g.output_shape}, the discriminator takes {d.input_shape}: make them equal")
         if d.output_shape != (1,):
@@ -133,10 +144,11 @@ class GAN(Game):
             raise ShapeError(f"real has {len(real)} images: {self.critic_steps} critic steps take as many batches of one size")
         for net in self.networks.values():
             net.check_batch(len(real) // self.critic_steps, train=True)
-        if z is not None and len(z) != len(real):
-            raise ShapeError(f"z has {len(z)} rows, real has {len(real)}: give one noise vector per image")
         if z is not None:
             self.generator.check_input(z, train=True)
+            if len(z) != len(real):
+                raise ShapeError(f"z has {len(z)} rows, real has {len(real)}: give one noise vector per image")
+            check_finite(z, "z")
         self._range_check(real)
 
     def advance(self) -> None:

@@ -3,17 +3,22 @@
 from minigan.layers.base import Layer
 from minigan.layers.conv import Conv2d, ConvTranspose2d
 from minigan.layers.dense import Dense
+from minigan.layers.diff_augment import DiffAugment
 from minigan.layers.dropout import Dropout
 from minigan.layers.elementwise import Elementwise, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from minigan.layers.linear import Linear
+from minigan.layers.minibatch_std import MinibatchStd
 from minigan.layers.norm import BatchNorm, LayerNorm
+from minigan.layers.residual import Residual
 from minigan.layers.shape import Flatten, Reshape, Upsample
+from minigan.layers.spectral_norm import SpectralNorm
 
 __all__ = [
     "BatchNorm",
     "Conv2d",
     "ConvTranspose2d",
     "Dense",
+    "DiffAugment",
     "Dropout",
     "Elementwise",
     "Flatten",
@@ -21,10 +26,13 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "MinibatchStd",
     "ReLU",
     "Reshape",
+    "Residual",
     "Sigmoid",
     "Softplus",
+    "SpectralNorm",
     "Tanh",
     "Upsample",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ class Layer(CopiedUnbuilt):
     not be a plain attribute: draw it from self.rng, or keep it in an array. (On the CPU, networks with layers that are not
     minigan's own run layer by layer.)
 
-    The network fills in backend, index, params and state, and checks x's shape before it calls forward.
+    The network calls place and bind, and checks x's shape before it calls forward.
     """
 
     backend: Backend
@@ -55,10 +55,11 @@ class Layer(CopiedUnbuilt):
     random = False
     least_batch = 1  # samples that it needs to train on
     cross_sample = True  # False where a sample's output depends on that sample alone; a class with a forward says so itself
+    layers: Sequence[Layer] = ()  # those within it
 
     def __init__(self, **options: Any) -> None:
         self.options = {name: plain(value) for name, value in options.items()}  # what the layer was made with, for its repr
-        self.index: int | None = None
+        self.index: Any = None  # its number in the network; "3.0" for one within layer 3
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
         self.parameters: dict[str, Parameter] = {}
@@ -74,6 +75,31 @@ class Layer(CopiedUnbuilt):
     def build(self, input_shape: Shape) -> Shape:
         """Shapes without the batch axis. A layer that changes no shape and learns nothing needs no build of its own."""
         return input_shape
+
+    def place(self, index: Any, input_shape: Shape) -> Shape:
+        """Build the layer at its place in a network; returns its output shape. Raises ShapeError if it has one already."""
+        if self.index is not None:
+            raise ShapeError(f"{self.label} already belongs to a network: make a new layer for each place")
+        self.index, self.input_shape = index, input_shape
+        self.output_shape = self.build(input_shape)
+        return self.output_shape
+
+    def bind(self, backend: Backend, params: dict[str, Array], state: dict[str, Array], rng: Generator | None) -> None:
+        """Take the arrays for what was declared, and a random stream if random is set."""
+        vars(self).update({"backend": backend, "params": params, "state": state, **params, **state})
+        if rng is not None:
+            self.rng = rng
+
+    def hold_state(self) -> None:
+        """Let training passes no longer move what gradients take as fixed, as SpectralNorm's u and v: checks compare passes."""
+        for layer in self.layers:
+            layer.hold_state()
+
+    def nested(self) -> Iterator[Layer]:
+        """The layer itself, and all within it."""
+        yield self
+        for layer in self.layers:
+            yield from layer.nested()
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, Any]:
         raise NotImplementedError(f"{self.name} has no forward")

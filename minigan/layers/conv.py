@@ -136,6 +136,8 @@ class ConvTranspose2d(_Convolution):
     (arXiv:1511.06434), section 3.
     """
 
+    out_axis = -2
+
     def __init__(
         self,
         channels: int,

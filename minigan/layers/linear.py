@@ -19,6 +19,7 @@ class Linear(Layer):
     """
 
     has_bias = False
+    out_axis = -1  # of weight, along which the outputs (their channels) lie
     cross_sample = False
     weight: Array
     bias: Array

@@ -10,6 +10,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.initializers import constant, zeros
 from minigan.layers.base import Grads, Layer, Shape
+from minigan.layers.formulas import product, squared_deviation
 from minigan.sizes import positive_int, real
 
 
@@ -21,11 +22,6 @@ def normalize(xp: Any, x: Array, mean: Array, inv_std: Array) -> Array:
 def scale_shift(xp: Any, x_hat: Array, gamma: Array, beta: Array) -> Array:
     """y = γ x̂ + β"""
     return gamma * x_hat + beta
-
-
-def squared_deviation(xp: Any, x: Array, mean: Array) -> Array:
-    """(x − μ)²"""
-    return (x - mean) ** 2
 
 
 def normalize_grad(xp: Any, g: Array, x_hat: Array, inv_std: Array, mean_g: Array, mean_gx: Array) -> Array:
@@ -47,11 +43,6 @@ def normalize_curvature(
 ) -> Array:
     """c = −(⟨x̂u⟩ (g − ⟨g⟩) + ⟨x̂g⟩ (u − ⟨u⟩) − x̂ (2 ⟨x̂u⟩⟨x̂g⟩ − q)) · scale, for q = ⟨g (u − ⟨u⟩ − x̂ ⟨x̂u⟩)⟩"""
     return -scale * (mean_xu * (g - mean_g) + mean_xg * (u - mean_u) - x_hat * (2 * mean_xu * mean_xg - q))
-
-
-def product(xp: Any, x: Array, y: Array) -> Array:
-    """x y"""
-    return x * y
 
 
 def inverse_std(xp: Any, var: Array, eps: float) -> Array:

@@ -22,8 +22,8 @@ from minigan.losses.zero_centred import R1, R2
 # By the names of `--loss`. A new objective is a file here and a line in this table.
 OBJECTIVES: dict[str, type[Objective]] = {
     **{"non-saturating": NonSaturating, "saturating": Saturating, "least-squares": LeastSquares, "hinge": Hinge},
-    **{"wasserstein": Wasserstein, "relativistic": Relativistic, "relativistic-average": RelativisticAverage},
-    **{"kl": KL, "reverse-kl": ReverseKL, "pearson": Pearson},
+    **{"wasserstein": Wasserstein, "kl": KL, "reverse-kl": ReverseKL, "pearson": Pearson},
+    **{"relativistic": Relativistic, "relativistic-average": RelativisticAverage},
 }
 PENALTIES: dict[str, type[Penalty]] = {"r1": R1, "r2": R2, "wgan-gp": GradientPenalty, "dragan": DRAGAN}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigan.backends import Array, Backend, Generator, stream
+from minigan.layers.formulas import squared_deviation
 from minigan.losses.base import itself
 from minigan.losses.penalty import UnitNorm
 
@@ -45,13 +46,8 @@ class DRAGAN(GradientPenalty):
         assert self.noise is not None
         u = self.noise.uniform(real.shape, real.dtype)
         (mean,) = be.means(itself, real)
-        (variance,) = be.means(squared_distance, real, mean)
+        (variance,) = be.means(squared_deviation, real, mean)
         return be.elementwise(perturbed, real, u, alpha, variance)
-
-
-def squared_distance(xp: Any, x: Array, mean: Array) -> Array:
-    """(x − mean)²"""
-    return (x - mean) * (x - mean)
 
 
 def perturbed(xp: Any, x: Array, u: Array, alpha: Array, variance: Array) -> Array:

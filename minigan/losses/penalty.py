@@ -8,6 +8,7 @@ from typing import Any
 
 from minigan.backends import Array, Backend
 from minigan.layers.base import Grads
+from minigan.layers.formulas import product
 from minigan.network import Sequential
 from minigan.sizes import ignore_underflow, real
 
@@ -106,19 +107,9 @@ def backward_with_penalties(
     return sum(values[1:], start=values[0])
 
 
-def sum_of_squares(xp: Any, g: Array) -> Array:
-    """The terms of Σ g²"""
-    return g * g
-
-
-def scaled(xp: Any, g: Array, rate: float) -> Array:
-    """rate · g"""
-    return rate * g
-
-
 def squared_norms(be: Backend, g: Array) -> Array:
     """‖g_n‖² of each row (N, K): (N, 1)"""
-    return be.elementwise(sum_of_squares, g).sum(axis=1, keepdims=True)
+    return be.elementwise(product, g, g).sum(axis=1, keepdims=True)
 
 
 def distance_to_one(xp: Any, squares: Array) -> Array:

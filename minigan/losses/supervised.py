@@ -16,7 +16,7 @@ def bce_with_logits(s: Array, targets: Array) -> tuple[Array, Array]:
         L = −mean (t log σ(s) + (1 − t) log(1 − σ(s))) = mean (t (ζ(s) − s) + (1 − t) ζ(s))
           = mean (ζ(s) − t s)
     Gradient: ζ' = σ, so ∂L/∂s = (σ(s) − t) / N.
-    Raises ShapeError if the shapes differ or, on a CPU, a target lies outside [0, 1].
+    Raises ShapeError if the shapes differ, OptionError for a target outside [0, 1] (not looked for on a GPU).
     Source: Bishop 2006 (Pattern Recognition and Machine Learning), section 4.3.2.
     """
     _check_shapes(s, targets)
@@ -51,8 +51,8 @@ def softmax_cross_entropy(s: Array, labels: Array) -> tuple[Array, Array]:
     Gradient: log p_nc = s_nc − log Σ_j e^{s_nj}, so
         ∂log p_nc/∂s_nk = [k = c] − e^{s_nk} / Σ_j e^{s_nj} = [k = c] − p_nk
         ∂L/∂s_nk = (p_nk − [k = c_n]) / N
-    Raises ShapeError if s is not (N, K) or labels are not N integers from 0 to K − 1. (On a GPU their
-    range is not looked at, for that would wait; there a label outside it makes L NaN.)
+    Raises ShapeError if s is not (N, K) or labels are not N integers, OptionError for a label outside
+    its range. (On a GPU their range is not looked at: that would wait.)
     Source: Bishop 2006 (Pattern Recognition and Machine Learning), section 4.3.4.
     """
     xp = array_module(s)
@@ -61,8 +61,7 @@ def softmax_cross_entropy(s: Array, labels: Array) -> tuple[Array, Array]:
     check_values(labels, "labels", f"0 to {s.shape[1] - 1}, one of as many classes as there are logits", s.shape[1] - 1)
     shifted = s - s.max(axis=1, keepdims=True)
     log_p = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
-    hits = (labels[:, None] == xp.arange(s.shape[1])).astype(s.dtype)  # (N, K)
-    one_hot = hits / (hits.sum(axis=1, keepdims=True) > 0)  # 0/0 where a label names no class
+    one_hot = (labels[:, None] == xp.arange(s.shape[1])).astype(s.dtype)  # (N, K)
     loss = -(log_p * one_hot).sum() / s.shape[0]
     return xp.asanyarray(loss), (xp.exp(log_p) - one_hot) / s.shape[0]
 

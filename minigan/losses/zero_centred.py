@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from minigan.backends import Array, Backend
-from minigan.losses.penalty import Penalty, scaled, sum_of_squares
+from minigan.layers.formulas import product, scaled
+from minigan.losses.penalty import Penalty
 
 
 class R1(Penalty):
@@ -19,8 +20,8 @@ class R1(Penalty):
         return real
 
     def value_and_grad(self, be: Backend, g: Array) -> tuple[Array, Array]:
-        (mean,) = be.means(sum_of_squares, g)
-        return self.weight / 2 * g.shape[1] * mean, be.elementwise(scaled, g, rate=self.weight / len(g))
+        (mean,) = be.means(product, g, g)
+        return self.weight / 2 * g.shape[1] * mean, be.elementwise(scaled, g, scale=self.weight / len(g))
 
 
 class R2(R1):

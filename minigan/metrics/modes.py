@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from minigan.backends import Backend
-from minigan.errors import OptionError
 from minigan.metrics.diversity import pairs, squared_distances
 from minigan.metrics.points import as_sets
+from minigan.sizes import real
 
 WITHIN = 3.0  # standard deviations
 
@@ -24,8 +22,7 @@ def modes(points: np.ndarray, centres: np.ndarray, sigma: float) -> dict[str, fl
     Source: Lin et al. 2018 (PacGAN, arXiv:1712.04086), section 4.1.
     """
     points, centres = as_sets(points, centres, ("points", "centres"))
-    if not (isinstance(sigma, (int, float, np.number)) and 0 < sigma < math.inf):
-        raise OptionError(f"sigma is {sigma!r:.60}: expected a finite number above 0")
+    sigma = real(sigma, "sigma", "a finite number above 0", lambda number: number > 0)
     distances = pairs(Backend(), squared_distances, points - centres.mean(axis=0), centres - centres.mean(axis=0))
     nearest = distances.argmin(axis=1)
     good = distances.min(axis=1) <= (WITHIN * sigma) ** 2

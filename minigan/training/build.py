@@ -15,11 +15,11 @@ from minigan.backends import Backend, get_backend
 from minigan.data import Dataset
 from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError, UserFileError, shorten
 from minigan.games import GAN
-from minigan.losses import OBJECTIVES, Objective
+from minigan.losses import OBJECTIVES, PENALTIES, Objective
 from minigan.network import Sequential
 from minigan.optim import SCHEDULES
 from minigan.training import checkpoint
-from minigan.training.config import OPTIONS, RECIPES, Config
+from minigan.training.config import OPTIONS, RECIPES, Config, has_smoothing, penalty_of
 from minigan.training.folder import CHECKPOINT, refuse_python_run
 from minigan.user_code import describe_error, digest_of, function_of, imports_beside, split_function
 
@@ -52,6 +52,10 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         lr_d=schedule(config.lr_d or config.lr, steps),
         betas=(config.beta1, config.beta2),
         objective=_objective(config),
+        penalties=[PENALTIES[name](weight) for name, weight in filter(None, map(penalty_of, config.penalty or ()))],
+        penalty_every=config.penalty_every,
+        critic_steps=config.critic_steps,
+        clip=config.clip,
         ema=config.ema or None,
         seed=config.seed,
     )
@@ -60,7 +64,7 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
 def _objective(config: Config) -> Objective:
     """The objective that the configuration names. Raises OptionError where it is to smooth labels and has none."""
     kind, smoothing = OBJECTIVES[config.loss], config.smoothing or 0.0
-    if "smoothing" in inspect.signature(kind).parameters:
+    if has_smoothing(config.loss):
         return kind(smoothing=smoothing)
     if smoothing:
         raise OptionError(f"smoothing is {smoothing}, and the loss {config.loss} has no labels to smooth: set it to 0")
@@ -101,7 +105,8 @@ def config_of_checkpoint(info: Mapping[str, Any], folder: str | Path) -> Config:
     refuse_python_run(info["config"], folder)
     try:
         config = Config.from_json(info["config"])
-        config.resolve(Dataset(config.data, np.empty((0, *info["shape"]))))
+        kind = np.uint8 if len(info["shape"]) == 3 else np.float32
+        config.resolve(Dataset(config.data, np.empty((0, *info["shape"]), kind)))
     except MiniganError as error:
         raise CheckpointError(f"{Path(folder) / CHECKPOINT}: {error}") from None
     return config

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,19 +14,39 @@ import numpy as np
 from minigan.backends import BACKENDS, PRECISIONS
 from minigan.data import DATASETS, Dataset, parse_size
 from minigan.errors import CheckpointError, ModelError, OptionError, shorten
-from minigan.losses import OBJECTIVES
+from minigan.losses import OBJECTIVES, PENALTIES
 from minigan.models import MODELS
-from minigan.network import DTYPES
 from minigan.optim import SCHEDULES
+from minigan.sizes import DTYPES
 from minigan.training.options import Option, declared_options
 from minigan.user_code import FUNCTION_IN_FILE, ask_for_function, names_function, split_function
 
 LOG_EVERY, CHECKPOINT_EVERY = 20, 500  # steps
+HEAVIEST = 1e30  # weight of a penalty: float32 ends at 3e38
 
 
 def _one_of(names: Iterable[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} or {last}"
+
+
+def penalty_of(text: str) -> tuple[str, float] | None:
+    """(name, weight) of a text NAME=WEIGHT, None if it is none."""
+    name, _, number = text.partition("=")
+    try:
+        weight = float(number) if number.isascii() else math.nan
+    except ValueError:
+        return None
+    return (name, weight) if name in PENALTIES and 0 < weight <= HEAVIEST else None
+
+
+def is_penalty(text: str) -> bool:
+    return penalty_of(text) is not None
+
+
+def has_smoothing(loss: str) -> bool:
+    """Whether an objective has labels to smooth."""
+    return "smoothing" in inspect.signature(OBJECTIVES[loss]).parameters
 
 
 # What each model trains with unless told otherwise: values that, of many tried, made the best samples in two minutes (mlp and
@@ -114,6 +136,25 @@ class Config:
     loss: Annotated[
         str, Option(f"what G and D minimise: {_one_of(OBJECTIVES)}", "learning", metavar="NAME", choices=tuple(OBJECTIVES))
     ] = "non-saturating"
+    penalty: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            f"on D's gradient: {_one_of(PENALTIES)}; may be given several times",
+            *("learning", "NAME=WEIGHT"),
+            fits=is_penalty,
+            expects=f"NAME=WEIGHT, as r1=10, with {_one_of(PENALTIES)} and a weight above 0 and up to {HEAVIEST:g}",
+        ),
+    ] = None
+    penalty_every: Annotated[
+        int,
+        Option("steps from one with penalties to the next; they weigh as much more", "learning", metavar="K", least=1),
+    ] = 1
+    critic_steps: Annotated[
+        int, Option("steps of D for one of G, each on a batch of its own", "learning", metavar="K", least=1)
+    ] = 1
+    clip: Annotated[
+        float | None, Option("after each step of D, clip its weights to [-C, C]", "learning", metavar="C", above=0)
+    ] = None
     smoothing: Annotated[float | None, Option("one-sided label smoothing", "learning", metavar="A", least=0, below=1)] = None
     ema: Annotated[
         float | None,
@@ -166,10 +207,19 @@ class Config:
         self.model = self.model or ("dcgan" if dataset.is_images else "mlp")
         if self.precision != "float32" and self.dtype != "float32":
             raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
-        for name in ("lr", "lr_d"):
+        for name in ("lr", "lr_d", "clip"):
             rate, least, most = getattr(self, name), float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
             if rate is not None and not least <= rate <= most:
-                raise OptionError(f"{name} is {rate}, and {self.dtype} holds {least:.0e} to {most:.0e}: choose a rate within")
+                raise OptionError(f"{name} is {rate}, and {self.dtype} holds {least:.0e} to {most:.0e}: choose one within")
+        if self.penalty_every > 1 and not self.penalty:
+            raise OptionError(f"penalty_every is {self.penalty_every}, and there is no penalty: name one, as penalty r1=10")
+        heaviest = max((weight for _, weight in filter(None, map(penalty_of, self.penalty or ()))), default=0)
+        if heaviest > HEAVIEST / self.penalty_every:
+            raise OptionError(
+                f"penalty weighs {heaviest:g}, {shorten(self.penalty_every)} times: expected at most {HEAVIEST:g}; choose less"
+            )
+        if self.smoothing is None and not has_smoothing(self.loss):
+            self.smoothing = 0.0
         if self.epochs is not None and self.steps is not None:
             raise OptionError("both epochs and steps are given: choose one")
         if self.model == "dcgan" and not dataset.is_images:

@@ -29,10 +29,21 @@ CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, SAMPLES = (
     "progress.gif",
     "samples",
 )
-METRICS, NEIGHBOURS = "metrics.json", "neighbours.png"  # of `minigan evaluate`
-FILES = (CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, METRICS, NEIGHBOURS)
+METRICS, NEIGHBOURS = "metrics.json", "neighbours.png"
+FILES = (CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION)
+OWN = (*FILES, METRICS, NEIGHBOURS)  # with those of `minigan evaluate`
 LONGEST_NAME = 240  # bytes of a folder's, with room for a number behind it
 MADE_FROM = "made_from"  # the entry of the settings of a run of a user's own networks, which is "Python"
+
+
+def _check_name(path: Any) -> None:
+    """Raise MiniganError for what no folder can be called."""
+    try:
+        is_name = isinstance(path, (str, Path)) and str(path) != "" and b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        is_name = False
+    if not is_name:
+        raise MiniganError(f"out is {shorten(path)}: name a folder for the run, as runs/mine")
 
 
 class RunFolder:
@@ -44,8 +55,10 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path | None, find_free: Callable[[], Path] | None = None) -> None:
+        if path is not None or find_free is None:
+            _check_name(path)
         self._find_free = find_free if path is None else None
-        self.path = Path(path) if path is not None else find_free() if find_free else Path()
+        self.path = find_free() if path is None and find_free else Path(path or "")
         self.columns: tuple[str, ...] = ()
         self._check()
 
@@ -58,7 +71,7 @@ class RunFolder:
     def _check_entries(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise MiniganError(f"{self.path} is a file: name a folder for the run")
-        for path in [*(self.path / name for name in (*FILES, SAMPLES)), *self.frames()]:
+        for path in [*(self.path / name for name in (*OWN, SAMPLES)), *self.frames()]:
             is_right = path.is_dir() if path.name == SAMPLES else path.is_file()
             if path.is_symlink() or (path.exists() and not is_right):
                 kind = "a folder" if path.name == SAMPLES else "a file"
@@ -66,6 +79,11 @@ class RunFolder:
                 raise MiniganError(
                     f"{path} is {what}, and a run needs {kind} of its own there: remove it, or name another folder"
                 )
+
+    @property
+    def takes_free_name(self) -> bool:
+        """True as long as `claim` has yet to choose the folder's name."""
+        return self._find_free is not None
 
     @property
     def checkpoint(self) -> Path:
@@ -83,12 +101,9 @@ class RunFolder:
         """In words what a new run would replace: "" for nothing, "a run", or other files under the names of a run's own."""
         if holds_run(self.path):
             return "a run"
-        names = [path.name for path in (*(self.path / name for name in FILES), *self._pictures()) if path.exists()]
-        return (
-            f"{', '.join(names[:3])}{' and more' if len(names) > 3 else ''}, which belong to no run that minigan can read"
-            if names
-            else ""
-        )
+        names = [path.name for path in (*(self.path / name for name in OWN), *self._pictures()) if path.exists()]
+        listed = f"{', '.join(names[:3])}{' and more' if len(names) > 3 else ''}"
+        return f"{listed}, of no run that minigan can read" if names else ""
 
     @contextmanager
     def claim(self, log: Callable[[str], None]) -> Iterator[None]:
@@ -133,7 +148,7 @@ class RunFolder:
         try:
             for name in (LOG, CURVES, ANIMATION, METRICS, NEIGHBOURS) if replaces else ():
                 (self.path / name).unlink(missing_ok=True)
-            remove_parts(self.path, FILES.__contains__)
+            remove_parts(self.path, OWN.__contains__)
             remove_parts(self.path / SAMPLES, lambda name: _step_of(name) is not None)
         except OSError as error:
             raise MiniganError(f"cannot write into {self.path}: {error.strerror}") from None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from minigan.errors import CheckpointError, DataError, MiniganError, OptionError
 from minigan.training import checkpoint
 from minigan.training.build import build_game, config_of_checkpoint, errors_of_user_file, load_networks
 from minigan.training.config import OPTIONS, Config, with_absolute_paths
-from minigan.training.folder import SAMPLES, RunFolder, check_settings_file, default_run_dir
+from minigan.training.folder import RunFolder, check_settings_file, default_run_dir
 from minigan.training.messages import Hints, print_now, tell
 from minigan.training.run import RUN_OPTIONS, Run
 from minigan.user_code import names_function, split_function
@@ -55,13 +55,13 @@ def start_run(
         folder = RunFolder(folder, partial(default_run_dir, config.data, config.model_name))
     weights = None if begins_from is None else _weights_of(begins_from, folder.path)
     backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
-    dataset = load(config.data, config.data_dir, config.image_size)
+    with _hint_at_moved_data(weights is not None and weights[1]["config"].get("data") == config.data):
+        dataset = load(config.data, config.data_dir, config.image_size)
     paths = with_absolute_paths({"data": config.data, "data_dir": config.data_dir, "model": config.model})
     config = replace(config, backend=backend.name, **paths)
     config.resolve(dataset)
-    _keep_apart(folder.path, config.data)
     assert config.batch_size is not None
-    steps = config.steps or (config.epochs or 0) * max(1, len(dataset) // config.batch_size)
+    steps = config.steps or (config.epochs or 0) * max(1, len(dataset) // (config.batch_size * config.critic_steps))
     options = {name: getattr(config, name) for name in RUN_OPTIONS if name != "steps"}
     if weights and list(dataset.shape) != weights[1]["shape"]:
         shape = tuple(weights[1]["shape"])
@@ -84,12 +84,6 @@ def start_run(
             hints=_command_hints,
             log=log,
         )
-
-
-def _keep_apart(folder: Path, data: str) -> None:
-    """Raises MiniganError where a run would write its pictures into the folder of images that it learns from."""
-    if os.path.isdir(data) and (folder / SAMPLES).resolve().is_relative_to(Path(data).resolve()):
-        raise MiniganError(f"the run folder {folder} lies within the data {data}: choose another --out")
 
 
 def _weights_of(source: str | Path, folder: Path) -> tuple[Mapping[str, np.ndarray], dict[str, Any]]:
@@ -140,12 +134,8 @@ def resume_run(folder: str | Path, *, changes: Mapping[str, Any] | None = None, 
     if given.keys() & LENGTHS and config.schedule != "constant":
         length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
         raise CheckpointError(f"the {config.schedule} schedule of {folder} was laid out for {length}")
-    try:
+    with _hint_at_moved_data(not given.keys() & DATA):
         run = start_run(_changed(config, given), files, overwrite=True, log=log)
-    except DataError as error:
-        if given.keys() & DATA:
-            raise
-        raise DataError(f"{error} (--data names where the data of this run lie now)") from None
     same_streams = run.go_on_from(arrays, info, stamp)
     changed = [
         f"{name} {shorten(info['config'][name])} → {shorten(value)}" for name, value in given.items() if name not in LENGTHS
@@ -154,6 +144,16 @@ def resume_run(folder: str | Path, *, changes: Mapping[str, Any] | None = None, 
         streams = "" if same_streams else "; its random streams start anew there"
         tell(log, f"changed: {', '.join(changed)}; the checkpoint will differ from that of a run without it{streams}")
     return run
+
+
+@contextmanager
+def _hint_at_moved_data(applies: bool) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        if not applies:
+            raise
+        raise DataError(f"{error} (--data names where the data of that run lie now)") from None
 
 
 def _is_moved_file(config: Config, name: str, value: Any) -> bool:

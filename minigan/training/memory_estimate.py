@@ -22,6 +22,7 @@ def check_memory(game: Game, batch_size: int) -> None:
 def estimate_memory(game: Game, batch_size: int) -> float:
     """Bytes that training takes in all, at its peak."""
     parameters = sum(net.num_params for net in game.networks.values())
-    outputs = sum(math.prod(layer.output_shape or ()) for net in game.networks.values() for layer in net.layers)
+    layers = (part for net in game.networks.values() for layer in net.layers for part in layer.nested())
+    outputs = sum(math.prod(layer.output_shape or ()) for layer in layers)
     values = ARRAYS_PER_PARAMETER * parameters + ARRAYS_PER_OUTPUT * batch_size * outputs
     return values * game.dtype.itemsize + BESIDES

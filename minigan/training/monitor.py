@@ -39,7 +39,8 @@ CLUSTERED = 1000  # samples of the data that clusters are found in
 class Monitor:
     """Measures a game after a step: `measure` gives one number for each of `columns`, on the device.
 
-    saturated_real, saturated_fake: the share of D's logits s with σ(s) within 1e-3 of 0 or 1, of real and of generated samples.
+    saturated_real, saturated_fake: the share of D's logits s with σ(s) within 1e-3 of 0 or 1, of real and of generated samples;
+    none where s is a score.
     diversity: (n − 1)/(n_real − 1) of the effective numbers of generated and of real samples, see effective_number. 0: all
     generated samples are alike; 1: they differ as much as real ones.
     clusters: over how many of the data's clusters generated samples are spread, over the same of the data, see Clusters. About
@@ -65,7 +66,9 @@ class Monitor:
         self._probe = _Probe(game, dataset, seed) if _can_be_probed(game, dataset) else None
         self._before: dict[str, Array] | None = None
         named = [f"{name}.{column}" for name, net in self._networks.items() for column in self._columns_of(net)]
-        self.columns = (*(SHARED if self._probe else ()), *named)
+        is_logit = getattr(getattr(game, "objective", None), "is_logit", True)
+        shared = SHARED if is_logit else [name for name in SHARED if not name.startswith("saturated")]
+        self.columns = (*(shared if self._probe else ()), *named)
 
     def _columns_of(self, net: Sequential) -> list[str]:
         """The columns of one network, in the order of its layers."""
@@ -141,7 +144,8 @@ class _Probe:
         for index, twin in enumerate(self._twins.values()):
             for layer in twin.layers:
                 if layer.random:
-                    layer.rng = self.backend.generator(stream("monitor's dropout", seed, index, layer.index or 0))
+                    noise = self.backend.generator(stream("monitor's dropout", seed, index, layer.index))
+                    layer.bind(layer.backend, layer.params, layer.state, noise)
         self._random = {name: twin.random_state for name, twin in self._twins.items()}
 
     def measure(self, networks: dict[str, Sequential]) -> dict[str, Array]:

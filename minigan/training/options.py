@@ -26,6 +26,7 @@ class Option:
     least, above, below: the range of the number, or of each number of a tuple: least ≤ value, above < value, value < below.
     choices: the names that may be given. other, is_other: a form besides them, in words and as a test; other_hint: what a value
     lacks that was meant to have that form, or "".
+    fits, expects: a test of a value, or of each entry of a tuple, beyond type and range; in words what it must be.
     models: those that have this option; none: all. alternative_to: a name shared by options of which only one may be given.
     parse: from the text on the command line, where its type does not say enough. on_command_line: whether `train` offers it.
     The rest is filled in by `declared_options`: name, kind (the type without None), nullable, default.
@@ -41,6 +42,8 @@ class Option:
     other: str = ""
     is_other: Callable[[str], bool] | None = None
     other_hint: Callable[[str], str] | None = None
+    fits: Callable[[Any], bool] | None = None
+    expects: str = ""
     models: tuple[str, ...] = ()
     alternative_to: str = ""
     parse: Callable[[str], Any] | None = None
@@ -74,7 +77,7 @@ class Option:
     @property
     def expected_entry(self) -> str:
         """The same for one entry of a list."""
-        return (_NOUNS[self.item] if self.below is None else "a number") + self._range()
+        return self.expects or (_NOUNS[self.item] if self.below is None else "a number") + self._range()
 
     def convert(self, value: Any) -> Any:
         """The value as the field holds it: a list becomes a tuple, a number of NumPy a plain one, a path a text.
@@ -92,6 +95,8 @@ class Option:
         except (msgspec.ValidationError, OverflowError):
             words = f"{self.expected}{limit_in_words(value)}{' or null' if self.nullable else ''}"
             raise ValueError(f"expected {words}") from None
+        if value is not None and self.fits and not all(map(self.fits, value if self.is_list else (value,))):
+            raise ValueError(f"expected {self.expected}{' or null' if self.nullable else ''}")
         if value is not None and not self.is_known(value):
             raise ValueError(self.hint(value) or f"an unknown name; {nearest_name(value, self.all_choices)}")
         return value

@@ -130,9 +130,10 @@ def _panels(log: Mapping[str, Sequence[float]]) -> list[Panel]:
     own = {"step", "epoch", "images_per_s", "seconds", *SHARED}
     others = [name for name in log if name not in own and "." not in name]
     panels: list[Panel] = []
-    if {"loss_d", "loss_g", "prob_real", "prob_fake"} <= log.keys():
-        panels += [_plot_losses, _plot_probabilities]
-        others = [name for name in others if name not in ("loss_d", "loss_g", "prob_real", "prob_fake")]
+    for judgement, plot in ((("prob_real", "prob_fake"), _plot_probabilities), (("score_real", "score_fake"), _plot_scores)):
+        if {"loss_d", "loss_g", *judgement} <= log.keys():
+            panels += [_plot_losses, plot]
+            others = [name for name in others if name not in ("loss_d", "loss_g", "penalty", *judgement)]
     panels += [partial(_plot_statistics, names=others)] if others else []
     for what in ("gradient", "update"):
         panels += [partial(_plot_layers, network=network, what=what) for network in networks]
@@ -147,12 +148,22 @@ def _panels(log: Mapping[str, Sequence[float]]) -> list[Panel]:
 
 
 def _plot_losses(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
-    axes.plot(log["step"], log["loss_d"], label="$L_D$", linewidth=1)
+    axes.plot(log["step"], log["loss_d"], label="$L_D$, penalty included" if "penalty" in log else "$L_D$", linewidth=1)
     axes.plot(log["step"], log["loss_g"], label="$L_G$", linewidth=1)
-    axes.axhline(2 * math.log(2), color="tab:blue", linestyle=":", linewidth=1, label="$L_D$ at D = 1/2: 2 log 2")
-    axes.axhline(math.log(2), color="tab:orange", linestyle=":", linewidth=1, label="$L_G$ at D = 1/2: log 2")
-    axes.set(ylabel="loss (nats)")
+    if "penalty" in log:
+        axes.plot(log["step"], log["penalty"], label="penalty", linewidth=1)
+    if "prob_real" in log:
+        axes.axhline(2 * math.log(2), color="tab:blue", linestyle=":", linewidth=1, label="$L_D$ at D = 1/2: 2 log 2")
+        axes.axhline(math.log(2), color="tab:orange", linestyle=":", linewidth=1, label="$L_G$ at D = 1/2: log 2")
+    axes.set(ylabel="loss (nats)" if "prob_real" in log else "loss")
     axes.set_title("Losses", y=1)
+
+
+def _plot_scores(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
+    axes.plot(log["step"], log["score_real"], label="s(x), real", linewidth=1)
+    axes.plot(log["step"], log["score_fake"], label="s(G(z)), generated", linewidth=1)
+    axes.set(ylabel="mean score")
+    axes.set_title("What D believes", y=1)
 
 
 def _plot_probabilities(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
@@ -219,8 +230,9 @@ def _plot_layers(axes: Axes, log: Mapping[str, Sequence[float]], network: str, w
 
 def _plot_shares(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
     """Saturated logits, and dead ReLUs in that layer of each network which has most."""
-    axes.plot(log["step"], log["saturated_real"], label="saturated logits, real", linewidth=1)
-    axes.plot(log["step"], log["saturated_fake"], label="saturated logits, generated", linewidth=1)
+    if "saturated_real" in log:
+        axes.plot(log["step"], log["saturated_real"], label="saturated logits, real", linewidth=1)
+        axes.plot(log["step"], log["saturated_fake"], label="saturated logits, generated", linewidth=1)
     for (network, letter), colour in zip(LETTERS.items(), ("tab:green", "tab:red"), strict=True):
         dead = [log[name] for name in log if name.startswith(f"{network}.") and name.endswith(".dead")]
         if dead:

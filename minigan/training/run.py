@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,7 +19,8 @@ import numpy as np
 
 from minigan.backends import Array
 from minigan.capture import capture
-from minigan.data import Batches, Dataset, as_dataset, load
+from minigan.data import DATASETS, Batches, Dataset, as_dataset, load
+from minigan.data.folders import folders_read
 from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError, shorten
 from minigan.games import Game
 from minigan.training import checkpoint
@@ -44,6 +46,7 @@ from minigan.training.verdict import verdict
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 SAMPLED = {"images": 64, "points": 2000}
 SYMBOLS = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}  # of statistics, in the progress bar
+SYMBOLS |= {"score_real": "s(x)", "score_fake": "s(G(z))", "penalty": "P"}
 RUN_OPTIONS = ("steps", "batch_size", "seed", "log_every", "sample_every", "evaluate_every", "checkpoint_every")
 
 
@@ -93,7 +96,7 @@ class Run:
         options = (steps, batch_size, seed, log_every, sample_every, evaluate_every, checkpoint_every)
         self.options: dict[str, Any] = dict(zip(RUN_OPTIONS, options, strict=True))
         self._check_options()
-        self.batches = Batches(self.dataset, batch_size, game.backend, game.dtype, seed)
+        self.batches = Batches(self.dataset, self._samples_per_step(), game.backend, game.dtype, seed)
         self._rehearse()
         self.monitor = Monitor(game, self.dataset, seed)
         self.evaluation = Evaluation(game, self.dataset, seed) if self.options["evaluate_every"] else None
@@ -104,7 +107,8 @@ class Run:
         self.settings: dict[str, Any] = self._own_settings() if settings is None else dict(settings)
         self._hints = hints
         self.replaces = overwrite
-        if not overwrite:
+        self._keep_apart()
+        if not overwrite and not self.files.takes_free_name:  # another start may yet take the name that is free now
             self._refuse_content()
         self._good: dict[str, Any] = {}  # the last state known to be whole and finite
         self._is_torn = False  # True while the game may have left it
@@ -139,7 +143,8 @@ class Run:
         Without these, the run ends in the same bytes as one that was never interrupted.
         Raises CheckpointError if the checkpoint is missing or damaged, or of another game or other data.
         """
-        folder, files = Path(out), RunFolder(out)
+        files = RunFolder(out)
+        folder = files.path
         stamp = files.stamp()
         arrays, info = checkpoint.load(files.checkpoint)
         settings = info["config"]
@@ -170,7 +175,9 @@ class Run:
         Raises CheckpointError, changing nothing, if it is of another game or other data.
         """
         if info["dataset"] != self.dataset.digest:
-            raise CheckpointError(f"{self.dataset.name} has changed since the run began: put back the data it was made with")
+            raise CheckpointError(
+                f"{self.dataset.name} does not hold the values that the run began with: put them back, or name the data that do"
+            )
         if tuple(info["shape"]) != self.dataset.shape:
             raise CheckpointError(
                 f"{self.files.checkpoint} is of samples of shape {tuple(info['shape'])}, and {self.dataset.name} holds "
@@ -180,6 +187,7 @@ class Run:
         takes_streams = _tree_of(info["random"]) == _tree_of(self.game.random_state)
         if not takes_streams and info["config"].get("backend") == self.settings.get("backend"):
             raise CheckpointError(f"{self.files.checkpoint} holds random streams of another game: take an earlier copy")
+        self._check_length(info["step"])
         state = {**info, "arrays": arrays} if takes_streams else {**info, "arrays": arrays, "random": self.game.random_state}
         self._check_position(state)
         self.replaces, self._stamp, self._saved = False, stamp, {"step": info["step"], "config": info["config"]}
@@ -212,6 +220,13 @@ class Run:
                 f"those of this run after step {info['step']:,}; take an earlier copy"
             )
 
+    def _keep_apart(self) -> None:
+        """Raises MiniganError where the run would write its pictures into the folder of images that it learns from."""
+        data, own = self.dataset.name, (self.folder / SAMPLES).resolve()
+        is_folder = data not in DATASETS and os.path.isdir(data)
+        if is_folder and any(own.is_relative_to(folder) for folder in folders_read(Path(data))):
+            raise MiniganError(f"the run folder {self.folder} lies within the data {data}: choose another folder for the run")
+
     # -- what is asked of game and data --------------------------------------------------------------------------------
 
     def _check_game(self) -> None:
@@ -224,15 +239,24 @@ class Run:
     def _check_options(self) -> None:
         for name, value in self.options.items():
             try:
-                self.options[name] = OPTIONS[name].convert(value)
+                option = OPTIONS[name] if name in ("sample_every", "evaluate_every") else replace(OPTIONS[name], nullable=False)
+                self.options[name] = option.convert(value)
             except ValueError as error:
                 raise OptionError(f"{name} is {shorten(value)}: {error}") from None
 
+    def _samples_per_step(self) -> int:
+        size, batches = self.options["batch_size"], self.game.batches_per_step
+        if batches > 1 and size * batches > len(self.dataset):
+            raise OptionError(
+                f"a step takes {batches} batches of {size}, and {self.dataset.name} has {len(self.dataset)}: choose fewer"
+            )
+        return int(size * batches)
+
     def _rehearse(self) -> None:
         """One forward pass of a batch on copies of all networks: what they refuse is refused before anything is written."""
-        check_memory(self.game, self.batches.batch_size)
+        check_memory(self.game, self.options["batch_size"])
         for net in self.game.networks.values():
-            net.clone().forward(self.game.backend.zeros((self.batches.batch_size, *net.input_shape), net.dtype), train=True)
+            net.clone().forward(self.game.backend.zeros((self.options["batch_size"], *net.input_shape), net.dtype), train=True)
 
     def _own_settings(self) -> dict[str, Any]:
         """What config.json says of a run from Python: no networks can be built from it, but it tells what they were."""
@@ -274,7 +298,7 @@ class Run:
         with self._stop_on_signal(), self.files.claim(self._log):
             self._open_folder()
             model = self.settings.get("model") or type(self.game).__name__
-            self._log(headline(self.game, self.dataset, model, self.batches.batch_size, total))
+            self._log(headline(self.game, self.dataset, model, self.options["batch_size"], total))
             for note in self.dataset.notes:
                 self._log(note)
             if self.step >= total:
@@ -295,14 +319,21 @@ class Run:
         self._log(verdict(self.folder))
         return self.step == total
 
+    def _check_length(self, done: int) -> None:
+        if self.total_steps < done:
+            raise OptionError(f"steps is {self.total_steps:,}, and the run in {self.folder} has {done:,} already: name more")
+
     def _set_length(self, steps: int) -> None:
         schedule = self.settings.get("schedule", "constant")
         if schedule != "constant":
             raise OptionError(f"the {schedule} schedule was laid out for {self.total_steps:,} steps: it cannot become longer")
+        before, self.options["steps"] = self.total_steps, steps
         try:
-            self.options["steps"] = OPTIONS["steps"].convert(steps)
-        except ValueError as error:
-            raise OptionError(f"steps is {shorten(steps)}: {error}") from None
+            self._check_options()
+            self._check_length(self.step)
+        except OptionError:
+            self.options["steps"] = before
+            raise
         self.settings |= {"steps": self.total_steps} | ({"epochs": None} if "epochs" in self.settings else {})
 
     def _loop(self) -> None:

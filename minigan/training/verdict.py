@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ from minigan.training.config import OPTIONS, Config
 from minigan.training.folder import CONFIG, LOG, SAMPLES, made_from_python
 from minigan.training.log import columns_of, read_settings, read_table
 
-NEEDED = ("step", "loss_d", "loss_g", "prob_real", "prob_fake")  # columns of a log that can be judged
+# Columns of a log that can be judged: those of an objective of logits, and of one of scores, which tell no side's winning.
+STATS = ("loss_d", "loss_g", "prob_real", "prob_fake")
+STATS_OF_SCORES = ("loss_d", "loss_g", "score_real", "score_fake")
 # The limits stand in the gaps between games made to fail and healthy ones: dense and convolutional games on digits of 12x12
 # pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was known from the modes or digits
 # that G made. A run is judged by the last third of its log, by medians over the rows.
@@ -58,7 +60,7 @@ ALIKE = 0.6
 class Finding:
     """One thing that a log shows. kind: a key of TITLES; evidence: the figures and their steps; sources: where to read on.
 
-    likeness: how many samples resemble the data, in words, where the log says so.
+    likeness: how many samples resemble the data, in words, where the log says so. is_judged: whether it tells who wins.
     """
 
     kind: str
@@ -66,10 +68,11 @@ class Finding:
     advice: tuple[Advice, ...] = ()
     sources: tuple[str, ...] = ()
     likeness: str = ""
+    is_judged: bool = True
 
     @property
     def title(self) -> str:
-        return TITLES[self.kind]
+        return TITLES[self.kind] if self.is_judged else TITLES_OF_SCORES.get(self.kind, TITLES[self.kind])
 
     @property
     def is_trouble(self) -> bool:
@@ -89,9 +92,17 @@ TITLES = {
     "incomplete": "Neither side wins and samples resemble the data, but they miss much of it.",
     "healthy": "Nothing wrong shows: neither side wins, and samples are diverse and resemble the data.",
     "young": "Too early to judge: generated samples are not yet like real ones.",
-    "unmeasured": "Neither side wins, but the log does not say whether samples are diverse or resemble the data.",
+    "sides unmeasured": "The log does not say which side wins.",
+    "unmeasured": "Neither side wins, but the log does not say whether samples are diverse.",
     "fidelity unmeasured": "Neither side wins and samples are diverse; the log does not say whether they resemble the data.",
     "too short": "The run is too short to tell.",
+}
+TITLES_OF_SCORES = {  # where the log does not tell who wins
+    "unlike": "Samples are diverse, but too few of them resemble the data.",
+    "incomplete": "Samples resemble the data, but they miss much of it.",
+    "healthy": "Nothing wrong shows: samples are diverse and resemble the data.",
+    "unmeasured": "The log does not say whether samples are diverse or resemble the data.",
+    "fidelity unmeasured": "Samples are diverse; the log does not say whether they resemble the data.",
 }
 
 
@@ -102,8 +113,8 @@ def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None, f
     rises), "unmeasured" or "fidelity unmeasured" (the log says nothing of their diversity, of their likeness to the data) or
     "too short".
 
-    log: columns by name, as minigan.training.columns_of gives them, NaN where a value was not measured. config: that of the
-    run, which the advice is made for. folder: of the run, as the advice is to name it.
+    log: columns by name, as minigan.training.columns_of gives them: NaN where a value was not measured, infinite where it
+    was no finite number. config: that of the run, which the advice is made for. folder: of the run, as the advice names it.
     """
     view = _View({name: np.asarray(values, np.float64) for name, values in log.items()}, config or Config(), str(folder))
     rate = _learning_rate(view)
@@ -117,7 +128,7 @@ def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None, f
     else:
         troubles = (rate, _discriminator_wins(view), _generator_wins(view), _collapse(view))
         found = [finding for finding in troubles if finding] or [_no_trouble(view)]
-    return [replace(finding, likeness=_likeness(view)) for finding in found]
+    return [replace(finding, likeness=_likeness(view), is_judged=not view.has_scores) for finding in found]
 
 
 def diagnose_run(folder: str | Path) -> tuple[list[Finding], str]:
@@ -176,18 +187,36 @@ def _read_columns(path: Path) -> dict[str, list[float]]:
     if not path.exists():
         raise CheckpointError(f"there is no {path}: the run has not begun, or its log was removed")
     names, rows = read_table(path)
-    missing = [name for name in NEEDED if name not in names]
+    stats = _stats_of(names)
+    missing = [name for name in ("step", *stats) if name not in names]
     if missing:
         raise CheckpointError(f"{path} has no column {', '.join(missing)}: put back an earlier copy")
-    return columns_of(rows) if rows else {name: [] for name in names}
+    if not rows:
+        return {name: [] for name in names}
+    columns = columns_of(rows)
+    for name in stats:  # an empty cell was not measured; "nan" is what a statistic became
+        columns[name] = [
+            math.inf if row[name] and math.isnan(value) else value for row, value in zip(rows, columns[name], strict=True)
+        ]
+    return columns
+
+
+def _stats_of(columns: Collection[str]) -> tuple[str, ...]:
+    return STATS_OF_SCORES if "score_real" in columns else STATS
 
 
 class _View:
     """A log as the rules see it."""
 
     def __init__(self, columns: dict[str, np.ndarray], config: Config, folder: str) -> None:
-        self.columns, self.config, self.folder = columns, config, folder
-        self.steps = columns["step"]
+        self.config, self.folder, self.steps = config, folder, columns["step"]
+        self.stats = _stats_of(columns)
+        self.has_scores = self.stats is STATS_OF_SCORES
+        infinite = [np.isinf(columns[name]) for name in self.stats if name in columns]
+        self.broken = self.steps[np.any(infinite, axis=0)] if infinite else self.steps[:0]
+        self.columns = {name: np.where(np.isinf(values), np.nan, values) for name, values in columns.items()}
+        if "penalty" in columns:  # the limits are those of L_D itself
+            self.columns["loss_d"] = self.columns["loss_d"] - self.columns["penalty"]
         self.last = int(self.steps[-1]) if len(self.steps) else 0
         self.epoch = float(columns["epoch"][-1]) if len(columns.get("epoch", ())) else math.nan  # the last; the first is 0
         self.is_short = len(self.steps) < LEAST_ROWS or self.last < LEAST_STEPS
@@ -246,12 +275,10 @@ def _learning_rate(view: _View) -> Finding | None:
     if not len(view.steps):
         return None
     evidence = []
-    losses = np.stack([view.columns["loss_d"], view.columns["loss_g"]])
-    broken = view.steps[~np.isfinite(losses).all(axis=0)]
-    if broken.size:
-        evidence.append(f"at step {int(broken[0]):,} numbers stopped being finite, and the run ended")
+    if view.broken.size:
+        evidence.append(f"at step {int(view.broken[0]):,} numbers stopped being finite, and the run ended")
     (peak_d, step_d), (peak_g, step_g) = view.peak("loss_d"), view.peak("loss_g")
-    if peak_d > PEAK_D and peak_g > PEAK_G:
+    if peak_d > PEAK_D and peak_g > PEAK_G and not view.has_scores:
         evidence.append(
             f"the losses are thrown about: L_D rose to {peak_d:,.3g} (step {step_d:,}) and L_G to {peak_g:,.3g} "
             f"(step {step_g:,}); where D only guesses they are 1.39 and 0.69"
@@ -273,6 +300,8 @@ def _learning_rate(view: _View) -> Finding | None:
 
 
 def _discriminator_wins(view: _View) -> Finding | None:
+    if view.has_scores:
+        return None
     fake, real, saturated = (view.median(name) for name in ("prob_fake", "prob_real", "saturated_fake"))
     if not (fake <= WON_FAKE and real >= WON_REAL * (1 - (view.config.smoothing or 0))):
         return None
@@ -295,6 +324,8 @@ def _discriminator_wins(view: _View) -> Finding | None:
 
 
 def _generator_wins(view: _View) -> Finding | None:
+    if view.has_scores:
+        return None
     fake, real, loss_d, loss_g = (view.median(name) for name in ("prob_fake", "prob_real", "loss_d", "loss_g"))
     fooled = fake >= FOOLED or (view.config.loss != "saturating" and loss_g <= -math.log(FOOLED))
     if not (fooled and loss_d >= FOOLED_LOSS):
@@ -330,10 +361,17 @@ def _collapse(view: _View) -> Finding | None:
 
 
 def _no_trouble(view: _View) -> Finding:
-    overview = (
-        f"{view.since} D(x) is {view.median('prob_real'):.2g} and D(G(z)) {view.median('prob_fake'):.2g}, "
-        f"L_D {view.median('loss_d'):.3g} and L_G {view.median('loss_g'):.3g}"
-    )
+    if lacking := [name for name in view.stats if math.isnan(view.median(name))]:
+        told = f"{view.since} the log has nothing in {', '.join(lacking)}"
+        what = "say how the two sides stand" if view.has_scores else "say which side wins"
+        return Finding("sides unmeasured", (told,), (_go_on(view, f"the rows it adds {what}"),))
+    judgement = f"D(x) is {view.median('prob_real'):.2g} and D(G(z)) {view.median('prob_fake'):.2g}"
+    if view.has_scores:
+        judgement = f"D's mean score of real samples is {view.median('score_real'):.3g}, of generated ones "
+        judgement += f"{view.median('score_fake'):.3g}"
+    overview = f"{view.since} {judgement}, L_D {view.median('loss_d'):.3g} and L_G {view.median('loss_g'):.3g}"
+    if view.has_scores:
+        overview += "; scores and their losses have no scale of their own, so which side wins cannot be judged from them"
     spread, before = view.spread(view.late), view.spread(view.middle)
     if math.isnan(spread):
         told = "the log has no columns diversity and clusters, or nothing in them, as where an earlier version wrote it"
@@ -341,13 +379,15 @@ def _no_trouble(view: _View) -> Finding:
         return Finding("unmeasured", (overview, told), (look, _go_on(view, "the rows it adds say how diverse the samples are")))
     evidence = [overview, _diversity(view)]
     fidelity, coverage = view.median("fidelity"), view.median("coverage")
-    if spread >= COLLAPSED and math.isnan(fidelity):
-        told = "the log has no columns fidelity and coverage, or nothing in them, as where an earlier version wrote it"
+    measured = [share for share in (fidelity, coverage) if not math.isnan(share)]
+    if spread >= COLLAPSED and len(measured) < 2 and min(measured, default=1) >= ALIKE:
+        lacking = [name for name in ("fidelity", "coverage") if math.isnan(view.median(name))]
+        told = f"{view.since} the log has nothing in {' and '.join(lacking)}, as where an earlier version wrote it"
         look = Advice({}, f"look at {Path(view.folder) / SAMPLES}")
         longer = _go_on(view, "the rows it adds say how many samples resemble the data")
         return Finding("fidelity unmeasured", (*evidence, told), (look, longer))
     evidence += [f"{view.since} {likeness}" for likeness in [_likeness(view)] if likeness]
-    if spread >= COLLAPSED and min(fidelity, coverage) >= ALIKE:
+    if spread >= COLLAPSED and min(measured) >= ALIKE:
         return Finding("healthy", tuple(evidence))
     if spread >= COLLAPSED and not view.progress < 1:
         kind = "unlike" if fidelity < ALIKE else "incomplete"
@@ -366,15 +406,14 @@ def _no_trouble(view: _View) -> Finding:
 def _likeness(view: _View) -> str:
     """Fidelity and coverage in words, or "" where they were not measured."""
     fidelity, coverage = view.median("fidelity"), view.median("coverage")
-    if math.isnan(fidelity) or math.isnan(coverage):
-        return ""
     if view.config.data in MODES:
         count = len(MODES[view.config.data][0])
-        return f"{_percent(fidelity)} of samples lie within 3 σ of a mode, {coverage * count:.0f} of {count} modes are reached"
-    return (
-        f"{_percent(fidelity)} of samples lie close to a real one, and {_percent(coverage)} of real ones have a sample close "
-        "by (97 % where samples are real)"
-    )
+        near = f"{_percent(fidelity)} of samples lie within 3 σ of a mode"
+        reached = "" if math.isnan(coverage) else f"{coverage * count:.0f} of {count} modes are reached"
+        return ", ".join([near] * (not math.isnan(fidelity)) + [reached] * bool(reached))
+    near = f"{_percent(fidelity)} of samples lie close to a real one"
+    reached = f"{_percent(coverage)} of real ones have a sample close by (97 % where samples are real)"
+    return ", and ".join([near] * (not math.isnan(fidelity)) + [reached] * (not math.isnan(coverage)))
 
 
 def _go_on(view: _View, reason: str, least: int = 0) -> Advice:

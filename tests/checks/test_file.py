@@ -142,3 +142,11 @@ def test_nan_is_a_wrong_gradient_and_nothing_else(check):
 def test_a_wrong_gradient_without_a_kink_gets_no_hint(check):
     for wrong in ("return 2 * self.a * dy if", "return -self.a * dy if", "return self.a * dy + float('nan') if"):
         assert not any("branch_signature" in str(report) for report in check(GOOD.replace("return self.a * dy if", wrong)))
+
+
+def test_a_layer_that_draws_gets_no_hint_of_a_kink(check):
+    """Its differences change from pass to pass, kink or none."""
+    drawn = GOOD.replace("return self.a * x, x", "return self.a * x * np.random.uniform(0.5, 1.5, x.shape), x")
+    for report in check(f"import numpy as np\n{drawn}"):
+        assert not report.ok
+        assert "branch_signature" not in str(report)

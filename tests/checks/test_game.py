@@ -1,6 +1,8 @@
 """The check of a whole game: of the very game that it is given, with its own losses and its own step."""
 
 import inspect
+import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,7 +39,8 @@ def test_a_whole_game_of_convolutions(backend):
     names = [row.name for row in report.rows]
     assert "loss_g generator.0.weight" in names
     assert "loss_d discriminator.0.weight" in names
-    assert names[-2:] == [f"{net}: gradients after its update" for net in ("discriminator", "generator")]
+    wiring = ("gradients after its update", "its updates go downhill")
+    assert names[-4:] == [f"{net}: {what}" for net in ("discriminator", "generator") for what in wiring]
 
 
 @pytest.mark.parametrize("mode", ["full", "projection"])
@@ -418,3 +421,140 @@ def test_noise_of_ones_own_is_drawn_again():
 @pytest.mark.parametrize("kind", [SignOfTheAverage, SignInAdvance])
 def test_faults_in_other_parts_of_a_game_are_caught(kind):
     assert is_caught(lambda: mg.check_game(game(kind, ema=0.9), REAL))
+
+
+class Climbs(mg.SGD):
+    """Moves up the slope."""
+
+    def scalars(self, lr, step):
+        return super().scalars(-lr, step)
+
+
+@pytest.mark.parametrize("network", ["discriminator", "generator"])
+def test_an_optimiser_that_climbs_is_caught(network):
+    report = mg.check_game(game(**{f"optimizer_{network[0]}": Climbs(0.1)}), REAL, max_entries=4)
+    assert [row.name for row in report.rows if row.max_error > 1e-6] == [f"{network}: its updates go downhill"]
+
+
+@pytest.mark.parametrize(
+    "optimizer", [mg.SGD(0.1, momentum=0.9), mg.Adam(weight_decay=0.1), mg.SGD(1e-9)], ids=["momentum", "decay", "slow"]
+)
+def test_any_optimiser_that_goes_down_passes(optimizer):
+    trained = game(optimizer_g=optimizer)
+    for _ in range(3):
+        trained.step(REAL.astype("f4"))
+    before = trained.state_dict()
+    assert mg.check_game(trained, REAL, max_entries=4).ok
+    assert all(np.array_equal(array, before[name]) for name, array in trained.state_dict().items())
+
+
+CHECKS = {
+    "game": lambda **options: mg.check_game(game(), REAL, **options),
+    "layer": lambda **options: mg.check_layer(mg.Dense(3), (4,), **options),
+    "network": lambda **options: mg.check_gradients(game().discriminator, REAL, **options),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_entries": -1}, "max_entries is -1: expected a whole number from 1 up"),
+        ({"max_entries": 0}, "max_entries is 0"),
+        ({"max_entries": "x"}, "max_entries is 'x'"),
+        ({"tolerance": float("inf")}, "tolerance is inf: expected a number from 0 up"),
+        ({"tolerance": float("nan")}, "tolerance is nan"),
+        ({"tolerance": -1}, "tolerance is -1"),
+        ({"tolerance": "x"}, "tolerance is 'x'"),
+        ({"mode": "x" * 900}, "unknown mode 'xxx.*: choose full or projection"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_wrong_options_of_a_check_prove_nothing(check, options, said):
+    with pytest.raises(OptionError, match=said):
+        CHECKS[check](**options)
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (lambda: mg.check_game(3, REAL), r"game is 3: expected a game, as minigan.GAN\(G, D\)"),
+        (lambda: mg.check_gradients(mg.Dense(3), REAL), "net is Dense.*: expected a Sequential; a layer alone has check_layer"),
+        (lambda: mg.check_layer(REAL, (3,)), "layer is array[^\\n]*: expected a layer"),
+        (lambda: mg.check_layer(mg.Dense(3), (3,), batch=0), "batch is 0"),
+    ],
+)
+def test_what_is_none_of_its_kind_is_refused(check, said):
+    with pytest.raises(OptionError, match=said):
+        check()
+
+
+class Warmed(mg.optim.Optimizer):
+    """Climbs, though its schedule begins with 0."""
+
+    def __init__(self):
+        super().__init__(lambda step: 0.1 * step)
+
+    def apply(self, net, lr):
+        net.flat_params += lr * net.flat_grads
+
+
+class Layerwise(mg.SGD):
+    """Climbs by steps as long as the weights are."""
+
+    def apply(self, net, lr):
+        size = np.linalg.norm(net.flat_params) / np.linalg.norm(net.flat_grads)
+        net.flat_params += lr * size * net.flat_grads
+
+
+class Later(mg.SGD):
+    """Climbs from the second update on."""
+
+    def scalars(self, lr, step):
+        return super().scalars(lr if step == 1 else -lr, step)
+
+
+class Part(mg.SGD):
+    """Climbs in one array."""
+
+    def apply(self, net, lr):
+        super().apply(net, lr)
+        net.params["1.bias"][...] += 3 * lr * net.grads["1.bias"]
+
+
+class Asleep(mg.SGD):
+    def apply(self, net, lr):
+        pass
+
+
+@pytest.mark.parametrize("make", [Warmed, *(partial(kind, 0.1) for kind in (Layerwise, Later, Part, Asleep))])
+def test_an_optimiser_that_climbs_somewhere_is_caught(make):
+    with np.errstate(all="ignore"):
+        report = mg.check_game(game(optimizer_d=make()), REAL, max_entries=4)
+    assert [row.name for row in report.rows if row.max_error > 1e-6] == ["discriminator: its updates go downhill"]
+
+
+class Locked(mg.SGD):
+    """Cannot be copied deeply."""
+
+    def __init__(self, lr):
+        super().__init__(lr)
+        self.lock = threading.Lock()
+
+
+class Fails(mg.SGD):
+    def apply(self, net, lr):
+        raise RuntimeError("two\nlines")
+
+
+def test_an_optimiser_that_cannot_be_copied_is_checked_and_one_that_fails_named():
+    assert mg.check_game(game(optimizer_d=Locked(0.1)), REAL, max_entries=4).ok
+    with pytest.raises(OptionError, match=r"^Fails: its update fails: RuntimeError[^\n]*$"):
+        mg.check_game(game(optimizer_d=Fails(0.1)), REAL, max_entries=4)
+
+
+@pytest.mark.parametrize("values", ["a", {}, 1j, None, [["x"]]])
+def test_what_is_no_array_of_numbers_is_refused(values):
+    for check in (lambda: mg.check_game(game(), values), lambda: mg.check_gradients(game().discriminator, values)):
+        with pytest.raises(OptionError, match="expected an array of real numbers"):
+            check()

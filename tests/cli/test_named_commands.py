@@ -25,6 +25,12 @@ VALUED = {option.flag for option in OPTIONS.values() if option.kind is not bool}
 IN_CI = {"nvidia-cuda-nvrtc"}  # which CI installs by this name
 
 
+def test_the_commands_are_found():
+    found = {name: len(COMMAND.findall(text)) for name, text in TEXTS.items() if not name.startswith("tests")}
+    assert found["README.md"] >= 10
+    assert sum(map(bool, found.values())) >= 10, "they stand in messages and help texts too"
+
+
 @pytest.mark.parametrize("name", [name for name in TEXTS if not name.startswith("tests")])
 def test_commands_of_minigan(name):
     for command in COMMAND.findall(TEXTS[name]):

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigan import cli
-from minigan.cli.parser import LONGEST_LINE, one_line
-from minigan.errors import near_name, nearest_name, shorten
+from minigan.cli.parser import one_line
+from minigan.errors import LONGEST_MESSAGE, near_name, nearest_name, shorten
 
 RAW = b"run\xff\xfe"  # a name that is not UTF-8
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
@@ -61,7 +61,7 @@ def test_any_encoding_of_the_terminal(encoding, tmp_path):
         result = shell(f"minigan {command}", tmp_path, PYTHONIOENCODING=encoding)
         assert result.returncode == status
         assert b"Traceback" not in result.stderr
-        assert len(result.stderr.decode(encoding).rstrip("\n")) <= LONGEST_LINE
+        assert len(result.stderr.decode(encoding).rstrip("\n")) <= LONGEST_MESSAGE
         result.stdout.decode(encoding)
 
 
@@ -98,7 +98,7 @@ def test_an_empty_variable_of_a_script_is_refused(words, capsys, tmp_path, monke
 @given(st.one_of(st.text(max_size=2000), st.sampled_from(VALUES)), st.sampled_from(["ascii", "latin-1", "utf-8", "cp1252"]))
 def test_a_message_is_one_line_that_the_terminal_shows_as_it_is(text, encoding):
     line = one_line(f"minigan: error: {text}: do this", encoding)
-    assert len(line) <= LONGEST_LINE
+    assert len(line) <= LONGEST_MESSAGE
     assert line.isprintable()
     assert line.encode(encoding)
     assert line.startswith("minigan: error: ")

@@ -98,10 +98,20 @@ def test_wrong_arrays(array, message):
     assert "\n" not in str(caught.value)
 
 
-def test_half_a_dataset_is_refused():
-    """Floats in a Dataset would be taken for pixels from 0 to 255."""
-    with pytest.raises(DataError, match="the Dataset's images are float64: expected uint8"):
-        as_dataset(Dataset("own", PIXELS / 255))
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (PIXELS / 255, r"are float64 \(\d+, 8, 6, 3\): expected uint8"),  # floats would be taken for pixels from 0 to 255
+        (PIXELS[0], r"are uint8 \(8, 6, 3\)"),
+        (np.zeros((5, 2)), r"are float64 \(5, 2\)"),
+        (np.zeros((5, 0), np.float32), r"are float32 \(5, 0\)"),
+        (np.full((5, 2), np.nan, np.float32), "hold NaN or infinite numbers"),
+        ([[1, 2]], "are a list"),
+    ],
+)
+def test_half_a_dataset_is_refused(values, found):
+    with pytest.raises(DataError, match=f"the values of 'own' {found}"):
+        Dataset("own", values)
 
 
 GREY = PIXELS[..., 0]

@@ -176,6 +176,14 @@ def test_mistakes_are_one_line_and_write_nothing(command, parts, tmp_path, capsy
     assert list(tmp_path.iterdir()) == []
 
 
+def test_numbers_beyond_float32_are_no_page(tmp_path, capsys, recwarn):
+    command = ["explain", "--data", "ring", "--after", "0", "--lr", "1e39", "--quiet", "--out", str(tmp_path / "a.html")]
+    assert cli.main(command) == cli.USER_ERROR
+    assert "the step holds numbers beyond float32, which the page cannot show: try a smaller --lr" in capsys.readouterr().err
+    assert not recwarn.list
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("steps", "found"), [(5, "after 5 steps the parameters are not finite"), (0, "L_D is not finite")])
 def test_a_game_that_blew_up_is_not_opened(steps, found, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(game.SMALL, "mlp", {"hidden": (4,), "latent_dim": 4, "lr": 1e308})

@@ -8,7 +8,7 @@ import pytest
 from explained_games import SHAPE, content, decoded, opening, warmed
 
 import minigan as mg
-from minigan.explain import formulas, page, step
+from minigan.explain import formulas, page, second_order, step
 from minigan.explain.page import prose
 from minigan.explain.step import opening as opening_module
 
@@ -60,6 +60,14 @@ class Halved(mg.Tanh):
         return (1 - 4 * y * y) / 2
 
 
+def curved():
+    d = [
+        *(mg.SpectralNorm(mg.Conv2d(2, 3, bias=False)), mg.LeakyReLU(0.3), mg.LayerNorm(), mg.Dropout(0.2), mg.Flatten()),
+        *(mg.Residual([mg.Dense(72), mg.Sigmoid()]), mg.MinibatchStd(), mg.SpectralNorm(mg.Dense(6)), mg.Tanh(), mg.Softplus()),
+    ]
+    return mg.GAN(image_g(mg.Tanh()), net([*d, mg.Dense(1)], SHAPE), penalties=[mg.losses.GradientPenalty(3)])
+
+
 def ended():
     return mlp(lr=mg.optim.linear(0.01, 2))  # both warming steps are gone: nothing moves any more
 
@@ -81,6 +89,13 @@ GAMES = {
     "schedule-at-its-end": ended,
     "sgd": lambda: mlp(optimizer_g=mg.SGD(0.1), optimizer_d=mg.SGD(0.1, momentum=0.5, nesterov=True)),
     "weight-decay": lambda: mlp(optimizer_d=mg.Adam(0.01, (0.9, 0.0), weight_decay=0.1)),
+    "r1": lambda: mlp(penalties=[mg.losses.R1(2)]),
+    "r1-batchnorm": lambda: dcgan(penalties=[mg.losses.R1(10)]),
+    "four-penalties-lazy": lambda: mlp(
+        POINTS, penalties=[mg.losses.R2(1), mg.losses.GradientPenalty(1), mg.losses.DRAGAN(2)], penalty_every=2
+    ),
+    "lazy-without": lambda: mlp(penalties=[mg.losses.R1(2)], penalty_every=3),
+    "curved": curved,
     "no-bias": lambda: mg.GAN(
         net([mg.Dense(64, bias=False), mg.Reshape(SHAPE), mg.Tanh()], (3,)), image_d(mg.Conv2d(2, 3, bias=False), mg.ReLU())
     ),
@@ -138,6 +153,7 @@ class Context:
 
 
 LINEAR = (mg.Dense, mg.Conv2d, mg.ConvTranspose2d)
+WEIGHTED = (*LINEAR, mg.SpectralNorm, mg.Residual)
 CONVS = (mg.Conv2d, mg.ConvTranspose2d)
 KEEPS_X = (*LINEAR, mg.Flatten, mg.Reshape, mg.Upsample, mg.BatchNorm)
 KEEPS_Y = (mg.ReLU, mg.LeakyReLU, mg.Tanh, mg.Sigmoid, mg.Softplus)
@@ -159,13 +175,24 @@ def lands_on_a_learner(c):
     return not own_step or any(layer.parameters for layer in layers[: c.layer.index])
 
 
+def has_bias(layer):
+    return any(getattr(one, "has_bias", False) for one in (layer, *layer.layers))
+
+
+def at_a_batch(c):
+    return c.kind == "penalty" and bool(re.match(r"The penalty R[12]\(", c.station["title"]))
+
+
 def is_x_tilde(c):
     return c.station["label"] == "x̃"
 
 
 # A claim: its words, and when they are true. Both ways are tested: said where true, and nowhere else.
 CLAIMS = {
-    "BatchNorm is named": (r"BatchNorm", lambda c: is_x_tilde(c) and has_batch_norm(c.gan.discriminator)),
+    "BatchNorm is named": (
+        r"BatchNorm",
+        lambda c: (is_x_tilde(c) or c.kind == "penalty") and has_batch_norm(c.gan.discriminator),
+    ),
     "statistics do not mix": (r"do not mix", lambda c: is_x_tilde(c) and has_batch_norm(c.gan.discriminator)),
     "over the batch": (r"over the whole batch", lambda c: c.kind == "forward" and c.is_a(mg.BatchNorm)),
     "running statistics": (
@@ -221,7 +248,7 @@ CLAIMS = {
     ),
     "a bias": (
         r"\bbias\b",
-        lambda c: c.is_a(*LINEAR) and c.layer.has_bias and (c.kind == "forward" or c.station["net"] == c.act),
+        lambda c: c.is_a(*WEIGHTED) and has_bias(c.layer) and (c.kind == "forward" or c.station["net"] == c.act),
     ),
     "D gets no gradient": (
         r"get no gradient here",
@@ -249,6 +276,7 @@ CLAIMS = {
         r"border of p zeros",
         lambda c: (
             c.is_a(*CONVS)
+            and c.kind != "curvature"
             and any(c.layer.padding)
             and not any(getattr(c.layer, "output_padding", (0,)))
             and ((c.kind == "forward" or c.station["net"] == c.act) if c.is_a(mg.Conv2d) else c.kind == "backward")
@@ -279,6 +307,29 @@ CLAIMS = {
     "one sample": (r"one real sample", lambda c: c.station["label"] == "z" and c.batch == 1),
     "division by N": (r"divided by N", lambda c: c.station["label"] == "L_D" and c.batch > 1),
     "an own layer": (r"is no layer of minigan's", lambda c: c.is_a(Halved)),
+    "power iteration": (r"power iteration", lambda c: c.kind == "forward" and c.is_a(mg.SpectralNorm)),
+    "a straight path": (r"straight", lambda c: c.is_a(mg.Residual)),
+    "L_D is not all": (
+        r"L_D \+ P",
+        lambda c: bool(c.opened.penalties) and (c.station["label"] == "L_D" or (c.kind == "update" and c.act == "D")),
+    ),
+    "v is held fixed": (r"held fixed", lambda c: c.kind == "penalty"),
+    "flat": (r"wants D to be flat at the (real|generated)", lambda c: at_a_batch(c)),
+    "slope 1": (r"wants the slope of D to be 1", lambda c: c.kind == "penalty" and not at_a_batch(c)),
+    "one step of so many": (r"in one step of 2, with 2 times", lambda c: c.kind == "penalty" and c.gan.penalty_every == 2),
+    "one pass with the loss": (r"no one watches", lambda c: at_a_batch(c) and c.gan.discriminator.piecewise_linear),
+    "samples act on each other": (
+        r"act on each other",
+        lambda c: c.kind == "penalty" and any(layer.cross_sample for layer in c.gan.discriminator.layers),
+    ),
+    "a last sweep": (r"a last sweep leads", lambda c: c.kind == "penalty" and not c.gan.discriminator.piecewise_linear),
+    "no last sweep": (r"no last sweep", lambda c: c.kind == "penalty" and c.gan.discriminator.piecewise_linear),
+    "c is zero": (
+        r"c is zero",
+        lambda c: c.kind == "curvature" and "c" not in c.roles and not c.is_a(mg.Residual),
+    ),
+    "c is not zero": (r"c is not zero", lambda c: c.kind == "curvature" and "c" in c.roles and not c.is_a(mg.Residual)),
+    "a comes down": (r"a comes down", lambda c: c.kind == "curvature" and "a" in c.roles),
     "Winograd": (r"Winograd|FFT|thread|GPU", lambda c: False),
 }
 
@@ -345,6 +396,11 @@ def with_words(kind, **words):
     return {kind: lambda layer: replace(honest(layer), **words)}
 
 
+def with_reading(kind, reading):
+    honest = second_order.SECOND_ORDER[kind]
+    return {kind: lambda layer: replace(honest(layer), reading=reading)}
+
+
 PLANTED = {
     "batch norm in every D": (prose, "generated", always("The statistics of BatchNorm do not mix.")),
     "D has always moved": (prose, "moved", lambda update: True),
@@ -355,6 +411,8 @@ PLANTED = {
     "a bias where there is none": (formulas, "FORMULAS", with_words(mg.Dense, symbols="bias b")),
     "a mask where there is none": (formulas, "FORMULAS", with_words(mg.LeakyReLU, symbols="m: the mask")),
     "a shared cache": (prose, "cache", lambda place, next_keeps_it: "y itself, which the next layer keeps as well"),
+    "a last sweep without curves": (prose, "penalty", always("From there a last sweep leads down.")),
+    "curvature of a ReLU": (second_order, "SECOND_ORDER", with_reading(mg.ReLU, "c is not zero.")),
     "Winograd": (prose, "part_of", lambda sample: "Winograd tile"),
 }
 
@@ -362,8 +420,8 @@ PLANTED = {
 @pytest.mark.parametrize("lie", PLANTED)
 def test_a_planted_lie_is_found(lie, monkeypatch):
     module, name, false = PLANTED[lie]
-    monkeypatch.setattr(module, name, {**formulas.FORMULAS, **false} if isinstance(false, dict) else false)
-    assert any(lies(told(game)[0]) for game in ("no-bias", "sgd", "schedule-at-its-end", "own-nets"))
+    monkeypatch.setattr(module, name, {**getattr(module, name), **false} if isinstance(false, dict) else false)
+    assert any(lies(told(game)[0]) for game in ("no-bias", "sgd", "schedule-at-its-end", "own-nets", "r1"))
 
 
 # -- formulas ---------------------------------------------------------------------------------------------------------------
@@ -427,14 +485,15 @@ def test_only_what_d_sees_is_a_picture():
     """Values before the last Tanh, and gradients, have no colour."""
     pictures = {
         (c.act, c.kind, c.station["net"], c.station.get("index"), f["role"])
-        for c in told("rgb")[0]
+        for c in told("rgb")[0] + told("r1")[0]
         for f in c.station.get("figures", [])
         if f["style"] == "image"
     }
-    last = len(GAMES["rgb"]().generator.layers) - 1
+    last, flat = len(GAMES["rgb"]().generator.layers) - 1, len(GAMES["r1"]().generator.layers) - 1
     assert pictures == {
         *(("D", "input", net, None, "x") for net in "GD"),
-        ("D", "forward", "G", last, "y"),
+        ("D", "penalty", "D", None, "x"),
+        *(("D", "forward", "G", index, "y") for index in (last, flat)),
         *((act, "forward", "D", 0, "x") for act in "DG"),
         ("D", "backward", "D", 0, "x"),
         ("G", "backward", "G", None, "x"),

@@ -28,7 +28,10 @@ LOSSES = {name for name, value in vars(losses).items() if inspect.isfunction(val
 OPTIMISERS = {name for name, value in vars(optim).items() if inspect.isclass(value) and issubclass(value, optim.Optimizer)} - {
     "Optimizer"
 }
-NAMES = sorted(LAYERS | LOSSES | OPTIMISERS)
+PENALTIES = {kind.__name__ for kind in losses.PENALTIES.values()}
+SECOND_ORDER = PENALTIES | {"curvature"}
+BY_HAND = {"R1", "GradientPenalty", "curvature"}  # the other penalties are computed, and not written out to their end
+NAMES = sorted(LAYERS | LOSSES | OPTIMISERS | SECOND_ORDER)
 
 explain = cache(worked.explain)
 
@@ -90,7 +93,10 @@ def test_docstrings_derive_and_name_their_source(name):
     subject = worked.EXAMPLES[name][0]
     text = inspect.cleandoc(subject.__doc__)
     assert "\nSource: " in text
-    if name not in OPTIMISERS:
+    if name in PENALTIES:
+        assert "∂P/∂g" in explain(name)[0].partition("Worked through")[0]
+        assert "dP/dθ = ∂(v · g)/∂θ" in explain(name)[0]
+    elif name in LAYERS | LOSSES:
         derivation = text.partition("\nBackward" if name in LAYERS else "\nGradient")[2]
         assert "∂" in derivation
         assert "=" in derivation
@@ -111,10 +117,10 @@ def test_every_written_sum_has_the_value_it_claims(name):
         if len(sides) == 3:  # the middle one has the numbers in it
             assert value_of(sides[1]) == pytest.approx(shown, rel=1e-3, abs=1e-5)
     gradients = [entry for entry, *_ in sums if entry.startswith("d") and not entry.startswith(("dw", "direct"))]
-    assert gradients or name in OPTIMISERS
+    assert gradients or name in OPTIMISERS | PENALTIES - BY_HAND
 
 
-@pytest.mark.parametrize("name", sorted(LAYERS | LOSSES))
+@pytest.mark.parametrize("name", sorted(LAYERS | LOSSES | SECOND_ORDER))
 def test_every_gradient_stands_beside_its_difference(name):
     text, _ = explain(name)
     values = {entry: sides[-1] for entry, *sides in written_out(text)}
@@ -123,7 +129,8 @@ def test_every_gradient_stands_beside_its_difference(name):
     for entry, quotient, numeric, analytic in nudged:
         assert value_of(quotient) == pytest.approx(float(numeric), abs=1e-4)
         assert float(numeric) == pytest.approx(float(analytic), abs=1e-5)
-        assert float(analytic) == pytest.approx(float(values[entry]), rel=1e-4, abs=1e-6)
+        if name not in PENALTIES - BY_HAND:
+            assert float(analytic) == pytest.approx(float(values[entry]), rel=1e-4, abs=1e-6)
 
 
 def test_convolution_by_loops():
@@ -174,6 +181,38 @@ def test_losses_by_logarithms():
     for kind, image in (("real", lambda s: 1 / (1 + np.exp(-s))), ("fake", lambda s: 1 - 1 / (1 + np.exp(-s)))):
         gradient = by_complex_step(lambda s, image=image: -np.log(image(s)).mean(), t[f"s_{kind}"])
         np.testing.assert_allclose(t[f"ds_{kind}_D"], gradient, rtol=1e-4)
+
+
+def test_penalties_by_the_definition_of_their_slopes():
+    """∂P/∂θ from the printed weights and points, by complex steps of P alone, whose g is written down for this net."""
+    for name in ("R1", "GradientPenalty"):
+        t = tables(explain(name)[0])
+        leaky, x = (lambda h: np.where(h.real > 0, 1, 0.5)), t["x"]
+
+        def penalty(w_first, w_last, a, name=name, x=x, leaky=leaky):
+            g = (leaky(x @ w_first + a) * w_last) @ w_first.T
+            squares = (g**2).sum(axis=1)
+            return squares.sum() * 4 / 4 if name == "R1" else 10 / 2 * ((np.sqrt(squares) - 1) ** 2).sum()
+
+        first = by_complex_step(lambda w, t=t, p=penalty: p(w, t["w"], t["a"]), t["W"])
+        last = by_complex_step(lambda w, t=t, p=penalty: p(t["W"], w, t["a"]), t["w"])
+        np.testing.assert_allclose(t["dW"], first, rtol=1e-4)
+        np.testing.assert_allclose(t["dw"], last, rtol=1e-4)
+
+
+def test_spectral_norm_by_singular_values():
+    t = tables(explain("SpectralNorm")[0])
+    u, s, vt = np.linalg.svd(t["W"].T)
+    assert t["sigma"].item() == pytest.approx(s[0], rel=1e-4)
+    assert abs(t["u"] @ u[:, 0]).item() == pytest.approx(1, abs=1e-4)
+    assert abs(t["v"] @ vt[0]).item() == pytest.approx(1, abs=1e-4)
+
+    def loss(w):
+        gram = w.T @ w  # λ = (T + √(T² − 4 D)) / 2 is the square of its largest singular value
+        trace, determinant = np.trace(gram), gram[0, 0] * gram[1, 1] - gram[0, 1] * gram[1, 0]
+        return (t["dy"] * (t["x"] @ w / np.sqrt((trace + np.sqrt(trace**2 - 4 * determinant)) / 2) + t["b"])).sum()
+
+    np.testing.assert_allclose(t["dW"], by_complex_step(loss, t["W"]), atol=2e-5)
 
 
 def test_adam_as_in_the_paper():
@@ -250,6 +289,24 @@ def test_a_fault_in_an_objective_is_told(kind, player, monkeypatch):
     assert shortcomings(text) == [True, True, True]
 
 
+@pytest.mark.parametrize("name", sorted(SECOND_ORDER))
+def test_a_fault_in_a_curvature_is_told(name, monkeypatch):
+    honest = mg.Dense.curvature
+
+    def faulty(self, x_dot, dy, cache, grads=None):
+        honest(self, x_dot, dy, cache, grads)
+        if grads:
+            grads["weight"][...] *= 1.5
+
+    monkeypatch.setattr(mg.Dense, "curvature", faulty)
+    text, agrees = worked.explain(name)
+    assert not agrees
+    written, nudged, checked = shortcomings(text)
+    assert written == (name in BY_HAND)
+    assert nudged
+    assert checked == (name in PENALTIES)
+
+
 @pytest.mark.parametrize("name", ["bce_with_logits", "mse", "softmax_cross_entropy"])
 def test_a_fault_in_a_loss_is_told(name, monkeypatch):
     honest = getattr(losses, name)
@@ -284,6 +341,8 @@ def test_a_fault_in_an_update_is_told(name, formula, monkeypatch):
 def test_the_name_in_any_case(capsys):
     assert cli.main(["explain", "CONV2D"]) == 0
     assert capsys.readouterr().out == explain("Conv2d")[0] + "\n"
+    assert worked.find("WGAN-GP") == "GradientPenalty"
+    assert worked.find("least-squares") == "LeastSquares"
     with pytest.raises(OptionError, match="'Conv': did you mean 'Conv2d'"):
         worked.explain("Conv")
 

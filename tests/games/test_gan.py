@@ -405,10 +405,16 @@ def test_a_relativistic_generator_sees_the_updated_discriminator(backend):
 
 
 @pytest.mark.parametrize("option", ["critic_steps", "penalty_every"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, "2", None, True])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "2", None, True, -(10**400)])
 def test_counts_are_whole_numbers(option, value):
     with pytest.raises(OptionError, match=f"^{option} is"):
         game(**{option: value})
+
+
+@pytest.mark.parametrize("value", [1001, 10**9, 10**400])
+def test_so_many_critic_steps_are_a_slip(value):
+    with pytest.raises(OptionError, match=r"expected a whole number from 1 to 1,000$"):
+        game(critic_steps=value)
 
 
 @pytest.mark.parametrize("clip", [0, -0.1, np.inf, np.nan, "x"])

@@ -40,9 +40,42 @@ class Nhwc(nn.Module):
         return self.inner(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
+class Residual(nn.Module):
+    """x + a f(x)"""
+
+    def __init__(self, layers, scale):
+        super().__init__()
+        self.layers, self.scale = nn.Sequential(*layers), scale
+
+    def forward(self, x):
+        return x + self.scale * self.layers(x)
+
+
+class MinibatchStd(nn.Module):
+    """As its authors write it, minibatch_stddev_layer, but for the place of the channels."""
+
+    def __init__(self, group_size):
+        super().__init__()
+        self.group_size = group_size
+
+    def forward(self, x):
+        y = x.unflatten(0, (min(self.group_size or len(x), len(x)), -1))
+        y = ((y - y.mean(0, keepdim=True)).square().mean(0) + 1e-8).sqrt().flatten(1).mean(1)
+        y = y.repeat(len(x) // len(y)).reshape(-1, *[1] * (x.ndim - 1)).expand(*x.shape[:-1], 1)
+        return torch.cat([x, y], -1)
+
+
 def twin_layer(layer):
     """The PyTorch layer for one of minigan's, without its values."""
     kind, o, shape = layer.name, layer.options, layer.input_shape
+    if kind == "Residual":
+        return Residual(map(twin_layer, layer.layers), o["scale"])
+    if kind == "MinibatchStd":
+        return MinibatchStd(o["group_size"])
+    if kind == "SpectralNorm":
+        module = twin_layer(layer.linear)
+        nn.utils.parametrizations.spectral_norm(inner_of(module), n_power_iterations=o["iterations"], eps=o["eps"])
+        return module
     if kind == "Dense":
         return nn.Linear(shape[0], o["units"], bias=o["bias"])
     if kind in ("Conv2d", "ConvTranspose2d"):
@@ -60,18 +93,39 @@ def twin_layer(layer):
     return nn.LeakyReLU(o["slope"]) if kind == "LeakyReLU" else plain[kind]()
 
 
+def inner_of(module):
+    return module.inner if isinstance(module, Nhwc) else module
+
+
+def vector_to_torch(value):
+    """SpectralNorm's u or v, of a shape that broadcasts against the weight: PyTorch has the channels before the places."""
+    value = np.array(value)
+    return torch.tensor(np.moveaxis(value, (0, 1), (-2, -1)).ravel() if value.ndim == 4 else value.ravel())
+
+
+def take_values(layer, module, names, prefix):
+    """Give a PyTorch layer the values of minigan's, and note its parameters under minigan's names."""
+    if layer.name == "Residual":
+        for number, (within, peer) in enumerate(zip(layer.layers, module.layers, strict=True)):
+            take_values(within, peer, names, f"{prefix}{number}.")
+        return
+    inner, host = inner_of(module), layer.backend.to_numpy
+    if layer.name == "SpectralNorm":
+        power = inner.parametrizations.weight[0]
+        power._u.data, power._v.data = (vector_to_torch(host(value)) for value in (layer.u, layer.v))
+    for name, value in layer.params.items():
+        target = inner.parametrizations.weight.original if (layer.name, name) == ("SpectralNorm", "weight") else None
+        target = getattr(inner, NAMES[name]) if target is None else target
+        target.data = to_torch(name, layer, host(value))
+        names[prefix + name] = (layer, name, target)
+
+
 def twin(net):
     """A float64 PyTorch network with the same layers and values, and a map from minigan's parameter names to its own."""
-    layers, names = [], {}
-    for layer in net.layers:
-        module = twin_layer(layer)
-        inner = module.inner if isinstance(module, Nhwc) else module
-        for name, value in layer.params.items():
-            target = getattr(inner, NAMES[name])
-            target.data = to_torch(name, layer, net.backend.to_numpy(value))
-            names[f"{layer.index}.{name}"] = (layer, name, target)
-        layers.append(module)
-    return nn.Sequential(*layers).double(), names
+    layers, names = nn.Sequential(*map(twin_layer, net.layers)).double(), {}
+    for layer, module in zip(net.layers, layers, strict=True):
+        take_values(layer, module, names, f"{layer.index}.")
+    return layers, names
 
 
 def compare(ours, names, rtol, atol, gradients=False):
@@ -96,6 +150,12 @@ def layer_agrees(layer, shape, batch=3, backend="numpy"):
     y_torch.backward(torch.tensor(dy))
     np.testing.assert_allclose(dx, x_torch.grad.numpy(), rtol=1e-8, atol=1e-10)
     compare(net, names, 1e-8, 1e-10, gradients=True)
+    if layer.name == "SpectralNorm":
+        power = inner_of(peer[0]).parametrizations.weight[0]
+        np.testing.assert_allclose(vector_to_torch(net.state["0.u"]), power._u, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(vector_to_torch(net.state["0.v"]), power._v, rtol=1e-10, atol=1e-12)
+        y, y_torch = net.forward(x)[0], peer.eval()(torch.tensor(x))
+        np.testing.assert_allclose(y, y_torch.detach().numpy(), rtol=1e-9, atol=1e-10, err_msg="at inference")
     if layer.name == "BatchNorm":
         inner = peer[0].inner
         np.testing.assert_allclose(net.state["0.running_mean"], inner.running_mean.numpy(), rtol=1e-12)
@@ -104,7 +164,7 @@ def layer_agrees(layer, shape, batch=3, backend="numpy"):
 
 @pytest.mark.parametrize(
     ("make", "shape"),
-    [case for case in layer_table() if not isinstance(case[0](), mg.Dropout)],
+    [case for case in layer_table() if not case[0]().random],
     ids=lambda v: repr(v()) if callable(v) else str(v),
 )
 def test_layers(make, shape):
@@ -207,7 +267,15 @@ CURVED = [
 ]
 
 
-@pytest.mark.parametrize("layers", [PIECEWISE_LINEAR, CURVED], ids=["piecewise linear", "curved"])
+WITH_TRICKS = [
+    lambda: mg.SpectralNorm(mg.Conv2d(4, 4, 2, 1)),
+    lambda: mg.Residual([mg.LeakyReLU(0.2), mg.SpectralNorm(mg.Conv2d(6, 3, padding=1)), mg.Softplus(), mg.Conv2d(4, 1)], 0.5),
+    lambda: mg.Residual([mg.Residual([mg.BatchNorm(), mg.Tanh()]), mg.SpectralNorm(mg.ConvTranspose2d(4, 3, 1, 1))]),
+    *(mg.MinibatchStd, mg.Tanh, mg.Flatten, lambda: mg.SpectralNorm(mg.Dense(1))),
+]
+
+
+@pytest.mark.parametrize("layers", [PIECEWISE_LINEAR, CURVED, WITH_TRICKS], ids=["piecewise linear", "curved", "with tricks"])
 @pytest.mark.parametrize("kind", [*mg.losses.PENALTIES.values(), None], ids=lambda kind: kind.__name__ if kind else "R1 and R2")
 def test_twenty_steps_of_penalised_games(layers, kind, backend):
     """From the same weights, data and noise, all parameters within 1e-9 of those that PyTorch's double backward leads to."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planted_faults import compiled, faults, is_caught
+from planted_faults import check_catches_every_fault
 from ring import ring_points
 
 from minigan.backends import Backend
@@ -47,15 +47,7 @@ def test_formulas_equal_their_loops(count, size, clusters, h, seed):
 
 @pytest.mark.parametrize("name", ["squared_distances", "similarity", "pairs", "effective_number", "same_cluster"])
 def test_every_fault_in_a_formula_is_caught(name, monkeypatch):
-    check_formulas(*CASE)
-    planted = list(faults(getattr(diversity, name)))
-    assert planted
-    for description, tree in planted:
-        with monkeypatch.context() as patch:
-            faulty = compiled(tree, diversity)
-            patch.setattr(diversity, name, faulty)
-            patch.setitem(globals(), name, faulty)
-            assert is_caught(partial(check_formulas, *CASE)), description
+    check_catches_every_fault(monkeypatch, partial(check_formulas, *CASE), diversity, name, globals())
 
 
 @given(st.integers(8, 60), st.integers(1, 20), st.floats(1e-3, 1e3), st.integers(0, 99))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from planted_faults import compiled, faults, is_caught
+from planted_faults import check_catches_every_fault
 from ring import ring_points
 
 from minigan.backends import Backend
@@ -31,14 +31,7 @@ def check_formulas():
 
 @pytest.mark.parametrize("name", ["is_within", "fidelity_and_coverage"])
 def test_every_fault_in_a_formula_is_caught(name, monkeypatch):
-    check_formulas()
-    planted = list(faults(getattr(fidelity, name)))
-    for description, tree in planted:
-        with monkeypatch.context() as patch:
-            faulty = compiled(tree, fidelity)
-            patch.setattr(fidelity, name, faulty)
-            patch.setitem(globals(), name, faulty)
-            assert is_caught(check_formulas), description
+    check_catches_every_fault(monkeypatch, check_formulas, fidelity, name, globals())
 
 
 def test_a_few_samples_have_the_farthest_as_radius():

@@ -68,6 +68,26 @@ def upsample(x, factor):
     return y
 
 
+def minibatch_std(x, group_size, eps):
+    """x with one more channel, in which sample n has the mean deviation of the samples n mod M."""
+    groups = len(x) // min(group_size or len(x), len(x))
+    values, y = x.reshape(len(x), -1), np.zeros((*x.shape[:-1], x.shape[-1] + 1))
+    for n in range(len(x)):
+        members = range(n % groups, len(x), groups)
+        deviations = []
+        for k in range(values.shape[1]):
+            mean = sum(values[m, k] for m in members) / len(members)
+            deviations.append(math.sqrt(sum((values[m, k] - mean) ** 2 for m in members) / len(members) + eps))
+        y[n, ..., :-1], y[n, ..., -1] = x[n], sum(deviations) / len(deviations)
+    return y
+
+
+def spectral_norm(weight, u, v):
+    """W / Σ u_i W_ij v_j, for u and v in shapes that broadcast against W."""
+    outputs, inputs = (tuple(np.broadcast_to(a, weight.shape).ravel().tolist()) for a in (u, v))
+    return weight / sum(a * w * b for a, w, b in zip(outputs, weight.ravel().tolist(), inputs, strict=True))
+
+
 def elementwise(function):
     return lambda x: np.array([function(v) for v in x.ravel().tolist()]).reshape(x.shape)
 
@@ -79,11 +99,20 @@ sigmoid = elementwise(lambda v: 1 / (1 + math.exp(-v)))
 softplus = elementwise(lambda v: math.log(1 + math.exp(v)))
 
 
-def forward(layer, x):
-    """A layer's training output for x, on the host."""
-    p = {name: layer.backend.to_numpy(array) for name, array in layer.params.items()}
+def forward(layer, x, p=None):
+    """A layer's training output for x, on the host, with its own parameters or p."""
+    p = p or {name: layer.backend.to_numpy(array) for name, array in {**layer.params, **layer.state}.items()}
     bias = p.get("bias", np.zeros(layer.output_shape[-1]))
     name = type(layer).__name__
+    if name == "SpectralNorm":
+        return forward(layer.linear, x, {**p, "weight": spectral_norm(p["weight"], p["u"], p["v"])})
+    if name == "Residual":
+        y = x
+        for inner in layer.layers:
+            y = forward(inner, y)
+        return x + layer.scale * y
+    if name == "MinibatchStd":
+        return minibatch_std(x, layer.group_size, layer.eps)
     if name == "Dense":
         return dense(x, p["weight"], bias)
     if name == "Conv2d":

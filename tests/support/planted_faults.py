@@ -76,6 +76,20 @@ def compiled(tree, module):
     return next(iter(scope.values()))
 
 
+def check_catches_every_fault(monkeypatch, check, module, name, *others):
+    """check() is well as it stands, and notices each fault planted in the function of that name, also where others hold it."""
+    check()
+    planted = list(faults(getattr(module, name)))
+    assert planted
+    for description, tree in planted:
+        with monkeypatch.context() as patch:
+            faulty = compiled(tree, module)
+            patch.setattr(module, name, faulty)
+            for scope in others:
+                patch.setitem(scope, name, faulty)
+            assert is_caught(check), description
+
+
 def is_caught(check):
     """A check that fails or cannot even run has noticed."""
     with np.errstate(all="ignore"):

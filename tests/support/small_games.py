@@ -8,6 +8,13 @@ from minigan.data import Batches, Dataset
 IMAGE = (8, 8, 1)
 DATA = Dataset("own", np.random.default_rng(0).integers(0, 256, (20, *IMAGE), dtype=np.uint8))
 DROPOUT = lambda: [mg.Flatten(), mg.Dense(6), mg.LayerNorm(), mg.Dropout(0.3), mg.Tanh(), mg.Dense(1)]  # noqa: E731
+UP = lambda: [mg.Reshape((4, 4, 1)), mg.SpectralNorm(mg.ConvTranspose2d(1, 4, 2, 1)), mg.Tanh()]  # noqa: E731
+WITHIN = lambda: [  # noqa: E731
+    mg.DiffAugment(),
+    mg.SpectralNorm(mg.Conv2d(3, 4, 2, 1)),
+    mg.Residual([mg.LeakyReLU(), mg.Dropout(0.3), mg.Residual([mg.BatchNorm(), mg.Conv2d(3, 3, padding=1)])], scale=0.3),
+    *(mg.MinibatchStd(3), mg.Flatten(), mg.SpectralNorm(mg.Dense(4)), mg.Tanh(), mg.Dense(1)),
+]
 GAMES = {
     "mlp": lambda be, **options: mg.GAN(*mg.models.mlp(IMAGE, 5, (6, 7), backend=be), **options),
     "dcgan": lambda be, **options: mg.GAN(*mg.models.dcgan(IMAGE, 5, 3, backend=be), **options),
@@ -22,6 +29,12 @@ GAMES = {
     "critic steps": lambda be: GAMES["mlp"](be, critic_steps=2, clip=0.05, objective=mg.losses.Wasserstein()),
     "lazy penalties": lambda be: GAMES["dcgan"](
         be, penalties=[mg.losses.GradientPenalty(3.0)], penalty_every=3, objective=mg.losses.Relativistic()
+    ),
+    "layers within layers": lambda be: mg.GAN(
+        mg.Sequential([mg.Dense(16), mg.Residual([mg.BatchNorm(), mg.ReLU(), mg.Dense(16)]), *UP()], (5,), be),
+        mg.Sequential(WITHIN(), IMAGE, be),
+        penalties=[mg.losses.R1(2.0)],
+        ema=0.9,
     ),
     "dropout": lambda be: mg.GAN(mg.models.mlp(IMAGE, 5, backend=be)[0], mg.Sequential(DROPOUT(), IMAGE, be)),
 }

@@ -17,6 +17,7 @@ from minigan.data import load
 from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError
 from minigan.models import MODELS
 from minigan.training import OPTIONS, RECIPES, Config, recipe_of
+from minigan.training.build import build_game
 from minigan.training.config import with_absolute_paths
 
 PACKAGE = Path(training.__file__).parents[1]
@@ -61,11 +62,11 @@ def test_no_option_is_declared_a_second_time():
 def test_the_help_of_train_lists_every_option(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "--help"])
-    text = " ".join(capsys.readouterr().out.split())
+    text = " ".join(capsys.readouterr().out.split()).replace("- ", "-")  # names are broken behind their hyphens
     for option in OPTIONS.values():
         assert (f"{option.flag}" in text) == option.on_command_line, option.name
         if option.on_command_line:
-            assert option.help in text, option.name
+            assert option.help.replace("- ", "-") in text, option.name
         for choice in option.choices:
             assert choice in text
     for words in ("(dcgan 64, mlp 64, points 256)", "dcgan: channels of its widest images (32)", "(non-saturating)", "(on)"):
@@ -138,12 +139,18 @@ def test_entries_that_are_unknown_or_missing_are_named():
         ("hidden", [3, 0], "hidden is [3, 0]: expected a list of whole numbers from 1 up"),
         ("image_size", [28], "image_size is [28]: expected a list of 2 whole numbers from 1 up"),
         ("extra_conv", 1, "extra_conv is 1: expected true or false or null"),
+        ("penalty", "r1=1", "penalty is 'r1=1': expected a list of NAME=WEIGHT, as r1=10, with r1, r2, wgan-gp or dragan and"),
+        ("penalty", ["r1=1", "r1=0"], "expected a list of NAME=WEIGHT"),
+        ("penalty", ["r1=1", "wgan-gp=0.5"], None),
+        ("critic_steps", 0, "critic_steps is 0: expected a whole number from 1 up"),
+        ("clip", 0, "clip is 0: expected a finite number above 0 or null"),
         ("steps", {}, "steps is {}: expected a whole number from 1 up or null"),
     ],
 )
 def test_wrong_entries_are_named(name, value, message):
     if message is None:
-        assert getattr(Config.from_json({**WRITTEN, name: value}), name) == value
+        taken = getattr(Config.from_json({**WRITTEN, name: value}), name)
+        assert taken == (tuple(value) if isinstance(value, list) else value)
     else:
         assert message in refusal({**WRITTEN, name: value})
 
@@ -168,6 +175,8 @@ def is_of(value, option):
     if option.is_list:
         length = None if ... in get_args(option.kind) else len(get_args(option.kind))
         right = isinstance(value, list) and (len(value) == length if length else len(value) >= 1)
+        if option.item is str:
+            return right and all(type(text) is str and option.fits(text) for text in value)
         return right and all(type(n) is int and n >= option.least for n in value)
     if option.kind is float:
         if type(value) not in (int, float) or not abs(value) < math.inf:
@@ -176,6 +185,8 @@ def is_of(value, option):
         return False
     if option.kind is str:
         return option.is_known(value)
+    if option.kind is int and value >= 2**63:
+        return False
     low = -math.inf if option.least is None else option.least
     inside = low <= value < (math.inf if option.below is None else option.below)
     return option.kind is bool or (inside and (option.above is None or value > option.above))
@@ -211,7 +222,14 @@ def test_any_object_is_refused_in_one_line(values):
         ("ema", "x", "argument --ema: 'x' is not a number"),
         ("hidden", "8 0", "argument --hidden: '0' is not a whole number from 1 up"),
         ("image_size", "0x4", "an image size is '0x4': expected a number of pixels"),
-        ("loss", "hinged", "argument --loss: unknown name 'hinged': choose from "),
+        ("loss", "hinged", "argument --loss: unknown name 'hinged': did you mean 'hinge'?"),
+        ("penalty", "r3=1", "argument --penalty: 'r3=1' is not NAME=WEIGHT, as r1=10"),
+        ("penalty", "r1=1 r2=nan", "argument --penalty: 'r2=nan' is not NAME=WEIGHT"),
+        ("penalty", "r1=٣", "argument --penalty: 'r1=٣' is not NAME=WEIGHT"),
+        ("penalty_every", "4", "penalty_every is 4, and there is no penalty: name one"),
+        ("critic_steps", "10000", "critic_steps is 10000: expected a whole number from 1 to 1,000"),
+        ("critic_steps", "100", "a step takes 100 batches of 64, and digits has 5000: choose fewer"),
+        ("clip", "-1", "argument --clip: '-1' is not a finite number above 0"),
         ("model", "x" * 500, "argument --model: unknown name 'xxx"),
         ("extra_conv", "=5", "argument --extra-conv"),
     ],
@@ -235,6 +253,27 @@ def test_options_that_are_not_given_stay_out():
     given = given_options(_parser().parse_args(words.split()))
     assert given == {"hidden": (3, 4), "image_size": (8, 6), "lr": 1.0, "extra_conv": False, "model": "a/b.py:build"}
     assert given_options(_parser().parse_args(["train"])) == {}
+    several = "train --penalty r1=1 --penalty r2=2 wgan-gp=3"
+    assert given_options(_parser().parse_args(several.split())) == {"penalty": ("r1=1", "r2=2", "wgan-gp=3")}
+
+
+def test_a_game_is_what_its_options_say():
+    config = Config(data="ring", loss="hinge", penalty=("r1=2", "wgan-gp=3"), penalty_every=4, critic_steps=2, clip=0.1)
+    config.resolve(load("ring"))
+    gan = build_game(config, (2,), 10)
+    assert repr(gan.penalties) == "(R1(8), GradientPenalty(12))", "four times as heavy in every fourth step"
+    assert (gan.penalty_every, gan.critic_steps, gan.optimizer_d.clip, repr(gan.objective)) == (4, 2, 0.1, "Hinge()")
+
+
+def test_losses_without_labels_are_not_smoothed():
+    """The recipe of mlp smooths labels: it is left out where there are none, and refused where it is asked for."""
+    config = Config(data="digits", model="mlp", loss="wasserstein")
+    config.resolve(load("digits"))
+    assert config.smoothing == 0
+    config = Config(data="digits", model="mlp", loss="wasserstein", smoothing=0.1)
+    config.resolve(load("digits"))
+    with pytest.raises(OptionError, match=r"smoothing is 0.1, and the loss wasserstein has no labels"):
+        build_game(config, (28, 28, 1), 10)
 
 
 # -- Python --------------------------------------------------------------------------------------------------------------

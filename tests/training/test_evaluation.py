@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from quick_runs import make
+from quick_runs import draw_bytes, make
 
 import minigan as mg
 from minigan.training import CURVES, LOG, columns_of, plots, read_log, resume_run
@@ -25,7 +25,8 @@ def measured(run):
     return {int(row["step"]): bool(names and row[names[0]]) for row in rows}, names
 
 
-def test_rows_have_figures_every_so_many_steps_and_at_the_end(tmp_path):
+def test_rows_have_figures_every_so_many_steps_and_at_the_end(tmp_path, monkeypatch):
+    draw_bytes(monkeypatch)
     run = points_run(tmp_path, evaluate_every=10, steps=24)
     run.train(progress=False)
     steps, names = measured(run)
@@ -34,10 +35,10 @@ def test_rows_have_figures_every_so_many_steps_and_at_the_end(tmp_path):
     log = columns_of(read_log(run.folder / LOG))
     expected = Evaluation(run.game, run.dataset, run.options["seed"]).measure()
     assert {name: log[name][-1] for name in names} == pytest.approx(expected, rel=1e-4)
-    assert (run.folder / CURVES).exists()
 
 
-def test_the_run_ends_in_the_same_bytes(tmp_path):
+def test_the_run_ends_in_the_same_bytes(tmp_path, monkeypatch):
+    draw_bytes(monkeypatch)
     with_figures, without = points_run(tmp_path, "with", evaluate_every=5), points_run(tmp_path, "without")
     for run in (with_figures, without):
         run.train(progress=False)
@@ -47,14 +48,17 @@ def test_the_run_ends_in_the_same_bytes(tmp_path):
     assert measured(without)[1] == []
 
 
-def test_a_run_that_goes_on_may_begin_to_measure(tmp_path):
+def test_a_run_that_goes_on_may_begin_to_measure(tmp_path, monkeypatch):
+    draw_bytes(monkeypatch)
     points_run(tmp_path, steps=8).train(progress=False)
     run = resume_run(tmp_path / "run", changes={"steps": 16, "evaluate_every": 8}, log=lambda text: None)
     run.train(progress=False)
     assert measured(run)[0] == {4: False, 8: False, 12: False, 16: True}
 
 
-def test_the_ring_has_its_modes_and_the_curves_their_panels(tmp_path):
+def test_the_ring_has_its_modes_and_the_curves_their_panels(tmp_path, monkeypatch):
+    save = plots.save_curves
+    draw_bytes(monkeypatch)
     run = make(tmp_path, data="ring", evaluate_every=12, steps=24)
     run.train(progress=False)
     _, names = measured(run)
@@ -62,6 +66,8 @@ def test_the_ring_has_its_modes_and_the_curves_their_panels(tmp_path):
     log = columns_of(read_log(run.folder / LOG))
     more = len(plots._panels(log)) - len(plots._panels({name: log[name] for name in log if name not in names}))
     assert more == 2
+    save(run.folder / CURVES, log)
+    assert (run.folder / CURVES).read_bytes()[:4] == b"\x89PNG"
     assert 0 <= log["measured.high_quality"][-1] <= 1
     assert math.isnan(log["measured.frechet"][0])
 
@@ -75,7 +81,8 @@ def test_what_cannot_be_measured_is_refused_at_once(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_measure_that_fails_does_not_end_the_run(tmp_path):
+def test_a_measure_that_fails_does_not_end_the_run(tmp_path, monkeypatch):
+    draw_bytes(monkeypatch)
     said = []
     run = points_run(tmp_path, evaluate_every=12, said=said)
     run.evaluation.measure = lambda: 1 / 0

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 from quick_runs import draw_bytes, make
 
+import minigan as mg
 from minigan import cli
 from minigan.errors import CheckpointError, MiniganError
-from minigan.training import CHECKPOINT, CONFIG, Config, default_run_dir, lock, resume_run, start_run
+from minigan.training import CHECKPOINT, CONFIG, Config, default_run_dir, from_config, lock, resume_run, start_run
 from minigan.training.folder import FILES
 from minigan.training.lock import LOCK, locked
 
@@ -41,9 +43,7 @@ def test_files_that_are_no_run_are_not_touched_unless_asked(tmp_path, name):
     path = tmp_path / "run" / name
     path.parent.mkdir(parents=True)
     path.write_bytes(b'{"model": "of someone else"}')
-    is_refused(
-        lambda: make(tmp_path), f"already holds {path.name}, which belong to no run that minigan can read", "--overwrite"
-    )
+    is_refused(lambda: make(tmp_path), f"already holds {path.name}, of no run that minigan can read", "--overwrite")
     assert path.read_bytes() == b'{"model": "of someone else"}'
     assert os.listdir(tmp_path / "run") == [name.partition("/")[0]]
 
@@ -257,3 +257,63 @@ def test_a_damaged_run_is_a_run(tmp_path):
     is_refused(lambda: make(tmp_path), "already holds a run: --resume")
     (tmp_path / "run" / CONFIG).unlink()
     is_refused(lambda: make(tmp_path), "no run that minigan can read")
+
+
+def test_a_start_without_a_name_takes_the_next_even_if_its_name_was_taken_since(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    taken = []
+
+    def take_first(*parts):
+        name = default_run_dir(*parts)
+        if not taken:
+            taken.append(name)
+            os.makedirs("runs")
+            make(tmp_path / "runs", name.name, data="ring", steps=1, batch_size=4).train(progress=False)
+        return name
+
+    monkeypatch.setattr(from_config, "default_run_dir", take_first)
+    settings = Config(data="ring", steps=1, batch_size=4, hidden=(4,), backend="textbook")
+    run = start_run(settings, log=lambda text: None)
+    assert run.train(progress=False)
+    assert (taken[0].name, run.folder.name) == ("ring", "ring-2")
+
+
+@pytest.mark.parametrize("out", ["pics", "pics/run"])
+def test_pictures_of_a_run_from_python_stay_apart_from_its_data(tmp_path, out):
+    from PIL import Image
+
+    (tmp_path / "pics").mkdir()
+    for index in range(4):
+        Image.fromarray(np.full((4, 4), 50 * index, np.uint8)).save(tmp_path / "pics" / f"{index}.png")
+    pair = mg.models.mlp((4, 4, 1), 3, 4, "textbook")
+    is_refused(
+        lambda: mg.train(mg.GAN(*pair), str(tmp_path / "pics"), out=tmp_path / out, steps=1, batch_size=2),
+        "lies within the data",
+    )
+
+
+def test_pictures_stay_out_of_folders_that_the_data_link_to(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "elsewhere" / "birds").mkdir(parents=True)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "birds").symlink_to(tmp_path / "elsewhere" / "birds")
+    for index in range(4):
+        Image.fromarray(np.full((4, 4), 50 * index, np.uint8)).save(tmp_path / "elsewhere" / "birds" / f"{index}.png")
+    for out in (tmp_path / "linked" / "birds" / "run", tmp_path / "elsewhere" / "birds"):
+        is_refused(
+            lambda out=out: make(out.parent, out.name, data=str(tmp_path / "linked"), batch_size=2), "lies within the data"
+        )
+
+
+def test_a_folder_with_the_name_of_a_dataset_is_no_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for more in ([], ["--overwrite"], ["--resume", "--steps", "2"]):
+        options = "--data ring --hidden 4 --batch-size 4 --backend textbook" if "--resume" not in more else ""
+        steps = [] if "--steps" in more else ["--steps", "1"]
+        assert cli.main(["train", *options.split(), *steps, "--out", "ring", "--quiet", *more]) == 0
+
+
+def test_a_folder_needs_a_name():
+    with pytest.raises(MiniganError, match="out is '': name a folder"):
+        mg.train(mg.GAN(*mg.models.mlp((2,), 3, 4, "textbook")), "ring", out="", steps=1, batch_size=2)

@@ -78,8 +78,12 @@ def test_a_finished_run_becomes_longer(tmp_path, whole):
     assert run.train(progress=False)
     assert run.train(progress=False, steps=24)
     assert content(tmp_path / "run") == whole
-    with pytest.raises(OptionError, match="steps is 0"):
-        run.train(progress=False, steps=0)
+    for fewer, message in ((0, "steps is 0"), (23, "steps is 23, and the run in .* has 24 already: name more")):
+        with pytest.raises(OptionError, match=message):
+            run.train(progress=False, steps=fewer)
+        with pytest.raises(OptionError, match=message):
+            resume_run(tmp_path / "run", changes={"steps": fewer}, log=lambda text: None)
+    assert content(tmp_path / "run") == whole
     assert run.train(progress=False), "what was refused has changed nothing"
     falling = make(tmp_path, "falling", schedule="linear", steps=4)
     with pytest.raises(OptionError, match="linear schedule"):
@@ -319,13 +323,13 @@ def test_data_that_have_moved(tmp_path, whole, monkeypatch, capsys):
     folder = half_done(tmp_path)
     (tmp_path / "new").mkdir()
     shutil.move(tmp_path / "own.npy", tmp_path / "new" / "moved.npy")
-    with pytest.raises(DataError, match=r"no file or folder .*\(--data names where the data of this run lie now\)"):
+    with pytest.raises(DataError, match=r"no file or folder .*\(--data names where the data of that run lie now\)"):
         resume_run(folder)
     monkeypatch.chdir(tmp_path / "new")
     np.save("other.npy", np.zeros((24, 4, 4), np.uint8))
     before = content(folder)
     assert cli.main(["train", "--resume", "--out", str(folder), "--data", "other.npy", "--quiet"]) == 2
-    assert "has changed since the run began" in capsys.readouterr().err
+    assert "does not hold the values that the run began with" in capsys.readouterr().err
     assert content(folder) == before
     assert cli.main(["train", "--resume", "--out", str(folder), "--data", "moved.npy", "--quiet"]) == 0
     assert settings_of(folder)["data"] == str(tmp_path / "new" / "moved.npy")
@@ -497,11 +501,14 @@ def test_the_average_of_weights_may_begin_or_end(tmp_path, old, new):
         ("--resume", "--resume and --from exclude each other"),
         ("--out RUN --overwrite", "is the run to begin from: name another folder"),
         ("--from nowhere", "no checkpoint nowhere"),
+        ("", "--data names where the data of that run lie now"),
     ],
 )
 def test_what_a_run_cannot_begin_from(tmp_path, capsys, words, message):
     folder = half_done(tmp_path)
     before = content(folder)
+    if not words:
+        (tmp_path / "own.npy").rename(tmp_path / "elsewhere.npy")
     command = ["train", "--from", str(folder), "--out", f"{tmp_path}/new", "--quiet"]
     assert cli.main([*command, *words.replace("RUN", str(folder)).split()]) == 2
     assert message.replace("RUN", str(folder)) in capsys.readouterr().err

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import minigan as mg
 from minigan import cli
 from minigan.backends import machine
+from minigan.training.memory_estimate import estimate_memory
 
 # The peak of a run beyond that of a small one before it, which has imported and warmed up all there is.
 MEASURE = """
@@ -76,3 +78,13 @@ def test_so_are_more_samples_than_fit(small_machine, tmp_path, capsys):
         assert cli.main(["sample", str(tmp_path / "run"), "-n", count, "--out", str(out)]) == cli.USER_ERROR
         assert f"sample -n {count} needs about " in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_what_layers_within_a_layer_put_out_counts():
+    inner = lambda: [mg.Conv2d(9, 3, padding=1), mg.ReLU(), mg.Conv2d(1, 3, padding=1)]  # noqa: E731
+    estimates = []
+    for layers in ([*inner()], [mg.Residual(inner())]):
+        g = mg.Sequential([mg.Dense(64), mg.Reshape((8, 8, 1)), *layers], (3,), "textbook")
+        gan = mg.GAN(g, mg.Sequential([mg.Flatten(), mg.Dense(1)], (8, 8, 1), "textbook"))
+        estimates.append(estimate_memory(gan, 128))
+    assert estimates[1] - estimates[0] == 2 * 128 * 64 * 4  # the sum besides

@@ -216,7 +216,7 @@ def test_a_run_goes_on_with_its_own_networks_and_data_alone(tmp_path, capsys):
     with pytest.raises(MiniganError, match=r"already holds a run: mg\.Run\.resume continues it, overwrite=True replaces it"):
         mg.Run(gan(), IMAGES, folder, steps=4, **SHORT)
     for game, data, message in (
-        (gan(), IMAGES[::-1], "array has changed since the run began"),
+        (gan(), IMAGES[::-1], "array does not hold the values that the run began with"),
         (gan(width=5), IMAGES, r"discriminator.1.bias' is float32 \(4,\) in it, and float32 \(5,\) in the game given"),
         (gan(dtype="float64"), IMAGES, "began with dtype float32, and the game given has float64"),
         (gan(backend="numpy"), IMAGES, "began with backend textbook, and the game given has numpy"),

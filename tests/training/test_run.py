@@ -304,7 +304,7 @@ def test_resume_from_another_folder_and_with_other_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "deeper")
     resume(tmp_path / "run", steps=6)
     np.save(tmp_path / "own.npy", images[::-1])
-    with pytest.raises(CheckpointError, match=r"own\.npy has changed since the run began"):
+    with pytest.raises(CheckpointError, match=r"own\.npy does not hold the values that the run began with"):
         resume_run(tmp_path / "run")
 
 

@@ -20,7 +20,7 @@ from minigan.errors import BackendError, shorten
 LARGE_CONVOLUTION = 1 << 21  # values of im2col, the largest of a pass, from which our threads and blocks are better than BLAS's
 CONCATENATED = 1 << 16  # values of the largest array up to which two passes are quicker as one
 _MOST_THREADS = 1024  # more are a mistake: each takes a stack, and none a core
-_PROMOTING_TO_FLOAT64 = ("2.1.0", "2.1.1")  # github.com/numpy/numpy/issues/27473
+_PROMOTING_TO_FLOAT64 = ("2.1.0", "2.1.1")  # in every thread but the first
 
 Result = TypeVar("Result")
 
@@ -68,7 +68,7 @@ class ThreadedBackend(Backend):
         self._blas = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
         self._workers = Workers(self.threads - 1)
         self._thread = _PassThreads()
-        self._work: WeakKeyDictionary[Any, tuple[str, int]] = WeakKeyDictionary()  # of layers that were asked for before
+        self._work: WeakKeyDictionary[Any, tuple[set[str], int]] = WeakKeyDictionary()  # of layers that were asked for before
 
     @property
     def device(self) -> str:
@@ -90,7 +90,7 @@ class ThreadedBackend(Backend):
     def _work_of(self, layers: Sequence[Any]) -> tuple[set[str], int]:
         """The kinds of work of layers, and how many values the largest array of one sample has."""
         work = [self._work.get(layer) or self._work.setdefault(layer, work_of(layer)) for layer in layers]
-        return {kind for kind, _ in work}, max(values for _, values in work)
+        return set().union(*(kinds for kinds, _ in work)), max(values for _, values in work)
 
     def with_own_blas_threads(self, work: Callable[[], Result]) -> Result:
         """work(), with BLAS at this backend's number of threads."""
@@ -120,13 +120,19 @@ class ThreadedBackend(Backend):
             return self._workers.run(work, shares) if len(shares) > 1 else [work(blocks)]
 
 
-def work_of(layer: Any) -> tuple[str, int]:
-    """("convolution", "product" or "element-wise", values of the largest array that one sample's pass makes), by its shapes."""
+def work_of(layer: Any) -> tuple[set[str], int]:
+    """({"convolution", "product" or "element-wise"}, values of the largest array that one sample's pass makes), by its shapes.
+
+    A layer made of others does all that they do, and has all their kinds.
+    """
+    if layer.layers:
+        work = [work_of(within) for within in layer.layers]
+        return set().union(*(kinds for kinds, _ in work)), max(values for _, values in work)
     weight, geometry = layer.params.get("weight"), getattr(layer, "geometry", None)
     if geometry is not None:
-        return "convolution", math.prod(geometry.output) * math.prod(weight.shape[:3])  # the rows of im2col
+        return {"convolution"}, math.prod(geometry.output) * math.prod(weight.shape[:3])  # the rows of im2col
     values = max(math.prod(layer.input_shape), math.prod(layer.output_shape))
-    return "element-wise" if weight is None or weight.ndim < 2 else "product", values
+    return {"element-wise" if weight is None or weight.ndim < 2 else "product"}, values
 
 
 def thread_count() -> int:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minigan.errors import MiniganError
+
 
 class Arrays:
     """Arrays of the page as one text: float32, little-endian, base64; equal arrays are kept once."""
@@ -19,6 +21,8 @@ class Arrays:
 
     def add(self, array: np.ndarray) -> int:
         """Its number in the table."""
+        if np.abs(array).max(initial=0) > np.finfo(np.float32).max:
+            raise MiniganError("the step holds numbers beyond float32, which the page cannot show: try a smaller --lr")
         data = np.ascontiguousarray(array, "<f4").tobytes()
         if data not in self._known:
             self._known[data] = self._length

@@ -502,8 +502,11 @@ function drawPlane(station) {
 
 // -- nudges ---------------------------------------------------------------------------------------------------------------
 
+/** A parameter's name within its layer: "weight" of "3.weight". */
+const parameterOf = (nudge) => nudge.name.slice(nudge.name.indexOf(".") + 1);
+
 function chooseNudge(role, where) {
-  const found = stations[state.at].nudges.findIndex((n) => `d${n.name.split(".")[1]}` === role && n.where.join() === where.join());
+  const found = stations[state.at].nudges.findIndex((n) => `d${parameterOf(n)}` === role && n.where.join() === where.join());
   if (found >= 0) { state.nudge = found; state.moved = null; drawNudge(); }
 }
 
@@ -542,7 +545,7 @@ function drawNudge() {
   const at = state.moved ?? middle + 2; // small, where the prediction holds
   const buttons = nudges.map((n, k) => el("button", { type: "button", "aria-pressed": String(k === state.nudge),
     onclick: () => { state.nudge = k; state.moved = null; drawNudge(); box.querySelectorAll("button")[k].focus(); } },
-  `${n.name.split(".")[1]}[${n.where.join(", ")}]`));
+  `${parameterOf(n)}[${n.where.join(", ")}]`));
   const slider = el("input", { type: "range", min: 0, max: chosen.steps.length - 1, step: 1, value: at, "aria-label": "Nudge ε",
     oninput: (event) => { state.moved = Number(event.target.value); show(state.moved); } });
   show(at);
@@ -578,7 +581,7 @@ function drawSizes(station) {
   const box = byId("sizes");
   const rows = page.sizes.filter((s) => s.act === station.act && (!s.branch || s.branch === state.branch));
   const before = station.act === "D" && station.net === "G"; // G's forward pass: nothing has gone back yet
-  box.hidden = before || ["input", "update"].includes(station.kind) || !rows.length;
+  box.hidden = before || ["input", "update", "penalty", "curvature"].includes(station.kind) || !rows.length;
   if (box.hidden) return;
   const logs = rows.map((r) => Math.log10(Math.max(r.rms, 1e-12)));
   const [low, high] = [Math.floor(Math.min(...logs)) - 0.2, Math.ceil(Math.max(...logs))];
@@ -606,7 +609,7 @@ function buildPath() {
     const row = el("div", { class: "row" });
     stations.forEach((station, k) => {
       if (station.act !== act) return;
-      const label = (station.kind === "backward" && station.net && !station.label.startsWith("∂") ? "← " : "") + station.label;
+      const label = (station.kind === "curvature" ? "∂² " : station.kind === "backward" && station.net && !station.label.startsWith("∂") ? "← " : "") + station.label;
       row.append(el("button", { type: "button", class: station.kind, tabindex: -1, title: station.title, onclick: () => go(k) }, ...rich(label)));
     });
     byId("path").append(el("div", { class: "group" }, el("span", {}, names[act]), row));
@@ -633,7 +636,8 @@ function draw() {
       nav.scrollLeft = button.offsetLeft - nav.offsetLeft - nav.clientWidth / 2 + button.offsetWidth / 2;
     } else button.removeAttribute("aria-current");
   });
-  const kinds = { input: "data", forward: "forwards", backward: "backwards", loss: "the loss", update: "the update" };
+  const kinds = { input: "data", forward: "forwards", backward: "backwards", loss: "the loss", penalty: "the penalty",
+    curvature: "the gradient of a gradient", update: "the update" };
   const facts = [...(station.facts ?? [])];
   if (station.parameters) facts.push({ name: "parameters", value: station.parameters.toLocaleString("en") });
   byId("station").replaceChildren(

@@ -13,8 +13,10 @@ import numpy as np
 
 from minigan.explain.formulas import LossFormulas, formulas_of
 from minigan.explain.page.place import Place
-from minigan.explain.step import OpenedStep, Update
+from minigan.explain.second_order import PenaltyFormulas, SecondOrderFormulas
+from minigan.explain.step import OpenedStep, Pass, Update
 from minigan.layers import BatchNorm, Layer
+from minigan.losses import Penalty
 from minigan.network import Sequential
 from minigan.optim import SGD, Adam, Optimizer
 
@@ -24,10 +26,11 @@ DATA_GONE = (
 )
 
 
-def docstring(layer: Layer) -> list[str]:
-    """The lines of the first paragraph of the docstring of the layer's own class, or that there is none."""
-    own = inspect.cleandoc(vars(type(layer)).get("__doc__") or "")
-    return own.split("\n\n")[0].split("\n") if own else [f"{layer.name} is no layer of minigan's, and has no docstring."]
+def docstring(subject: Layer | Penalty) -> list[str]:
+    """The lines of the first paragraph of the docstring of the own class of a layer or penalty, or that there is none."""
+    own, kind = inspect.cleandoc(vars(type(subject)).get("__doc__") or ""), "layer" if isinstance(subject, Layer) else "penalty"
+    missing = f"{type(subject).__name__} is no {kind} of minigan's, and has no docstring."
+    return own.split("\n\n")[0].split("\n") if own else [missing]
 
 
 def noise_and_batch(count: int, has_data: bool) -> list[str]:
@@ -131,6 +134,55 @@ def image_gradient(sample: np.ndarray, formulas: LossFormulas | None) -> list[st
     ]
 
 
+# -- penalties ------------------------------------------------------------------------------------------------------------
+
+
+def also_penalised(step: OpenedStep) -> list[str]:
+    """What is to be said beside L_D."""
+    return (
+        ["That is not all that D pays: L_D + P is what it minimises, and P comes after the way back."] if step.penalties else []
+    )
+
+
+def penalty(record: Pass, known: PenaltyFormulas | None, step: OpenedStep, sweeps_back: bool) -> list[str]:
+    """The station of a penalty: what it wants, how g was made, and by which ways its gradient comes."""
+    net, one = record.net, record.second.penalty if record.second else None
+    text = [known.reading] if known else docstring(one) if one is not None else ["D also pays for its slope g."]
+    every = getattr(step.game, "penalty_every", 1)
+    if every > 1:
+        text.append(f"It is taken in one step of {every}, with {every} times its weight.")
+    mixed = "".join(
+        f" {layer.name} lets the samples of a batch act on each other, so g_n also holds how x_n moves the other logits."
+        for layer in [layer for layer in net.layers if layer.cross_sample][:1]
+    )
+    shared = (
+        " Where no one watches, this pass and that of L_D are one, for D is linear piece by piece; here they run apart."
+        if net.piecewise_linear and one is not None and one.batch is not None
+        else ""
+    )
+    falls_away = (
+        "Where a layer's slope moves with its input, that is felt too, by c; from there a last sweep leads down through D."
+        if sweeps_back
+        else "No slope in D moves with what comes in, piece by piece, so there is no c and no last sweep."
+    )
+    return [
+        *text,
+        "D's slope g was made by a pass of its own: forwards, and backwards from ds = 1 for every sample. The gradient b at "
+        f"each layer's output was kept.{mixed}{shared}",
+        "P reaches D's weights through g alone. With v = ∂P/∂g held fixed, its gradient is that of v · g, and v · g is how "
+        "much the logits change, in sum, as x moves along v. So v is pushed forwards through D: the tangents ẏ. What each of "
+        f"them owes to the weights is P's gradient, and no backward pass is ever differentiated. {falls_away}",
+    ]
+
+
+def curvature(place: Place, known: SecondOrderFormulas | None, has_c: bool, has_a: bool) -> list[str]:
+    text = [known.reading] if known else docstring(place.layer)
+    if has_a:
+        added = ": what it owes to this layer's parameters is added" if place.layer.parameters else ""
+        text.append(f"a comes down from the layers above, whose slopes moved{added}.")
+    return text
+
+
 # -- updates --------------------------------------------------------------------------------------------------------------
 
 
@@ -155,7 +207,11 @@ def update(act: str, update: Update, step: OpenedStep) -> list[str]:
     coming = optimizer.schedule(optimizer.steps)
     if coming != update.lr:
         text.append(f"The schedule {'lowers' if coming < update.lr else 'raises'} the learning rate from here to {coming:.4g}.")
-    text.append(f"On this same batch L_{act} goes from {update.loss_before:.5f} to {update.loss_after:.5f}.")
+    minimised = f"L_{act}"
+    if act == "D" and step.penalties:
+        minimised = "L_D + P"
+        text.insert(0, "D minimises L_D + P, so the gradients of both were added.")
+    text.append(f"On this same batch {minimised} goes from {update.loss_before:.5f} to {update.loss_after:.5f}.")
     decay = getattr(step.game, "ema", None)
     if act == "G" and decay:
         text.append(

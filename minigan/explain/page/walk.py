@@ -16,6 +16,7 @@ from minigan.explain.page.budget import Budget
 from minigan.explain.page.curves import Curves
 from minigan.explain.page.facts import cache_fact, checks, fact, norm, shape_fact, size_fact
 from minigan.explain.page.figures import Figures, explorer
+from minigan.explain.page.penalties import PenaltyStations
 from minigan.explain.page.place import Place
 from minigan.explain.page.plane import Plane, in_inference
 from minigan.explain.page.updates import explained_update
@@ -56,6 +57,9 @@ class Walk:
         self._loss_d()
         for index in reversed(range(len(d.layers))):
             self._backward("D", Place("D", both, index), step.update_d)
+        for record in step.penalties:
+            stations = PenaltyStations(step, record, self.figures)
+            self.stations += [{"act": "D", **station} for station in (stations.overview(), *stations.layers())]
         self._update("D", step.update_d)
         for index in range(len(d.layers)):
             self._forward("G", Place("D", {"": step.judged}, index))
@@ -184,7 +188,7 @@ class Walk:
             parts.figures.append(self.figures.samples("x", "x, which the forward pass saw", place.inputs(), image=is_sample))
         for name in layer.parameters:
             key = f"{place.index}.{name}"
-            gradient, marks = update.gradients[key], [nudge for nudge in update.nudges if nudge.name == key]
+            gradient, marks = update.loss_gradients[key], [nudge for nudge in update.nudges if nudge.name == key]
             parts.nudges += marks
             if not place.input_grads():  # else its figure stands there already
                 parts.figures.append(self.figures.weights(layer, name, name, update.before[key]))
@@ -208,7 +212,7 @@ class Walk:
         known, step = self.formulas, self.step
         labels = known.labels_d if known else ("real samples", "generated samples")
         curves = self.curves.discriminator(labels)
-        text = prose.discriminator_loss(known, len(step.real.x))
+        text = prose.discriminator_loss(known, len(step.real.x)) + prose.also_penalised(step)
         tex = (*known.value_d, *known.grad_d) if known else ()
         judged = {self.real_samples: step.real, "generated samples": step.fake}
         self._add_loss("D", "The discriminator's loss", text, tex, curves, step.loss_d, judged)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from minigan.errors import DivergenceError, OptionError
 from minigan.explain.places import choose_places
 from minigan.explain.step.recorder import Recorder
 from minigan.explain.step.records import Nudge, OpenedStep, Pass, Update
-from minigan.explain.step.rerun import Output, Rerun
+from minigan.explain.step.rerun import Output, Rerun, loss_alone
 from minigan.games import Game
 from minigan.network import Sequential
 from minigan.optim import Optimizer
@@ -27,7 +27,7 @@ NUDGES = (*(-part for part in reversed(_NUDGES)), 0.0, *_NUDGES)
 _CAN_BE_OPENED = (
     "only steps can be opened in which D judges the real batch and G's samples, moves, judges G's samples again, and G moves"
 )
-EXPECTED = {"generator": 1, "discriminator": 3}  # forward passes of each network in a step
+EXPECTED = {"generator": 1, "discriminator": 3}  # forward passes of each network in a step, without those of penalties
 
 
 def open_step(
@@ -43,7 +43,9 @@ def open_step(
     before = {name: _Snapshot(net, game.optimizers[name]) for name, net in game.networks.items()}
     random_state = game.random_state
     passes, losses = _record(game, real, z)
-    (made,), (of_real, of_fake, judged) = passes["generator"], passes["discriminator"]
+    (made,), (of_real, of_fake, *others, judged) = passes["generator"], passes["discriminator"]
+    penalties = [record for record in others if record.second is not None]
+    _name_penalties(game, penalties)
     after = {name: _Snapshot(net, game.optimizers[name]) for name, net in game.networks.items()}
     after["discriminator"].grads = judged.grads_before  # as D's optimiser saw them
     moved_random_state = game.random_state
@@ -52,20 +54,22 @@ def open_step(
     look = _Look(rerun, passes, before, after, shown, np.random.default_rng(stream("explain", seed)), tick)
     look.check_outputs("discriminator", "discriminator", 0)
     look.check_outputs("discriminator", "discriminator", 1)
-    update_d = look.update("discriminator")
-    look.check_outputs("generator", "discriminator", 2)
+    update_d = look.update("discriminator", penalties)
+    look.check_outputs("generator", "discriminator", len(passes["discriminator"]) - 1)
     look.check_outputs("generator", "generator", 0)
     update_g = look.update("generator")
     game.random_state = moved_random_state  # its streams are the copy's, too
     for name, update in (("L_D", update_d), ("L_G", update_g)):
         if not np.isfinite([update.loss_before, update.loss_after, *(v for n in update.nudges for v in n.losses)]).all():
             raise DivergenceError(f"{name} is not finite in this step: the game has diverged; try a smaller learning rate")
-    return OpenedStep(game, made, of_real, of_fake, judged, losses["loss_d"], losses["loss_g"], update_d, update_g)
+    loss_d, loss_g = (losses[name] for name in ("loss_d", "loss_g"))
+    return OpenedStep(game, made, of_real, of_fake, penalties, judged, loss_d, loss_g, update_d, update_g)
 
 
 def count_ticks(game: Game) -> int:
     """How often open_step will call tick."""
-    return sum(EXPECTED[name] * len(net.layers) + len(net.params) for name, net in game.networks.items())
+    of_penalties = len(getattr(game, "penalties", ())) * bool(game.variant) * len(game.networks["discriminator"].params)
+    return of_penalties + sum(EXPECTED[name] * len(net.layers) + len(net.params) for name, net in game.networks.items())
 
 
 def _check_game(game: Game) -> None:
@@ -88,31 +92,44 @@ def _record(game: Game, real: Array, z: Array) -> tuple[dict[str, list[Pass]], d
         for name, net in game.networks.items():
             net.watch = watching[name]
     passes = {name: recorder.passes for name, recorder in recorders.items()}
+    compares = getattr(getattr(game, "objective", None), "compares", False)  # then D judges the real batch again for G
     for name, found in passes.items():
-        if len(found) != EXPECTED[name]:
-            raise OptionError(
-                f"the {name} makes {len(found)} passes in a step of this game, not {EXPECTED[name]}: {_CAN_BE_OPENED}"
-            )
+        count = len([record for record in found if record.second is None])
+        expected = EXPECTED[name] + (compares and name == "discriminator")
+        if count != expected:
+            raise OptionError(f"the {name} makes {count} passes in a step of this game, not {expected}: {_CAN_BE_OPENED}")
     if missing := {"loss_d", "loss_g"} - stats.keys():
         raise OptionError(f"a step of this game returns no {min(missing)}: {_CAN_BE_OPENED}")
     if odd := _out_of_order(passes, game, real):
         raise OptionError(f"in a step of this game {odd}: {_CAN_BE_OPENED}")
-    losses = {name: float(game.backend.to_numpy(stats[name])) for name in ("loss_d", "loss_g")}
-    return passes, losses
+    return passes, {name: float(game.backend.to_numpy(loss_alone(stats, name))) for name in ("loss_d", "loss_g")}
 
 
 def _out_of_order(passes: dict[str, list[Pass]], game: Game, real: Array) -> str:
     """What a page of this step would say in vain: how its passes differ from those of the usual step, or ""."""
-    (made,), (of_real, of_fake, judged) = passes["generator"], passes["discriminator"]
+    (made,), (of_real, of_fake, *others, judged) = passes["generator"], passes["discriminator"]
     if not np.array_equal(of_real.x, game.backend.to_numpy(real)):
         return "D does not see the real batch first, as it is"
     if not all(np.array_equal(record.x, made.outputs[-1]) for record in (of_fake, judged)):
         return "D does not see G's samples as they are"
     if any(record.output_grads[-1] is None for record in (made, of_real, of_fake, judged)):
         return "a pass is made through which no gradient goes back"
+    if any(record.second is None for record in others[: -1 if others and others[-1].second is None else None]):
+        return "D does not learn from its penalties before G's step"
     if not (of_real.param_grads and of_fake.param_grads) or judged.param_grads or judged.input_grad is None:
         return "D does not learn first, and only then pass a gradient on to G"
     return ""
+
+
+def _name_penalties(game: Game, passes: list[Pass]) -> None:
+    """Say which of the game's penalties made each of these passes, if it did, and its value."""
+    be = game.backend
+    for record, penalty in zip(passes, getattr(game, "penalties", ()), strict=False):
+        second = record.second
+        assert second is not None
+        value, v = penalty.slope(be, be.asarray(record.input_grad))
+        if np.allclose(be.to_numpy(v), second.v, rtol=1e-9, atol=0):
+            second.penalty, second.value = penalty, float(value)
 
 
 class _Snapshot:
@@ -162,13 +179,18 @@ class _Look:
             record.checks.append(found)
             self.tick()
 
-    def update(self, network: str) -> Update:
+    def update(self, network: str, penalties: Sequence[Pass] = ()) -> Update:
         """Check the gradients that the optimiser saw, nudge some weights, and look at the loss before and after its update."""
         before, after, net = self.before[network], self.after[network], self.rerun.networks[network]
         evaluate = partial(self.rerun.loss, network)
-        loss_before = float(evaluate()[0])
+        minimised = self.rerun.minimised if penalties else lambda network: float(evaluate()[0])
+        loss_before, of_loss = minimised(network), dict(after.grads)
+        for record in penalties:
+            self._check_penalty(record)
+            assert record.second is not None
+            of_loss = {name: gradient - record.second.param_grads[name] for name, gradient in of_loss.items()}
         checks, nudges = {}, []
-        for name, gradient in after.grads.items():
+        for name, gradient in of_loss.items():
             places = choose_places(gradient, CHECKED, self.rng)
             checks[name] = compare_entries(net.backend, evaluate, net.params[name], gradient, places)
             places = choose_places(gradient, NUDGED, self.rng)
@@ -180,14 +202,25 @@ class _Look:
             before.lr,
             before.params,
             after.grads,
+            of_loss,
             after.params,
             before.state,
             after.state,
             loss_before,
-            float(evaluate()[0]),
+            minimised(network),
             checks,
             nudges,
         )
+
+    def _check_penalty(self, record: Pass) -> None:
+        """∂P/∂θ of every parameter beside differences of P at the points of this pass."""
+        second, net = record.second, record.net
+        assert second is not None
+        for name, gradient in second.param_grads.items():
+            places = choose_places(gradient, CHECKED, self.rng) if second.penalty is not None else []
+            array = self.rerun.networks["discriminator"].params[name]
+            second.checks[name] = compare_entries(net.backend, partial(self.rerun.penalty, record), array, gradient, places)
+            self.tick()
 
     def _nudge(
         self, net: Sequential, name: str, place: tuple[int, ...], gradient: np.ndarray, evaluate: Callable[[], Any]

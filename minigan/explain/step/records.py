@@ -9,8 +9,27 @@ import numpy as np
 
 from minigan.checks.entries import Comparison
 from minigan.games import Game
+from minigan.losses import Penalty
 from minigan.network import Sequential
 from minigan.optim import Optimizer
+
+
+@dataclass
+class SecondOrder:
+    """The gradient of v · g in D's parameters, g = ∂(Σ_n s_n)/∂x of a pass: its three sweeps (Sequential.curvature).
+
+    Lists by layer; None where a sweep did not come. penalty: whose gradient it is, P its value; None where nobody has said.
+    """
+
+    v: np.ndarray
+    tangents: list[np.ndarray | None]  # ẏ
+    curvatures: list[np.ndarray | None]  # c
+    swept: list[np.ndarray | None]  # a of the layer's input
+    own_grads: dict[str, np.ndarray] = field(default_factory=dict)  # what curvature wrote
+    param_grads: dict[str, np.ndarray] = field(default_factory=dict)  # with the share of the last sweep: ∂P/∂θ
+    penalty: Penalty | None = None
+    value: float | None = None
+    checks: dict[str, list[Comparison]] = field(default_factory=dict)  # of param_grads
 
 
 @dataclass
@@ -27,6 +46,8 @@ class Pass:
     input_grad: np.ndarray | None = None  # ∂L/∂x
     param_grads: dict[str, np.ndarray] = field(default_factory=dict)  # of this pass alone
     checks: list[list[Comparison]] = field(default_factory=list)  # of output_grads, by layer
+    state: dict[str, np.ndarray] = field(default_factory=dict)  # of the layers, as the pass left it
+    second: SecondOrder | None = None  # of a penalty's pass
 
 
 @dataclass
@@ -43,12 +64,17 @@ class Nudge:
 
 @dataclass
 class Update:
-    """What an optimiser did to its network: by parameter name, and the vectors that it keeps by slot and parameter name."""
+    """What an optimiser did to its network: by parameter name, and the vectors that it keeps by slot and parameter name.
+
+    gradients: those that it saw; loss_gradients: without those of penalties. checks and nudges are of the loss alone;
+    loss_before and loss_after are of what the network minimises, the loss and the penalties.
+    """
 
     optimizer: Optimizer
     lr: float
     before: dict[str, np.ndarray]
     gradients: dict[str, np.ndarray]
+    loss_gradients: dict[str, np.ndarray]
     after: dict[str, np.ndarray]
     state_before: dict[str, dict[str, np.ndarray]]
     state_after: dict[str, dict[str, np.ndarray]]
@@ -60,12 +86,13 @@ class Update:
 
 @dataclass
 class OpenedStep:
-    """One step of the game: its four passes, two losses (nats) and two updates."""
+    """One step of the game: its four passes and those of penalties, two losses (without the penalties) and two updates."""
 
     game: Game
     generator: Pass  # G(z), whose backward pass belongs to G's step
     real: Pass  # D(x)
     fake: Pass  # D(x̃) in D's step
+    penalties: list[Pass]  # D at their points, in D's step
     judged: Pass  # D(x̃) in G's step
     loss_d: float
     loss_g: float

@@ -1,4 +1,4 @@
-"""Every layer, loss and optimiser worked through on numbers small enough for a pencil: `minigan explain Conv2d`.
+"""Every layer, loss, penalty and optimiser worked through on numbers small enough for a pencil: `minigan explain Conv2d`.
 
 An example chooses inputs and says which entries to write out, and by which formula; all else is computed. The arrays are
 those of minigan's own forward and backward in float64. Each gradient that is written out is also measured by nudging its entry,
@@ -9,6 +9,7 @@ numbers.
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from minigan.checks.suite import layer_table
 from minigan.errors import OptionError, nearest_name
@@ -16,15 +17,29 @@ from minigan.explain.worked import layers, losses, optimizers  # noqa: F401 (imp
 from minigan.explain.worked.calculator import Working
 from minigan.explain.worked.generic import add_layers, add_objectives
 from minigan.explain.worked.registry import EXAMPLES
-from minigan.losses import OBJECTIVES
+from minigan.explain.worked.second_order import add_penalties
+from minigan.losses import OBJECTIVES, PENALTIES, Penalty
 
 add_layers(layer_table())
 add_objectives(OBJECTIVES.values())
+add_penalties(PENALTIES.values())
 
 
 def find(name: str) -> str | None:
-    """The name of the layer, loss or optimiser that is meant, whatever its case; None if there is none."""
-    return {known.lower(): known for known in EXAMPLES}.get(name.lower())
+    """The example that is meant, whatever the name's case; None if there is none. Losses also have names of options."""
+    options = {option: kind.__name__ for option, kind in {**OBJECTIVES, **PENALTIES}.items()}
+    return {**options, **{known.lower(): known for known in EXAMPLES}}.get(name.lower())
+
+
+def _derivation(subject: Any) -> str:
+    """Its docstring; for a penalty, also those of the penalties that it is derived from."""
+    if not (inspect.isclass(subject) and issubclass(subject, Penalty)):
+        return inspect.cleandoc(subject.__doc__)
+    kinds = [kind for kind in subject.__mro__ if issubclass(kind, Penalty) and kind.__doc__]
+    return "\n\n".join(
+        f"{'' if kind is subject else f'{kind.__name__}, on which it builds: '}{inspect.cleandoc(kind.__doc__ or '')}"
+        for kind in kinds
+    )
 
 
 def printable(text: str, encoding: str) -> str:
@@ -39,7 +54,7 @@ def printable(text: str, encoding: str) -> str:
 def explain(name: str) -> tuple[str, bool]:
     """(the derivation, the worked example and its check, as text; whether all of it agreed).
 
-    Raises OptionError for a name that is no layer, loss or optimiser.
+    Raises OptionError for a name that nothing has.
     """
     known = find(name)
     if known is None:
@@ -49,7 +64,7 @@ def explain(name: str) -> tuple[str, bool]:
     page.lines += [
         f"{known}  ({subject.__module__.replace('.', '/')}.py)",
         "",
-        *inspect.cleandoc(subject.__doc__).split("\n"),
+        *_derivation(subject).split("\n"),
         "",
     ]
     page.lines += ["Worked through", "--------------", "Computed in float64, shown to five digits.", ""]

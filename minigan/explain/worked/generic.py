@@ -45,7 +45,7 @@ def _layer_example(make: Callable[[], Layer], shape: tuple[int, ...]) -> Example
         run_layer(page, layer, _apart(rng, (BATCH, *shape)), _halves(rng, (BATCH, *output_shape)), parameters)
         page.show(*(_window(page, name) for name in ("x", *parameters, "y")))
         show_backward(page, *(_window(page, name) for name in ("dy", "dx", *(f"d{name}" for name in parameters))))
-        _nudge(page, rng, "dx", *(f"d{name}" for name in parameters))
+        nudge_some(page, rng, "dx", *(f"d{name}" for name in parameters))
 
     return write
 
@@ -62,12 +62,12 @@ def _objective_example(subject: type[Objective]) -> Example:
         run_objective(page, subject(), "generator", inputs, "_G", s_real=page.values["s_real"].copy())
         page.write("The losses of both players, and their gradients:")
         page.show("L_D", "ds_real_D", "ds_fake_D", "L_G", "ds_fake_G")
-        _nudge(page, rng, "ds_real_D", "ds_fake_D", "ds_fake_G")
+        nudge_some(page, rng, "ds_real_D", "ds_fake_D", "ds_fake_G")
 
     return write
 
 
-def _nudge(page: Working, rng: np.random.Generator, *gradients: str) -> None:
+def nudge_some(page: Working, rng: np.random.Generator, *gradients: str) -> None:
     for name in gradients:
         page.nudged += [f"{name}{at(place)}" for place in choose_places(page.values[name], NUDGED, rng)]
 

@@ -10,21 +10,25 @@ import numpy as np
 from minigan.backends import ConvGeometry
 from minigan.explain.worked.calculator import Index, Working, at, plus
 from minigan.explain.worked.registry import example
-from minigan.explain.worked.running import run_layer, show_backward
+from minigan.explain.worked.running import SETTLING, run_layer, show_backward
 from minigan.layers import (
     BatchNorm,
     Conv2d,
     ConvTranspose2d,
     Dense,
+    DiffAugment,
     Dropout,
     Flatten,
     Layer,
     LayerNorm,
     LeakyReLU,
+    MinibatchStd,
     ReLU,
     Reshape,
+    Residual,
     Sigmoid,
     Softplus,
+    SpectralNorm,
     Tanh,
     Upsample,
 )
@@ -184,6 +188,29 @@ def softplus(page: Working) -> None:
     elementwise(page, Softplus(), "log(1 + exp(x@))", "dy@ / (1 + exp(-x@))")
 
 
+@example(DiffAugment)
+def diff_augment(page: Working) -> None:
+    layer = DiffAugment(translation=0.34)
+    x, dy = np.array([[4, -1, 2], [0, 3, -2]]).reshape(1, 2, 3, 1), [[1, 2, -1], [0, 3, 1]]
+    draws = run_layer(page, layer, x, dy, shown=PLANE)
+    v, (_, c, b, down, across) = page.values, draws[0].tolist()
+    i, j = (int(3 * draw) - 1 for draw in (down, across))
+    dz = layer._moved(v["dy"].reshape(x.shape), draws, -1)[PLANE]
+    v |= {"c": c, "b": b, "mu": float(v["x"].mean()), "dz": dz, "mu_dz": float(dz.mean())}
+    page.write("One grey image of 2 x 3 pixels, which may move by one pixel each way: n and the channel are left out.")
+    page.write(
+        f"The contrast c and the brightness b were drawn by the layer, and the way (i, j) = ({i}, {j}); mu is the mean of x."
+    )
+    page.show("x", "c", "b", "mu", "y")
+    h, w = next((h, w) for h in range(2) for w in range(3) if 0 <= h + i < 2 and 0 <= w + j < 3)
+    page.write_out(f"y[{h},{w}]", f"mu + (c + 0.5)·(x[{h + i},{w + j}] - mu) + b - 0.5")
+    show_backward(page, "dy", "dz", "dx")
+    page.write("dz is dy moved back; what had left the image gets nothing. mu_dz is its mean:")
+    page.write_out("mu_dz", f"({plus(f'dz[{k},{m}]' for k in range(2) for m in range(3))}) / 6")
+    page.gradient(f"dx[{h + i},{w + j}]", f"mu_dz + (c + 0.5)·(dz[{h + i},{w + j}] - mu_dz)")
+    page.gradient(f"dx[{1 - h - i},{w + j}]", f"mu_dz + (c + 0.5)·(dz[{1 - h - i},{w + j}] - mu_dz)")
+
+
 @example(Dropout)
 def dropout(page: Working) -> None:
     page.values["m"] = run_layer(page, Dropout(0.5), [[2, -1, 4], [-3, 1, 5]], [[3, 2, 4], [-2, -1, 1]])
@@ -227,3 +254,63 @@ def upsample(page: Working) -> None:
     page.write_out("y[1,2]", "x[0,1]")
     show_backward(page, "dy", "dx")
     page.gradient("dx[0,1]", plus(f"dy[{h},{v}]" for h in (0, 1) for v in (2, 3)))
+
+
+@example(SpectralNorm)
+def spectral_norm(page: Working) -> None:
+    _, u, v, sigma = run_layer(
+        page,
+        SpectralNorm(Dense(2)),
+        [[2, 1], [-1, 3]],
+        [[1, 2], [-1, 1]],
+        {"W": [[3, 0], [4, 5]], "b": [1, -2]},
+    )
+    values = page.values
+    values |= {"u": u.ravel(), "v": v.ravel(), "sigma": float(sigma.item()), "G": values["x"].T @ values["dy"]}
+    values["W_bar"] = values["W"] / values["sigma"]
+    values["along"] = float((values["G"] * values["W_bar"]).sum())
+    page.write(
+        f"A Dense(2) on two samples of two numbers. {SETTLING} passes have brought u and v to the first singular vectors of W, "
+        "for whose two axes they stand: u for its outputs (columns), v for its inputs (rows). W_bar = W/σ."
+    )
+    page.show("x", "W", "b", "u", "v", "sigma", "W_bar", "y")
+    page.write_out("sigma", plus(f"u[{o}]·W[{i},{o}]·v[{i}]" for o in range(2) for i in range(2)))
+    page.write_out("y[0,1]", "(x[0,0]·W[0,1] + x[0,1]·W[1,1]) / sigma + b[1]")
+    show_backward(page, "dy", "dx", "G", "dW", "db")
+    page.gradient("dx[0,1]", "(dy[0,0]·W[1,0] + dy[0,1]·W[1,1]) / sigma")
+    page.write("G is what dW would be without σ. Of G/σ, the part along u and v is taken out:")
+    page.write_out("G[0,1]", "x[0,0]·dy[0,1] + x[1,0]·dy[1,1]")
+    page.write_out("along", plus(f"G[{i},{o}]·W_bar[{i},{o}]" for i in range(2) for o in range(2)))
+    page.gradient("dW[0,1]", "(G[0,1] - along·u[1]·v[0]) / sigma")
+    page.gradient("db[0]", "dy[0,0] + dy[1,0]")
+
+
+@example(Residual)
+def residual(page: Working) -> None:
+    layer = Residual([Dense(2)], scale=0.5)
+    run_layer(page, layer, [[2, 1]], [[1, 2]], {"W": [[1, 0], [2, -1]], "b": [1, -2]}, shown=ROW)
+    page.values["a"] = layer.scale
+    page.write("One sample of two numbers, beside one Dense layer f, with a = 0.5; the index n is left out.")
+    page.show("x", "W", "b", "y")
+    page.write_out("y[0]", "x[0] + a·(x[0]·W[0,0] + x[1]·W[1,0] + b[0])")
+    show_backward(page, "dy", "dx", "dW", "db")
+    page.write("dy reaches x whole by the straight path, and once more through f:")
+    page.gradient("dx[1]", "dy[1] + a·(dy[0]·W[1,0] + dy[1]·W[1,1])")
+    page.gradient("dW[0,1]", "x[0]·a·dy[1]")
+    page.gradient("db[1]", "a·dy[1]")
+
+
+@example(MinibatchStd)
+def minibatch_std(page: Working) -> None:
+    layer = MinibatchStd()
+    _, mean, inv_std = run_layer(page, layer, [[1, 0], [3, 2], [2, 4]], [[1, 0, 2], [0, 1, 1], [2, 1, 3]])
+    page.values |= {"mu": mean.ravel(), "s": 1 / inv_std.ravel(), "e": float(page.values["dy"][:, -1].sum()), "eps": layer.eps}
+    page.write("Three samples of two numbers, one group: the third column of y is how much the group varies.")
+    page.show("x", "mu", "s", "y")
+    page.write_out("s[0]", f"sqrt(({plus(f'(x[{n},0] - mu[0])^2' for n in range(3))}) / 3 + eps)")
+    page.write_out("y[0,2]", "(s[0] + s[1]) / 2")
+    show_backward(page, "dy", "dx")
+    page.write("e sums dy of that column; a step against its part of dx brings the samples together, or apart where e < 0.")
+    page.write_out("e", plus(f"dy[{n},2]" for n in range(3)))
+    page.gradient("dx[1,0]", "dy[1,0] + e·(x[1,0] - mu[0]) / (3·2·s[0])")
+    page.gradient("dx[0,1]", "dy[0,1] + e·(x[0,1] - mu[1]) / (3·2·s[1])")

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from minigan.checks.differences import Report
+from minigan.checks.differences import Report, with_state_held
 from minigan.checks.gradients import check_layer, check_loss
 from minigan.explain.worked.calculator import Working
 from minigan.layers import Layer
 from minigan.losses import Objective
 from minigan.network import Sequential
+
+SETTLING = 40  # passes
 
 
 def run_layer(page: Working, layer: Layer, x: Any, dy: Any, parameters: dict[str, Any] | None = None, shown: Any = ...) -> Any:
@@ -32,6 +34,10 @@ def run_layer(page: Working, layer: Layer, x: Any, dy: Any, parameters: dict[str
         layer.params[own][...] = np.reshape(values, layer.params[own].shape)
         shape = np.shape(values)
         page.values |= {name: layer.params[own].reshape(shape), f"d{name}": net.grads.of_layer[0][own].reshape(shape)}
+    if net.state:
+        for _ in range(SETTLING):  # a SpectralNorm takes some iterations to know these parameters
+            forward()
+        with_state_held(net)
     y, caches = forward()
     dy = np.array(dy, np.float64).reshape(y.shape)
     dx = net.backward(dy, caches, net.grads)

@@ -117,7 +117,8 @@ def test_any_game_of_dense_networks(data):
         ]
         both = [OPTIMISERS[name]() for name in optimisers]
         game = mg.GAN(*nets, optimizer_g=both[0], optimizer_d=both[1], **options)
-        batches = Batches(mg.data.Dataset("own", np.random.default_rng(0).normal(size=(13, size))), batch, FAST, dtype)
+        points = np.random.default_rng(0).normal(size=(13, size)).astype("f4")
+        batches = Batches(mg.data.Dataset("own", points), batch, FAST, dtype)
         run = mg.capture(game, batches, no_complaint) if replayed else lambda: game.step(batches.next())
         values = [{name: value.item() for name, value in run().items()} for _ in range(7)]
         assert not replayed or run.phase == "replay"
