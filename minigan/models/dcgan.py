@@ -21,10 +21,10 @@ def dcgan(
     latent_dim: int = 100,
     width: int = 64,
     extra_conv: bool = False,
-    pack: int = 1,
     backend: str | Backend = "auto",
     dtype: Any = "float32",
     seed: int = 0,
+    pack: int = 1,
 ) -> tuple[Sequential, Sequential]:
     """Two convolutional networks after Radford et al. 2015 (arXiv:1511.06434), with two strided layers each.
 

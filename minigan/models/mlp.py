@@ -17,10 +17,10 @@ def mlp(
     image_shape: Sequence[int] = (28, 28, 1),
     latent_dim: int = 100,
     hidden: int | Sequence[int] = 128,
-    pack: int = 1,
     backend: str | Backend = "auto",
     dtype: Any = "float32",
     seed: int = 0,
+    pack: int = 1,
 ) -> tuple[Sequential, Sequential]:
     """Two dense networks with ReLU: the paper's own kind (Goodfellow et al. 2014, section 5).
 

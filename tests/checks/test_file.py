@@ -119,14 +119,15 @@ def test_a_random_layer_and_one_with_state_pass(check):
 
 
 def test_a_kink_that_the_layer_does_not_name_is_hinted_at(check):
-    kinked = GOOD.replace("return self.a * x, x", "return self.a * abs(x), x")
-    kinked = kinked.replace("column_dot(cache, dy)", "column_dot(abs(cache), dy)")
-    kinked = kinked.replace("return self.a * dy if", "return self.a * dy * self.backend.xp.sign(cache) if").replace(
-        "(4, 3)", "(20, 9, 3)"
-    )
+    """y is a wave of straight pieces, 1/4 wide: of many values some lie nearer to a bend than the steps of the differences."""
+    wave = lambda x: f"abs({x} * 4 % 2 - 1)"  # noqa: E731
+    kinked = GOOD.replace("return self.a * x, x", f"return self.a * {wave('x')}, x")
+    kinked = kinked.replace("column_dot(cache, dy)", f"column_dot({wave('cache')}, dy)")
+    slope = "4 * self.backend.xp.sign(cache * 4 % 2 - 1)"
+    kinked = kinked.replace("return self.a * dy if", f"return self.a * dy * {slope} if").replace("(4, 3)", "(20, 9, 3)")
     hinted = ["branch_signature(cache) must say" in str(report) for report in check(kinked)]
-    assert hinted == [True, False], "the smaller shape has no value near 0"
-    told = kinked.replace("CHECKS", "    def branch_signature(self, cache):\n        return cache > 0\n\nCHECKS")
+    assert hinted == [True, False], "the smaller shape has no value near a bend"
+    told = kinked.replace("CHECKS", "    def branch_signature(self, cache):\n        return cache * 4 // 1\n\nCHECKS")
     assert all(report.ok for report in check(told))
 
 
