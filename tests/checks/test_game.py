@@ -223,7 +223,7 @@ def test_a_wrapped_step_is_checked():
 D_BACKWARD = "d.backward_each(ds, caches, grads=d.grads, input_grad=False)"
 DROPPED = "del ds, caches  # or their memory would be held through G's step"
 LOSS_D = '"loss_d": stats.pop("loss_d")'
-G_BACKWARD = "g.backward(d.backward(ds_fake, cache_d), cache, grads=g.grads, input_grad=False)"
+G_BACKWARD = "g.backward(self.unpacked(d.backward(ds_fake, cache_d)), cache, grads=g.grads, input_grad=False)"
 FAULTS = {
     "the sign of G's gradient": (G_BACKWARD, G_BACKWARD.replace("ds_fake", "-ds_fake")),
     "the real half of D's gradient lost": (D_BACKWARD, D_BACKWARD.replace("(ds,", "((0 * ds[0], ds[1]),")),
@@ -244,7 +244,7 @@ FAULTS = {
         G_BACKWARD.replace(" cache,", " g.forward(self.noise(len(real)), train=True)[1],"),
     ),
     "G's gradient scaled": (G_BACKWARD, G_BACKWARD.replace("ds_fake", "0.9 * ds_fake")),
-    "G's step through D on real images": ("d.forward(fake, train=True)", "d.forward(batch, train=True)"),
+    "G's step through D on real images": ("d.forward(self._as_shown(fake), train=True)", "d.forward(batch, train=True)"),
     "G's step writes to D": (G_BACKWARD, G_BACKWARD.replace("cache_d)", "cache_d, grads=d.grads)")),
     "D's gradients add up over steps": (D_BACKWARD, f"left = d.flat_grads.copy(); {D_BACKWARD}; d.flat_grads[...] += left"),
     "G's gradients add up over steps": (G_BACKWARD, f"left = g.flat_grads.copy(); {G_BACKWARD}; g.flat_grads[...] += left"),
