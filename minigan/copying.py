@@ -66,11 +66,10 @@ class CopiedAfterItsNetworks:
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         copy.deepcopy(self._own_networks(), memo)
         self._refuse_parting(memo, "keep the whole array")
-        twin = memo[id(self)] = _remade(self)
-        return _with_state(twin, copy.deepcopy(_state_of(self), memo))
+        return _remade(self, memo)
 
     def __copy__(self) -> Any:
-        return _with_state(_remade(self), copy.copy(_state_of(self)))
+        return _remade(self)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         self._refuse_parting({}, "copy.deepcopy keeps it")
@@ -98,17 +97,14 @@ def _arrays_within(values: Mapping[Any, Any]) -> Iterator[tuple[Any, np.ndarray]
             yield from ((name, array) for _, array in _arrays_within(parts))
 
 
-def _remade(original: Any) -> Any:
+def _remade(original: Any, memo: dict[int, Any] | None = None) -> Any:
+    """A copy by the protocol of pickles, which an object's own __deepcopy__ keeps copy.deepcopy from; deep with a memo."""
     reduced: Any = object.__reduce_ex__(original, 4)
-    return reduced[0](*reduced[1])
-
-
-def _state_of(original: Any) -> Any:
-    return object.__reduce_ex__(original, 4)[2]
-
-
-def _with_state(twin: Any, state: Any) -> Any:
-    """The object, with a state as the protocol of copies has it: attributes by name, or these and the slots."""
+    make, arguments, state, *_ = reduced
+    twin = make(*arguments)
+    if memo is not None:
+        memo[id(original)] = twin
+        state = copy.deepcopy(state, memo)
     if hasattr(twin, "__setstate__"):
         twin.__setstate__(state)
         return twin

@@ -302,28 +302,33 @@ def test_what_a_game_says_of_its_copies_is_heeded(how):
     assert (twin.generator is game.generator) == (how is copy.copy)
 
 
-@pytest.mark.parametrize(
-    "part",
-    [
-        lambda g: [g.params["0.weight"]],
-        lambda g: g.flat_grads,
-        lambda g: {"its": g.params},
-        lambda g: g.flat_params[:5],
-    ],
-)
-def test_no_copy_parts_an_array_from_its_network_without_a_word(part):
+KEPT_PARTS = {
+    "an array in a list": lambda g: [g.params["0.weight"]],
+    "a vector": lambda g: g.flat_grads,
+    "views by name": lambda g: {"its": g.params},
+}
+
+
+@pytest.mark.parametrize("name", KEPT_PARTS)
+def test_a_deep_copy_keeps_an_array_in_its_network_and_a_pickle_refuses(name):
     game = GAMES["mlp"](mg.get_backend("numpy"))
-    game.part = part(game.generator)
-    with pytest.raises(MiniganError, match="part lies in a network's arrays"):
+    game.part = KEPT_PARTS[name](game.generator)
+    with pytest.raises(MiniganError, match=r"part lies in a network's arrays.* copy\.deepcopy keeps it"):
         pickle.dumps(game)
     assert copy.copy(game).part is game.part
-    if game.part is not part(game.generator) and isinstance(game.part, np.ndarray):  # a view of its own
-        with pytest.raises(MiniganError, match="keep the whole array"):
-            copy.deepcopy(game)
-        return
     twin = copy.deepcopy(game)
-    own = next(iter(copying._arrays_within({"part": twin.part})))[1]
-    assert any(np.may_share_memory(own, vector) for vector in (twin.generator.flat_params, twin.generator.flat_grads))
+    own, of_twin = (next(copying._arrays_within({"part": each.part}))[1] for each in (game, twin))
+    assert not np.may_share_memory(own, of_twin)
+    assert any(np.may_share_memory(of_twin, vector) for vector in (twin.generator.flat_params, twin.generator.flat_grads))
+
+
+def test_a_slice_of_ones_own_is_refused_by_either_copy():
+    game = GAMES["mlp"](mg.get_backend("numpy"))
+    game.part = game.generator.flat_params[:5]
+    with pytest.raises(MiniganError, match=r"part lies in a network's arrays.* keep the whole array"):
+        copy.deepcopy(game)
+    with pytest.raises(MiniganError, match="part lies in a network's arrays"):
+        pickle.dumps(game)
 
 
 def test_a_pickle_that_would_part_an_array_from_its_network_says_so():

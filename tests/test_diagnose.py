@@ -622,8 +622,11 @@ def test_a_run_that_diverges_says_so_in_its_log(tmp_path):
     assert run.step == 1
     rows = read_log(tmp_path / "run" / LOG)
     assert [row["step"] for row in rows] == ["1"]
-    assert all(math.isnan(columns_of(rows)[name][0]) for name in ("loss_d", "loss_g", "prob_real", "clusters"))
+    columns = columns_of(rows)
+    assert all(math.isinf(columns[name][0]) for name in ("loss_d", "loss_g", "prob_real"))
+    assert math.isnan(columns["clusters"][0]), "not measured"
     finding, *others = diagnose_run(tmp_path / "run")[0]
+    assert [finding.kind] == kinds(columns, Config.from_json(run.settings))
     assert finding.kind == "learning rate"
     assert "at step 1 numbers stopped being finite" in finding.evidence[0]
     assert finding.advice[0].options == "--lr 0.0005"

@@ -186,14 +186,19 @@ def test_losses_and_layers_of_numbers_that_underflow_raise_nothing(dtype):
             for be in ("numpy", "textbook"):
                 objective = make().bind(mg.get_backend(be))
                 given = np.clip(s, -80, 80) if issubclass(make, mg.losses.KL) else s  # the exponentials of an f-GAN overflow
-                objective.discriminator(given, given)
-                objective.generator(given, given)
-        mg.losses.bce_with_logits(s, np.ones_like(s))
-        mg.losses.mse(np.full_like(s, 1e-30), np.zeros_like(s))
-        mg.losses.softmax_cross_entropy(np.concatenate([s, -s], axis=1), np.zeros(5, int))
+                of_d, of_g = objective.discriminator(given, given), objective.generator(given, given)
+                assert all(np.isfinite(value).all() for value in (of_d[0], *of_d[1], *of_g))
+        for result in (
+            mg.losses.bce_with_logits(s, np.ones_like(s)),
+            mg.losses.mse(np.full_like(s, 1e-30), np.zeros_like(s)),
+            mg.losses.softmax_cross_entropy(np.concatenate([s, -s], axis=1), np.zeros(5, int)),
+        ):
+            assert all(np.isfinite(value).all() for value in result)
         for layer in (mg.Sigmoid(), mg.Softplus(), mg.Tanh(), mg.LayerNorm(), mg.BatchNorm(), mg.Dense(3)):
             net = mg.Sequential([layer], (1,), "numpy", dtype)
             y, caches = net.forward(s, train=True)
             net.backward(np.full_like(y, 1e-37), caches, grads=net.grads)
             net.flat_grads[...] = 1e-30
             mg.Adam().update(net)
+            assert np.isfinite(y).all()
+            assert np.isfinite(net.flat_params).all()

@@ -78,7 +78,7 @@ class Game(CopiedAfterItsNetworks, Step):
         """n latent vectors from N(0, 1) on the host: the same on every backend."""
         n = positive_int(n, "n, how many samples to draw,", least=0)
         size = 20 * self.latent_dim + 8 * int(np.prod(self.sample_shape))  # float64, then copies; parts, then joined
-        Machine().require_memory(n * size, f"{shorten(n)} samples", "draw fewer at a time")
+        Machine().require_memory(n * size, f"drawing {shorten(n)} samples", "draw fewer at a time")
         return np.random.default_rng(stream("samples", seed)).standard_normal((n, self.latent_dim)).astype(self.dtype)
 
     def decode(self, z: np.ndarray) -> np.ndarray:

@@ -92,7 +92,7 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         info = parse_json(record.info)
         msgspec.convert(info, Info)
         _check_arrays(arrays)
-    except (ValueError, OverflowError) as error:
+    except (ValueError, msgspec.MsgspecError, OverflowError) as error:
         raise CheckpointError(f"{path} is no checkpoint that a run goes on from ({error}): take an earlier copy") from None
     return arrays, info
 
@@ -113,7 +113,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], Record]:
         raise
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}; make it readable") from None
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except (SafetensorError, msgspec.MsgspecError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         # The last four are what becomes of dtypes that NumPy lacks, such as bfloat16.
         raise CheckpointError(f"{path} is damaged or no checkpoint ({error}): take an earlier copy") from None
 

@@ -36,14 +36,15 @@ LONGEST_NAME = 240  # bytes of a folder's, with room for a number behind it
 MADE_FROM = "made_from"  # the entry of the settings of a run of a user's own networks, which is "Python"
 
 
-def _check_name(path: Any) -> None:
-    """Raise MiniganError for what no folder can be called."""
+def _checked_path(path: Any) -> Path:
+    """Raises MiniganError for what no folder can be called."""
     try:
         is_name = isinstance(path, (str, Path)) and str(path) != "" and b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
         is_name = False
     if not is_name:
         raise MiniganError(f"out is {shorten(path)}: name a folder for the run, as runs/mine")
+    return Path(path)
 
 
 class RunFolder:
@@ -55,10 +56,8 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path | None, find_free: Callable[[], Path] | None = None) -> None:
-        if path is not None or find_free is None:
-            _check_name(path)
         self._find_free = find_free if path is None else None
-        self.path = find_free() if path is None and find_free else Path(path or "")
+        self.path = self._find_free() if self._find_free else _checked_path(path)
         self.columns: tuple[str, ...] = ()
         self._check()
 

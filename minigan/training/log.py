@@ -92,8 +92,13 @@ def _checked_row(cells: list[str], names: list[str]) -> dict[str, str]:
 
 
 def columns_of(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
-    """The columns of a log's rows by name, as numbers; NaN where a cell is empty."""
-    return {name: [float(row[name] or math.nan) for row in rows] for name in rows[0]}
+    """The columns of a log's rows by name, as numbers: NaN where a cell is empty, inf where a value was no finite number."""
+    return {name: [_number(row[name]) for row in rows] for name in rows[0]}
+
+
+def _number(cell: str) -> float:
+    value = float(cell or math.nan)
+    return math.inf if cell and math.isnan(value) else value
 
 
 def read_settings(path: Path) -> dict[str, Any]:

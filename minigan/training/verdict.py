@@ -110,8 +110,8 @@ def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None, f
     """What a run's log shows: its troubles, the main one first; else a single finding that is none.
 
     That is "healthy", "young" (samples are not diverse or not like the data, but the run has not gone far, or their diversity
-    rises), "unmeasured" or "fidelity unmeasured" (the log says nothing of their diversity, of their likeness to the data) or
-    "too short".
+    rises), "sides unmeasured", "unmeasured" or "fidelity unmeasured" (the log says nothing of losses or probabilities, of the
+    samples' diversity, of their likeness to the data) or "too short".
 
     log: columns by name, as minigan.training.columns_of gives them: NaN where a value was not measured, infinite where it
     was no finite number. config: that of the run, which the advice is made for. folder: of the run, as the advice is to
@@ -192,14 +192,7 @@ def _read_columns(path: Path) -> dict[str, list[float]]:
     missing = [name for name in ("step", *stats) if name not in names]
     if missing:
         raise CheckpointError(f"{path} has no column {', '.join(missing)}: put back an earlier copy")
-    if not rows:
-        return {name: [] for name in names}
-    columns = columns_of(rows)
-    for name in stats:  # an empty cell was not measured; "nan" is what a statistic became
-        columns[name] = [
-            math.inf if row[name] and math.isnan(value) else value for row, value in zip(rows, columns[name], strict=True)
-        ]
-    return columns
+    return columns_of(rows) if rows else {name: [] for name in names}
 
 
 def _stats_of(columns: Collection[str]) -> tuple[str, ...]:
@@ -410,11 +403,11 @@ def _likeness(view: _View) -> str:
     if view.config.data in MODES:
         count = len(MODES[view.config.data][0])
         near = f"{_percent(fidelity)} of samples lie within 3 σ of a mode"
-        reached = "" if math.isnan(coverage) else f"{coverage * count:.0f} of {count} modes are reached"
-        return ", ".join([near] * (not math.isnan(fidelity)) + [reached] * bool(reached))
-    near = f"{_percent(fidelity)} of samples lie close to a real one"
-    reached = f"{_percent(coverage)} of real ones have a sample close by (97 % where samples are real)"
-    return ", and ".join([near] * (not math.isnan(fidelity)) + [reached] * (not math.isnan(coverage)))
+        reached, joint = f"{coverage * count:.0f} of {count} modes are reached", ", "
+    else:
+        near = f"{_percent(fidelity)} of samples lie close to a real one"
+        reached, joint = f"{_percent(coverage)} of real ones have a sample close by (97 % where samples are real)", ", and "
+    return joint.join(words for words, share in ((near, fidelity), (reached, coverage)) if not math.isnan(share))
 
 
 def _go_on(view: _View, reason: str, least: int = 0) -> Advice:

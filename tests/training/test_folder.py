@@ -121,6 +121,8 @@ def test_pictures_are_not_written_among_those_that_a_run_learns_from(tmp_path):
     (tmp_path / "run" / "samples").mkdir(parents=True)
     Image.new("L", (4, 4)).save(tmp_path / "run" / "samples" / "cat.png")
     is_refused(lambda: make(tmp_path, data=str(tmp_path / "run" / "samples"), batch_size=1), "lies within the data")
+    assert os.listdir(tmp_path / "run") == ["samples"]
+    assert os.listdir(tmp_path / "run" / "samples") == ["cat.png"]
 
 
 # -- where a run goes by default -----------------------------------------------------------------------------------------
@@ -257,6 +259,7 @@ def test_a_damaged_run_is_a_run(tmp_path):
     is_refused(lambda: make(tmp_path), "already holds a run: --resume")
     (tmp_path / "run" / CONFIG).unlink()
     is_refused(lambda: make(tmp_path), "no run that minigan can read")
+    assert (tmp_path / "run" / CHECKPOINT).read_bytes() == b"damaged"
 
 
 def test_a_start_without_a_name_takes_the_next_even_if_its_name_was_taken_since(tmp_path, monkeypatch):
@@ -290,6 +293,7 @@ def test_pictures_of_a_run_from_python_stay_apart_from_its_data(tmp_path, out):
         lambda: mg.train(mg.GAN(*pair), str(tmp_path / "pics"), out=tmp_path / out, steps=1, batch_size=2),
         "lies within the data",
     )
+    assert sorted(os.listdir(tmp_path / "pics")) == [f"{index}.png" for index in range(4)]
 
 
 def test_pictures_stay_out_of_folders_that_the_data_link_to(tmp_path):
@@ -304,6 +308,7 @@ def test_pictures_stay_out_of_folders_that_the_data_link_to(tmp_path):
         is_refused(
             lambda out=out: make(out.parent, out.name, data=str(tmp_path / "linked"), batch_size=2), "lies within the data"
         )
+    assert not {"run", "samples", *FILES} & set(os.listdir(tmp_path / "elsewhere" / "birds"))
 
 
 def test_a_folder_with_the_name_of_a_dataset_is_no_data(tmp_path, monkeypatch):
