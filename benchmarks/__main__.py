@@ -40,6 +40,7 @@ _LEFT_OUT = {
     "layers": ("numpy-layers", "products", "torch-compile", "torch-defaults"),
     "scaling": ("numpy-layers", "products", "torch", "torch-compile", "torch-defaults", "numpy-avx2"),
     "memory": ("numpy-layers", "products", "torch-compile", "torch-defaults"),
+    "penalties": ("numpy-layers", "products", "torch-compile", "torch-defaults", "numpy-avx2"),
     "sampling": ("numpy-layers", "products", "torch-defaults"),
 }
 
@@ -120,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
         "scaling": "time per image and peak memory by batch size, image size and width",
         "memory": "peak resident memory of a step, and its growth over 1,000 steps",
         "sampling": "images per second out of a trained G",
+        "penalties": "a step of dcgan's D alone, without its BatchNorm: with R1, which needs second derivatives, and without",
         "gpu": "the tests that need a GPU, then a training step there beside PyTorch and JAX",
         "imports": "whole processes that import minigan, against numpy alone",
         "quality": "trained games by published protocols: modes of mixtures and of stacked digits, Fréchet distance of digits",
@@ -164,6 +166,8 @@ def parser() -> argparse.ArgumentParser:
             own = "; ".join(f"{game} {', '.join(map(str, GAMES[game].batches))}" for game in GAMES)
             sizes = {"help": f"batch sizes ({own})"} if name == "steps" else {"help": "batch sizes", "default": "1,16,64,256"}
             command.add_argument("--batches", type=_batches, **sizes)
+        if name == "penalties":
+            command.add_argument("--batches", type=_batches, help="batch sizes", default="64")
         if name == "memory":
             command.add_argument(
                 "--growth-batch", type=_number("batch size"), default=32, help="batch size of dcgan's 1,000 steps"
@@ -182,6 +186,8 @@ def run(options: argparse.Namespace) -> tuple[Result, str]:
     )
     if options.command in ("steps", "sampling"):
         return getattr(commands, options.command)(settings, options.games, options.batches)
+    if options.command == "penalties":
+        return commands.penalties(settings, options.batches)
     if options.command == "gpu":
         return commands.gpu(settings, options.out)
     if options.command == "memory":

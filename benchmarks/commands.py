@@ -17,7 +17,7 @@ from benchmarks.report import Result, cell, duration, markdown, timing_table, wa
 from benchmarks.rounds import OURS, ROOT, BenchmarkError, Settings, Sides, ratio
 from benchmarks.sides import BASELINE
 from benchmarks.sides.base import COPIED
-from benchmarks.tasks import CONV_TRIPLE, GAMES, LAYERS, Task, ceiling_task, game_task, layer_title, layer_work
+from benchmarks.tasks import CONV_TRIPLE, GAMES, LAYERS, Task, ceiling_task, d_step_task, game_task, layer_title, layer_work
 from minigan.backends import get_backend
 
 GROWTH_STEPS = 1000
@@ -94,16 +94,39 @@ def sampling(settings: Settings, games: Sequence[str], batches: Sequence[int]) -
     return result, markdown(["images per second", *names], ([p["title"], *rates(p)] for p in points))
 
 
+# -- penalties ---------------------------------------------------------------------------------------------------------
+
+
+def penalties(settings: Settings, batches: Sequence[int], width: int = 0) -> tuple[Result, str]:
+    """D's step with R1 and without: what the gradient of a gradient costs each side."""
+    points = []
+    with _open(settings) as sides:
+        for batch in _progress(batches, "penalties"):
+            task = d_step_task(batch, width)
+            points += _timed_points(sides, task, settings, lambda call, batch=batch: f"{call}, batch {batch}")
+        result = _result("penalties", settings, sides, points)
+    pairs = list(zip(points[::2], points[1::2], strict=True))
+    lines = []
+    for plain, with_r1 in pairs:
+        costs = {name: ratio(with_r1["rounds"][name], times) for name, times in plain["rounds"].items()}
+        words = ", ".join(f"{name} **{cost.median:.2f}** ({cost.low:.2f}–{cost.high:.2f})" for name, cost in costs.items())
+        lines.append(f"With R1 / without, batch {plain['task']['batch']}: {words}.")
+        with_r1["costs"] = {name: vars(cost) for name, cost in costs.items()}
+    return result, "\n\n".join([timing_table(points), *lines])
+
+
 # -- on a GPU ----------------------------------------------------------------------------------------------------------
 
 GPU_TEST_SECONDS, GPU_SECONDS = 210, 400  # for the tests, and for all that is begun
 GPU_PATIENCE = 90.0  # for one answer of a side, compilation included
+D_STEP = "dcgan's D alone"  # d_step_task, in the place of a game
 GPU_POINTS = [  # game, batch, width (0: the reference's), precision, sides that would take too long or are of no interest
     ("mlp", 128, 0, "float32", ()),
     ("dcgan", 128, 0, "float32", ()),
     ("dcgan", 1024, 256, "float32", ("numpy", "torch-gpu-compile", "cupy-launches")),
     ("dcgan", 1024, 256, "tf32", ("numpy", "torch-gpu-compile", "cupy-launches")),
     ("dcgan", 128, 0, "tf32", ("numpy",)),
+    (D_STEP, 64, 0, "float32", ("numpy", "torch-gpu-compile", "cupy-launches")),
 ]
 
 
@@ -132,8 +155,10 @@ def gpu(settings: Settings, folder: Path) -> tuple[Result, str]:
             # New processes for every point, so that no side's memory is in the way of another's.
             names = [name for name in settings.sides if name not in without]
             with Sides(names, settings.threads, GPU_PATIENCE) as sides:
-                task = game_task("step", game, batch, width=width, precision=precision)
-                points += _timed_points(sides, task, settings, lambda call, title=title: title, ours="cupy")
+                options = {"width": width, "precision": precision}
+                task = d_step_task(batch, **options) if game == D_STEP else game_task("step", game, batch, **options)
+                titles = {"step": title, "D": title, "D with R1": f"{title}, with R1"}
+                points += _timed_points(sides, task, settings, titles.__getitem__, ours="cupy")
                 missing.update({f"{name}, {title}": why for name, why in sides.missing.items()})
                 versions.update(sides.versions)
         except BenchmarkError as error:  # the other points are worth having all the same

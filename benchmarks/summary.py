@@ -8,13 +8,14 @@ from typing import Any
 from benchmarks.machine import one_line
 from benchmarks.report import Result, markdown, read
 from benchmarks.rounds import OURS, BenchmarkError
+from benchmarks.sides import SIDES
 from minigan.errors import shorten
 
 
 def summary(folder: Path) -> str:
     """A table of ratios with the machine they were measured on. Raises BenchmarkError if there are no results."""
-    results = {name: read(folder, name) for name in ("steps", "layers", "memory", "imports", "gpu")}
-    rows_of_each = (_steps, _layers, _memory, _imports, _gpu)
+    results = {name: read(folder, name) for name in ("steps", "layers", "memory", "penalties", "imports", "gpu")}
+    rows_of_each = (_steps, _layers, _memory, _penalties, _imports, _gpu)
     try:
         rows = [row for result, rows_of in zip(results.values(), rows_of_each, strict=True) for row in rows_of(result)]
         captions = sorted({one_line(result["machine"]) for result in results.values() if result})
@@ -82,6 +83,21 @@ def _memory(result: Result | None) -> list[list[str]]:
             rows.append([words, f"{peaks[least] / peaks[OURS]:.2f}"])
         if OURS in point["growth_mib"]:
             rows.append([f"{point['title']}: growth over 1,000 steps", f"{point['growth_mib'][OURS]:+.2f} MiB"])
+    return rows
+
+
+def _penalties(result: Result | None) -> list[list[str]]:
+    rows = []
+    for point in result["points"] if result else ():
+        if costs := point.get("costs"):
+            layouts = [side for side in ("torch", "torch-last") if side in point["seconds"]]
+            if layouts:
+                faster = min(layouts, key=lambda side: point["seconds"][side])
+                rows.append([f"{point['title']}: PyTorch eager, the faster layout / minigan", _ratio(point, faster) or ""])
+            for side in (OURS, *layouts):
+                cost = costs[side]
+                shown = f"{cost['median']:.2f} ({cost['low']:.2f}–{cost['high']:.2f})"
+                rows.append([f"{point['title']} / without, {SIDES[side].words}", shown])
     return rows
 
 

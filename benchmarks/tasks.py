@@ -16,6 +16,7 @@ from minigan.training import RECIPES
 Task = dict[str, Any]
 Inputs = dict[str, np.ndarray]
 
+R1_WEIGHT = 10.0
 RING = 5  # batches of data and noise that every side is handed, and goes through again and again
 BATCHES = (1, 16, 64, 128, 512)
 
@@ -61,11 +62,20 @@ def game_task(
     return {"kind": kind, "game": game, **sizes, "train": train, "precision": precision}
 
 
+def d_step_task(batch: int, width: int = 0, precision: str = "float32") -> Task:
+    """A step of the reference dcgan's D alone, without its BatchNorm, on real and generated images that are handed in."""
+    return game_task("d_step", "dcgan", batch, width=width, precision=precision)
+
+
 def networks(task: Task) -> tuple[mg.Sequential, mg.Sequential]:
     """G and D of a task, with the weights that every side starts from."""
     game, shape = GAMES[task["game"]], (task["image"], task["image"], 1)
     options = {**game.options, **({game.size: task["width"]} if task["width"] else {})}
-    return mg.models.build(game.model, image_shape=shape, **options, backend="numpy", seed=0)
+    g, d = mg.models.build(game.model, image_shape=shape, **options, backend="numpy", seed=0)
+    if task["kind"] == "d_step":  # a penalty through BatchNorm would mix the samples
+        layers = [layer.fresh() for layer in d.layers if not isinstance(layer, mg.BatchNorm)]
+        d = mg.Sequential(layers, d.input_shape, "numpy", seed=0)
+    return g, d
 
 
 def in_full(task: Task) -> Task:
@@ -73,7 +83,7 @@ def in_full(task: Task) -> Task:
     if "game" not in task:
         return task
     described = {name: _describe(net) for name, net in zip(("generator", "discriminator"), networks(task), strict=True)}
-    return {**task, **described, "training": GAMES[task["game"]].training}
+    return {**task, **described, "training": GAMES[task["game"]].training, "r1": R1_WEIGHT}
 
 
 def _describe(net: mg.Sequential) -> dict[str, Any]:
@@ -82,7 +92,7 @@ def _describe(net: mg.Sequential) -> dict[str, Any]:
 
 
 def game_inputs(task: Task) -> Inputs:
-    """Weights by minigan's names, real images and noise: the same for every side."""
+    """Weights by minigan's names, real images, and noise or, for D's step alone, generated images: the same for every side."""
     batch, (g, d) = task["batch"], networks(task)
     digits = load("digits", image_size=g.output_shape[:2])
     if task["train"]:
@@ -96,7 +106,11 @@ def game_inputs(task: Task) -> Inputs:
         return {**weights, "z": np.random.default_rng(1).standard_normal((1, batch, *g.input_shape), dtype=np.float32)}
     data, rng = Batches(digits, batch, mg.get_backend("textbook")), np.random.default_rng(1)
     z = rng.standard_normal((RING, batch, *g.input_shape), dtype=np.float32)
-    return {**weights, "real": np.stack([data.next() for _ in range(RING)]), "z": z}
+    given = {"real": np.stack([data.next() for _ in range(RING)])}
+    given["z" if task["kind"] == "step" else "fake"] = (
+        z if task["kind"] == "step" else np.stack([g.forward(own)[0] for own in z])
+    )
+    return {**weights, **given}
 
 
 def layer_task(layer: str, shape: Sequence[int], **options: Any) -> Task:

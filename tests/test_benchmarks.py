@@ -61,8 +61,18 @@ def test_the_other_commands_on_small_work(tmp_path, monkeypatch):
     result, table = commands.sampling(QUICK, ["mlp"], [3])
     assert "mlp, batch 3" in table
     report.write(result, tmp_path)
+    result, table = commands.penalties(QUICK, [2], width=4)
+    assert "| D with R1, batch 2 |" in table
+    assert re.search(r"With R1 / without, batch 2: numpy \*\*\d+\.\d\d\*\* ", table)
+    costs = result["points"][1]["costs"]
+    for side, cost in costs.items():
+        with_r1, without = (point["rounds"][side] for point in reversed(result["points"]))
+        assert cost["rounds"] == [a / b for a, b in zip(with_r1, without, strict=True)]
+    report.write(result, tmp_path)
+    assert "D with R1, batch 2 / without, minigan, backend numpy" in summary.summary(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        f"{name}.{kind}" for name in ("layers", "scaling", "sampling") for kind in ("json", "png")
+        *(f"{name}.{kind}" for name in ("layers", "scaling", "sampling") for kind in ("json", "png")),
+        "penalties.json",
     }
 
 
@@ -91,15 +101,18 @@ def test_sides_that_do_other_work_are_refused():
             prove_same_work({}, {"textbook": good, "numpy": wrong})
 
 
-@pytest.mark.parametrize("fault", ["bias", "weights", "noise", "average"])
+@pytest.mark.parametrize("fault", ["bias", "weights", "noise", "average", "penalty"])
 def test_a_planted_fault_in_the_work_is_seen(fault, tmp_path, monkeypatch):
-    """One side gets another bias, weight, noise or decay of its average: its evidence gives it away, and nothing is timed."""
-    task = tasks.game_task("step", "recipe", 4, width=4) if fault == "average" else tasks.game_task("step", "mlp", 8)
+    """One side gets another bias, weight, noise, decay or weight of R1: its evidence gives it away, and nothing is timed."""
+    of_fault = {"average": tasks.game_task("step", "recipe", 4, width=4), "penalty": tasks.d_step_task(4, width=4)}
+    task = of_fault.get(fault, tasks.game_task("step", "mlp", 8))
     ask = Process.ask
 
     def tampered(self, do, **request):
         if do == "prepare" and self.name == "numpy" and fault == "average":
             request["task"] = {**request["task"], "training": {**request["task"]["training"], "ema": 0.1}}
+        elif do == "prepare" and self.name == "numpy" and fault == "penalty":
+            request["task"] = {**request["task"], "r1": 1.01 * request["task"]["r1"]}
         elif do == "prepare" and self.name == "numpy":
             with np.load(request["inputs"]) as file:
                 arrays = dict(file)
@@ -184,6 +197,7 @@ def test_gpu_on_device_arrays_of_the_tests(device, tmp_path, capsys, monkeypatch
         ("mlp", 2, 4, "float32", ()),
         ("mlp", 2, 4, "tf32", ("numpy", "torch-gpu")),
         ("mlp", 2, 4, "tf33", ("numpy", "torch-gpu", "cupy-launches")),
+        (commands.D_STEP, 2, 4, "float32", ("torch-gpu",)),
     ]
     monkeypatch.setattr(commands, "GPU_POINTS", points)
     monkeypatch.setattr(commands, "_gpu_tests", lambda folder: {"passed": True, "summary": "3 passed"})
@@ -197,7 +211,9 @@ def test_gpu_on_device_arrays_of_the_tests(device, tmp_path, capsys, monkeypatch
     assert [list(point["seconds"]) for point in result["points"]] == [
         ["cupy", "cupy-launches", "numpy"],
         ["cupy", "cupy-launches"],
+        *[["cupy", "cupy-launches", "numpy"]] * 2,
     ]
+    assert "| dcgan's D alone, batch 2, width 4, float32, with R1 |" in printed
     assert result["points"][0]["ratios"]["cupy"]["median"] == 1
     assert result["machine"]["gpu"]["compute capability"] == "9.0"
     assert "torch-gpu, mlp, batch 2, width 4, float32" in result["missing"]
@@ -524,6 +540,7 @@ def test_the_sides_that_are_installed_agree():
         tasks.game_task("step", "mlp", 4),
         tasks.game_task("step", "dcgan", 4, width=8),
         tasks.game_task("step", "recipe", 4, width=8),
+        tasks.d_step_task(4, width=8),
         tasks.game_task("sample", "dcgan", 3, width=8, train=2),
         tasks.layer_task("Dense", (5, 7), units=3),
         tasks.layer_task("Conv2d", (2, 8, 6, 3), channels=4, **tasks.STRIDED),

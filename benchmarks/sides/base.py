@@ -41,6 +41,16 @@ class Prepared:
     evidence: dict[str, np.ndarray]
 
 
+def d_steps(begin: Callable[[float], Callable[[], Sequence[Any]]], r1: float) -> Prepared:
+    """What a side's d_step returns. begin(weight of R1): a step from the start, whose calls return the loss and the penalty."""
+    variants, evidence = {"D": 0.0, "D with R1": r1}, {}
+    for name, weight in variants.items():
+        step = begin(weight)
+        seen = np.array([[float(term) for term in step()] for _ in range(PROOF_STEPS)])
+        evidence |= {f"{name}: {what}": terms for what, terms in zip(("loss", "penalty"), seen.T, strict=False)}
+    return Prepared({name: begin(weight) for name, weight in variants.items()}, evidence)
+
+
 class Side:
     """One library with the same threads as all others. `task` says what to do, `inputs` holds the weights and data for it.
 
@@ -59,6 +69,14 @@ class Side:
         Evidence: first_losses, and after them the distances of the average.
         """
         raise UnsupportedError("has no training step")
+
+    def d_step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        """One step of D alone on given images: its loss, the gradients of its parameters, Adam's update. Two calls, "D" and
+        "D with R1", which adds r1/(2N) Σ ‖∂s_n/∂x_n‖² at the real images; each with a D of its own.
+
+        Evidence: the loss of the first steps of each, and of the second the penalty too.
+        """
+        raise UnsupportedError("has no step of D alone")
 
     def layer(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         """A layer's forward, input_grad and weight_grad, or Adam's update. Evidence: the arrays they make."""

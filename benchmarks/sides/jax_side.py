@@ -13,7 +13,7 @@ from jax import lax
 from jax import numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, distances, first_losses
+from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, d_steps, distances, first_losses
 
 Weights = dict[str, Any]
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -185,6 +185,41 @@ class JaxSide(Side):
             self._keep((state, stats))
 
         return Prepared({"step": call}, evidence)
+
+    def d_step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        layers, training = task["discriminator"]["layers"], task["training"]
+        given = [(jnp.array(real), jnp.array(fake)) for real, fake in zip(inputs["real"], inputs["fake"], strict=True)]
+
+        def begin(weight: float) -> Callable[[], Any]:
+            def logits(d: Any, x: Any) -> Any:
+                return network(layers, d, x)[0]
+
+            def loss(d: Any, real: Any, fake: Any) -> Any:
+                of_loss = jax.nn.softplus(-logits(d, real)).mean() + jax.nn.softplus(logits(d, fake)).mean()
+                if not weight:
+                    return of_loss, (of_loss,)
+                g = jax.grad(lambda x: logits(d, x).sum())(real)
+                penalty = weight / 2 * (g**2).sum((1, 2, 3)).mean()
+                return of_loss + penalty, (of_loss, penalty)
+
+            @partial(jax.jit, donate_argnums=0)
+            def step(state: Any, real: Any, fake: Any) -> Any:
+                d, m, v, t = state
+                (_, terms), grads = jax.value_and_grad(loss, has_aux=True)(d, real, fake)
+                return (*adam(d, m, v, grads, t + 1, training["lr"], training["betas"]), t + 1), terms
+
+            d = self._weights(inputs, "discriminator")
+            state, batches = (d, *(jax.tree.map(jnp.zeros_like, d) for _ in range(2)), jnp.float32(0)), cycle(given)
+
+            def call() -> Any:
+                nonlocal state
+                state, terms = step(state, *next(batches))
+                self._keep((state, terms))
+                return terms
+
+            return call
+
+        return d_steps(begin, task["r1"])
 
     def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         weights, layers = self._weights(inputs, "generator"), task["generator"]["layers"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import minigan as mg
-from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, distances, first_losses
+from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, d_steps, distances, first_losses
+from minigan.losses.penalty import backward_with_penalties
 
 
 class OnGivenBatches(mg.Step):
@@ -36,6 +37,42 @@ class OnGivenBatches(mg.Step):
 
     def arrays(self) -> Iterator[Any]:
         return self.game.arrays()
+
+
+class StepOfD(mg.Step):
+    """D's step on real and generated images that are handed in, as GAN.compute has it, with penalties or without."""
+
+    def __init__(
+        self, net: mg.Sequential, penalties: Sequence[mg.losses.Penalty], training: dict[str, Any], inputs: Inputs
+    ) -> None:
+        self.net, self.penalties, be = net, penalties, net.backend
+        self.optimizer = mg.Adam(training["lr"], tuple(training["betas"]))
+        self.backend, self.networks, self.optimizers = be, {"discriminator": net}, {"discriminator": self.optimizer}
+        self.objective = mg.losses.NonSaturating().bind(be)
+        self.optimizer.attach(net)
+        self._given = [(be.asarray(real), be.asarray(fake)) for real, fake in zip(inputs["real"], inputs["fake"], strict=True)]
+        self._now = tuple(be.zeros(x.shape, net.dtype) for x in self._given[0])
+        self._turns = cycle(self._given)
+
+    def advance(self) -> None:
+        for now, given in zip(self._now, next(self._turns), strict=True):
+            now[...] = given
+        super().advance()
+
+    def compute(self) -> tuple[Any, ...]:
+        """(the loss, the penalty where there is one)"""
+        scores, caches = self.net.forward_each(self._now, train=True)
+        loss, ds = self.objective.discriminator(*scores)
+        terms = [loss]
+        if self.penalties:
+            terms.append(backward_with_penalties(self.net, self._now, ds, caches, self.penalties, grads=self.net.grads))
+        else:
+            self.net.backward_each(ds, caches, grads=self.net.grads, input_grad=False)
+        self.optimizer.compute(self.net)
+        return tuple(terms)
+
+    def arrays(self) -> Iterator[Any]:
+        yield from (*self._now, self.net.flat_params, *self.optimizer.state.values())
 
 
 class MiniganSide(Side):
@@ -88,6 +125,14 @@ class MiniganSide(Side):
     def _captured(self, gan: mg.GAN, inputs: Inputs) -> Callable[[], dict[str, Any]]:
         """The same, captured. (baseline_worker.py asks other checkouts for this.)"""
         return mg.capture(OnGivenBatches(gan, inputs), log=_refuse)
+
+    def d_step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        def begin(weight: float) -> Callable[[], Sequence[Any]]:
+            penalties = [mg.losses.R1(weight)] if weight else []
+            step = StepOfD(self._network("discriminator", task, inputs), penalties, task["training"], inputs)
+            return mg.capture(step, log=_refuse) if self.captured else step
+
+        return d_steps(begin, task["r1"])
 
     def layer(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         be = self.backend

@@ -15,7 +15,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
-from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, distances, first_losses
+from benchmarks.sides.base import (
+    COPIED,
+    PROOF_STEPS,
+    Inputs,
+    Prepared,
+    Side,
+    UnsupportedError,
+    d_steps,
+    distances,
+    first_losses,
+)
 
 Shape = tuple[int, ...]
 _ACTIVATIONS = {"ReLU": F.relu, "LeakyReLU": F.leaky_relu, "Tanh": torch.tanh, "Sigmoid": torch.sigmoid, "Softplus": F.softplus}
@@ -222,6 +232,38 @@ class TorchSide(Side):
             losses.append((float(stats[0]), float(stats[1])))  # before the next step may write to the same place
         evidence = first_losses(losses) | (distances(average.pairs()) if average else {})
         return Prepared({"step": lambda: step(*next(batches))}, evidence)
+
+    def d_step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        if self.compiled:
+            raise UnsupportedError("torch.compile does not take second derivatives")
+        given = [
+            tuple(self._image(np.ascontiguousarray(x)) for x in pair)
+            for pair in zip(inputs["real"], inputs["fake"], strict=True)
+        ]
+        training = task["training"]
+
+        def begin(weight: float) -> Callable[[], list[torch.Tensor]]:
+            net, batches = self._network("discriminator", task, inputs), cycle(given)
+            adam = torch.optim.Adam(
+                net.parameters(), lr=training["lr"], betas=tuple(training["betas"]), eps=1e-8, fused=self.fused
+            )
+
+            def step() -> list[torch.Tensor]:
+                real, fake = next(batches)
+                real = real.detach().requires_grad_(bool(weight))
+                s_real, s_fake = net(real), net(fake)
+                terms = [F.softplus(-s_real).mean() + F.softplus(s_fake).mean()]
+                if weight:
+                    (g,) = torch.autograd.grad(s_real.sum(), real, create_graph=True)
+                    terms.append(weight / 2 * g.square().sum((1, 2, 3)).mean())
+                adam.zero_grad()
+                torch.stack(terms).sum().backward()
+                adam.step()
+                return [term.detach() for term in terms]
+
+            return step
+
+        return d_steps(begin, task["r1"])
 
     def sample(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         generator = self._compile(self._network("generator", task, inputs).eval())
