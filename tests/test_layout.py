@@ -53,7 +53,7 @@ ORDER = {
         "bundled",
     ],
     "data/bundled": [],
-    "explain": ["page", "step worked", "second_order", "formulas game places"],
+    "explain": ["page", "step worked", "second_order", "formulas game objectives places"],
     "explain/page": ["build", "walk", "penalties", "curves facts figures updates", "plane prose", "arrays budget place"],
     "explain/step": ["opening", "recorder", "rerun", "records"],
     "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],

@@ -1,6 +1,6 @@
-"""What the page says of each layer and objective: formulas in TeX notation, and why a cache holds what it holds.
+"""What the page says of each layer: formulas in TeX notation, and why a cache holds what it holds.
 
-They are those of the docstrings. A layer or objective without an entry of its own is shown without them.
+They are those of the docstrings. A layer without an entry of its own is shown without them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from minigan.layers import (
     Tanh,
     Upsample,
 )
-from minigan.losses import NonSaturating, Objective, Saturating
 
 
 @dataclass(frozen=True)
@@ -410,86 +409,6 @@ FORMULAS: dict[type[Layer], Callable[[Any], Formulas | None]] = {
     Residual: _residual,
     MinibatchStd: _minibatch_std,
 }
-
-
-@dataclass(frozen=True)
-class LossFormulas:
-    """An objective's formulas in TeX, what each sample pays, and in words what that means for G."""
-
-    value_d: tuple[str, ...]
-    grad_d: tuple[str, ...]
-    labels_d: tuple[str, str]  # of the curves for real and for generated samples
-    value_g: tuple[str, ...]
-    grad_g: tuple[str, ...]
-    label_g: str
-    reading_g: str
-    reading_d: str = "Where the curve is flat a sample hardly moves D."
-    symbols: str = ""
-
-
-_LOGIT = r"D = \sigma(s), \qquad \zeta(s) = \log(1 + e^s)"
-_LOSS_D = (
-    r"L_D = -\frac{1}{N} \sum \log D(x) - \frac{1}{N} \sum \log \left( 1 - D(\tilde{x}) \right)"
-    r" = \frac{1}{N} \sum \zeta(-s_{\text{real}}) + \frac{1}{N} \sum \zeta(s_{\text{fake}})",
-    _LOGIT,
-)
-_LOSS_D_SMOOTHED = (
-    r"L_D = \frac{1}{N} \sum \left( \zeta(-s_{\text{real}}) + \alpha \, s_{\text{real}} \right)"
-    r" + \frac{1}{N} \sum \zeta(s_{\text{fake}})",
-    rf"{_LOGIT}, \qquad \text{{targets }} 1 - \alpha \text{{ for real samples}}",
-)
-_GRAD_REAL = r"\frac{\partial L_D}{\partial s_{\text{real}}} = \frac{\sigma(s_{\text{real}}) - 1}{N}"
-_GRAD_REAL_SMOOTHED = r"\frac{\partial L_D}{\partial s_{\text{real}}} = \frac{\sigma(s_{\text{real}}) - 1 + \alpha}{N}"
-_GRAD_FAKE = r"\frac{\partial L_D}{\partial s_{\text{fake}}} = \frac{\sigma(s_{\text{fake}})}{N}"
-
-
-def _logistic(objective: NonSaturating, **generator: Any) -> LossFormulas:
-    smoothed = bool(objective.smoothing)
-    paid = "ζ(−s) + α s" if smoothed else "−log D(x)"
-    alpha, words = objective.smoothing, {}
-    if smoothed:
-        lowest = math.log((1 - alpha) / alpha)
-        words = {
-            "reading_d": f"With label smoothing, D's target for real samples is {1 - alpha:g}, not 1: their curve is lowest at "
-            f"s = {lowest:.3g} and rises beyond it, so D pays for being too sure.",
-            "symbols": f"α = {alpha:g}",
-        }
-    return LossFormulas(
-        value_d=_LOSS_D_SMOOTHED if smoothed else _LOSS_D,
-        grad_d=(_GRAD_REAL_SMOOTHED if smoothed else _GRAD_REAL, _GRAD_FAKE),
-        labels_d=(f"real samples: {paid}", "generated samples: −log(1 − D(x̃))"),
-        **{**words, **generator},
-    )
-
-
-def _non_saturating(objective: NonSaturating) -> LossFormulas:
-    return _logistic(
-        objective,
-        value_g=(r"L_G = -\frac{1}{N} \sum \log D(\tilde{x}) = \frac{1}{N} \sum \zeta(-s)",),
-        grad_g=(r"\frac{\partial L_G}{\partial s} = \frac{\sigma(s) - 1}{N}",),
-        label_g="generated samples: −log D(x̃)",
-        reading_g="Where D is sure that a sample is generated the curve is steepest: there G learns most.",
-    )
-
-
-def _saturating(objective: NonSaturating) -> LossFormulas:
-    return _logistic(
-        objective,
-        value_g=(r"L_G = \frac{1}{N} \sum \log \left( 1 - D(\tilde{x}) \right) = -\frac{1}{N} \sum \zeta(s)",),
-        grad_g=(r"\frac{\partial L_G}{\partial s} = -\frac{\sigma(s)}{N}",),
-        label_g="generated samples: log(1 − D(x̃))",
-        reading_g="In this minimax form the curve is flat where D is sure that a sample is generated: there G learns almost "
-        "nothing.",
-    )
-
-
-OBJECTIVES: dict[type[Objective], Callable[[Any], LossFormulas]] = {NonSaturating: _non_saturating, Saturating: _saturating}
-
-
-def objective_formulas(objective: Objective | None) -> LossFormulas | None:
-    """Those of exactly this class: a class derived from it may have other losses."""
-    make = OBJECTIVES.get(type(objective)) if objective is not None else None
-    return make(objective) if make else None
 
 
 ADAM = (

@@ -8,7 +8,8 @@ import pytest
 
 import minigan as mg
 from minigan.checks.suite import layer_table
-from minigan.explain.formulas import FORMULAS, OBJECTIVES, formulas_of, mathml, objective_formulas
+from minigan.explain.formulas import FORMULAS, formulas_of, mathml
+from minigan.explain.objectives import OBJECTIVES, objective_formulas
 
 
 def test_formulas_are_of_all_parameters():
@@ -22,13 +23,22 @@ def test_formulas_are_of_all_parameters():
             assert "\\" not in mathml(tex), tex
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("kind", OBJECTIVES, ids=lambda kind: kind.__name__)
-def test_every_objective_has_its_formulas(kind, smoothing):
-    known = objective_formulas(kind(smoothing))
-    for tex in (*known.value_d, *known.grad_d, *known.value_g, *known.grad_g):
-        assert "\\" not in mathml(tex), tex
-    assert ("alpha" in "".join(known.value_d)) == bool(smoothing)
+def test_every_objective_has_its_formulas():
+    assert OBJECTIVES.keys() == set(mg.losses.OBJECTIVES.values())
+    for kind in OBJECTIVES:
+        known = objective_formulas(kind())
+        for tex in (*known.value_d, *known.grad_d, *known.value_g, *known.grad_g):
+            assert "\\" not in mathml(tex), tex
+        assert known.is_logit == kind.is_logit
+        assert known.per_sample != kind.compares
+
+
+@pytest.mark.parametrize("kind", [mg.losses.NonSaturating, mg.losses.Saturating], ids=lambda kind: kind.__name__)
+def test_label_smoothing_stands_in_the_formulas(kind):
+    for smoothing in (0.0, 0.1):
+        known = objective_formulas(kind(smoothing))
+        assert all("\\" not in mathml(tex) for tex in known.value_d)
+        assert ("alpha" in "".join(known.value_d)) == bool(smoothing)
 
 
 def test_a_class_of_ones_own_has_no_formulas_of_another():
@@ -149,3 +159,64 @@ def test_the_element_wise_formulas_are_what_the_layer_computes(layer):
             for pattern, python in ELEMENT_WISE:
                 side = re.sub(pattern, python, side)
             np.testing.assert_allclose(eval(side, scope), wanted, rtol=1e-12)
+
+
+LOSS = [
+    (r"\\alpha \\, ", "alpha * "),
+    (r"\\alpha", "alpha"),
+    (r"\\left|\\right|\\[,;]", ""),
+    (r"s_\{\\text\{(real|fake)\}\}", r"\1"),
+    (r"\\bar\{s\}_\{\\text\{(real|fake)\}\}", r"np.mean(\1)"),
+    (r"D\(x\)", "(sigma(real))"),
+    (r"D\(\\tilde\{x\}\)", "(sigma(fake))"),
+    (r"\\max", "np.maximum"),
+    (r"\\(sigma|zeta)", r"\1"),
+    (r"\\log", "np.log"),
+    (r"e\^\{([^}]*)\}", r"np.exp(\1)"),
+    (r"\\frac\{1\}\{(\d)\}", r"(1 / \1) *"),
+    (r"\^2", "**2"),
+    (r"\[(.*?)\\lt(.*?)\]", r"1 * (\1<\2)"),
+    (r"\[(.*?)\\gt(.*?)\]", r"1 * (\1>\2)"),
+]
+AVERAGE = r"\frac{1}{N} \sum "
+
+
+def as_python(tex):
+    """A formula of a loss, whose averages reach as far as their terms do: to a sum at the same depth, or the end."""
+    while AVERAGE in tex:
+        before, _, after = tex.rpartition(AVERAGE)  # the last one holds no other
+        depth, end = 0, len(after)
+        for at, letter in enumerate(after):
+            depth += (letter in "({[") - (letter in ")}]")
+            if depth < 0 or (depth == 0 and after[at : at + 3] in (" + ", " - ")):
+                end = at
+                break
+        tex = f"{before}np.mean({after[:end].removesuffix(' ').removesuffix(chr(92) + 'right')}){after[end:]}"
+    tex = re.sub(r"^\s*\\frac\{1\}\{N\} (.*)", r"(\1) / N", tex)
+    tex = re.sub(r"\\frac\{(.*)\}\{N\}", r"(\1) / N", tex)
+    for pattern, python in LOSS:
+        tex = re.sub(pattern, python, tex)
+    return tex.strip()
+
+
+@pytest.mark.parametrize(
+    "objective", [*(kind() for kind in OBJECTIVES), mg.losses.NonSaturating(0.1), mg.losses.Saturating(0.1)], ids=repr
+)
+def test_the_formulas_of_losses_are_what_the_objective_computes(objective):
+    """Every side of every formula, read as Python."""
+    real, fake = np.random.default_rng(0).standard_normal((2, 6, 1))
+    loss_d, (ds_real, ds_fake) = objective.discriminator(real, fake)
+    loss_g, ds = objective.generator(fake, real)
+    known = objective_formulas(objective)
+    scope = {"np": np, "real": real, "fake": fake, "s": fake, "N": 6, "alpha": getattr(objective, "smoothing", 0)}
+    scope |= {"sigma": lambda s: 1 / (1 + np.exp(-s)), "zeta": lambda s: np.log1p(np.exp(s))}
+    for letter in re.findall(r"\\qquad (\w = .*?)(?=, \\qquad|$)", known.value_d[0]):
+        if "_" in letter:  # r, a and b; not what ζ is
+            exec(as_python(letter.replace(" = ", "=")), scope)
+    pairs = [(known.value_d[0], loss_d), (known.value_g[0], loss_g)]
+    pairs += [(known.grad_d[0], ds_real), (known.grad_d[1], ds_fake), (known.grad_g[0], ds)]
+    for tex, wanted in pairs:
+        sides = tex.split(r", \qquad")[0].split(" = ")[1:]
+        assert sides
+        for side in sides:
+            np.testing.assert_allclose(eval(as_python(side), scope), wanted, rtol=1e-12, err_msg=tex)

@@ -10,6 +10,7 @@ import minigan as mg
 from minigan.explain import page, step
 from minigan.explain.page import build
 from minigan.explain.step import opening as opening_module
+from minigan.losses import OBJECTIVES
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +234,16 @@ def test_an_optimiser_that_is_not_adam_says_nothing_of_adam():
     assert rows["Δw"] == pytest.approx(-0.1 * rows["g = ∂L/∂w"], rel=1e-9)
     assert len(updates["G"]["formulas"]) == 1
     assert len(updates["D"]["formulas"]) == 3  # with that of the weight decay
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES.values(), ids=lambda kind: kind.__name__)
+def test_the_formulas_of_every_objective_stand_at_its_losses(kind):
+    """Where each sample pays by its own score alone, its curve too; what is not known is said to be the game's own."""
+    text = page.make_page(step.open_step(*opening(mlp(objective=kind()))), "a small game")
+    losses = [station for station in content(text)["stations"] if station["kind"] == "loss"]
+    assert len(losses) == 2
+    for station in losses:
+        assert station["formulas"]
+        assert "way of its own" not in " ".join(station["text"])
+        assert all(("loss" in curve) != kind.compares for curve in station["curves"])
+        assert station["is_logit"] == kind.is_logit

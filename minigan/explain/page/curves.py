@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import get_backend
-from minigan.explain.formulas import objective_formulas
+from minigan.explain.objectives import objective_formulas
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.step import OpenedStep, Pass
 from minigan.losses import Objective
@@ -29,13 +29,13 @@ class Curves:
         step = self.step
         s_real, s_fake, s_judged = (record.outputs[-1] for record in (step.real, step.fake, step.judged))
         loss_d, ds = objective.discriminator(s_real, s_fake)
-        loss_g, ds_judged = objective.generator(s_judged, s_real)
+        loss_g, ds_judged = objective.generator(s_judged, step.rival.outputs[-1] if step.rival else s_real)
         recorded = (step.loss_d, step.loss_g, *(record.output_grads[-1] for record in (step.real, step.fake, step.judged)))
         pairs = zip((loss_d, loss_g, *ds, ds_judged), recorded, strict=True)
         return all(b is not None and np.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in pairs)
 
     def undecided(self, player: str) -> float | None:
-        """L_D or L_G for a D that could not tell at all, s = 0 for every sample."""
+        """L_D or L_G for a D that gives every sample s = 0."""
         if not self.known or self.objective is None:
             return None
         zero = np.zeros_like(self.step.real.outputs[-1])
@@ -57,7 +57,7 @@ class Curves:
         gradient, s = record.output_grads[-1], record.outputs[-1].ravel()
         assert gradient is not None
         shown = {"at": at, "s": s, "ds": gradient.ravel()}
-        if self.known and self.objective is not None:
+        if self.known and self.objective is not None and self.formulas is not None and self.formulas.per_sample:
             loss, slope = sample_loss(self.objective, role, at)
             shown |= {"loss": loss, "slope": slope, "paid": sample_loss(self.objective, role, s)[0]}
         return {"label": label, **{name: self.arrays.add(array) for name, array in shown.items()}}

@@ -365,6 +365,7 @@ function drawLoss(station) {
   const drawn = station.curves.every((curve) => "loss" in curve);
   box.replaceChildren(el("h3", {}, drawn ? "Every sample on the loss, and the gradient it sends back" : "The gradient that every sample sends back"));
   const row = el("div", { class: "figures" });
+  const scoreName = station.is_logit ? "logit" : "score";
   for (const curve of station.curves) {
     const of = (name) => (name in curve ? numbersOf(curve[name]) : []); // a loss that the page does not know has no curve
     const [at, loss, slope, logits, gradients, paid] = ["at", "loss", "slope", "s", "ds", "paid"].map(of);
@@ -374,7 +375,7 @@ function drawLoss(station) {
     const readout = el("output", { "aria-live": "polite" }, "hover or tap a sample, or walk with the arrow keys");
     const line = (heights, sx, sy, more) => el("path", { d: path(heights.map((v, k) => [at[k], v]), sx, sy), fill: "none",
       "stroke-width": 1.5, ...more });
-    const svg = plot({ x: [at[0], at.at(-1)], y, xName: "logit s", yName: "loss" in curve ? `loss${station.unit}, slope` : "N · ∂L/∂s" }, (sx, sy) => [
+    const svg = plot({ x: [at[0], at.at(-1)], y, xName: `${scoreName} s`, yName: "loss" in curve ? `loss${station.unit}, slope` : "N · ∂L/∂s" }, (sx, sy) => [
       line(loss, sx, sy, { stroke: color("--soft") }),
       line(slope, sx, sy, { stroke: color("--backward"), "stroke-dasharray": "5 4" }),
       ...logits.flatMap((s, n) => {
@@ -387,7 +388,7 @@ function drawLoss(station) {
     const tell = (n) => {
       shown = n;
       const pays = n in paid ? `loss ${number(paid[n])}, ` : "";
-      const belief = station.unit ? `D = σ(s) = ${number(sigmoid(logits[n]))}, ` : "";
+      const belief = station.is_logit ? `D = σ(s) = ${number(sigmoid(logits[n]))}, ` : "";
       readout.textContent = `n=${n}: s = ${number(logits[n])}, ${belief}${pays}`
         + `∂L/∂s = ${number(gradients[n])}`;
       svg.querySelectorAll("circle").forEach((dot) => dot.setAttribute("r", Number(dot.dataset.n) === n ? 7 : 4.5));
@@ -403,7 +404,7 @@ function drawLoss(station) {
     });
     row.append(el("figure", {}, el("figcaption", {}, curve.label), svg, readout));
   }
-  const lines = drawn ? "Solid: what a sample with logit s pays. Dashed: its slope. " : "";
+  const lines = drawn ? `Solid: what a sample with ${scoreName} s pays. Dashed: its slope. ` : "";
   const dots = page.batch === 1 ? "A dot is the one sample" : `The dots are the ${page.batch} samples`;
   const slopes = drawn ? "; the slope at a sample is N · ∂L/∂s" : "";
   box.append(row, el("p", { class: "note" }, `${lines}${dots} of ${station.curves.length > 1 ? "each" : "the"} pass${slopes}.`));

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minigan.explain.formulas import LossFormulas, formulas_of
+from minigan.explain.formulas import formulas_of
+from minigan.explain.objectives import LossFormulas
 from minigan.explain.page.place import Place
 from minigan.explain.second_order import PenaltyFormulas, SecondOrderFormulas
 from minigan.explain.step import OpenedStep, Pass, Update
@@ -107,17 +108,20 @@ def discriminator_loss(formulas: LossFormulas | None, count: int) -> list[str]:
         own = f"D ends in a number s for each sample. {OWN_LOSS}"
         return [f"{own} The gradient ∂L_D/∂s of every sample starts on its way back here."]
     share = "" if count == 1 else f", divided by N = {count},"
-    return [
-        "D ends in a number s for each sample, its logit, and believes with probability σ(s) that the sample is real. Each "
-        f"sample pays for how wrong D was; the slope at its place{share} is the gradient that starts on its way back.",
-        formulas.reading_d,
-    ]
+    meaning = (
+        "its logit, and believes with probability σ(s) that the sample is real."
+        if formulas.is_logit
+        else "its score: the higher it is, the more D takes the sample for real."
+    )
+    paid = f"Each sample pays for how wrong D was; the slope at its place{share} is the gradient that starts on its way back."
+    return [f"D ends in a number s for each sample, {meaning}{f' {paid}' if formulas.per_sample else ''}", formulas.reading_d]
 
 
 def generator_loss(formulas: LossFormulas | None) -> list[str]:
     if formulas is None:
         return [f"{OWN_LOSS} The gradient ∂L_G/∂s of every sample starts on its way back here."]
-    return [f"L_G falls as D takes G's samples for real. {formulas.reading_g}"]
+    again = "" if formulas.per_sample else " Before this, D as just updated judged the real samples again, for L_G compares."
+    return [f"L_G falls as D takes G's samples for real. {formulas.reading_g}{again}"]
 
 
 def part_of(sample: np.ndarray) -> str:

@@ -36,11 +36,12 @@ class Walk:
         self.figures = Figures(arrays, budget)
         self.curves = Curves(step, arrays)
         self.formulas = self.curves.formulas if self.curves.known else None
-        self.unit = " (nats)" if self.formulas else ""
+        self.unit = " (nats)" if self.formulas and self.formulas.in_nats else ""
+        self.is_logit = self.formulas is not None and self.formulas.is_logit
         self.real_samples = "real samples" if has_data else "stand-ins for real samples"
         points = {"real": step.real.x, "generated": step.fake.x}
         is_plane = step.real.x.shape[1:] == (2,)
-        self.plane = Plane(arrays, points, probabilities=self.formulas is not None) if is_plane else None
+        self.plane = Plane(arrays, points, probabilities=self.is_logit) if is_plane else None
         self.stations: list[dict[str, Any]] = []
         self._walk()
 
@@ -103,7 +104,7 @@ class Walk:
         self._add("D", "input", "D", "x̃", "What G made, beside the real", prose.generated(d), **more)
 
     def _landscape(self) -> str:
-        return "D = σ(s) at every place" if self.formulas else "D's output s at every place"
+        return "D = σ(s) at every place" if self.is_logit else "D's output s at every place"
 
     def _forward(self, act: str, place: Place) -> None:
         layer, known = place.layer, formulas_of(place.layer)
@@ -235,16 +236,26 @@ class Walk:
         judged: dict[str, Pass],
     ) -> None:
         name, known, count = f"L_{act}", self.formulas, len(self.step.real.x)
-        undecided = self.curves.undecided(act) if known else None
-        beside = "" if undecided is None else f" ({undecided:.3f} if D could not tell at all, D = ½)"
+        undecided = self.curves.undecided(act)
+        indifferent = "could not tell at all, D = ½" if self.is_logit else "gave every sample s = 0"
+        beside = "" if undecided is None else f" ({undecided:.3f} if D {indifferent})"
         logits = {who: record.outputs[-1] for who, record in judged.items()}
-        means = {who: float(np.mean(sigmoid(np, s) if known else s)) for who, s in logits.items()}
+        means = {who: float(np.mean(sigmoid(np, s) if self.is_logit else s)) for who, s in logits.items()}
         facts = [
-            fact(name, f"{loss:.6f}{' nats' if known else ''}{beside}"),
-            fact("D(sample), mean" if known else "s, mean", ", ".join(f"{who} {mean:.3f}" for who, mean in means.items())),
+            fact(name, f"{loss:.6f}{' nats' if self.unit else ''}{beside}"),
+            fact(
+                "D(sample), mean" if self.is_logit else "s, mean", ", ".join(f"{who} {mean:.3f}" for who, mean in means.items())
+            ),
         ]
         symbols = f"N = {count}{f'; {known.symbols}' if known.symbols and act == 'D' else ''}" if known else ""
-        more = {"formulas": _mathml(tex), "symbols": symbols, "facts": facts, "curves": curves, "loss": loss}
+        more = {
+            "formulas": _mathml(tex),
+            "symbols": symbols,
+            "facts": facts,
+            "curves": curves,
+            "loss": loss,
+            "is_logit": self.is_logit,
+        }
         self._add(act, "loss", "D", name, title, text, unit=self.unit, **more)
 
     def _image_gradient(self) -> None:

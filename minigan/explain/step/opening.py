@@ -63,7 +63,8 @@ def open_step(
         if not np.isfinite([update.loss_before, update.loss_after, *(v for n in update.nudges for v in n.losses)]).all():
             raise DivergenceError(f"{name} is not finite in this step: the game has diverged; try a smaller learning rate")
     loss_d, loss_g = (losses[name] for name in ("loss_d", "loss_g"))
-    return OpenedStep(game, made, of_real, of_fake, penalties, judged, loss_d, loss_g, update_d, update_g)
+    rival = next((record for record in others if record.second is None), None)
+    return OpenedStep(game, made, of_real, of_fake, penalties, rival, judged, loss_d, loss_g, update_d, update_g)
 
 
 def count_ticks(game: Game) -> int:

@@ -86,13 +86,14 @@ class Update:
 
 @dataclass
 class OpenedStep:
-    """One step of the game: its four passes and those of penalties, two losses (without the penalties) and two updates."""
+    """One step of the game: its four or five passes, those of penalties, two losses (without the penalties) and two updates."""
 
     game: Game
     generator: Pass  # G(z), whose backward pass belongs to G's step
     real: Pass  # D(x)
     fake: Pass  # D(x̃) in D's step
     penalties: list[Pass]  # D at their points, in D's step
+    rival: Pass | None  # D(x) in G's step, where the objective compares
     judged: Pass  # D(x̃) in G's step
     loss_d: float
     loss_g: float
