@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
+
+from tqdm import tqdm
 
 import minigan
 from minigan.cli import diagnose, evaluate, explain, gradcheck, info, sample, train
@@ -26,10 +30,12 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status. A user's mistake is one line on standard error and status 2, never a traceback."""
     prepare_streams()
+    showing, warnings.showwarning = warnings.showwarning, _show_warning
     try:
         try:
             return _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
+            warnings.showwarning = showing
             sys.stdout.flush()  # here, where a full disk can still be told of
     except MiniganError as error:
         message = str(error)
@@ -47,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line, file=sys.stderr, flush=True)
     discard_what_cannot_be_written()
     return USER_ERROR if message else INTERRUPTED
+
+
+def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
+    """A warning in one line, as an error is told, above a progress bar if there is one."""
+    with suppress(OSError):
+        tqdm.write(one_line(f"minigan: warning: {message}", sys.stderr.encoding or "ascii"), file=sys.stderr)
 
 
 def _run(words: list[str]) -> int:

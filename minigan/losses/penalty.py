@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +13,11 @@ from minigan.layers.formulas import product
 from minigan.network import Sequential
 from minigan.sizes import ignore_underflow, real
 
+MIXED = (
+    " (or does not say cross_sample = False), so a penalty on D's slope also counts how each sample moves the scores of the "
+    "others: take LayerNorm, or no norm"
+)
+
 
 class Penalty:
     """P(g), a function of g_n = ∂s_n/∂x_n at points x: a new one writes points and value_and_grad.
@@ -19,7 +25,8 @@ class Penalty:
     Its gradient in D's parameters θ. P reaches θ through g alone, so with v = ∂P/∂g, held fixed, dP/dθ = ∂(v · g)/∂θ, and v · g
     is the derivative of Σ_n s_n along v: a tangent pass and its gradient (Sequential.curvature). No derivative of a backward
     pass is ever taken, and none of P's own second order.
-    g is ∂(Σ_n s_n)/∂x, so that BatchNorm in D mixes the samples: then g_n also holds how x_n moves the other logits.
+    g is ∂(Σ_n s_n)/∂x, so that BatchNorm in D mixes the samples: then g_n also holds how x_n moves the other logits. A warning
+    says so, once.
     batch: 0 if the points are the real images themselves, 1 if the generated ones; None if they are others.
     weight: a factor of P. Raises OptionError unless it is a positive finite number.
     """
@@ -44,6 +51,8 @@ class Penalty:
         real, fake: batches (N, …) of one shape. Raises ModelError if a layer of D has no tangent or no curvature.
         """
         net, be = discriminator, discriminator.backend
+        if mixing := next((layer for layer in net.layers if layer.cross_sample), None):
+            warnings.warn(f"{mixing.label} of D mixes the samples of a batch{MIXED}", stacklevel=3)
         x = self.points(be, real, fake)
         s, caches = net.forward(x, train=True)
         dys: list[Array] = []

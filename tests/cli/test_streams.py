@@ -1,9 +1,11 @@
 """What is printed: where a stream is closed or full, the encoding lacks a character, or a name is not UTF-8."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,20 @@ def test_an_empty_variable_of_a_script_is_refused(words, capsys, tmp_path, monke
     assert cli.main(["train", *words]) == cli.USER_ERROR
     assert f"argument {words[0].rstrip('=')}: " in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
+
+
+def test_a_warning_is_one_line(tmp_path, capsys):
+    """In one process a warning is told once, and in words alone, without a file and a line of code."""
+    words = f"train --steps 2 --width 2 --no-extra-conv --penalty r1=1 --backend textbook --out {tmp_path / 'run'}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        showing = warnings.showwarning
+        assert cli.main(words.split()) == 0
+        assert warnings.showwarning is showing
+    told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line.lower()]
+    assert len(told) == 1
+    assert re.search(r"(^|\r *)minigan: warning: BatchNorm \(layer 3\) of D mixes the samples of a batch", told[0])
+    assert "penalty.py" not in told[0]
 
 
 # -- messages ------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The game: what a step does and to whom, noise and samples, the moving average, state."""
 
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -534,3 +535,23 @@ def test_noise_is_drawn_anew_for_all_that_the_discriminator_sees():
 def test_noise_that_is_no_size_is_refused(noise):
     with pytest.raises(OptionError, match=r"^instance_noise is .*expected a number from 0 to 1,000,000"):
         packed_game(instance_noise=noise).step(np.zeros((2, 4, 4, 2)))
+
+
+def test_a_penalty_through_a_layer_that_mixes_samples_says_so_once(recwarn):
+    """Through BatchNorm, and not through LayerNorm; a captured game's eager steps say no more than one."""
+    warnings.simplefilter("default")
+    x = np.zeros((4, 6))
+
+    def game(norm):
+        g = mg.Sequential([mg.Dense(6)], (3,), "numpy", "float64")
+        d = mg.Sequential([mg.Dense(5), norm, mg.LeakyReLU(), mg.Dense(1)], (6,), "numpy", "float64")
+        return mg.GAN(g, d, penalties=[mg.losses.R1(1.0)])
+
+    game(mg.LayerNorm()).step(x)
+    assert not recwarn
+    mixed = game(mg.BatchNorm())
+    for _ in range(3):
+        mixed.step(x)
+    (told,) = [warning.message.args[0] for warning in recwarn]
+    assert told.startswith("BatchNorm (layer 1) of D mixes the samples of a batch")
+    assert len(told) <= 300
