@@ -15,7 +15,7 @@ from minigan.sizes import ignore_underflow, real
 
 MIXED = (
     " (or does not say cross_sample = False), so a penalty on D's slope also counts how each sample moves the scores of the "
-    "others: take LayerNorm, or no norm"
+    "others: take layers that mix none, as LayerNorm in place of BatchNorm"
 )
 
 

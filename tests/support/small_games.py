@@ -34,6 +34,11 @@ GAMES = {
         *mg.models.dcgan(IMAGE, 5, 3, pack=2, backend=be),
         **{"pack": 2, "instance_noise": mg.optim.linear(0.3, 9), "penalties": [mg.losses.R1(2.0)], "critic_steps": 1},
     ),
+    "packed, with penalties around the data": lambda be: mg.GAN(
+        mg.models.mlp(IMAGE, 5, backend=be)[0],
+        mg.Sequential([mg.Conv2d(3, 3, 2, 1), mg.Tanh(), mg.Flatten(), mg.Dense(1)], (*IMAGE[:-1], 2), be),
+        **{"pack": 2, "penalties": [mg.losses.DRAGAN(2.0)]},
+    ),
     "layers within layers": lambda be: mg.GAN(
         mg.Sequential([mg.Dense(16), mg.Residual([mg.BatchNorm(), mg.ReLU(), mg.Dense(16)]), *UP()], (5,), be),
         mg.Sequential(WITHIN(), IMAGE, be),

@@ -96,6 +96,12 @@ class CallList:
             self._blocks.add(id(_memory_of(array)))
         return _recorded(array, self, True)
 
+    def _empty_like(self, value: Any) -> Array:
+        """The same for a value of NumPy's, with its axes in the same order in memory: on that depends how sums are rounded."""
+        order = sorted(range(np.ndim(value)), key=lambda axis: -np.asarray(value).strides[axis])
+        array = self.empty(tuple(np.shape(value)[axis] for axis in order), value.dtype)
+        return array.transpose(sorted(range(len(order)), key=order.__getitem__))
+
     def call(self, function: Callable[[], Any], target: Array | None = None) -> None:
         """Make the call now, and in every replay. target: what it writes to, if that may be an array that was there before."""
         if target is not None and not getattr(target, "fresh", False):
@@ -139,7 +145,7 @@ class CallList:
             raise CaptureError(f"np.{ufunc.__name__}, in this form, has no place in a recording")
         if target is None:
             value = function(*operands, **options)  # once more than needed, for its shape and dtype
-            target = self.empty(np.shape(value), value.dtype)
+            target = self._empty_like(value)
         operands = _as_arrays(operands, target.dtype) if ufunc in _ARITHMETIC else operands
         self.call(partial(function, *operands, out=self.unwrap(target), **options), target)
         return target
@@ -169,7 +175,7 @@ class CallList:
         """A new array of that shape and dtype, into which what `make` makes is copied."""
         if not self._open:
             return make()
-        target = self.empty(like.shape, like.dtype)
+        target = self._empty_like(like)
         place = self.unwrap(target)
         self.call(lambda: np.copyto(place, make(), casting="unsafe"))
         return target

@@ -623,3 +623,32 @@ def test_a_step_that_is_dropped_leaves_nothing_to_the_garbage_collector():
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
+
+
+def halved(xp, x, y):
+    """(x + y) / 2"""
+    return (x + y) / 2
+
+
+def squared(xp, x):
+    """x²"""
+    return x * x
+
+
+@given(st.permutations(range(4)), st.tuples(*[st.integers(1, 9)] * 4), st.integers(0, 99))
+@settings(deadline=None)
+def test_the_order_of_axes_in_memory_is_that_of_the_step(order, shape, seed):
+    """Sums are rounded by the order in which values lie: of what is made of turned arrays, too."""
+    x = np.random.default_rng(seed).standard_normal(shape).astype("f4")
+
+    def compute():
+        (held,) = FAST._wrap(x)
+        turned = held.transpose(order)
+        made = FAST.elementwise(halved, turned, FAST.elementwise(squared, turned))
+        more = (made - turned).copy("K") + np.tanh(turned)
+        return [*FAST.means(squared, made), *FAST.means(halved, more, turned), more.sum(axis=(0, 2)), made.sum(), more.mean()]
+
+    expected = compute()
+    recording = FAST.record(compute, [x])
+    for got, value in zip(recording.replay(), expected, strict=True):
+        np.testing.assert_array_equal(got, value)
