@@ -195,10 +195,20 @@ def check_objective(objective: losses.Objective, s_real: Array, s_fake: Array, b
 
 
 def _check_games(be: Backend) -> Iterator[Report]:
-    """The reference games at full size, a few entries of every array and then directions through all of it."""
+    """The reference games, and one whose penalties share a pass with D's loss, each in a few entries of every array and then
+    in directions through all of it."""
     real = np.random.default_rng(0).uniform(-1, 1, (2, 28, 28, 1))
     for (name, make), (mode, count) in itertools.product(
         (("mlp", models.mlp), ("dcgan", models.dcgan)), (("full", 6), ("projection", 2))
     ):
         gan = GAN(*make(backend=be, dtype="float64"))
         yield check_game(gan, real, mode=mode, max_entries=count, name=f"game {name} ({mode})")
+    for mode, count in (("full", 6), ("projection", 2)):
+        make, shape = discriminator_table()[0]
+        d = Sequential(make(), shape, be, "float64", seed=1)
+        g = Sequential([Dense(int(np.prod(shape))), Reshape(shape), Tanh()], (5,), be, "float64")
+        gan = GAN(g, d, penalties=[losses.R1(3.0), losses.R2(2.0)])
+        batch = np.random.default_rng(0).uniform(-1, 1, (4, *shape))
+        yield check_game(
+            gan, batch, mode=mode, max_entries=count, name=f"game with R1 and R2 in one pass with the loss ({mode})"
+        )
