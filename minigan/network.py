@@ -274,9 +274,13 @@ class Sequential(CopiedByValue, ShownAsTable):
             return [None] * len(self.layers)
         if isinstance(grads, Views):
             return grads.of_layer
-        if missing := self.params.keys() - grads.keys():
-            raise ShapeError(f"grads lacks {', '.join(sorted(missing))}: give an array for each of net.params, or net.grads")
+        self.check_grads(grads)
         return [{name: grads[f"{layer.index}.{name}"] for name in layer.params} for layer in self.layers]
+
+    def check_grads(self, grads: Grads) -> None:
+        """Raises ShapeError unless there is a place for the gradient of each parameter."""
+        if missing := self.params.keys() - (grads.keys() if isinstance(grads, Mapping) else set()):
+            raise ShapeError(f"grads lacks {', '.join(sorted(missing))}: give an array for each of net.params, or net.grads")
 
     def _show(self, layer: Layer | None, what: str, value: Any) -> None:
         if self.watch is not None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from minigan import cli
+from minigan.cli import entry
+from minigan.cli.parser import given_options
 from minigan.data import load
 from minigan.diagnose import TITLES, diagnose, diagnose_run, report
 from minigan.errors import DivergenceError
@@ -507,11 +509,12 @@ GO_ON = "minigan train --resume --out RUN"
         (4, {"steps": 80}, f"{GO_ON} --steps 180"),
         (4, {"steps": 90}, f"{GO_ON} --steps 180"),  # it would be too short at its end as well
         (4, {"steps": 200, "log_every": 50}, f"{GO_ON} --steps 450"),
-        (4, {"steps": 80, "schedule": "linear"}, "--steps 180"),  # its length cannot be changed: a new run
+        # The length of a run with such a schedule cannot be changed: a new one.
+        (4, {"steps": 80, "schedule": "linear"}, "minigan train --model mlp --schedule linear --smoothing 0 --steps 180"),
         (4, {"steps": 8000, "schedule": "linear"}, GO_ON),
         (4, {"epochs": 3}, GO_ON),
         (4, {"epochs": 2}, f"{GO_ON} --epochs 4"),
-        (4, {"epochs": 2, "schedule": "cosine"}, "--epochs 4"),
+        (4, {"epochs": 2, "schedule": "cosine"}, "minigan train --model mlp --schedule cosine --smoothing 0 --epochs 4"),
         (30, {"steps": 8000}, GO_ON),  # young
         (30, {"steps": 600}, f"{GO_ON} --steps 1200"),
         (30, {}, GO_ON),
@@ -523,7 +526,28 @@ def test_advice_to_go_on_never_shortens_a_run(rows, settings, command):
     assert finding.kind == ("too short" if rows == 4 else "young")
     assert finding.advice[0].command == command
     assert f"  - {command}\n" in report([finding]), "on a line of its own, to be copied"
-    assert finding.to_json()["advice"][0]["options"] == command
+    assert finding.to_json()["advice"][0]["command"] == command
+
+
+def test_a_cure_is_a_command_that_makes_the_run_with_its_changes():
+    """Parsed and resolved as `minigan train` does it, each command makes the configuration that was diagnosed, and the cure."""
+    settings = [
+        {**CONFIG.to_json(), "data": "ring", "hidden": (16,), "latent_dim": 2, "penalty": ("r1=1", "r2=0.5"), "lr_d": 1e-6},
+        {"model": "dcgan", "extra_conv": False, "image_size": (12, 8), "width": 4, "loss": "hinge", "pack": 2, "epochs": 3},
+        {"model": "dcgan", "lr": 0.01, "seed": 7, "dtype": "float64", "critic_steps": 2, "clip": 0.1, "schedule": "linear"},
+    ]
+    for given in settings:
+        config = Config(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        config.resolve(load(config.data))
+        for columns in (log(loss_d=50.0, loss_g=50.0), log(prob_fake=0.0, prob_real=1.0), log(diversity=0.0, clusters=0.1)):
+            for advice in diagnose(columns, config)[0].advice:
+                if not advice.changes or "resume" in advice.changes:
+                    continue
+                parsed = entry._parser().parse_args(shlex.split(advice.command)[1:])
+                got, expected = Config(**given_options(parsed)), replace(config, **advice.changes)
+                for each in (got, expected):
+                    each.resolve(load(config.data))
+                assert got == expected, advice.command
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
@@ -572,6 +596,9 @@ def test_evidence_are_the_figures_of_the_log():
         ("learning rate", {"lr_d": 0.2}, "leave out --lr-d"),
         ("learning rate", {}, "--lr 5e-05"),
         ("learning rate", {"data": "ring", "lr": 0.1}, "--lr 0.001"),
+        ("learning rate", {"penalty": ("r1=1e29", "r2=1")}, "--penalty r1=10 r2=1"),
+        ("learning rate", {"penalty": ("wgan-gp=100",), "penalty_every": 500}, "--penalty wgan-gp=10 --penalty-every 1"),
+        ("learning rate", {"instance_noise": 1e6}, "--instance-noise 0.1"),
         ("discriminator wins", {"lr_d": 0.01}, "leave out --lr-d"),
         ("discriminator wins", {"lr": 1e-5}, "--lr 0.0005"),
         ("discriminator wins", {"loss": "saturating"}, "--loss non-saturating"),
@@ -656,7 +683,7 @@ def test_command(folder, capsys):
         text = capsys.readouterr().out
         assert text.startswith(f"{run.folder}: mlp on ring, log.csv has {len(read_log(run.folder / LOG))} rows up to step ")
         assert TITLES[findings[0].kind] in text
-        assert max(map(len, text.splitlines()[1:])) <= 110
+        assert max(len(line) for line in text.splitlines()[1:] if not line.startswith("  - minigan train")) <= 110
         assert cli.main(["diagnose", str(run.folder), "--json"]) == 0
         read = json.loads(capsys.readouterr().out)
         assert [one["kind"] for one in read] == [finding.kind for finding in findings]

@@ -45,6 +45,8 @@ def home(tmp_path_factory):
         "def fails(x):\n    return x[:, 99]\n"
         "def flat(x):\n    return x.mean()\n"
         "def nan(x):\n    return np.full((len(x), 2), np.nan)\n"
+        "def imaginary(x):\n    return 1j * means(x)\n"
+        "def emptied(x):\n    rows = x.reshape(len(x), -1).copy()\n    x[:] = 0\n    return rows\n"
     )
     return home
 
@@ -130,6 +132,16 @@ def test_most_samples_unless_told_otherwise(monkeypatch):
     assert len(evaluation.split(Dataset("own", np.zeros((200, 2), np.float32)), None, 0).reference) == 30
 
 
+def test_features_that_write_to_the_samples_change_no_figure(there):
+    """The coordinates, by a function that returns them and empties what it was given."""
+    figures = []
+    for features in (None, "own.py:emptied"):
+        evaluation.evaluate(["ring"], features=features, samples=40)
+        figures.append(json.loads((there / "ring" / METRICS).read_text()))
+    assert figures[0]["generated"] == figures[1]["generated"]
+    assert figures[0]["real"] == figures[1]["real"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -146,6 +158,7 @@ def test_most_samples_unless_told_otherwise(monkeypatch):
         (["one", "--features", "own.py:fails"], "own.py: fails fails: line 5, in fails: IndexError"),
         (["one", "--features", "own.py:flat"], r"returns an array \(\): expected features \(40, K\) of 40 samples"),
         (["one", "--features", "own.py:nan"], "numbers that are not finite"),
+        (["one", "--features", "own.py:imaginary"], "returns complex numbers"),
         (["one", "--against", "wide.npy"], r"wide.npy holds \(8, 9, 1\)"),
     ],
 )

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from minigan.backends import Array, stream
-from minigan.errors import ModelError, ShapeError
+from minigan.errors import ModelError, OptionError, ShapeError, shorten
 from minigan.games.game import Game
 from minigan.layers.elementwise import sigmoid
 from minigan.losses import GradientPenalty, NonSaturating, Objective, Penalty
-from minigan.losses.penalty import backward_with_penalties
+from minigan.losses.penalty import HEAVIEST, backward_with_penalties
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule, constant
 from minigan.ranges import RangeCheck
@@ -64,7 +64,8 @@ class GAN(Game):
     ema: decay of the moving average of G's weights and running statistics; sampling then uses the average. The decay rises as
     (1 + t)/(10 + t) until it reaches this value, so that the start is soon forgotten.
     optimizer_g, optimizer_d: in place of Adam. seed: of the noise that step draws.
-    Raises ModelError if the two networks do not fit together, OptionError for an ema outside (0, 1).
+    Raises ModelError if the two networks do not fit together or D has a layer that penalties do not go through, OptionError for
+    a value out of its range.
     """
 
     stats: tuple[str, ...] = ("loss_d", "loss_g", "prob_real", "prob_fake")
@@ -105,8 +106,13 @@ class GAN(Game):
         for penalty in penalties:
             check_kind(penalty, Penalty, "one of penalties", "a penalty, as minigan.losses.R1(10)")
         self.penalties = tuple(copy.copy(penalty) for penalty in penalties)
+        for layer in discriminator.layers if penalties else ():
+            layer.require_second_order()
         self.penalty_every, self._takes_penalties = positive_int(penalty_every, "penalty_every"), bool(self.penalties)
         for penalty in self.penalties:
+            if self.penalty_every > HEAVIEST or penalty.weight * self.penalty_every > HEAVIEST:
+                told = f"{shorten(self.penalty_every)}, and {penalty!r} then weighs so many times as much"
+                raise OptionError(f"penalty_every is {told}: expected no more than {HEAVIEST:g} of both")
             penalty.weight *= self.penalty_every
         judgement = self.stats[2:] if self.objective.is_logit else ("score_real", "score_fake")
         self.stats = (*self.stats[:2], *judgement, *(("penalty",) if self.penalties else ()))

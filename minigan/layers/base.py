@@ -113,6 +113,14 @@ class Layer(CopiedUnbuilt):
     def curvature(self, x_dot: Array, dy: Array, cache: Any, grads: Grads | None = None) -> Array | None:
         raise self._lacks("curvature")
 
+    def require_second_order(self) -> None:
+        """Raise ModelError, naming what is missing, unless penalties on gradients go through this layer and those within."""
+        for method in ("tangent", "curvature"):
+            if getattr(type(self), method) is getattr(Layer, method):
+                raise self._lacks(method)
+        for layer in self.layers:
+            layer.require_second_order()
+
     def _lacks(self, method: str) -> ModelError:
         return ModelError(f"{self.label} has no {method}: a penalty on gradients needs one; write it, or leave the penalty out")
 

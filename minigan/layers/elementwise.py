@@ -42,9 +42,13 @@ class Elementwise(Layer):
     def tangent(self, x_dot: Array, cache: Array) -> Array:
         return self.backend.elementwise(self._dx, x_dot, cache, **self.options)
 
-    def curvature(self, x_dot: Array, dy: Array, cache: Array, grads: Grads | None = None) -> Array | None:
+    def require_second_order(self) -> None:
+        super().require_second_order()
         if not hasattr(self, "d2f"):
             raise self._lacks("second derivative d2f")
+
+    def curvature(self, x_dot: Array, dy: Array, cache: Array, grads: Grads | None = None) -> Array | None:
+        self.require_second_order()
         return None if self.d2f is None else self.backend.elementwise(self._c, x_dot, dy, cache, **self.options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigan.backends import Array, Backend, Generator, stream
+from minigan.errors import ShapeError
 from minigan.layers.formulas import squared_deviation
 from minigan.losses.base import itself
 from minigan.losses.penalty import UnitNorm
@@ -25,6 +26,8 @@ class GradientPenalty(UnitNorm):
     noise: Generator | None = None
 
     def points(self, be: Backend, real: Array, fake: Array) -> Array:
+        if real.shape != fake.shape:
+            raise ShapeError(f"real is {real.shape}, fake {fake.shape}: points between them need batches of one shape")
         return be.elementwise(between, fake, real, self.draw(be, real))
 
     def draw(self, be: Backend, real: Array) -> Array:

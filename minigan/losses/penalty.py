@@ -13,6 +13,7 @@ from minigan.layers.formulas import product
 from minigan.network import Sequential
 from minigan.sizes import ignore_underflow, real
 
+HEAVIEST = 1e30  # weight: in float32 its products with gradients of any use are still finite
 MIXED = (
     " (or does not say cross_sample = False), so a penalty on D's slope also counts how each sample moves the scores of the "
     "others: take layers that mix none, as LayerNorm in place of BatchNorm"
@@ -28,13 +29,14 @@ class Penalty:
     g is ∂(Σ_n s_n)/∂x, so that BatchNorm in D mixes the samples: then g_n also holds how x_n moves the other logits. A warning
     says so, once.
     batch: 0 if the points are the real images themselves, 1 if the generated ones; None if they are others.
-    weight: a factor of P. Raises OptionError unless it is a positive finite number.
+    weight: a factor of P. Raises OptionError unless it is a number above 0 and up to 1e30.
     """
 
     batch: int | None = None
 
     def __init__(self, weight: float) -> None:
-        self.weight = float(real(weight, f"{type(self).__name__}: weight", "a number above 0", lambda w: w > 0))
+        expected = f"a number above 0 and up to {HEAVIEST:g}"
+        self.weight = float(real(weight, f"{type(self).__name__}: weight", expected, lambda w: 0 < w <= HEAVIEST))
 
     def points(self, be: Backend, real: Array, fake: Array) -> Array:
         """x, at which g is taken, from the batches of real and of generated images."""
@@ -48,11 +50,13 @@ class Penalty:
     def add_grads(self, discriminator: Sequential, real: Array, fake: Array, grads: Grads) -> Array:
         """P, a 0-d array; ∂P/∂θ is added to grads, whose names are those of discriminator.params.
 
-        real, fake: batches (N, …) of one shape. Raises ModelError if a layer of D has no tangent or no curvature.
+        real, fake: batches (N, …) of one shape. Raises ModelError if a layer of D has no tangent or no curvature, ShapeError
+        for images that D does not take or grads that lack a parameter.
         """
         net, be = discriminator, discriminator.backend
         if mixing := next((layer for layer in net.layers if layer.cross_sample), None):
             warnings.warn(f"{mixing.label} of D mixes the samples of a batch{MIXED}", stacklevel=3)
+        net.check_grads(grads)
         x = self.points(be, real, fake)
         s, caches = net.forward(x, train=True)
         dys: list[Array] = []

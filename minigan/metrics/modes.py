@@ -6,8 +6,7 @@ import numpy as np
 
 from minigan.backends import Backend
 from minigan.metrics.diversity import pairs, squared_distances
-from minigan.metrics.points import as_sets
-from minigan.sizes import real
+from minigan.metrics.points import as_sets, width
 
 WITHIN = 3.0  # standard deviations
 
@@ -22,7 +21,7 @@ def modes(points: np.ndarray, centres: np.ndarray, sigma: float) -> dict[str, fl
     Source: Lin et al. 2018 (PacGAN, arXiv:1712.04086), section 4.1.
     """
     points, centres = as_sets(points, centres, ("points", "centres"))
-    sigma = real(sigma, "sigma", "a finite number above 0", lambda number: number > 0)
+    sigma = width(sigma)
     distances = pairs(Backend(), squared_distances, points - centres.mean(axis=0), centres - centres.mean(axis=0))
     nearest = distances.argmin(axis=1)
     good = distances.min(axis=1) <= (WITHIN * sigma) ** 2

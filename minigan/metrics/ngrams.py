@@ -28,11 +28,16 @@ def ngram_jsd(real: Iterable[Sequence[Hashable]], samples: Iterable[Sequence[Has
 
 def _count(texts: Iterable[Sequence[Hashable]], n: int, name: str) -> Counter[tuple[Hashable, ...]]:
     counts: Counter[tuple[Hashable, ...]] = Counter()
+    if not isinstance(texts, Iterable):
+        raise ShapeError(f"{name} is {shorten(texts)}: expected texts, or rows of tokens")
     for text in texts:
         tokens = text.tolist() if isinstance(text, np.ndarray) else text
         if not isinstance(tokens, Sequence):
             raise ShapeError(f"{name} holds {shorten(text)}: expected texts, or rows of tokens")
-        counts.update(zip(*(tokens[start:] for start in range(n)), strict=False))
+        try:
+            counts.update(zip(*(tokens[start:] for start in range(n)), strict=False))
+        except TypeError:  # tokens that cannot be counted
+            raise ShapeError(f"{name} holds {shorten(text)}: expected tokens such as letters, words or numbers") from None
     if not counts:
         raise ShapeError(f"{name} holds no text of {n} tokens: give longer ones, or a smaller n")
     return counts

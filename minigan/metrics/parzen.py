@@ -8,9 +8,8 @@ import numpy as np
 
 from minigan.errors import OptionError
 from minigan.metrics.neighbours import distance_blocks
-from minigan.metrics.points import as_sets
-from minigan.sizes import ignore_underflow
-from minigan.sizes import real as real_number
+from minigan.metrics.points import as_sets, width
+from minigan.sizes import check_kind, ignore_underflow
 
 SIGMAS = tuple(np.logspace(-1, 0, 10).tolist())
 
@@ -26,7 +25,8 @@ def parzen(real: np.ndarray, samples: np.ndarray, validation: np.ndarray, sigmas
     """
     points, samples = as_sets(real, samples, ("real", "samples"))
     tried, _ = as_sets(validation, samples, ("validation", "samples"))
-    widths = [real_number(sigma, "sigma", "a finite number above 0", lambda s: s > 0) for sigma in sigmas]
+    check_kind(sigmas, (list, tuple, np.ndarray), "sigmas", "numbers above 0, as (0.1, 0.3, 1.0)")
+    widths = [width(sigma) for sigma in sigmas]
     if not widths:
         raise OptionError("sigmas is empty: expected at least one number above 0")
     sigma = widths[0] if len(widths) == 1 else widths[int(_log_likelihoods(tried, samples, widths).mean(axis=1).argmax())]

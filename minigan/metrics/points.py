@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from minigan.errors import ShapeError
+from minigan.sizes import real
 
+LARGEST = 1e30  # of a coordinate, in size: its square, and the cube of that, are far from the largest float64
 BLOCK = 2**22  # entries of a matrix of pairs that are held at a time
 
 
 def as_points(values: np.ndarray, name: str, least: int = 1) -> np.ndarray:
     """Finite float64 (N, K) with at least so many points. Raises ShapeError, naming the argument, for anything else."""
-    try:
-        array = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        raise ShapeError(f"{name} is a {type(values).__name__}: expected an array (N, K) of numbers") from None
+    array = as_array(values, name, "(N, K) of real numbers")
     if array.ndim != 2 or not array.size:
         raise ShapeError(f"{name} has shape {array.shape}: expected (N, K) with at least one point")
     if not np.isfinite(array).all():
         raise ShapeError(f"{name} holds numbers that are not finite: remove them first")
+    if np.abs(array).max() > LARGEST:
+        raise ShapeError(f"{name} holds {np.abs(array).max():.3g}: expected numbers of up to {LARGEST:g} in size; scale them")
     if len(array) < least:
         raise ShapeError(f"{name} has {len(array)} rows: expected at least {least} samples; give more")
     return array
+
+
+def as_array(values: Any, name: str, expected: str) -> np.ndarray:
+    """values as an array of float64. Raises ShapeError for what is no array of real numbers."""
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError):  # rows of several lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        what = f"an array of {array.dtype}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
+        raise ShapeError(f"{name} is {what}: expected an array {expected}")
+    return array.astype(np.float64, copy=False)
+
+
+def width(value: Any, name: str = "sigma") -> float:
+    """The σ of a Gaussian, or an OptionError."""
+    return real(value, name, f"a number from 1e-30 to {LARGEST:g}", lambda number: 1e-30 <= number <= LARGEST)
 
 
 def as_sets(

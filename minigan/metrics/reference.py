@@ -37,7 +37,7 @@ class Reference:
 
     def rows(self, values: np.ndarray) -> np.ndarray:
         """Features (N, K) of values; pixels, to look for neighbours alone, where there are none."""
-        x = pixels_to_floats(np, values.astype(np.float32)) if self.is_images else values
+        x = pixels_to_floats(np, values.astype(np.float32)) if self.is_images else values.copy()  # for extract may write to it
         return self._extract(x) if self._extract else x.reshape(len(x), -1)
 
     @property

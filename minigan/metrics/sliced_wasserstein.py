@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from minigan.errors import ShapeError
-from minigan.sizes import positive_int
+from minigan.metrics.points import as_array
+from minigan.sizes import positive_int, seed_parts
 
 PATCH = 7  # pixels on a side
 LEAST_SIDE = 14  # of the coarsest level, which must hold many patches
 KERNEL = np.array([1, 4, 6, 4, 1], np.float32) / 16  # Burt and Adelson's
+LARGEST = 1e15  # of a value, in size: float32 holds the square of the patches' spread
 IMAGES, DIRECTIONS = 256, 16  # worked on at a time
 
 
@@ -26,10 +28,10 @@ def sliced_wasserstein(
     Raises ShapeError unless both are images of one shape with sides of at least 7 pixels.
     Source: Karras et al. 2018 (arXiv:1710.10196), section 5; Rabin et al. 2011; Burt and Adelson 1983, for the pyramid.
     """
-    real, images = np.asarray(real), np.asarray(images)
+    real, images = (as_array(x, name, "of images (N, H, W, C)") for x, name in ((real, "real"), (images, "images")))
     _check(real, images)
     neighbourhoods, directions = positive_int(neighbourhoods, "neighbourhoods"), positive_int(directions, "directions")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed_parts(seed))
     count = min(len(real), len(images))
     real, images = (x if len(x) == count else x[rng.choice(len(x), count, replace=False)] for x in (real, images))
     found = {}
@@ -48,12 +50,16 @@ def level_sizes(height: int, width: int) -> list[tuple[int, int]]:
 
 def _check(real: np.ndarray, images: np.ndarray) -> None:
     for name, array in (("real", real), ("images", images)):
-        if array.ndim != 4 or not array.size or array.dtype.kind not in "uif":
-            raise ShapeError(f"{name} is {array.dtype} {array.shape}: expected images (N, H, W, C)")
+        if array.ndim != 4 or not array.size:
+            raise ShapeError(f"{name} has shape {array.shape}: expected images (N, H, W, C)")
         if min(array.shape[1:3]) < PATCH:
             raise ShapeError(f"{name} has shape {array.shape}: expected images of at least {PATCH}x{PATCH} pixels")
         if not np.isfinite(array).all():
             raise ShapeError(f"{name} holds numbers that are not finite: remove them first")
+        if np.abs(array).max() > LARGEST:
+            raise ShapeError(
+                f"{name} holds {np.abs(array).max():.3g}: expected values of up to {LARGEST:g} in size; scale them"
+            )
     if real.shape[1:] != images.shape[1:]:
         raise ShapeError(f"real are images {real.shape[1:]}, images {images.shape[1:]}: expected one shape")
 

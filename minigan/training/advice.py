@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from minigan.data.synthetic import MODES
-from minigan.training.config import Config, has_smoothing, recipe_of
+from minigan.training.config import OPTIONS, Config, has_smoothing, penalty_of, recipe_of
+
+HEAVY, USUAL_WEIGHT = 1e4, 10.0  # of a penalty: beyond all that has been of use, and what is taken in its place
 
 
 @dataclass(frozen=True)
 class Advice:
-    """changes: of the configuration, by name; reason: what they are good for."""
+    """changes: of the configuration, by name; reason: what they are good for. own: the options that the run was given."""
 
     changes: Mapping[str, Any]
     reason: str
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def options(self) -> str:
@@ -29,8 +32,29 @@ class Advice:
 
     @property
     def command(self) -> str:
-        """The options; where they go on with a run, the whole command, which can be run as it stands."""
-        return f"minigan train {self.options}" if self.changes.get("resume") else self.options
+        """The whole command, which can be run as it stands: it goes on with the run, or is a new one with these changes."""
+        if self.changes.get("resume"):
+            return f"minigan train {self.options}"
+        replaced = {"steps", "epochs"} if self.changes.keys() & {"steps", "epochs"} else set()
+        values = {name: value for name, value in self.own.items() if name not in replaced} | dict(self.changes)
+        return " ".join(["minigan train", *(_option(name, value) for name, value in values.items() if value not in (None, ()))])
+
+
+def own_options(config: Config) -> dict[str, Any]:
+    """The options that make this configuration, without those that only say how a run is watched."""
+    recipe = recipe_of(config.model or "dcgan", config.data not in MODES)
+    own = {}
+    for name, option in OPTIONS.items():
+        value, usual = getattr(config, name), recipe.get(name, option.default)
+        if name == "model":
+            usual = "mlp" if config.data in MODES else "dcgan"
+        elif name == "smoothing" and not has_smoothing(config.loss):
+            usual = 0.0
+        elif name == "steps" and config.epochs is not None:
+            usual = None
+        if value not in (None, usual) and option.on_command_line and (option.group != "running" or name == "precision"):
+            own[name] = value
+    return own
 
 
 def _is_left_out(value: Any) -> bool:
@@ -39,17 +63,21 @@ def _is_left_out(value: Any) -> bool:
 
 def _option(name: str, value: Any) -> str:
     option = "--" + name.replace("_", "-")
+    if name in OPTIONS and OPTIONS[name].kind is bool and value is False:
+        return f"--no-{option[2:]}"
     if _is_left_out(value):
         return f"leave out {option}"
     if value is True:
         return option
+    if name == "image_size":
+        return f"{option} {'x'.join(map(str, value))}"
     values = value if isinstance(value, tuple) else (value,)
     return " ".join([option, *(f"{v:g}" if isinstance(v, float) else shlex.quote(str(v)) for v in values)])
 
 
 def _settings(config: Config) -> dict[str, Any]:
     """The recipe of this kind of model, and what the run has in place of it."""
-    recipe = recipe_of(config.model or "dcgan", config.data not in ("ring", "grid"))
+    recipe = recipe_of(config.model or "dcgan", config.data not in MODES)
     own = {name: getattr(config, name) for name in recipe if getattr(config, name) is not None}
     return {"recipe": recipe, **recipe, **own}
 
@@ -81,7 +109,23 @@ def shorter_steps(config: Config) -> tuple[Advice, ...]:
     if config.lr_d:
         changes["lr_d"] = None
     used = " and ".join(f"{value:g}" for value in (lr, config.lr_d) if value)
-    return (Advice(changes, f"this run had {used}, and {usual:g} is what the model trains with by default"),)
+    rates = Advice(changes, f"this run had {used}, and {usual:g} is what the model trains with by default")
+    return (*_excesses(config), rates)
+
+
+def _excesses(config: Config) -> list[Advice]:
+    """What of the penalties and the noise is so large that any learning rate is too high for it."""
+    given = [found for found in map(penalty_of, config.penalty or ()) if found]
+    heaviest = config.penalty_every * max((weight for _, weight in given), default=0.0)
+    advice = []
+    if heaviest > HEAVY:
+        lighter = tuple(f"{name}={min(weight, USUAL_WEIGHT):g}" for name, weight in given)
+        changes: dict[str, Any] = {"penalty": lighter, **({"penalty_every": 1} if config.penalty_every > 1 else {})}
+        advice.append(Advice(changes, f"this run's weighed up to {heaviest:g}, and 0.1 to 10 are usual"))
+    if config.instance_noise and config.instance_noise > 1:
+        reason = f"this run had {config.instance_noise:g}, and images lie between −1 and 1"
+        advice.append(Advice({"instance_noise": 0.1}, reason))
+    return advice
 
 
 def weaker_d(config: Config) -> tuple[Advice, ...]:

@@ -15,6 +15,7 @@ from minigan.backends import BACKENDS, PRECISIONS
 from minigan.data import DATASETS, Dataset, parse_size
 from minigan.errors import CheckpointError, ModelError, OptionError, shorten
 from minigan.losses import OBJECTIVES, PENALTIES
+from minigan.losses.penalty import HEAVIEST
 from minigan.models import MODELS
 from minigan.optim import SCHEDULES
 from minigan.sizes import DTYPES
@@ -22,7 +23,6 @@ from minigan.training.options import Option, declared_options
 from minigan.user_code import FUNCTION_IN_FILE, ask_for_function, names_function, split_function
 
 LOG_EVERY, CHECKPOINT_EVERY = 20, 500  # steps
-HEAVIEST = 1e30  # weight of a penalty: float32 ends at 3e38
 
 
 def _one_of(names: Iterable[str]) -> str:

@@ -569,7 +569,7 @@ class Run:
         self.step = good + found[0]
         raise DivergenceError(
             f"step {self.step:,}: {found[1]}; the last good checkpoint stays in {self.files.checkpoint}. "
-            "Try a smaller learning rate"
+            f"Try a smaller learning rate{' or lighter penalties' if getattr(self.game, 'penalties', ()) else ''}"
         )
 
     # -- printing ------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from minigan.training.advice import (
     closer_to_data,
     go_on,
     more_diversity,
+    own_options,
     shorter_steps,
     stronger_d,
     weaker_d,
@@ -79,12 +80,15 @@ class Finding:
         return self.kind not in ("healthy", "young", "unmeasured", "fidelity unmeasured", "too short")
 
     def to_json(self) -> dict[str, Any]:
-        advice = [{"options": one.command, "changes": dict(one.changes), "reason": one.reason} for one in self.advice]
+        advice = [
+            {"command": one.command if one.changes else "", "changes": dict(one.changes), "reason": one.reason}
+            for one in self.advice
+        ]
         return {"kind": self.kind, "title": self.title, "evidence": self.evidence, "advice": advice, "sources": self.sources}
 
 
 TITLES = {
-    "learning rate": "The learning rate is too high: steps are so long that they undo what was learned.",
+    "learning rate": "Steps are so long that they undo what was learned: as a rule, the learning rate is too high.",
     "discriminator wins": "The discriminator wins: it tells nearly all samples apart, and the generator does not catch up.",
     "generator wins": "The generator wins: the discriminator takes its samples for real, and has nothing left to teach it.",
     "collapse": "The generator has collapsed: for different z it makes the same few samples.",
@@ -129,7 +133,16 @@ def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None, f
     else:
         troubles = (rate, _discriminator_wins(view), _generator_wins(view), _collapse(view))
         found = [finding for finding in troubles if finding] or [_no_trouble(view)]
-    return [replace(finding, likeness=_likeness(view), is_judged=not view.has_scores) for finding in found]
+    own = own_options(view.config)
+    return [
+        replace(
+            finding,
+            advice=tuple(replace(advice, own=own) for advice in finding.advice),
+            likeness=_likeness(view),
+            is_judged=not view.has_scores,
+        )
+        for finding in found
+    ]
 
 
 def diagnose_run(folder: str | Path) -> tuple[list[Finding], str]:

@@ -105,9 +105,33 @@ def test_a_layer_without_second_order_is_named(kind, lacking):
     assert not net.piecewise_linear
     with pytest.raises(ModelError, match=f"layer 2.* has no {lacking}"):
         losses.R1(1.0).add_grads(net, real, fake, net.grads)
+    g = mg.Sequential([mg.Dense(6), mg.Reshape((2, 3))], (4,), "textbook", "float64")
+    with pytest.raises(ModelError, match=f"layer 2.* has no {lacking}"):
+        mg.GAN(g, net, penalties=[losses.R1(1.0)])
+    mg.GAN(g, net)
 
 
-@pytest.mark.parametrize("weight", [0, -1.0, np.nan, np.inf, "1", None])
+def test_a_layer_within_another_without_second_order_is_named():
+    g = mg.Sequential([mg.Dense(6)], (4,), "textbook")
+    d = mg.Sequential([mg.Residual([mg.Dense(6), mg.Residual([Swish()])]), mg.Dense(1)], (6,), "textbook")
+    with pytest.raises(ModelError, match=r"Swish \(layer 0\.1\.0\) has no tangent"):
+        mg.GAN(g, d, penalties=[losses.R1(1.0)])
+
+
+def test_what_a_penalty_is_given_is_looked_at():
+    net, real, fake = discriminator(*discriminator_table()[0])
+    for grads in ({}, None, {name: grad for name, grad in net.grads.items() if name != "0.weight"}):
+        with pytest.raises(mg.MiniganError, match=r"grads lacks .*0\.weight"):
+            losses.R1(1.0).add_grads(net, real, fake, grads)
+    with pytest.raises(mg.MiniganError, match="points between them need batches of one shape"):
+        losses.GradientPenalty(1.0).add_grads(net, real, fake[:2], net.grads)
+    g = mg.Sequential([mg.Dense(72), mg.Reshape((6, 6, 2))], (3,), "textbook", "float64")
+    for every in (10**400, 10**31, 10**20):
+        with pytest.raises(mg.MiniganError, match=r"penalty_every is 1.*, and R1\(1e\+15\) then weighs"):
+            mg.GAN(g, net, penalties=[losses.R1(1e15)], penalty_every=every)
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, np.nan, np.inf, 1e300, "1", None])
 def test_a_penalty_without_a_weight_is_refused(weight):
     with pytest.raises(mg.MiniganError, match="weight"):
         losses.R1(weight)

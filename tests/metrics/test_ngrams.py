@@ -54,6 +54,8 @@ def test_ngrams_do_not_reach_over_the_end_of_a_text():
         (["abc"], [], 1, "samples holds no text"),
         ([1, 2], ["abc"], 1, "real holds 1: expected texts"),
         (["abc"], ["abc"], 0, "n is 0"),
+        (None, ["abc"], 1, "real is None: expected texts"),
+        (["abc"], [[{}, {}]], 1, "samples holds .*: expected tokens such as letters"),
     ],
 )
 def test_mistakes(real, own, n, words):

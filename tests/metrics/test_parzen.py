@@ -57,7 +57,11 @@ def test_far_points_do_not_underflow():
 
 
 @pytest.mark.parametrize(
-    ("sigmas", "words"), [([], "sigmas is empty"), ([0.0], "sigma is 0"), ([math.inf], "sigma is inf"), (["1"], "sigma is '1'")]
+    ("sigmas", "words"),
+    [
+        *(([], "sigmas is empty"), ([0.0], "sigma is 0"), ([math.inf], "sigma is inf"), (["1"], "sigma is '1'")),
+        *(([1e-200], "sigma is 1e-200"), ((1e200,), "sigma is 1e.200"), (1.0, "sigmas is 1.0"), (None, "sigmas is None")),
+    ],
 )
 def test_mistakes(sigmas, words):
     with pytest.raises(MiniganError, match=words):

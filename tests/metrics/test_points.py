@@ -19,6 +19,8 @@ PAIRED = ["frechet", "kid", "prdc", "nearest", "authenticity"]
         (GOOD, GOOD[:, :2], r"real_features are \(8, 3\), features \(8, 2\): expected as many coordinates"),
         (GOOD, np.full((8, 3), np.inf), "features holds numbers that are not finite"),
         ("abc", GOOD, "real_features is a str"),
+        (GOOD, 1j * GOOD, "features is an array of complex128: expected an array .* of real numbers"),
+        (GOOD, 1e200 * GOOD, "features holds .*: expected numbers of up to 1e"),
         (GOOD, [[1, 2], [3]], "features is a list"),
     ],
 )

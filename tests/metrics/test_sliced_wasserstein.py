@@ -117,7 +117,10 @@ def test_known_changes():
         (noise(3, (6, 28, 1)), noise(3, (6, 28, 1)), "at least 7x7"),
         (noise(3), noise(3, (28, 27, 1)), "expected one shape"),
         (noise(3)[..., 0], noise(3), "expected images"),
-        (noise(3), noise(3).astype(str), "expected images"),
+        (noise(3), noise(3).astype(str), r"images is an array of <U\d+: expected an array of images"),
+        (noise(3), [[1.0], [1.0, 2.0]], "images is a list"),
+        (noise(3), 1j * noise(3), "images is an array of complex"),
+        (noise(3), 1e200 * noise(3).astype(float), "images holds .*: expected values of up to"),
         (noise(3)[:0], noise(3), "expected images"),
         (noise(3), np.full((3, 28, 28, 1), np.nan), "images holds numbers that are not finite"),
     ],
@@ -125,3 +128,8 @@ def test_known_changes():
 def test_mistakes(real, images, words):
     with pytest.raises(MiniganError, match=words):
         sliced_wasserstein(real, images)
+
+
+def test_a_seed_is_a_whole_number():
+    with pytest.raises(MiniganError, match="seed is -1"):
+        sliced_wasserstein(noise(3), noise(3), seed=-1)

@@ -262,3 +262,22 @@ def test_what_reading_the_data_has_changed_is_printed(tmp_path, monkeypatch):
     mg.Run(gan(), Path("own.npy"), "run", steps=1, **{**SHORT, "log": lines.append}).train(progress=False)
     assert lines[1] == "own.npy: floats from 0 to 255: 0 was taken as black and 255 as white"
     assert mg.train(gan(), Path("own.npy"), steps=1, batch_size=10, progress=False).folder == Path("runs/own")
+
+
+def test_a_penalty_that_cannot_go_through_a_layer_is_refused_before_the_folder_is_made(tmp_path, capsys):
+    (tmp_path / "nets.py").write_text(
+        "import minigan as mg\n"
+        "class Halve(mg.Layer):\n"
+        "    def forward(self, x, train=False):\n        return x / 2, None\n"
+        "    def backward(self, dy, cache, grads=None, input_grad=True):\n        return dy / 2 if input_grad else None\n"
+        "def build(image_shape, latent_dim, backend, dtype, seed):\n"
+        "    g = mg.Sequential([mg.Dense(784), mg.Reshape(image_shape)], (latent_dim,), backend, dtype, seed)\n"
+        "    d = mg.Sequential([mg.Flatten(), Halve(), mg.Dense(1)], image_shape, backend, dtype, seed)\n"
+        "    return g, d\n"
+    )
+    words = ["train", "--model", f"{tmp_path / 'nets.py'}:build", "--penalty", "r1=1", "--steps", "2", "--quiet"]
+    assert cli.main([*words, "--out", str(tmp_path / "run")]) == cli.USER_ERROR
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "Halve (layer 1) has no tangent: a penalty on gradients needs one" in err
+    assert not (tmp_path / "run").exists()
