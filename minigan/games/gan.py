@@ -144,7 +144,11 @@ class GAN(Game):
         check_kind(g, Sequential, "the generator", "a minigan.Sequential")
         check_kind(d, Sequential, "the discriminator", "a minigan.Sequential")
         if not g.output_shape or (*g.output_shape[:-1], self.pack * g.output_shape[-1]) != d.input_shape:
-            equal = "make them equal" if self.pack == 1 else f"its last axis must hold {self.pack} of them, side by side"
+            equal = (
+                "make them equal, or give pack, how many D judges at once"
+                if self.pack == 1
+                else f"its last axis must hold {self.pack} of them, side by side"
+            )
             raise ModelError(f"the generator makes {g.output_shape}, the discriminator takes {d.input_shape}: {equal}")
         if d.output_shape != (1,):
             raise ModelError(f"the discriminator must end in one logit, shape (1,); it ends in {d.output_shape}")

@@ -15,9 +15,10 @@ import numpy as np
 from minigan.backends import get_backend
 from minigan.data import load
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, shorten
+from minigan.losses import OBJECTIVES
 from minigan.training import checkpoint
 from minigan.training.build import build_game, config_of_checkpoint, errors_of_user_file, load_networks
-from minigan.training.config import OPTIONS, Config, with_absolute_paths
+from minigan.training.config import OPTIONS, Config, has_smoothing, with_absolute_paths
 from minigan.training.folder import RunFolder, check_settings_file, default_run_dir
 from minigan.training.messages import Hints, print_now, tell
 from minigan.training.run import RUN_OPTIONS, Run
@@ -105,6 +106,8 @@ def config_from(source: str | Path, changes: Mapping[str, Any]) -> Config:
             raise OptionError(
                 f"{name} is {shorten(value)}, and the networks of {source} have {shorten(getattr(config, name))}: leave it out"
             )
+    if changes.get("loss") in OBJECTIVES and not has_smoothing(changes["loss"]):
+        changes = {"smoothing": 0.0, **changes}  # there are no labels to smooth
     return _changed(config, with_absolute_paths(changes))
 
 

@@ -490,6 +490,14 @@ def test_the_average_of_weights_may_begin_or_end(tmp_path, old, new):
     assert run.train(progress=False)
 
 
+def test_a_loss_without_labels_smooths_none(tmp_path):
+    """The other run's smoothing came of its recipe; one that is named is refused, as ever."""
+    folder = half_done(tmp_path, smoothing=0.1)
+    assert config_from(folder, {"loss": "hinge"}).smoothing == 0
+    assert config_from(folder, {"loss": "saturating"}).smoothing == 0.1
+    assert config_from(folder, {"loss": "hinge", "smoothing": 0.2}).smoothing == 0.2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
