@@ -144,12 +144,9 @@ class GAN(Game):
         check_kind(g, Sequential, "the generator", "a minigan.Sequential")
         check_kind(d, Sequential, "the discriminator", "a minigan.Sequential")
         if not g.output_shape or (*g.output_shape[:-1], self.pack * g.output_shape[-1]) != d.input_shape:
-            equal = (
-                "make them equal, or give pack, how many D judges at once"
-                if self.pack == 1
-                else f"its last axis must hold {self.pack} of them, side by side"
-            )
-            raise ModelError(f"the generator makes {g.output_shape}, the discriminator takes {d.input_shape}: {equal}")
+            fitting = f"its last axis must hold {self.pack} of them, side by side"
+            fitting = "make them equal, or give pack, how many D judges at once" if self.pack == 1 else fitting
+            raise ModelError(f"the generator makes {g.output_shape}, the discriminator takes {d.input_shape}: {fitting}")
         if d.output_shape != (1,):
             raise ModelError(f"the discriminator must end in one logit, shape (1,); it ends in {d.output_shape}")
         if len(g.input_shape) != 1:
