@@ -17,8 +17,8 @@ from minigan.metrics.digits import digit_classifier, trained_weights
 
 TRIPLES, SAMPLES, PART = 50_000, 25_600, 512
 SETTINGS: dict[str, Any] = {
-    **{"latent_dim": 256, "channels": (64, 32, 16, 8), "discriminator": (4, 8, 16), "batch_size": 64},
-    **{"lr": 2e-3, "last_lr": 2e-5, "betas": (0.0, 0.99), "ema": 0.999, "penalty": 1.0},
+    **{"latent_dim": 256, "channels": (64, 32, 16, 8), "discriminator": (4, 8, 16), "pack": 2, "batch_size": 128},
+    **{"lr": 1e-3, "lr_d": 3e-3, "last_lr": 2e-5, "betas": (0.5, 0.99), "eps": 1e-4, "ema": 0.999, "penalty": 3.0},
 }
 
 
@@ -36,7 +36,7 @@ def networks(settings: dict[str, Any], seed: int) -> tuple[mg.Sequential, mg.Seq
     d += [mg.Flatten(), mg.Dense(1)]
     return (
         mg.Sequential(g, (settings["latent_dim"],), "numpy", seed=(seed, 0)),
-        mg.Sequential(d, (28, 28, 3), "numpy", seed=(seed, 1)),
+        mg.Sequential(d, (28, 28, 3 * settings["pack"]), "numpy", seed=(seed, 1)),
     )
 
 
@@ -53,8 +53,11 @@ def train(settings: dict[str, Any], seed: int, steps: int) -> tuple[mg.GAN, Figu
         *networks(settings, seed),
         objective=mg.losses.Relativistic(),
         penalties=[mg.losses.R1(weight), mg.losses.R2(weight)],
+        pack=settings["pack"],
         lr=mg.optim.cosine(settings["lr"], steps, settings["last_lr"]),
+        lr_d=mg.optim.cosine(settings["lr_d"], steps, settings["last_lr"]),
         betas=settings["betas"],
+        eps=settings["eps"],
         ema=settings["ema"],
         seed=seed,
     )
