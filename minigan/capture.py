@@ -17,7 +17,7 @@ from minigan.backends import Array, Backend, Generator
 from minigan.backends.recording import tree_leaves
 from minigan.backends.scalars import watch_sets
 from minigan.errors import NotWorthCapturingError, OptionError
-from minigan.reachable import is_own, no_clocks, unreadable_counts, values_within
+from minigan.reachable import Holdings, is_own, no_clocks, unreadable_counts, values_within
 from minigan.sizes import ignore_underflow
 
 READ_IN_ADVANCE = ("steps", "schedule")  # of an optimiser
@@ -121,6 +121,7 @@ class Captured:
         self.phase = "first"
         self._recording: Any = None
         self._values: dict[str, Any] = {}
+        self._holdings: Holdings | None = None  # where there are such values
         self._bindings: list[tuple[dict[str, Any], str, Any]] = []
         self._sizes: list[tuple[dict[str, Any], int]] = []
         self._recorded = 0
@@ -129,6 +130,7 @@ class Captured:
         """A copy of a captured step records anew, for a recording holds the places of the arrays that it works on."""
         again = "eager" if self.phase == "eager" else "first"
         anew: dict[str, Any] = {"phase": again, "_recording": None, "_values": {}, "_bindings": [], "_sizes": [], "_others": {}}
+        anew["_holdings"] = None
         return {**vars(self), **anew}
 
     @ignore_underflow
@@ -170,7 +172,17 @@ class Captured:
             return False
         if not all(len(names) == count for names, count in self._sizes):
             return False
-        return not self._values or not self._changed_values()
+        return not self._values or self._still_holds() or not self._changed_values()
+
+    def _still_holds(self) -> bool:
+        """The quick look at what the step holds of the user's own; where it fails, values may be the same all the same."""
+        if self._holdings is None:
+            self._holdings = Holdings(self._own_step().compute, self._backend.owns)
+            return False
+        if self._holdings.are_as_they_were():
+            return True
+        self._holdings = None
+        return False
 
     def _begin_anew(self) -> Any:
         """The step has another objective, or another option: eagerly, and recorded again in the calls that follow."""

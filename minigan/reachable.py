@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ MOST = 20_000  # values that are looked at
 HOST_COUNTS = {"Optimizer": ("steps",), "Batches": ("epoch", "batch")}  # by minigan's classes, which move them in advance
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 _NOT_ENTERED = (types.ModuleType, types.BuiltinFunctionType, np.ufunc, np.dtype)
+_STREAMS = (np.random.Generator, np.random.RandomState, random.Random)
 _SMALL = 4096  # elements of a host array that is compared
 
 
@@ -99,10 +101,8 @@ def values_within(root: Any, name: str, owns: Callable[[Any], bool]) -> dict[str
     """
     values: dict[str, Any] = {}
     for path, value, own in walk(root, name):
-        if isinstance(value, np.random.Generator):
-            values[path] = repr(value.bit_generator.state)
-        elif isinstance(value, (np.random.RandomState, random.Random)):
-            values[path] = repr(value.get_state() if isinstance(value, np.random.RandomState) else value.getstate())
+        if isinstance(value, _STREAMS):
+            values[path] = _state_of(value)
         elif own and isinstance(value, _PLAIN):
             values[path] = (type(value), value if value == value else "nan")
         elif own and isinstance(value, np.ndarray) and not owns(value) and value.size <= _SMALL:
@@ -110,9 +110,80 @@ def values_within(root: Any, name: str, owns: Callable[[Any], bool]) -> dict[str
         elif own and isinstance(value, (list, dict, set)):
             values[f"len({path})"] = len(value)
     if values:
-        values |= {"numpy.random": repr(np.random.get_state()[1:3]) + np.random.get_state()[1].tobytes().hex()}  # type: ignore[index]
-        values |= {"random": hash(random.getstate())}
+        values |= {"numpy.random": _state_of(np.random), "random": _state_of(random)}
     return values
+
+
+class Holdings:
+    """Everything within an object by identity: while nothing there is bound anew, `values_within` would give what it gave.
+
+    To make one takes a walk, some hundred objects long; to look whether it still holds, a small part of that.
+    """
+
+    def __init__(self, root: Any, owns: Callable[[Any], bool]) -> None:
+        self._mappings: list[tuple[Any, int, list[tuple[Any, Any]]]] = []
+        self._sequences: list[tuple[Any, tuple[Any, ...]]] = []
+        self._attributes: list[tuple[Any, str, Any]] = []
+        self._streams: list[tuple[Any, Any]] = [(stream, _state_of(stream)) for stream in (np.random, random)]
+        self._arrays: list[tuple[np.ndarray, bytes]] = []
+        known: set[int] = set()
+        for _, value, own in walk(root, ""):
+            if isinstance(value, (*_PLAIN, *_NOT_ENTERED)) or id(value) in known:
+                continue
+            known.add(id(value))
+            if isinstance(value, _STREAMS):
+                self._streams.append((value, _state_of(value)))
+            elif isinstance(value, np.ndarray):
+                if own and not owns(value) and value.size <= _SMALL:
+                    self._arrays.append((value, value.tobytes()))
+            else:
+                self._add(value)
+
+    def _add(self, value: Any) -> None:
+        if isinstance(value, dict):
+            self._add_mapping(value)
+        elif isinstance(value, (list, set)):
+            self._sequences.append((value, tuple(value)))
+        elif isinstance(value, types.FunctionType):
+            cells = [cell for cell in value.__closure__ or () if cell != types.CellType()]
+            self._attributes += [(cell, "cell_contents", cell.cell_contents) for cell in cells]
+            self._attributes += [(value, name, getattr(value, name)) for name in ("__code__", "__defaults__", "__kwdefaults__")]
+            names = _global_names(value.__code__) & value.__globals__.keys() if is_own(value) else ()  # type: ignore[arg-type]
+            self._mappings.append((value.__globals__, 0, [(name, value.__globals__[name]) for name in names]))
+        elif isinstance(value, type):
+            if is_own(value):
+                self._add_mapping(vars(value))
+        elif not hasattr(value, "ndim") and not type(value).__module__.startswith("minigan.backends"):
+            self._add_mapping(getattr(value, "__dict__", {}), _counts_of(value))
+            slots = (key for kind in type(value).__mro__ if is_own(kind) for key in getattr(kind, "__slots__", ()))
+            self._attributes += [(value, key, getattr(value, key)) for key in slots if hasattr(value, key)]
+
+    def _add_mapping(self, mapping: Any, without: Collection[str] = ()) -> None:
+        self._mappings.append((mapping, len(mapping), [pair for pair in mapping.items() if pair[0] not in without]))
+
+    def are_as_they_were(self) -> bool:
+        for mapping, size, items in self._mappings:
+            if size and len(mapping) != size:
+                return False
+            for key, value in items:
+                if mapping.get(key) is not value:
+                    return False
+        return (
+            all(len(now) == len(then) and all(map(is_, now, then)) for now, then in self._sequences)
+            and all(getattr(of, name, None) is value for of, name, value in self._attributes)
+            and all(array.tobytes() == then for array, then in self._arrays)
+            and all(_state_of(stream) == then for stream, then in self._streams)
+        )
+
+
+def _state_of(stream: Any) -> Any:
+    """What decides a random stream's next numbers; of a module, its global stream's."""
+    if isinstance(stream, np.random.Generator):
+        return repr(stream.bit_generator.state)
+    if isinstance(stream, random.Random) or stream is random:
+        return hash(stream.getstate())
+    name, key, *rest = stream.get_state(legacy=True)
+    return (name, key.tobytes(), *rest)
 
 
 class Unreadable:
