@@ -11,7 +11,7 @@ from small_games import DATA, GAMES, OneStep, no_complaint, same
 
 import minigan as mg
 from minigan.data import Batches
-from minigan.reachable import no_clocks, values_within
+from minigan.reachable import Holdings, no_clocks, values_within
 
 COUNT = 0
 
@@ -222,3 +222,62 @@ def test_a_profiler_goes_on_behind_a_recording():
     finally:
         profiler.disable()
     assert any("built-in method builtins.len" in str(entry.code) for entry in profiler.getstats())
+
+
+class Slotted:
+    __slots__ = ("n",)
+
+    def __init__(self):
+        self.n = 0
+
+
+class Rich(Own):
+    """Holds something of every kind."""
+
+    shared = 0
+
+    def __init__(self, *networks):
+        super().__init__(*networks)
+        count = [0]
+        self.held = {"n": 0, "deep": [{"n": 0}], "set": {1}, "array": np.zeros(3), "slots": Slotted()}
+        self.stream, self.python = np.random.default_rng(0), random.Random(0)
+        self.reads = lambda: count[0] + COUNT
+        self.count = count
+
+    def factor(self):
+        return float(self.reads() + self.shared)
+
+
+def move_the_module():
+    global COUNT
+    COUNT += 1
+
+
+CHANGES = {
+    "an attribute": lambda own: setattr(own, "more", 1),
+    "a value of a dict": lambda own: own.held.update(n=1),
+    "deep within": lambda own: own.held["deep"][0].update(n=2),
+    "a list": lambda own: own.held["deep"].append(1),
+    "a set": lambda own: own.held["set"].add(2),
+    "an array": lambda own: own.held["array"].__setitem__(1, 5.0),
+    "a slot": lambda own: setattr(own.held["slots"], "n", 1),
+    "a class": lambda own: setattr(Rich, "shared", Rich.shared + 1),
+    "a closure": lambda own: own.count.__setitem__(0, 1),
+    "a module": lambda own: move_the_module(),
+    "a stream": lambda own: own.stream.random(),
+    "Python's stream": lambda own: own.python.random(),
+    "NumPy's global stream": lambda own: np.random.random(),
+    "Python's global stream": lambda own: random.random(),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_quick_look_sees_what_the_walk_sees(name):
+    own, owns = game(mg.get_backend("numpy"), Rich), lambda array: False  # as of a device: host arrays are none of its own
+    holdings, before = Holdings(own.compute, owns), values_within(own.compute, "Rich", owns)
+    own.optimizer_g.advance()  # what minigan's own parts count in advance
+    assert holdings.are_as_they_were()
+    assert values_within(own.compute, "Rich", owns) == before
+    CHANGES[name](own)
+    assert values_within(own.compute, "Rich", owns) != before
+    assert not holdings.are_as_they_were()
