@@ -23,7 +23,7 @@ def test_a_few_steps_of_each_protocol(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(mixtures, "POINTS", 2000)
     for module, count in ((mixtures, 200), (stacked, 40), (digits, 40)):
         monkeypatch.setattr(module, "SAMPLES", count)
-    monkeypatch.setattr(stacked, "TRIPLES", 100)
+    monkeypatch.setattr(stacked, "TRIPLES", 200)
     arguments = ["quality", name, "--steps", "4", "--seeds", "2", "--out", str(tmp_path)]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
