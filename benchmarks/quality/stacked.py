@@ -18,7 +18,7 @@ from minigan.metrics.digits import digit_classifier, trained_weights
 TRIPLES, SAMPLES, PART = 50_000, 25_600, 512
 SETTINGS: dict[str, Any] = {
     **{"latent_dim": 256, "channels": (64, 32, 16, 8), "discriminator": (4, 8, 16), "pack": 2, "batch_size": 128},
-    **{"lr": 1e-3, "lr_d": 3e-3, "last_lr": 2e-5, "betas": (0.5, 0.99), "eps": 1e-4, "ema": 0.999, "penalty": 3.0},
+    **{"lr": 1e-3, "lr_d": 3e-3, "betas": (0.5, 0.99), "eps": 1e-4, "ema": 0.999, "penalty": 3.0},
 }
 
 
@@ -54,8 +54,8 @@ def train(settings: dict[str, Any], seed: int, steps: int) -> tuple[mg.GAN, Figu
         objective=mg.losses.Relativistic(),
         penalties=[mg.losses.R1(weight), mg.losses.R2(weight)],
         pack=settings["pack"],
-        lr=mg.optim.cosine(settings["lr"], steps, settings["last_lr"]),
-        lr_d=mg.optim.cosine(settings["lr_d"], steps, settings["last_lr"]),
+        lr=settings["lr"],
+        lr_d=settings["lr_d"],
         betas=settings["betas"],
         eps=settings["eps"],
         ema=settings["ema"],
@@ -99,7 +99,7 @@ STACKED = Protocol(
         "PacGAN, m = 3": (867, 0.90),
     },
     settings=SETTINGS,
-    steps=6000,
+    steps=1500,
     seeds=1,
     train=partial(train, SETTINGS),
     measure=measure,
