@@ -129,9 +129,15 @@ class Captured:
     def __getstate__(self) -> dict[str, Any]:
         """A copy of a captured step records anew, for a recording holds the places of the arrays that it works on."""
         again = "eager" if self.phase == "eager" else "first"
-        anew: dict[str, Any] = {"phase": again, "_recording": None, "_values": {}, "_bindings": [], "_sizes": [], "_others": {}}
-        anew["_holdings"] = None
-        return {**vars(self), **anew}
+        without: dict[str, Any] = {
+            "_recording": None,
+            "_values": {},
+            "_holdings": None,
+            "_bindings": [],
+            "_sizes": [],
+            "_others": {},
+        }
+        return {**vars(self), "phase": again, **without}
 
     @ignore_underflow
     def __call__(self) -> Any:
@@ -175,7 +181,7 @@ class Captured:
         return not self._values or self._still_holds() or not self._changed_values()
 
     def _still_holds(self) -> bool:
-        """The quick look at what the step holds of the user's own; where it fails, values may be the same all the same."""
+        """The quick look at what the step holds of the user's own. False says only that the values must be compared."""
         if self._holdings is None:
             self._holdings = Holdings(self._own_step().compute, self._backend.owns)
             return False

@@ -206,13 +206,12 @@ def features_of_user(text: str) -> Extract:
         try:
             with imports_beside(path):
                 features = np.asarray(function(samples))
-                features = features if features.dtype.kind == "c" else features.astype(np.float64)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also SystemExit, and what a user's file derives from BaseException
             raise UserFileError(f"{where} fails: {describe_error(error, path)}") from None
-        if features.dtype.kind == "c":
-            raise UserFileError(f"{where} returns complex numbers: expected real features")
+        if features.dtype.kind not in "biuf":
+            raise UserFileError(f"{where} returns an array of {features.dtype}: expected features that are real numbers")
         if features.ndim != 2 or len(features) != len(samples) or not features.size:
             wanted = f"features ({len(samples)}, K) of {len(samples)} samples"
             raise UserFileError(f"{where} returns an array {features.shape}: expected {wanted}")

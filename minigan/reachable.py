@@ -170,10 +170,18 @@ class Holdings:
                     return False
         return (
             all(len(now) == len(then) and all(map(is_, now, then)) for now, then in self._sequences)
-            and all(getattr(of, name, None) is value for of, name, value in self._attributes)
+            and all(_attribute(of, name) is value for of, name, value in self._attributes)
             and all(array.tobytes() == then for array, then in self._arrays)
             and all(_state_of(stream) == then for stream, then in self._streams)
         )
+
+
+def _attribute(of: Any, name: str) -> Any:
+    """None where there is none, or where a closure's variable has been deleted."""
+    try:
+        return getattr(of, name)
+    except (AttributeError, ValueError):
+        return None
 
 
 def _state_of(stream: Any) -> Any:

@@ -158,7 +158,7 @@ def test_features_that_write_to_the_samples_change_no_figure(there):
         (["one", "--features", "own.py:fails"], "own.py: fails fails: line 5, in fails: IndexError"),
         (["one", "--features", "own.py:flat"], r"returns an array \(\): expected features \(40, K\) of 40 samples"),
         (["one", "--features", "own.py:nan"], "numbers that are not finite"),
-        (["one", "--features", "own.py:imaginary"], "returns complex numbers"),
+        (["one", "--features", "own.py:imaginary"], "returns an array of complex64: expected features that are real"),
         (["one", "--against", "wide.npy"], r"wide.npy holds \(8, 9, 1\)"),
     ],
 )

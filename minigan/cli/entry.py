@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from tqdm import tqdm
-
 import minigan
 from minigan.cli import diagnose, evaluate, explain, gradcheck, info, sample, train
 from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, discard_what_cannot_be_written, one_line
@@ -57,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
     """A warning in one line, as an error is told, above a progress bar if there is one."""
+    from tqdm import tqdm
+
     with suppress(OSError):
         tqdm.write(one_line(f"minigan: warning: {message}", sys.stderr.encoding or "ascii"), file=sys.stderr)
 

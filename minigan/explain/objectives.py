@@ -100,9 +100,12 @@ _D_REAL, _D_FAKE = (rf"\frac{{\partial L_D}}{{\partial {s}}}" for s in (_S_REAL,
 _D_G = r"\frac{\partial L_G}{\partial s}"
 
 
+Make = Callable[[Any], LossFormulas]  # from an objective
+
+
 def _of_scores(
     real: str, fake: str, judged: str, slopes: tuple[str, str, str], words: tuple[str, str, str], **more: Any
-) -> Any:
+) -> Make:
     """Of an objective of scores, from what a real, a generated and a judged sample pays, with its slope, in TeX and in words.
 
     In the terms s stands for the sample's score.
@@ -126,8 +129,6 @@ def _of_scores(
     return lambda objective: formulas
 
 
-_STRAIGHT = "The curve is a straight line, so every sample moves D alike, however sure D is: only what limits D's slope, as a "
-_STRAIGHT += "penalty or clipped weights, keeps its scores from growing without end."
 _LEAST_SQUARES = _of_scores(
     r"\frac{1}{2} \left( {s} - 1 \right)^2",
     r"\frac{1}{2} {s}^2",
@@ -155,7 +156,8 @@ _WASSERSTEIN = _of_scores(
     "( -{s} )",
     ("-1", "1", "-1"),
     ("−s", "s", "−s"),
-    reading_d=_STRAIGHT,
+    reading_d="The curve is a straight line, so every sample moves D alike, however sure D is: only what limits D's slope, "
+    "as a penalty or clipped weights, keeps its scores from growing without end.",
     reading_g="Each sample is pushed alike, however sure D is. Where D's slope is at most 1 everywhere, −L_D estimates how far "
     "apart the two distributions lie.",
 )
@@ -232,7 +234,7 @@ def _relativistic_average(objective: losses.RelativisticAverage) -> LossFormulas
     )
 
 
-OBJECTIVES: dict[type[Objective], Callable[[Any], LossFormulas]] = {
+OBJECTIVES: dict[type[Objective], Make] = {
     NonSaturating: _non_saturating,
     losses.Saturating: _saturating,
     losses.LeastSquares: _LEAST_SQUARES,

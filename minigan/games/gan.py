@@ -102,18 +102,9 @@ class GAN(Game):
         most = lambda steps: type(steps) is int and 1 <= steps <= MOST_CRITIC_STEPS  # noqa: E731
         self.batches_per_step = self.critic_steps = int(real(critic_steps, "critic_steps", expected, most))
         self.updates = {"discriminator": self.critic_steps}
-        check_kind(penalties, (list, tuple), "penalties", "a list, as [minigan.losses.R1(10)]")
-        for penalty in penalties:
-            check_kind(penalty, Penalty, "one of penalties", "a penalty, as minigan.losses.R1(10)")
-        self.penalties = tuple(copy.copy(penalty) for penalty in penalties)
-        for layer in discriminator.layers if penalties else ():
-            layer.require_second_order()
-        self.penalty_every, self._takes_penalties = positive_int(penalty_every, "penalty_every"), bool(self.penalties)
-        for penalty in self.penalties:
-            if self.penalty_every > HEAVIEST or penalty.weight * self.penalty_every > HEAVIEST:
-                told = f"{shorten(self.penalty_every)}, and {penalty!r} then weighs so many times as much"
-                raise OptionError(f"penalty_every is {told}: expected no more than {HEAVIEST:g} of both")
-            penalty.weight *= self.penalty_every
+        self.penalty_every = positive_int(penalty_every, "penalty_every")
+        self.penalties = tuple(self._own_penalties(penalties))
+        self._takes_penalties = bool(self.penalties)
         judgement = self.stats[2:] if self.objective.is_logit else ("score_real", "score_fake")
         self.stats = (*self.stats[:2], *judgement, *(("penalty",) if self.penalties else ()))
         self.optimizer_g = optimizer_g or Adam(lr, betas, eps)
@@ -138,6 +129,20 @@ class GAN(Game):
         for index, penalty in enumerate(self.penalties):
             if isinstance(penalty, GradientPenalty):
                 penalty.noise = self.streams[f"penalty_{index}"] = self.backend.generator(stream("penalty", seed, index))
+
+    def _own_penalties(self, penalties: Any) -> Iterator[Penalty]:
+        """Copies of penalties, with their weights as in a step that takes them."""
+        check_kind(penalties, (list, tuple), "penalties", "a list, as [minigan.losses.R1(10)]")
+        for penalty in penalties:
+            check_kind(penalty, Penalty, "one of penalties", "a penalty, as minigan.losses.R1(10)")
+            if self.penalty_every > HEAVIEST or penalty.weight * self.penalty_every > HEAVIEST:
+                told = f"{shorten(self.penalty_every)}, and {penalty!r} then weighs so many times as much"
+                raise OptionError(f"penalty_every is {told}: expected no more than {HEAVIEST:g} of both")
+            own = copy.copy(penalty)
+            own.weight *= self.penalty_every
+            yield own
+        for layer in self.discriminator.layers if penalties else ():
+            layer.require_second_order()
 
     def _check_networks(self) -> None:
         g, d = self.generator, self.discriminator

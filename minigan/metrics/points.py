@@ -16,7 +16,7 @@ BLOCK = 2**22  # entries of a matrix of pairs that are held at a time
 
 def as_points(values: np.ndarray, name: str, least: int = 1) -> np.ndarray:
     """Finite float64 (N, K) with at least so many points. Raises ShapeError, naming the argument, for anything else."""
-    array = as_array(values, name, "(N, K) of real numbers")
+    array = as_array(values, name, "(N, K) of real numbers").astype(np.float64, copy=False)
     if array.ndim != 2 or not array.size:
         raise ShapeError(f"{name} has shape {array.shape}: expected (N, K) with at least one point")
     if not np.isfinite(array).all():
@@ -29,7 +29,7 @@ def as_points(values: np.ndarray, name: str, least: int = 1) -> np.ndarray:
 
 
 def as_array(values: Any, name: str, expected: str) -> np.ndarray:
-    """values as an array of float64. Raises ShapeError for what is no array of real numbers."""
+    """values as an array of real numbers, in their own dtype. Raises ShapeError for what is none."""
     try:
         array = np.asarray(values)
     except (TypeError, ValueError):  # rows of several lengths
@@ -37,7 +37,7 @@ def as_array(values: Any, name: str, expected: str) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         what = f"an array of {array.dtype}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
         raise ShapeError(f"{name} is {what}: expected an array {expected}")
-    return array.astype(np.float64, copy=False)
+    return array
 
 
 def width(value: Any, name: str = "sigma") -> float:

@@ -123,8 +123,7 @@ def _excesses(config: Config) -> list[Advice]:
         changes: dict[str, Any] = {"penalty": lighter, **({"penalty_every": 1} if config.penalty_every > 1 else {})}
         advice.append(Advice(changes, f"this run's weighed up to {heaviest:g}, and 0.1 to 10 are usual"))
     if config.instance_noise and config.instance_noise > 1:
-        reason = f"this run had {config.instance_noise:g}, and images lie between −1 and 1"
-        advice.append(Advice({"instance_noise": 0.1}, reason))
+        advice.append(Advice({"instance_noise": 0.1}, f"this run had {config.instance_noise:g}, which hides the data"))
     return advice
 
 

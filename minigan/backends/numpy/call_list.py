@@ -97,7 +97,7 @@ class CallList:
         return _recorded(array, self, True)
 
     def _empty_like(self, value: Any) -> Array:
-        """The same for a value of NumPy's, with its axes in the same order in memory: on that depends how sums are rounded."""
+        """A new array like a value of NumPy's, its axes in the same order in memory: the rounding of sums depends on that."""
         order = sorted(range(np.ndim(value)), key=lambda axis: -np.asarray(value).strides[axis])
         array = self.empty(tuple(np.shape(value)[axis] for axis in order), value.dtype)
         return array.transpose(sorted(range(len(order)), key=order.__getitem__))
