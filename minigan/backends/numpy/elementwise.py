@@ -64,7 +64,7 @@ class ElementwiseBackend(ProductBackend):
     def elementwise(self, formula: Formula, *arrays: Array, **constants: Any) -> Array:
         arrays = tuple(self._wrap(*arrays))
         shape = _broadcast(arrays)
-        # Other arrays hand their order of axes on to a plain result, not to `out`, and sums over it are then rounded differently.
+        # Other arrays hand their order of axes on to a plain result, not to `out`, and sums over it are rounded by that order.
         if math.prod(shape) <= _DIRECT and self._recording.calls is None and all(a.flags.c_contiguous for a in arrays):
             return formula(np, *arrays, **constants)
         out = self.empty(shape, arrays[0].dtype)
