@@ -13,7 +13,7 @@ from minigan.cli.parser import add_command, add_option
 
 def add(commands: Any) -> None:
     about = (
-        "Prove every gradient, and those of gradients: all layers, losses and penalties, both reference games and one with penalties, against "
+        "Prove every gradient, and those of gradients: all layers, losses and penalties and both reference games, against "
         "central differences in float64. With FILE.py: runs that file, and checks the layers that it names in "
         "CHECKS = [(layer, input shape), ...], with the layer contract."
     )
