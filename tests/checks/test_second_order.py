@@ -15,15 +15,31 @@ from minigan.errors import ModelError
 from minigan.layers import elementwise, norm, residual, spectral_norm
 from minigan.losses import penalty, zero_centred
 
+DIFFERENT_AT_INFERENCE = (mg.BatchNorm, mg.DiffAugment, mg.Dropout, mg.SpectralNorm)
+AT_INFERENCE = [
+    pytest.param(*case.values, id=case.id)
+    for case in CASES
+    if any(isinstance(layer, DIFFERENT_AT_INFERENCE) for layer in case.values[0]().nested())
+]
 
-@pytest.mark.parametrize(("make", "shape"), CASES)
-@pytest.mark.parametrize("train", [True, False])
-def test_tangent_and_curvature_of_every_layer(make, shape, train, backend):
+
+def check_tangent_and_curvature(make, shape, train, backend):
     report = check_second_order(make(), shape, backend=backend, train=train)
     assert report.ok, report
     assert report.max_error < 1e-8
     assert {"tangent", "curvature x"} <= {row.name for row in report.rows}
     assert all(row.checked for row in report.rows)
+
+
+@pytest.mark.parametrize(("make", "shape"), CASES)
+def test_tangent_and_curvature_of_every_layer(make, shape, backend):
+    check_tangent_and_curvature(make, shape, True, backend)
+
+
+@pytest.mark.parametrize(("make", "shape"), AT_INFERENCE)
+def test_tangent_and_curvature_at_inference(make, shape, backend):
+    """Of the layers that then do something else."""
+    check_tangent_and_curvature(make, shape, False, backend)
 
 
 def discriminator(make, shape, backend="textbook"):

@@ -13,7 +13,7 @@ def test_the_whole_suite(fast, monkeypatch):
     """Large batches, every loss and both reference games at full size, below 1e-6; and a check for each layer of the table.
 
     The table's gradients are checked row by row in tests/layers, so its first row stands for all here; games entry by entry in
-    test_game, so one entry of each array and one direction through all of it are enough here.
+    test_game, and the second order of layers and penalties in test_second_order, so one entry or one direction is enough here.
     """
     checked, check = [], suite.check_layer
     first = check(mg.Dense(4), (5,), backend=fast).rows
@@ -25,12 +25,18 @@ def test_the_whole_suite(fast, monkeypatch):
     monkeypatch.setattr(suite, "check_layer", check_large)
     game = suite.check_game
     monkeypatch.setattr(suite, "check_game", lambda gan, real, **options: game(gan, real, **{**options, "max_entries": 1}))
+    few, second_order, penalty = {"mode": "projection", "max_entries": 1}, suite.check_second_order, suite.check_penalty
+    monkeypatch.setattr(suite, "check_second_order", lambda *given, **options: second_order(*given, **{**options, **few}))
+    monkeypatch.setattr(suite, "check_penalty", lambda *given, **options: penalty(*given, **{**options, **few}))
     reports = list(suite.check_all(fast))
     assert [report.name for report in reports if not report.ok] == []
     for make, shape in suite.layer_table():
         assert (repr(make()), shape, True) in checked
         assert ((repr(make()), shape, False) in checked) == isinstance(make(), (mg.BatchNorm, mg.DiffAugment, mg.Dropout))
     names = [report.name for report in reports]
+    assert {f"{make()!r}, second order" for make, _ in suite.layer_table() if suite.has_second_order(make())} <= set(names)
+    for penalty in suite.penalty_table():
+        assert sum(name.startswith(f"{penalty!r} through a") for name in names) == len(suite.discriminator_table())
     for make, _, batch in suite.block_table():
         assert f"{make()!r} on a batch of {batch}" in names
     for objective in suite.objective_table():

@@ -292,8 +292,19 @@ def test_progress_bar_shows_what_is_promised(tmp_path):
 # -- the other commands --------------------------------------------------------------------------------------------------
 
 
-def test_gradcheck_command(capsys, monkeypatch):
-    monkeypatch.setattr(minigan.checks.suite, "_check_games", lambda backend: iter(()))  # tested by test_gradcheck, at length
+@pytest.fixture
+def a_few_checks(monkeypatch):
+    """One penalty, few derivatives of second order, no game: tests/checks proves them all, at length."""
+    suite = minigan.checks.suite
+    few, second_order, penalty = {"mode": "projection", "max_entries": 1}, suite.check_second_order, suite.check_penalty
+    monkeypatch.setattr(suite, "_check_games", lambda backend: iter(()))
+    monkeypatch.setattr(suite, "penalty_table", lambda table=suite.penalty_table: table()[:1])
+    monkeypatch.setattr(suite, "check_second_order", lambda *given, **options: second_order(*given, **{**options, **few}))
+    monkeypatch.setattr(suite, "check_penalty", lambda *given, **options: penalty(*given, **{**options, **few}))
+
+
+@pytest.mark.usefixtures("a_few_checks")
+def test_gradcheck_command(capsys):
     assert cli.main(["gradcheck", "--backend", "textbook"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "backend textbook" in lines[0]
@@ -301,8 +312,8 @@ def test_gradcheck_command(capsys, monkeypatch):
     assert "all gradients agree" in lines[-1]
 
 
+@pytest.mark.usefixtures("a_few_checks")
 def test_gradcheck_command_turns_red(capsys, monkeypatch):
-    monkeypatch.setattr(minigan.checks.suite, "_check_games", lambda backend: iter(()))
     monkeypatch.setattr(minigan.Tanh, "_dx", staticmethod(lambda xp, dy, y: dy * (1 - y)))
     assert cli.main(["gradcheck", "--backend", "textbook"]) == 1
     out = capsys.readouterr().out
