@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigan.backends import stream
-from minigan.data import Dataset, floats_to_pixels, load
+from minigan.data import Dataset, load
 from minigan.data.reading import shown
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, UserFileError, shorten
 from minigan.files import write_atomically
@@ -136,7 +136,7 @@ def load_run(folder: str, backend: str) -> Trained:
     """The run of a folder. Raises CheckpointError if there is none to sample from."""
     files = RunFolder(folder)
     _, info = checkpoint.load(files.checkpoint)
-    game, config = load_game(folder, backend)
+    game, config, _ = load_game(folder, backend)
     return Trained(folder, files, game, config, info["step"], info["dataset"])
 
 
@@ -229,7 +229,7 @@ def _measure(run: Trained, dataset: Dataset, reference: Reference, seed: int) ->
         samples = run.game.sample(count, seed)
     if not np.isfinite(samples).all():
         raise CheckpointError(f"{run.name} makes samples that are not finite: take an earlier copy of its checkpoint")
-    values = floats_to_pixels(samples) if dataset.is_images else samples
+    values = dataset.kind.from_floats(samples)
     rows = reference.rows(values)
     indices, _ = reference.nearest(rows, NEAREST)
     chosen = np.concatenate([np.arange(SHOWN // 2), reference.copies(rows, SHOWN // 2)])  # there are at least LEAST
@@ -237,7 +237,7 @@ def _measure(run: Trained, dataset: Dataset, reference: Reference, seed: int) ->
     if dataset.is_images:
         plots.save_neighbours(path, values[chosen], reference.values[indices[chosen]])
     else:
-        plots.save_samples(path, values[:POINTS], reference.values)
+        plots.save_samples(path, dataset.kind, samples[:POINTS], reference.values)
     return Column(run.name, count, count, reference.all(values, rows), trained_on(run, dataset, reference.values))
 
 

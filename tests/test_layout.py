@@ -49,7 +49,15 @@ ORDER = {
     "checks": ["file", "contract smoothness suite", "second_order game", "entries gradients", "differences", "report"],
     "cli": ["entry", "diagnose evaluate explain gradcheck info sample train", "parser"],
     "data": [
-        *("loading", "files batches", "folders", "images numpy_files", "arrays", "mnist idx dataset synthetic", "reading"),
+        *(
+            "loading",
+            "files batches",
+            "folders",
+            "images numpy_files",
+            "arrays",
+            "mnist idx dataset synthetic",
+            "kinds reading",
+        ),
         "bundled",
     ],
     "data/bundled": [],

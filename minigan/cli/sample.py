@@ -12,7 +12,7 @@ import numpy as np
 
 from minigan.backends.machine import Machine
 from minigan.cli.parser import add_command, add_option, whole_number
-from minigan.data import DATASETS, floats_to_pixels, load
+from minigan.data import DATASETS, Kind, load
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
 from minigan.games import GAN
@@ -21,6 +21,8 @@ from minigan.training.plots import GRID_PIXELS
 
 BYTES_PER_VALUE = 17  # of a sample and its latent vector: in parts, joined, as pixels on the way from floats (measured)
 GIF_FRAME = GRID_PIXELS**2  # bytes, an enlarged picture
+# How samples of each kind can be written; "": as a folder of files.
+SUFFIXES = {"images": ("", ".png", ".gif", ".npz", ".npy"), "points": (".png", ".npz", ".npy")}
 WALK_STEPS = 8  # images from one latent point to the next in an interpolation
 
 
@@ -43,17 +45,17 @@ def add(commands: Any) -> None:
 def sample(options: argparse.Namespace) -> int:
     out = Path(options.out)
     suffix = "" if out.is_dir() else out.suffix.lower()
-    if suffix not in ("", ".png", ".gif", ".npz", ".npy"):
+    if suffix not in SUFFIXES["images"]:
         raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy or .gif, or a folder")
     if out.exists() and not out.is_dir() and not options.overwrite:
         raise MiniganError(f"--out is {options.out}, which exists: choose another name, or add --overwrite")
     if out.exists() and not (out.is_dir() or out.is_file()):
         raise MiniganError(f"--out is {options.out}, a pipe or a device: expected the name of a file or folder")
-    game, config = load_game(options.folder, options.backend)
+    game, config, kind = load_game(options.folder, options.backend)
     _check_memory(game, options.n, suffix)
-    is_images = len(game.generator.output_shape) == 3
-    if not is_images and suffix in ("", ".gif"):
-        raise MiniganError(f"--out is {options.out}: points can be written as .png, .npz or .npy")
+    if suffix not in SUFFIXES[kind.name]:
+        written = ", ".join(name for name in SUFFIXES[kind.name] if name)
+        raise MiniganError(f"--out is {options.out}: {kind.name} can be written as {written}")
     if suffix == "" and out.is_dir() and any(out.iterdir()) and not options.overwrite:
         raise MiniganError(f"--out is {options.out}, a folder that is not empty: choose another, or add --overwrite")
     if options.interpolate:
@@ -62,9 +64,9 @@ def sample(options: argparse.Namespace) -> int:
         z = game.latent(options.n, options.seed)
     samples = game.decode(z)
     # Points are drawn over those they were learned from, where these are at hand.
-    real = load(config.data).values if not is_images and config.data in DATASETS else None
-    _write(out, suffix, samples, WALK_STEPS if options.interpolate else 0, real)
-    print(f"{len(samples)} {'images' if is_images else 'points'} of {options.folder} in {out}")
+    real = load(config.data).values if kind.name == "points" and config.data in DATASETS else None
+    _write(out, suffix, kind, samples, WALK_STEPS if options.interpolate else 0, real)
+    print(f"{len(samples)} {kind.name} of {options.folder} in {out}")
     return 0
 
 
@@ -75,18 +77,17 @@ def _check_memory(game: GAN, count: int, suffix: str) -> None:
     Machine().require_memory(size, f"sample -n {count}", "draw fewer, with several --seed")
 
 
-def _write(out: Path, suffix: str, samples: np.ndarray, columns: int, real: np.ndarray | None) -> None:
+def _write(out: Path, suffix: str, kind: Kind, samples: np.ndarray, columns: int, real: np.ndarray | None) -> None:
     from minigan.training import plots
 
-    is_images = samples.ndim == 4
-    values = floats_to_pixels(samples) if is_images else samples
+    values = kind.from_floats(samples)
     (out if suffix == "" else out.parent).mkdir(parents=True, exist_ok=True)
     if suffix == "":
         digits = max(4, len(str(len(values) - 1)))
         for index, image in enumerate(values):
             plots.save_image(out / f"{index:0{digits}d}.png", plots.to_image(image))
     elif suffix == ".png":
-        plots.save_samples(out, samples, real, columns)
+        plots.save_samples(out, kind, samples, real, columns)
     elif suffix == ".gif":
         plots.save_animation(out, values)
     else:
@@ -94,7 +95,7 @@ def _write(out: Path, suffix: str, samples: np.ndarray, columns: int, real: np.n
         if suffix == ".npy":
             np.save(buffer, values)
         else:
-            named: dict[str, Any] = {"images" if is_images else "points": values}
+            named: dict[str, Any] = {kind.name: values}
             np.savez_compressed(buffer, **named)
         write_atomically(out, buffer.getvalue())
 

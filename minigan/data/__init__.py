@@ -4,15 +4,17 @@ Images stay uint8 in memory and become floats in [−1, 1] when a batch is made;
 """
 
 from minigan.data.arrays import as_dataset
-from minigan.data.batches import Batches, floats_to_pixels, pixels_to_floats
+from minigan.data.batches import Batches
 from minigan.data.dataset import Dataset
 from minigan.data.idx import read_idx
+from minigan.data.kinds import Kind, floats_to_pixels, pixels_to_floats
 from minigan.data.loading import DATASETS, load, parse_size
 
 __all__ = [
     "DATASETS",
     "Batches",
     "Dataset",
+    "Kind",
     "as_dataset",
     "floats_to_pixels",
     "load",

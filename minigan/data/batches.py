@@ -1,4 +1,4 @@
-"""Batches of a dataset on the backend's device, and pixels as the numbers that networks see."""
+"""Batches of a dataset on the backend's device."""
 
 from __future__ import annotations
 
@@ -14,21 +14,11 @@ from minigan.errors import DataError
 from minigan.sizes import float_type, plain, positive_int
 
 
-def pixels_to_floats(xp: Any, pixels: Array) -> Array:
-    """[0, 255] -> [−1, 1]: x = p / 127.5 − 1"""
-    return pixels / 127.5 - 1
-
-
-def floats_to_pixels(images: np.ndarray) -> np.ndarray:
-    """[−1, 1] -> uint8 [0, 255], the inverse of pixels_to_floats."""
-    return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
-
-
 class Batches:
     """Endless shuffled batches of a dataset, on the backend's device, in `dtype`.
 
     data: a Dataset, or an array that `as_dataset` takes; `dataset.notes` tells what was converted. Images lie on the device as
-    single bytes and become floats in [−1, 1] as a batch is taken; points stay as they are.
+    single bytes and become floats in [−1, 1] as a batch is taken; points stay as they are (see minigan.data.kinds).
     Every epoch has an order of its own that depends on the seed and the epoch alone; the samples that do not fill a last
     batch are left out of that epoch. So `state` (epoch and batch within it) is all that a resumed run needs.
     `next` is `advance`, the host's part of it, and `take`, the device's; a captured step calls them apart.
@@ -51,6 +41,7 @@ class Batches:
         self.per_epoch = len(dataset) // batch_size
         self.epoch, self.batch = 0, 0
         self._resident = backend.asarray(dataset.values)
+        self._to_floats = dataset.kind.to_floats(backend, self.dtype)
         self._order, self._start = backend.zeros((len(dataset),), np.int64), backend.scalar()
         self._shuffle(0)
 
@@ -68,8 +59,7 @@ class Batches:
 
     def take(self) -> Array:
         """The batch (batch_size, *shape) that `advance` went on to."""
-        values = self.backend.take_rows(self._resident, self._order, self._start, self.batch_size, self.dtype)
-        return self.backend.elementwise(pixels_to_floats, values) if self.dataset.is_images else values
+        return self._to_floats(self.backend.take_rows(self._resident, self._order, self._start, self.batch_size, self.dtype))
 
     def next(self) -> Array:
         """The next batch (batch_size, *shape)."""

@@ -13,6 +13,7 @@ from minigan.data import Batches, Dataset, load
 from minigan.errors import CheckpointError, DataError, DivergenceError
 from minigan.games import GAN
 from minigan.training import CHECKPOINT, Config, checkpoint
+from minigan.training.config import MODELS_OF
 
 TRAINED = 400  # steps of a small game before the one that is opened: strokes can be seen by then
 BATCH = 32
@@ -44,7 +45,7 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     """
     backend = get_backend(config.backend)
     dataset = load(config.data, config.data_dir, config.image_size)
-    model = config.model or ("dcgan" if dataset.is_images else "mlp")
+    model = config.model or MODELS_OF[dataset.kind.name][0]
     size = {name: value for name, value in SMALL.get(model, {}).items() if getattr(config, name) is None}
     config = replace(config, model=model, dtype="float64", steps=max(steps, 1), batch_size=config.batch_size or BATCH, **size)
     config.resolve(dataset)
@@ -75,9 +76,10 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     checkpoint.check_state(arrays, gan.state_dict(), path, any_precision=True)
     gan.load_state_dict(arrays)
     about = f"{folder}: {config.model} on {config.data} after {_steps(info['step'])}"
-    if config.critic_steps > 1:  # the page shows one step of D; its optimiser counts them all, and its schedule the game's
-        schedule, gan.optimizer_d.schedule = gan.optimizer_d.schedule, lambda step: schedule(step // config.critic_steps)
-        about += f", one of D's {config.critic_steps} steps"
+    critic_steps = config.critic_steps or 1
+    if critic_steps > 1:  # the page shows one step of D; its optimiser counts them all, and its schedule the game's
+        schedule, gan.optimizer_d.schedule = gan.optimizer_d.schedule, lambda step: schedule(step // critic_steps)
+        about += f", one of D's {critic_steps} steps"
     if dataset is None:
         count = batch_size or BATCH
         real = gan.backend.asarray(gan.sample(count, seed), "float64")

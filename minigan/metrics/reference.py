@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minigan.data import Dataset, pixels_to_floats
+from minigan.backends import Backend
+from minigan.data import Dataset
 from minigan.data.synthetic import MODES
 from minigan.metrics.digits import SHAPE, digit_features
 from minigan.metrics.frechet import frechet
@@ -30,14 +31,15 @@ class Reference:
     """
 
     def __init__(self, dataset: Dataset, values: np.ndarray, extract: Extract | None = None) -> None:
-        self.values, self.is_images, self._mixture = values, dataset.is_images, MODES.get(dataset.name)
+        self.values, self.kind, self._mixture = values, dataset.kind, MODES.get(dataset.name)
+        self.is_images, self._to_floats = dataset.is_images, dataset.kind.to_floats(Backend(), np.float32)
         self._extract = extract or (digit_features if dataset.shape == SHAPE else None)
         self.has_features = bool(self._extract) or not dataset.is_images
         self._real = self.rows(values)
 
     def rows(self, values: np.ndarray) -> np.ndarray:
         """Features (N, K) of values; pixels, to look for neighbours alone, where there are none."""
-        x = pixels_to_floats(np, values.astype(np.float32)) if self.is_images else values.copy()  # for extract may write to it
+        x = self._to_floats(values.astype(np.float32))  # a copy, for extract may write to it
         return self._extract(x) if self._extract else x.reshape(len(x), -1)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigan.data.synthetic import MODES
-from minigan.training.config import OPTIONS, Config, has_smoothing, penalty_of, recipe_of
+from minigan.training.config import MODELS_OF, OPTIONS, Config, has_smoothing, penalty_of, recipe_of
 
 HEAVY, USUAL_WEIGHT = 1e4, 10.0  # of a penalty: beyond all that has been of use, and what is taken in its place
 
@@ -42,12 +42,12 @@ class Advice:
 
 def own_options(config: Config) -> dict[str, Any]:
     """The options that make this configuration, without those that only say how a run is watched."""
-    recipe = recipe_of(config.model or "dcgan", config.data not in MODES)
+    recipe = recipe_of(config.model or "dcgan", config.kind or "images")
     own = {}
     for name, option in OPTIONS.items():
         value, usual = getattr(config, name), recipe.get(name, option.default)
         if name == "model":
-            usual = "mlp" if config.data in MODES else "dcgan"
+            usual = MODELS_OF[config.kind or "images"][0]
         elif name == "smoothing" and not has_smoothing(config.loss):
             usual = 0.0
         elif name == "steps" and config.epochs is not None:
@@ -77,7 +77,7 @@ def _option(name: str, value: Any) -> str:
 
 def _settings(config: Config) -> dict[str, Any]:
     """The recipe of this kind of model, and what the run has in place of it."""
-    recipe = recipe_of(config.model or "dcgan", config.data not in MODES)
+    recipe = recipe_of(config.model or "dcgan", config.kind or "images")
     own = {name: getattr(config, name) for name in recipe if getattr(config, name) is not None}
     return {"recipe": recipe, **recipe, **own}
 

@@ -6,13 +6,14 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigan import models
 from minigan.backends import Backend, get_backend
-from minigan.data import Dataset
+from minigan.data import Dataset, Kind
+from minigan.data.kinds import kind_from_json
 from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError, UserFileError, shorten
 from minigan.games import GAN
 from minigan.losses import OBJECTIVES, PENALTIES, Objective
@@ -57,7 +58,7 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         penalty_every=config.penalty_every,
         pack=config.pack,
         instance_noise=config.instance_noise,
-        critic_steps=config.critic_steps,
+        critic_steps=config.critic_steps or 1,
         clip=config.clip,
         ema=config.ema or None,
         seed=config.seed,
@@ -66,6 +67,7 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
 
 def _objective(config: Config) -> Objective:
     """The objective that the configuration names. Raises OptionError where it is to smooth labels and has none."""
+    assert config.loss is not None
     kind, smoothing = OBJECTIVES[config.loss], config.smoothing or 0.0
     if has_smoothing(config.loss):
         return kind(smoothing=smoothing)
@@ -87,7 +89,15 @@ def load_networks(game: GAN, arrays: Mapping[str, np.ndarray]) -> None:
     game.load_state_dict({**own, **{name: a for name, a in arrays.items() if name in own and name.startswith(networks)}})
 
 
-def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
+class Loaded(NamedTuple):
+    """A trained game, the configuration that built it, and what its samples are."""
+
+    game: GAN
+    config: Config
+    kind: Kind
+
+
+def load_game(folder: str | Path, backend: str = "auto") -> Loaded:
     """The trained game of a run folder, to sample from, on any backend.
 
     Raises CheckpointError if there is none, or if its networks came from a user's file that is gone or has changed: weights
@@ -100,7 +110,7 @@ def load_game(folder: str | Path, backend: str = "auto") -> tuple[GAN, Config]:
     game = build_game(config, tuple(info["shape"]), steps=1)  # its optimisers will take no step
     checkpoint.check_state(arrays, game.state_dict(), path)
     game.load_state_dict(arrays)
-    return game, config
+    return Loaded(game, config, kind_from_json(info.get("kind"), tuple(info["shape"])))
 
 
 def config_of_checkpoint(info: Mapping[str, Any], folder: str | Path) -> Config:
@@ -108,8 +118,9 @@ def config_of_checkpoint(info: Mapping[str, Any], folder: str | Path) -> Config:
     refuse_python_run(info["config"], folder)
     try:
         config = Config.from_json(info["config"])
-        kind = np.uint8 if len(info["shape"]) == 3 else np.float32
-        config.resolve(Dataset(config.data, np.empty((0, *info["shape"]), kind)))
+        shape = tuple(info["shape"])
+        kind = kind_from_json(info.get("kind"), shape)
+        config.resolve(Dataset(config.data, kind.no_values(shape), kind=kind))
     except MiniganError as error:
         raise CheckpointError(f"{Path(folder) / CHECKPOINT}: {error}") from None
     return config

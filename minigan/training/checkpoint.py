@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from minigan.data.kinds import kind_from_json
 from minigan.errors import CheckpointError, shorten
 from minigan.files import write_atomically
 from minigan.training.log import parse_json
@@ -43,7 +44,8 @@ class Partial(msgspec.Struct):
 class Info(msgspec.Struct):
     """What a checkpoint says beside its arrays.
 
-    random: the states of the game's streams. config: what config.json says. shape, dataset: of a sample, and the data's digest.
+    random: the states of the game's streams. config: what config.json says. shape: of a sample as networks see it; kind: what
+    samples are (minigan.data.kinds), where they are no images or points it must be there. dataset: the data's digest.
     partial: where the run was stopped between two rows of its log.
     """
 
@@ -53,6 +55,7 @@ class Info(msgspec.Struct):
     config: dict[str, Any]
     shape: Annotated[list[Size], msgspec.Meta(min_length=1, max_length=3)]
     dataset: str
+    kind: dict[str, Any] | None = None
     partial: Partial | None = None
 
 
@@ -91,6 +94,7 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         info = parse_json(record.info)
         msgspec.convert(info, Info)
+        kind_from_json(info.get("kind"), tuple(info["shape"]))
         _check_arrays(arrays)
     except (ValueError, msgspec.MsgspecError, OverflowError) as error:
         raise CheckpointError(f"{path} is no checkpoint that a run goes on from ({error}): take an earlier copy") from None

@@ -44,9 +44,9 @@ def is_penalty(text: str) -> bool:
     return penalty_of(text) is not None
 
 
-def has_smoothing(loss: str) -> bool:
+def has_smoothing(loss: str | None) -> bool:
     """Whether an objective has labels to smooth."""
-    return "smoothing" in inspect.signature(OBJECTIVES[loss]).parameters
+    return loss is not None and "smoothing" in inspect.signature(OBJECTIVES[loss]).parameters
 
 
 # What each model trains with unless told otherwise: values that, of many tried, made the best samples in two minutes (mlp and
@@ -54,22 +54,28 @@ def has_smoothing(loss: str) -> bool:
 RECIPES: dict[str, dict[str, Any]] = {
     "dcgan": {
         **{"steps": 2200, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
-        **{"latent_dim": 32, "width": 32, "extra_conv": True},
+        **{"latent_dim": 32, "width": 32, "extra_conv": True, "loss": "non-saturating", "critic_steps": 1},
     },
     "mlp": {
         **{"steps": 8000, "batch_size": 64, "lr": 5e-4, "beta1": 0.5, "beta2": 0.999, "ema": 0.999, "smoothing": 0.1},
-        **{"latent_dim": 100, "hidden": (256, 256)},
+        **{"latent_dim": 100, "hidden": (256, 256), "loss": "non-saturating", "critic_steps": 1},
     },
     "points": {
         **{"steps": 5000, "batch_size": 256, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
-        **{"latent_dim": 16, "hidden": (128, 128)},
+        **{"latent_dim": 16, "hidden": (128, 128), "loss": "non-saturating", "critic_steps": 1},
     },
 }
 
 
-def recipe_of(model: str, is_images: bool) -> dict[str, Any]:
-    """What a model trains with. Networks of the user's own learn as dcgan does, or as points do; their sizes are their own."""
-    recipe = RECIPES["points" if not is_images else model if model in MODELS else "dcgan"]
+# By kind of data: the models that make it, the first where none is named, and the recipe by which networks of the user's own
+# learn.
+MODELS_OF = {"images": ("dcgan", "mlp"), "points": ("mlp",)}
+RECIPE_OF = {"images": "dcgan", "points": "points"}
+
+
+def recipe_of(model: str, kind: str) -> dict[str, Any]:
+    """What a model trains with on data of a kind. Networks of the user's own have sizes of their own."""
+    recipe = RECIPES[model if kind == "images" and model in MODELS else RECIPE_OF[kind]]
     return {name: value for name, value in recipe.items() if model in MODELS or OPTIONS[name].group != "model"}
 
 
@@ -91,6 +97,7 @@ class Config:
     ] = None
     batch_size: Annotated[int | None, Option("samples in a batch", "data", metavar="N", least=1)] = None
 
+    kind: Annotated[str | None, Option("what the data are, as images or points", on_command_line=False)] = None
     model: Annotated[
         str | None,
         Option(
@@ -135,8 +142,9 @@ class Config:
         str, Option(f"of the learning rate: {_one_of(SCHEDULES)}", "learning", metavar="NAME", choices=tuple(SCHEDULES))
     ] = "constant"
     loss: Annotated[
-        str, Option(f"what G and D minimise: {_one_of(OBJECTIVES)}", "learning", metavar="NAME", choices=tuple(OBJECTIVES))
-    ] = "non-saturating"
+        str | None,
+        Option(f"what G and D minimise: {_one_of(OBJECTIVES)}", "learning", metavar="NAME", choices=tuple(OBJECTIVES)),
+    ] = None
     penalty: Annotated[
         tuple[str, ...] | None,
         Option(
@@ -154,8 +162,8 @@ class Config:
         float | None, Option("sigma of noise on all that D sees", "learning", metavar="SIGMA", above=0)
     ] = None
     critic_steps: Annotated[
-        int, Option("steps of D for one of G, each on a batch of its own", "learning", metavar="K", least=1)
-    ] = 1
+        int | None, Option("steps of D for one of G, each on a batch of its own", "learning", metavar="K", least=1)
+    ] = None
     clip: Annotated[
         float | None, Option("after each step of D, clip its weights to [-C, C]", "learning", metavar="C", above=0)
     ] = None
@@ -208,7 +216,8 @@ class Config:
                 setattr(self, name, option.convert(value))
             except ValueError as error:
                 raise OptionError(f"{name} is {shorten(value)}: {error}") from None
-        self.model = self.model or ("dcgan" if dataset.is_images else "mlp")
+        self.kind = kind = dataset.kind.name
+        self.model = self.model or MODELS_OF[kind][0]
         if self.precision != "float32" and self.dtype != "float32":
             raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
         for name in ("lr", "lr_d", "clip"):
@@ -222,16 +231,20 @@ class Config:
             raise OptionError(
                 f"penalty weighs {heaviest:g}, {shorten(self.penalty_every)} times: expected at most {HEAVIEST:g}; choose less"
             )
-        if self.smoothing is None and not has_smoothing(self.loss):
-            self.smoothing = 0.0
         if self.epochs is not None and self.steps is not None:
             raise OptionError("both epochs and steps are given: choose one")
-        if self.model == "dcgan" and not dataset.is_images:
-            raise ModelError(f"dcgan makes images, and {dataset.name} holds points: take the model mlp")
+        if self.model in MODELS and self.model not in MODELS_OF[kind]:
+            makes, instead = " and ".join(name for name in MODELS_OF if self.model in MODELS_OF[name]), MODELS_OF[kind][0]
+            raise ModelError(f"{self.model} makes {makes}, and {dataset.name} holds {kind}: take the model {instead}")
         for name, option in OPTIONS.items():
             if option.models and self.model not in option.models and getattr(self, name) is not None:
                 raise ModelError(f"{name} does not apply to the model {self.model_name}: leave it out")
-        for name, value in recipe_of(self.model, dataset.is_images).items():
+        recipe = recipe_of(self.model, kind)
+        if self.loss not in (None, recipe["loss"]):  # penalties and critic steps of the recipe belong to its loss
+            recipe |= {"penalty": None, "critic_steps": 1}
+        if not has_smoothing(self.loss or recipe["loss"]):
+            recipe["smoothing"] = 0.0
+        for name, value in recipe.items():
             if getattr(self, name) is None and not (name == "steps" and self.epochs is not None):
                 setattr(self, name, value)
         if self.batch_size and self.batch_size % self.pack:

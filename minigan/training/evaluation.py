@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigan.backends import stream
-from minigan.data import Dataset, floats_to_pixels
+from minigan.data import Dataset
 from minigan.errors import MiniganError, OptionError
 from minigan.games import Game
 from minigan.metrics.reference import Reference
@@ -41,6 +41,6 @@ class Evaluation:
         samples = self._game.sample(len(self._reference.values), self._seed)
         if not np.isfinite(samples).all():
             raise MiniganError("samples are not finite")
-        values = floats_to_pixels(samples) if self._reference.is_images else samples
+        values = self._reference.kind.from_floats(samples)
         found = self._reference.quick(values, self._reference.rows(values))
         return {column: found[column.removeprefix(PREFIX)] for column in self.columns}

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from minigan.data import Kind
 from minigan.errors import CheckpointError, MiniganError, shorten
 from minigan.files import KEPT, remove_parts, write_atomically
 from minigan.training import checkpoint, plots
@@ -207,8 +208,8 @@ class RunFolder:
         with suppress(OSError), open(self.path / LOG, "rb+") as file:
             os.fsync(file.fileno())
 
-    def save_samples(self, step: int, samples: np.ndarray, real: np.ndarray | None) -> None:
-        plots.save_samples(self.path / SAMPLES / frame_name(step), samples, real)
+    def save_samples(self, step: int, kind: Kind, samples: np.ndarray, real: np.ndarray | None) -> None:
+        plots.save_samples(self.path / SAMPLES / frame_name(step), kind, samples, real)
 
     def save_pictures(self) -> None:
         """The curves of the log and the animation of the samples, once the log has a row."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend, stream
-from minigan.data import Dataset, pixels_to_floats
+from minigan.data import Dataset
 from minigan.data.synthetic import MODES
 from minigan.games import Game
 from minigan.layers import Layer, ReLU
@@ -199,8 +199,7 @@ def _copy_values(net: Sequential, twin: Sequential) -> None:
 
 def _as_floats(values: np.ndarray, dataset: Dataset, dtype: np.dtype) -> np.ndarray:
     """Samples of a dataset as networks see them, on the host."""
-    floats = values.astype(dtype)
-    return pixels_to_floats(np, floats).astype(dtype) if dataset.is_images else floats
+    return dataset.kind.to_floats(Backend(), dtype)(values.astype(dtype))
 
 
 def _named(network: str, what: str, layers: list[Layer], values: list[Array]) -> dict[str, Array]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from minigan.data import floats_to_pixels
+from minigan.data import Kind
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
 from minigan.training.evaluation import PREFIX
@@ -30,12 +30,16 @@ DISTANCES = ("frechet", "sliced_wasserstein", "reverse_kl")
 GRID_PIXELS = 480  # a grid of small images is enlarged, by whole factors, to about this width
 
 
-def save_samples(path: str | Path, samples: np.ndarray, real: np.ndarray | None = None, columns: int = 0) -> None:
-    """Samples as a picture: images (N, H, W, C) in [−1, 1] as a grid, points (N, 2) as a scatter over the real ones."""
-    if samples.ndim == 4:
-        save_image(path, grid(floats_to_pixels(samples), columns))
+def save_samples(path: str | Path, kind: Kind, samples: np.ndarray, real: np.ndarray | None = None, columns: int = 0) -> None:
+    """Samples (N, *shape) of networks as a picture: of images a grid, of points (N, 2) a scatter over the real ones.
+
+    real: values of the dataset. columns: of a grid; 0: as square as can be.
+    """
+    values = kind.from_floats(samples)
+    if kind.name == "images":
+        save_image(path, grid(values, columns))
     else:
-        save_scatter(path, samples, real)
+        save_scatter(path, values, real)
 
 
 def grid(images: np.ndarray, columns: int = 0, gap: int = 1) -> Image.Image:

@@ -44,7 +44,6 @@ from minigan.training.monitor import Monitor
 from minigan.training.verdict import verdict
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
-SAMPLED = {"images": 64, "points": 2000}
 SYMBOLS = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}  # of statistics, in the progress bar
 SYMBOLS |= {"score_real": "s(x)", "score_fake": "s(G(z))", "penalty": "P"}
 RUN_OPTIONS = ("steps", "batch_size", "seed", "log_every", "sample_every", "evaluate_every", "checkpoint_every")
@@ -514,9 +513,9 @@ class Run:
 
     def _save_samples(self) -> None:
         since = time.perf_counter()
-        count = SAMPLED["images" if self.dataset.is_images else "points"]
-        samples = self.game.sample(count, seed=self.options["seed"])
-        self.files.save_samples(self.step, samples, None if self.dataset.is_images else self.dataset.values)
+        kind = self.dataset.kind
+        samples = self.game.sample(kind.shown, seed=self.options["seed"])
+        self.files.save_samples(self.step, kind, samples, self.dataset.values)
         self._since += time.perf_counter() - since  # the log's images/s is that of training alone
 
     def _save_checkpoint(self) -> None:
@@ -538,6 +537,7 @@ class Run:
             "random": self.game.random_state,
             "config": self.settings,
             "shape": list(self.dataset.shape),
+            "kind": self.dataset.kind.to_json(),
             "dataset": self.dataset.digest,
             **({"partial": {"steps": steps, "sums": sums.tolist()}} if steps else {}),
         }

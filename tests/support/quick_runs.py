@@ -14,7 +14,7 @@ TIMES = ("images_per_s", "seconds")
 
 def draw_bytes(monkeypatch):
     """Pictures cost more than the steps of so small a game."""
-    monkeypatch.setattr(plots, "save_samples", lambda path, samples, *more: path.write_bytes(samples.tobytes()))
+    monkeypatch.setattr(plots, "save_samples", lambda path, kind, samples, *more: path.write_bytes(samples.tobytes()))
     for name in ("save_curves", "save_animation_of_files"):
         monkeypatch.setattr(plots, name, lambda path, *args: path.write_bytes(b"a picture"))
 

@@ -54,7 +54,7 @@ def pictures():
 @pytest.fixture(autouse=True)
 def _without_pictures(request, monkeypatch):
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(plots, "save_samples", lambda path, samples, real=None: path.write_bytes(samples.tobytes()))
+        monkeypatch.setattr(plots, "save_samples", lambda path, kind, samples, real=None: path.write_bytes(samples.tobytes()))
         for name in ("save_curves", "save_animation_of_files"):
             monkeypatch.setattr(plots, name, lambda path, *args: path.write_bytes(b"a picture"))
 
@@ -460,7 +460,7 @@ def test_points_are_learned_and_drawn(tmp_path, pictures):
 
 def test_load_game_on_another_backend(tmp_path):
     run(tmp_path / "run", steps=5)
-    game, settings = load_game(tmp_path / "run", backend="textbook")
+    game, settings, _ = load_game(tmp_path / "run", backend="textbook")
     assert game.backend.name == "textbook"
     assert settings.width == 4
     assert game.sample(3).shape == (3, 8, 8, 1)

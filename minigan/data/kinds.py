@@ -1,0 +1,117 @@
+"""What a sample is, and how those of each kind become the numbers that networks see, and come back from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minigan.backends import Array, Backend
+
+
+def pixels_to_floats(xp: Any, pixels: Array) -> Array:
+    """[0, 255] -> [−1, 1]: x = p / 127.5 − 1"""
+    return pixels / 127.5 - 1
+
+
+def floats_to_pixels(images: np.ndarray) -> np.ndarray:
+    """[−1, 1] -> uint8 [0, 255], the inverse of pixels_to_floats."""
+    return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def one_hot(xp: Any, numbers: Array, places: Array) -> Array:
+    """1 at the place with the number, 0 at all others: max(0, 1 − |n − p|) for whole numbers n and p"""
+    return xp.maximum(1 - xp.abs(numbers - places), 0)
+
+
+class Kind:
+    """What the values of a dataset are. A new kind is a class here, a line of `KINDS`, and one of the pictures that show it.
+
+    name: in words, as "5,000 images". shown: how many a picture of samples has.
+    """
+
+    name: ClassVar[str]
+    shown: ClassVar[int] = 64
+
+    def fits(self, values: np.ndarray) -> bool:
+        """Whether an array can be the values of a dataset of this kind."""
+        raise NotImplementedError(f"{type(self).__name__} has no fits")
+
+    def shape(self, values: np.ndarray) -> tuple[int, ...]:
+        """The shape of one sample as networks see it."""
+        return values.shape[1:]
+
+    def no_values(self, shape: tuple[int, ...]) -> np.ndarray:
+        """The values of a dataset without samples, whose shape would be this."""
+        raise NotImplementedError(f"{type(self).__name__} has no no_values")
+
+    def to_floats(self, be: Backend, dtype: Any) -> Callable[[Array], Array]:
+        """A function of values on the device, whole numbers as floats of `dtype`, that makes of them what networks see."""
+        return lambda values: values
+
+    def from_floats(self, samples: np.ndarray) -> np.ndarray:
+        """Samples of networks (N, *shape), on the host, as values of a dataset."""
+        return samples
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, **vars(self)}
+
+
+@dataclass(frozen=True)
+class Images(Kind):
+    """uint8 (N, H, W, C), 0 = −1 and 255 = 1."""
+
+    name = "images"
+
+    def fits(self, values: np.ndarray) -> bool:
+        return values.ndim == 4 and values.dtype == np.uint8
+
+    def no_values(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.empty((0, *shape), np.uint8)
+
+    def to_floats(self, be: Backend, dtype: Any) -> Callable[[Array], Array]:
+        return lambda values: be.elementwise(pixels_to_floats, values)
+
+    def from_floats(self, samples: np.ndarray) -> np.ndarray:
+        return floats_to_pixels(samples)
+
+
+@dataclass(frozen=True)
+class Points(Kind):
+    """float32 (N, K), in the data's own units."""
+
+    name = "points"
+    shown = 2000
+
+    def fits(self, values: np.ndarray) -> bool:
+        return values.ndim == 2 and values.dtype == np.float32
+
+    def no_values(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.empty((0, *shape), np.float32)
+
+
+IMAGES, POINTS = Images(), Points()
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Points)}
+
+
+def kind_of_values(values: np.ndarray) -> Kind | None:
+    """The kind that the form of an array tells; None if it tells none."""
+    return next((kind for kind in (IMAGES, POINTS) if kind.fits(values)), None)
+
+
+def kind_from_json(entries: Mapping[str, Any] | None, shape: tuple[int, ...]) -> Kind:
+    """The kind that to_json described; where there is no description, as in older checkpoints, that of samples of this shape.
+
+    Raises ValueError for what describes none.
+    """
+    if entries is None:
+        return IMAGES if len(shape) == 3 else POINTS
+    own = {name: value for name, value in entries.items() if name != "name"}
+    if entries.get("name") not in KINDS:
+        raise ValueError(f"its samples are of an unknown kind, {entries.get('name')!r}")
+    try:
+        return KINDS[entries["name"]](**own)
+    except TypeError:
+        raise ValueError(f"its samples are {entries['name']} of unknown properties, {sorted(own)}") from None
