@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigan.backends import stream
-from minigan.data import Dataset, load
+from minigan.data import Dataset
 from minigan.data.reading import shown
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, UserFileError, shorten
 from minigan.files import write_atomically
@@ -144,10 +144,10 @@ def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
     """The data to compare with. Raises DataError, MiniganError where they are gone, or are not those of all runs."""
     first = runs[0]
     if against is not None:
-        dataset = load(against, image_size=first.config.image_size)
+        dataset = first.config.load_other(against)
     else:
         try:
-            dataset = load(first.config.data, first.config.data_dir, first.config.image_size)
+            dataset = first.config.load_data()
         except DataError as error:
             raise DataError(f"{error} (--against names where the data of {first.name} lie now)") from None
     for run in runs:
@@ -186,7 +186,7 @@ def trained_on(run: Trained, dataset: Dataset, values: np.ndarray) -> float | No
     if run.digest == dataset.digest:
         return 1.0
     try:
-        own = load(run.config.data, run.config.data_dir, run.config.image_size)
+        own = run.config.load_data()
     except DataError:
         return None
     if own.digest != run.digest:

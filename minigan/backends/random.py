@@ -25,6 +25,7 @@ STREAMS = {
     "penalty": 10,
     "evaluate": 11,
     "instance noise": 12,
+    "held out": 20,
 }
 
 

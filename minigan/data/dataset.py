@@ -19,6 +19,7 @@ class Dataset:
     kind: what the values are (minigan.data.kinds); None: images or points, as their form tells.
     labels: the class of each value (N,), whole numbers from 0 up, where they are known: of "digits"; else None.
     notes: one line for each thing that reading the data has decided or changed; a run prints them.
+    held_out: more such values, on which no run is trained, to compare samples with; None where the data leave none.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Dataset:
     labels: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     kind: Kind = None  # type: ignore[assignment]  # __post_init__ fills it in
+    held_out: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Raises DataError for values that are neither; `as_dataset` makes them of other arrays."""

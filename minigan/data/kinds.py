@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -92,8 +92,55 @@ class Points(Kind):
         return np.empty((0, *shape), np.float32)
 
 
+@dataclass(frozen=True)
+class Text(Kind):
+    """uint8 (N, L): lines of L places, each with the number of a letter, from 1 on in the order of `alphabet`, or 0.
+
+    0 pads a line, and so stands for its end: what comes behind the first 0 is 0 too. Networks see (N, L, 1 + letters), 1 at the
+    number of each place and else 0. Raises TypeError for an alphabet that is none.
+    """
+
+    alphabet: str
+
+    name = "text"
+    shown = 120
+    MOST: ClassVar[int] = 255  # letters
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.alphabet, str) and 0 < len(set(self.alphabet)) == len(self.alphabet) <= self.MOST):
+            raise TypeError(f"an alphabet is {self.alphabet!r}: expected 1 to {self.MOST} different letters")
+
+    def fits(self, values: np.ndarray) -> bool:
+        return values.ndim == 2 and values.dtype == np.uint8 and values.max(initial=0) <= len(self.alphabet)
+
+    def shape(self, values: np.ndarray) -> tuple[int, ...]:
+        return values.shape[1], 1 + len(self.alphabet)
+
+    def no_values(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.empty((0, shape[0]), np.uint8)
+
+    def to_floats(self, be: Backend, dtype: Any) -> Callable[[Array], Array]:
+        places = be.asarray(np.arange(1 + len(self.alphabet)), dtype)
+        return lambda values: be.elementwise(one_hot, values.reshape(*values.shape, 1), places)
+
+    def from_floats(self, samples: np.ndarray) -> np.ndarray:
+        """The likeliest letter of each place, up to the first that is the end."""
+        numbers = samples.argmax(axis=-1).astype(np.uint8)
+        return numbers * np.logical_and.accumulate(numbers > 0, axis=1)
+
+    def numbers(self, lines: Sequence[str], length: int) -> np.ndarray:
+        """Lines of at most `length` letters of the alphabet as values."""
+        number_of = {letter: number for number, letter in enumerate(self.alphabet, 1)}
+        rows = [[*(number_of[letter] for letter in line), *[0] * (length - len(line))] for line in lines]
+        return np.array(rows, np.uint8).reshape(len(rows), length)
+
+    def lines(self, values: np.ndarray) -> list[str]:
+        """Values as text."""
+        return ["".join(self.alphabet[number - 1] for number in row if number) for row in values.tolist()]
+
+
 IMAGES, POINTS = Images(), Points()
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Points)}
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Points, Text)}
 
 
 def kind_of_values(values: np.ndarray) -> Kind | None:

@@ -18,30 +18,38 @@ from minigan.data.files import load_path
 from minigan.data.idx import read_idx
 from minigan.data.images import resize
 from minigan.data.reading import check_memory, kind_of, shown
-from minigan.errors import DataError, nearest_name
+from minigan.data.text import as_text, read_text
+from minigan.errors import DataError, OptionError, nearest_name, shorten
 from minigan.sizes import pair
 
-DATASETS = ("digits", *mnist.SOURCES, "ring", "grid")
+DATASETS = ("digits", *mnist.SOURCES, "ring", "grid", "names")
+BUNDLED_TEXT = "names"
 
 
 def load(
     data: str | os.PathLike[str] | Dataset | Any,
     data_dir: str | os.PathLike[str] | None = None,
     image_size: tuple[int, int] | int | None = None,
+    *,
+    length: int | None = None,
+    alphabet: str | None = None,
+    hold_out: int | None = None,
 ) -> Dataset:
     """A dataset by name, or the user's own by path or as an array.
 
     Names: "digits" (5,000 bundled MNIST digits, 500 of each, sorted by label); "mnist" and "fashion-mnist" (IDX files, gzipped
     or not, looked for in data_dir, else in $MINIGAN_DATA and /usr/share/datasets, else downloaded once into the user's cache);
-    "ring" (8 Gaussians on the unit circle, σ 0.01) and "grid" (25 on {−4, −2, 0, 2, 4}², σ 0.05).
+    "ring" (8 Gaussians on the unit circle, σ 0.01) and "grid" (25 on {−4, −2, 0, 2, 4}², σ 0.05); "names" (4,663 first names).
     Paths: .npy, .npz or IDX files of an array that `as_dataset` takes; a folder of PNG, JPEG, WebP and BMP files of one size,
     the folders below it and linked ones included, names that begin with a dot not. Photos are turned upright, transparency is
-    composed on white. "~" is the home folder.
+    composed on white. A .txt file in UTF-8 holds one sample a line. "~" is the home folder.
     image_size: (height, width) or one number to scale images to, cut about the centre where the proportions differ.
+    length, alphabet, hold_out: of lines of text, see minigan.data.text.as_text.
     What reading has decided or changed is told in the dataset's `notes`.
     Raises DataError that names what was found and what was expected, OptionError for an image_size that is none.
     """
     size = None if image_size is None else pair(image_size, "image_size")
+    of_text = {"length": length, "alphabet": alphabet, "hold_out": hold_out}
     name = os.fsdecode(data) if isinstance(data, (str, os.PathLike)) else None
     if data_dir and name not in mnist.SOURCES:
         raise DataError(
@@ -50,28 +58,41 @@ def load(
     if data is None or (name is None and np.isscalar(data)):
         raise DataError(f"data is {shown(repr(data), 40)}: expected a path, an array, or one of {', '.join(DATASETS)}")
     try:
-        dataset = as_dataset(data) if name is None else _load_text(name, data_dir, size)
+        dataset = as_dataset(data) if name is None else _load_named_or_path(name, data_dir, size, of_text)
+        given = next((option for option, value in of_text.items() if value is not None), None)
+        if given and dataset.kind.name != "text":
+            raise OptionError(f"{given} is {shorten(of_text[given])}, but {shown(dataset.name)} holds no text: leave it out")
         return _resized(dataset, size) if size else dataset
     except MemoryError:
         raise DataError(f"{shown(name or 'the array')} does not fit in memory: take fewer or smaller samples") from None
 
 
+def is_text(name: str) -> bool:
+    """Whether a name or path is that of lines of text."""
+    return name == BUNDLED_TEXT or Path(name).suffix.lower() == ".txt"
+
+
 def _resized(dataset: Dataset, size: tuple[int, int]) -> Dataset:
     if not dataset.is_images:
-        raise DataError(f"image_size is {size}, but {shown(dataset.name)} holds points: leave it out")
+        raise DataError(f"image_size is {size}, but {shown(dataset.name)} holds {dataset.kind.name}: leave it out")
     if dataset.shape[:2] == size:
         return dataset
     check_memory(f"{len(dataset):,} images of {size[0]}x{size[1]}", len(dataset) * math.prod(size) * dataset.shape[2])
     return replace(dataset, values=np.stack([resize(image, size) for image in dataset.values]))
 
 
-def _load_text(name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None) -> Dataset:
-    """The dataset that a text names."""
+def _load_named_or_path(
+    name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None, of_text: dict[str, Any]
+) -> Dataset:
+    if name == BUNDLED_TEXT:
+        with resources.as_file(resources.files("minigan.data.bundled").joinpath(f"{name}.txt")) as file:
+            return as_text(read_text(file), name, **of_text)
     if name in DATASETS:
         return _load_named(name, Path(data_dir).expanduser() if data_dir else None)
     path = os.path.expanduser(name)
     if kind_of(path):
-        return load_path(Path(path), size)
+        is_file = is_text(name) and kind_of(path) == "file"
+        return as_text(read_text(Path(path)), name, **of_text) if is_file else load_path(Path(path), size)
     if os.sep in name or Path(name).suffix:
         raise DataError(f"no file or folder '{shown(name)}': expected a path that exists, or one of {', '.join(DATASETS)}")
     raise DataError(f"unknown dataset '{shown(name)}': {nearest_name(name, DATASETS)}, or a path to your own")

@@ -11,6 +11,7 @@ from minigan.layers.minibatch_std import MinibatchStd
 from minigan.layers.norm import BatchNorm, LayerNorm
 from minigan.layers.residual import Residual
 from minigan.layers.shape import Flatten, Reshape, Upsample
+from minigan.layers.softmax import Softmax
 from minigan.layers.spectral_norm import SpectralNorm
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "Sigmoid",
+    "Softmax",
     "Softplus",
     "SpectralNorm",
     "Tanh",

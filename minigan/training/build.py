@@ -40,7 +40,7 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         own = {name: getattr(config, name) for name, option in OPTIONS.items() if config.model in option.models}
         common = {"latent_dim": config.latent_dim, "backend": backend, "dtype": config.dtype, "seed": config.seed}
         common["pack"] = config.pack
-        generator, discriminator = models.build(config.model or "", image_shape=shape, **common, **own)
+        generator, discriminator = models.build(config.model or "", shape, **common, **own)
     else:
         generator, discriminator = _networks_of_user(config, shape, backend)
     assert config.lr is not None

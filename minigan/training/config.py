@@ -12,7 +12,10 @@ from typing import Annotated, Any
 import numpy as np
 
 from minigan.backends import BACKENDS, PRECISIONS
-from minigan.data import DATASETS, Dataset, parse_size
+from minigan.data import DATASETS, Dataset, load, parse_size
+from minigan.data.kinds import Text
+from minigan.data.loading import is_text
+from minigan.data.text import check_alphabet
 from minigan.errors import CheckpointError, ModelError, OptionError, shorten
 from minigan.losses import OBJECTIVES, PENALTIES
 from minigan.losses.penalty import HEAVIEST
@@ -64,13 +67,17 @@ RECIPES: dict[str, dict[str, Any]] = {
         **{"steps": 5000, "batch_size": 256, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
         **{"latent_dim": 16, "hidden": (128, 128), "loss": "non-saturating", "critic_steps": 1},
     },
+    "text": {
+        **{"steps": 5000, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.9, "ema": 0.998, "smoothing": 0.0},
+        **{"latent_dim": 64, "width": 64, "loss": "relativistic", "penalty": ("r1=0.1", "r2=0.1"), "critic_steps": 1},
+    },
 }
 
 
 # By kind of data: the models that make it, the first where none is named, and the recipe by which networks of the user's own
 # learn.
-MODELS_OF = {"images": ("dcgan", "mlp"), "points": ("mlp",)}
-RECIPE_OF = {"images": "dcgan", "points": "points"}
+MODELS_OF = {"images": ("dcgan", "mlp"), "points": ("mlp",), "text": ("text",)}
+RECIPE_OF = {"images": "dcgan", "points": "points", "text": "text"}
 
 
 def recipe_of(model: str, kind: str) -> dict[str, Any]:
@@ -87,13 +94,30 @@ class Config:
     stands in a config.json follow from the fields, in this order.
     """
 
-    data: Annotated[str, Option(f"{', '.join(DATASETS)}, or a .npy, .npz or IDX file, or a folder of images", "data")] = (
+    data: Annotated[str, Option(f"{', '.join(DATASETS)}, or a .npy, .npz, IDX or .txt file, or a folder of images", "data")] = (
         "digits"
     )
     data_dir: Annotated[str | None, Option("where the IDX files of mnist and fashion-mnist are", "data", metavar="DIR")] = None
     image_size: Annotated[
         tuple[int, int] | None,
         Option("scale images to this size", "data", metavar="N|HxW", least=1, parse=parse_size),
+    ] = None
+    length: Annotated[
+        int | None,
+        Option("of text: places of a line (one more than the longest line has, at most 32)", "data", metavar="N", least=1),
+    ] = None
+    alphabet: Annotated[
+        str | None,
+        Option(
+            "of text: its letters (those found)",
+            *("data", "LETTERS"),
+            fits=check_alphabet,
+            expects="1 to 255 different letters, as abc",
+        ),
+    ] = None
+    hold_out: Annotated[
+        int | None,
+        Option("of text: lines not trained on, to compare samples with (a tenth, at most 500)", "data", metavar="N", least=0),
     ] = None
     batch_size: Annotated[int | None, Option("samples in a batch", "data", metavar="N", least=1)] = None
 
@@ -112,9 +136,10 @@ class Config:
         ),
     ] = None
     model_digest: Annotated[str | None, Option("of the file that --model names", on_command_line=False)] = None
-    width: Annotated[int | None, Option("channels of its widest images", "model", metavar="N", least=1, models=("dcgan",))] = (
-        None
-    )
+    width: Annotated[
+        int | None,
+        Option("channels of its widest images, or of lines", "model", metavar="N", least=1, models=("dcgan", "text")),
+    ] = None
     extra_conv: Annotated[
         bool | None,
         Option(
@@ -217,6 +242,8 @@ class Config:
             except ValueError as error:
                 raise OptionError(f"{name} is {shorten(value)}: {error}") from None
         self.kind = kind = dataset.kind.name
+        if isinstance(dataset.kind, Text):  # so that the same lines are read where the file lies later
+            self.length, self.alphabet = dataset.shape[0], dataset.kind.alphabet
         self.model = self.model or MODELS_OF[kind][0]
         if self.precision != "float32" and self.dtype != "float32":
             raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
@@ -251,6 +278,16 @@ class Config:
             raise OptionError(
                 f"batch_size is {self.batch_size}, and D judges {self.pack} samples at once: choose a multiple of that"
             )
+
+    def load_data(self) -> Dataset:
+        """The dataset that this configuration names."""
+        of_text = {"length": self.length, "alphabet": self.alphabet, "hold_out": self.hold_out}
+        return load(self.data, self.data_dir, self.image_size, **of_text)
+
+    def load_other(self, data: str) -> Dataset:
+        """Another dataset in its place, of the same form where it can have that, and with nothing held out."""
+        of_text = {"length": self.length, "alphabet": self.alphabet, "hold_out": 0} if is_text(data) else {}
+        return load(data, image_size=self.image_size, **of_text)
 
     @property
     def is_built_in(self) -> bool:
