@@ -30,6 +30,7 @@ from minigan.layers import (
     Reshape,
     Residual,
     Sigmoid,
+    Softmax,
     Softplus,
     SpectralNorm,
     Tanh,
@@ -63,6 +64,8 @@ def layer_table() -> list[tuple[Callable[[], Layer], tuple[int, ...]]]:
         (lambda: Tanh(), (4, 3)),
         (lambda: Sigmoid(), (4, 3)),
         (lambda: Softplus(), (4, 3)),
+        (lambda: Softmax(), (5,)),
+        (lambda: Softmax(), (4, 3)),
         (lambda: Dropout(0.4), (4, 3)),
         (lambda: Flatten(), (3, 2, 2)),
         (lambda: Reshape((2, 3, 2)), (12,)),
@@ -144,7 +147,8 @@ def discriminator_table() -> list[tuple[Callable[[], list[Layer]], tuple[int, ..
         (
             lambda: [
                 *(Conv2d(4, 3, padding=1), Tanh(), BatchNorm(), ConvTranspose2d(3, 4, stride=2, padding=1), LayerNorm(axes=3)),
-                *(Softplus(), Flatten(), Dense(6), Sigmoid(), Dropout(0.3), Reshape((2, 3)), LayerNorm(), Flatten(), Dense(1)),
+                *(Softplus(), Flatten(), Dense(6), Sigmoid(), Dropout(0.3), Reshape((2, 3)), Softmax(), LayerNorm(), Flatten()),
+                Dense(1),
             ],
             (3, 4, 2),
         ),

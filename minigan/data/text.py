@@ -17,7 +17,7 @@ from minigan.errors import DataError, OptionError, shorten
 from minigan.sizes import positive_int
 
 LONGEST = 32  # places, unless told otherwise
-HELD_OUT, SHARE = 500, 10  # lines, and one of so many, whichever is less
+HELD_OUT, SHARE = 500, 8  # lines, and one of so many, whichever is less
 
 
 def read_text(path: Path) -> list[str]:
@@ -45,7 +45,7 @@ def as_text(
     """A dataset of lines, one sample each; spaces around a line and empty lines are left out, which a note tells.
 
     length: places of each; None: one more than the longest line has, at most 32. alphabet: its letters, at most 255; None: those
-    found, sorted. hold_out: how many lines become the dataset's `held_out` in place of its values; None: a tenth, at most 500.
+    found, sorted. hold_out: how many lines become the dataset's `held_out` in place of its values; None: an eighth, at most 500.
     They are drawn by a stream of their own, so that all runs on these lines leave out the same ones.
     Raises DataError for no lines, a line that is too long and a letter that the alphabet lacks, naming the line; OptionError for
     a length, an alphabet or a number that is none.

@@ -27,6 +27,7 @@ from minigan.layers import (
     Reshape,
     Residual,
     Sigmoid,
+    Softmax,
     Softplus,
     SpectralNorm,
     Tanh,
@@ -148,6 +149,13 @@ SECOND_ORDER: dict[type[Layer], Callable[[Any], SecondOrderFormulas]] = {
     Tanh: _element_wise(r"(1 - y^2)", "ẋ passes by the slope that x has there.", r"-2 y \, (1 - y^2)"),
     Sigmoid: _element_wise(r"y \, (1 - y)", "ẋ passes by the slope that x has there.", r"(1 - 2 y) \, y \, (1 - y)"),
     Softplus: _element_wise(r"\sigma(x)", "ẋ passes by the slope that x has there.", r"\sigma(x) \, (1 - \sigma(x))"),
+    Softmax: lambda layer: SecondOrderFormulas(
+        r"\dot{y} = y \, (\dot{x} - \langle \dot{x} \rangle)",
+        _moves("What all scores of a row have in common cancels in ẏ, as it does in dx."),
+        c=r"c = y \left( (\dot{x} - \langle \dot{x} \rangle) (b - \langle b \rangle) - \langle b \, (\dot{x} - \langle "
+        r"\dot{x} \rangle) \rangle \right)",
+        symbols="⟨a⟩ = Σ_k y_k a_k, the mean under y",
+    ),
     DiffAugment: lambda layer: SecondOrderFormulas(
         r"\dot{y} = T \, L \, \dot{x}" if layer.color else r"\dot{y} = T \, \dot{x}",
         "ẋ passes by the very draws of this pass, but for the brightness, which is added. The map is affine, so c is zero."

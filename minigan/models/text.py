@@ -14,7 +14,7 @@ from minigan.sizes import numbers, positive_int, seed_parts
 
 
 def text(
-    sample_shape: Sequence[int],
+    sample_shape: Sequence[int] = (12, 27),
     latent_dim: int = 128,
     width: int = 128,
     blocks: int = 5,

@@ -117,7 +117,7 @@ class Config:
     ] = None
     hold_out: Annotated[
         int | None,
-        Option("of text: lines not trained on, to compare samples with (a tenth, at most 500)", "data", metavar="N", least=0),
+        Option("of text: lines not trained on, to compare samples with (an eighth, at most 500)", "data", metavar="N", least=0),
     ] = None
     batch_size: Annotated[int | None, Option("samples in a batch", "data", metavar="N", least=1)] = None
 

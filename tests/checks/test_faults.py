@@ -15,7 +15,7 @@ from minigan import losses
 from minigan.backends import Backend
 from minigan.checks.gradients import check_layer, check_loss
 from minigan.checks.suite import check_objective, layer_table, objective_table
-from minigan.layers import elementwise, norm
+from minigan.layers import elementwise, norm, softmax
 from minigan.losses import non_saturating, saturating, supervised
 
 
@@ -59,6 +59,7 @@ METHODS = [
     (mg.BatchNorm, "backward", mg.BatchNorm),
     (mg.LayerNorm, "backward", mg.LayerNorm),
     (mg.Dropout, "backward", mg.Dropout),
+    *((mg.Softmax, name, mg.Softmax) for name in ("forward", "backward", "_mean")),
     *((mg.SpectralNorm, name, mg.SpectralNorm) for name in ("backward", "_weight_grad")),
     *((kind, "df", kind) for kind in (mg.ReLU, mg.LeakyReLU, mg.Tanh, mg.Sigmoid, mg.Softplus)),
 ]
@@ -107,6 +108,11 @@ FORMULAS = [
 @pytest.mark.parametrize(("name", "kind"), FORMULAS, ids=[name for name, _ in FORMULAS])
 def test_every_fault_in_a_formula_of_a_norm_is_caught(name, kind, monkeypatch):
     assert_all_caught(norm, name, faults(getattr(norm, name)), norm, lambda: layer_is_caught(kind), monkeypatch)
+
+
+@pytest.mark.parametrize("name", ["quotient", "softmax_grad"])
+def test_every_fault_in_a_formula_of_softmax_is_caught(name, monkeypatch):
+    assert_all_caught(softmax, name, faults(getattr(softmax, name)), softmax, lambda: layer_is_caught(mg.Softmax), monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["conv2d_transpose", "conv2d_weight_grad", "col2im"])

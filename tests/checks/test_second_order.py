@@ -12,7 +12,7 @@ from minigan import losses, network
 from minigan.checks.second_order import check_penalty, check_second_order, has_second_order
 from minigan.checks.suite import discriminator_table, layer_table, penalty_table
 from minigan.errors import ModelError
-from minigan.layers import elementwise, norm, residual, spectral_norm
+from minigan.layers import elementwise, norm, residual, softmax, spectral_norm
 from minigan.losses import penalty, zero_centred
 
 DIFFERENT_AT_INFERENCE = (mg.BatchNorm, mg.DiffAugment, mg.Dropout, mg.SpectralNorm)
@@ -199,6 +199,7 @@ METHODS = [
     (mg.Linear, "curvature", mg.Dense),
     *((mg.Dropout, "tangent", mg.Dropout), (mg.BatchNorm, "tangent", mg.BatchNorm), (mg.BatchNorm, "curvature", mg.BatchNorm)),
     *((mg.LayerNorm, name, mg.LayerNorm) for name in ("curvature", "_means")),
+    *((mg.Softmax, name, mg.Softmax) for name in ("tangent", "curvature", "_mean")),
     *((kind, "d2f", kind) for kind in (mg.Tanh, mg.Sigmoid, mg.Softplus)),
     *((mg.SpectralNorm, name, mg.SpectralNorm) for name in ("curvature", "_weight_grad")),
     (mg.Residual, "_gradients", mg.Residual),
@@ -214,6 +215,7 @@ FORMULAS = [
     *((norm, name, mg.BatchNorm) for name in ("normalize_curvature", "batch_norm_flow")),
     *((spectral_norm, name, mg.SpectralNorm) for name in ("without_growth", "quotient")),
     (residual, "scaled", mg.Residual),
+    *((softmax, name, mg.Softmax) for name in ("softmax_grad", "softmax_curvature")),
 ]
 
 

@@ -89,6 +89,8 @@ def twin_layer(layer):
         return nn.Unflatten(1, o["shape"])
     if kind == "Upsample":
         return Nhwc(nn.Upsample(scale_factor=o["factor"]))
+    if kind == "Softmax":
+        return nn.Softmax(dim=-1)
     plain = {"ReLU": nn.ReLU, "Tanh": nn.Tanh, "Sigmoid": nn.Sigmoid, "Softplus": nn.Softplus, "Flatten": nn.Flatten}
     return nn.LeakyReLU(o["slope"]) if kind == "LeakyReLU" else plain[kind]()
 
@@ -263,7 +265,7 @@ PIECEWISE_LINEAR = [
 CURVED = [
     *(lambda: mg.Conv2d(4, 4, 2, 1), mg.Tanh, mg.BatchNorm, lambda: mg.ConvTranspose2d(3, 4, 2, 1), mg.Softplus),
     *(lambda: mg.LayerNorm(axes=3), lambda: mg.Upsample(2), lambda: mg.LeakyReLU(0.2), mg.Flatten, lambda: mg.Dense(5)),
-    *(mg.Sigmoid, lambda: mg.Dense(1)),
+    *(mg.Sigmoid, mg.Softmax, lambda: mg.Dense(1)),
 ]
 
 

@@ -60,6 +60,14 @@ def layer_norm(x, gamma, beta, eps):
     return y
 
 
+def softmax(x):
+    y = np.zeros(x.shape)
+    for index in np.ndindex(*x.shape[:-1]):
+        powers = [math.exp(value) for value in x[index].tolist()]
+        y[index] = [power / sum(powers) for power in powers]
+    return y
+
+
 def upsample(x, factor):
     batch, height, width, channels = x.shape
     y = np.zeros((batch, height * factor[0], width * factor[1], channels))
@@ -123,6 +131,8 @@ def forward(layer, x, p=None):
         return batch_norm(x, p["gamma"], p["beta"], layer.eps)
     if name == "LayerNorm":
         return layer_norm(x, p["gamma"], p["beta"], layer.eps)
+    if name == "Softmax":
+        return softmax(x)
     if name == "Upsample":
         return upsample(x, layer.factor)
     if name in ("Flatten", "Reshape"):

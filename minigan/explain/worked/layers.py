@@ -27,6 +27,7 @@ from minigan.layers import (
     Reshape,
     Residual,
     Sigmoid,
+    Softmax,
     Softplus,
     SpectralNorm,
     Tanh,
@@ -186,6 +187,21 @@ def logistic(page: Working) -> None:
 @example(Softplus)
 def softplus(page: Working) -> None:
     elementwise(page, Softplus(), "log(1 + exp(x@))", "dy@ / (1 + exp(-x@))")
+
+
+@example(Softmax)
+def softmax(page: Working) -> None:
+    run_layer(page, Softmax(), [[1, 2, 0], [-1, 0, 2]], [[3, 1, -1], [0, 2, 1]])
+    page.values |= {"sum": np.exp(page.values["x"]).sum(axis=1), "mean": (page.values["y"] * page.values["dy"]).sum(axis=1)}
+    page.write("Two samples, the rows of x, of three scores each; sum adds up the powers of a row.")
+    page.show("x", "sum", "y")
+    page.write_out("sum[0]", plus(f"exp(x[0,{k}])" for k in range(3)))
+    page.write_out("y[0,1]", "exp(x[0,1]) / sum[0]")
+    show_backward(page, "dy", "mean", "dx")
+    page.write("Each score moves all of its row. mean is that of dy, weighted by y:")
+    page.write_out("mean[0]", plus(f"y[0,{k}]·dy[0,{k}]" for k in range(3)))
+    page.gradient("dx[0,1]", "y[0,1]·(dy[0,1] - mean[0])")
+    page.gradient("dx[1,2]", "y[1,2]·(dy[1,2] - mean[1])")
 
 
 @example(DiffAugment)

@@ -89,6 +89,7 @@ LAYERS = {
     "Tanh": lambda size: mg.Tanh(),
     "Sigmoid": lambda size: mg.Sigmoid(),
     "Softplus": lambda size: mg.Softplus(),
+    "Softmax": lambda size: mg.Softmax(),
 }
 OPTIMISERS = {
     "Adam": lambda: mg.Adam(mg.optim.cosine(1e-3, 20)),
