@@ -10,12 +10,14 @@ import numpy as np
 
 from minigan.backends import stream
 from minigan.data import Dataset
+from minigan.data.kinds import Text
 from minigan.data.reading import shown
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, UserFileError, shorten
 from minigan.files import write_atomically
 from minigan.games import Game
 from minigan.metrics.digits import SHAPE as DIGIT
-from minigan.metrics.reference import Extract, Reference
+from minigan.metrics.reference import Extract, Reference, reference_of
+from minigan.metrics.texts import GRAMS, TextReference
 from minigan.tables import aligned
 from minigan.training import Config, checkpoint, errors_of_user_file, load_game, plots
 from minigan.training.folder import METRICS, NEIGHBOURS, RunFolder
@@ -48,6 +50,10 @@ MEASURES = {
     "density": Measure("density"),
     "coverage": Measure("coverage"),
     "authenticity": Measure("authenticity", best="as real"),
+    "copied": Measure("in the training data, %", 100, 1, "as real"),
+    "distinct": Measure("different lines, %", 100, 1, "as real"),
+    "jsd_1": Measure("JSD of letters, bits", decimals=4, best="0"),
+    **{f"jsd_{n}": Measure(f"JSD of {n}-grams, bits", decimals=4, best="0") for n in GRAMS[1:]},
     "sliced_wasserstein": Measure("sliced Wasserstein x 1000", 1000, 2, "0"),
     "sliced_wasserstein_": Measure("of a level", 1000, 2, "0"),
 }
@@ -105,6 +111,10 @@ def evaluate(
     dataset = real_data(runs, against)
     parts = split(dataset, samples, seed)
     about = features or ("the digit classifier's" if dataset.is_images else "the coordinates")
+    if isinstance(dataset.kind, Text):
+        if features is not None:
+            raise OptionError(f"features is {shorten(features)}, and text is compared by its letters: leave it out")
+        about = "runs of letters, padding included"
     if features is None and dataset.is_images and dataset.shape != DIGIT:
         about = "none, for --features names no function that makes them"
     columns = _measured(runs, dataset, parts, extract, {"features": features, "seed": seed}, watch)
@@ -120,7 +130,7 @@ def _measured(
     watch: Callable[[list[Any]], Iterable[Any]],
 ) -> list[Column]:
     """The columns of the table; what a run's folder gets is written as soon as its column is there."""
-    reference, floor = (Reference(dataset, values, extract) for values in (parts.reference, parts.floor_reference))
+    reference, floor = (reference_of(dataset, values, extract) for values in (parts.reference, parts.floor_reference))
     columns: list[Column] = []
     for run in watch([None, *runs]):
         if run is None:
@@ -166,9 +176,12 @@ def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
 def split(dataset: Dataset, count: int | None, seed: int) -> Split:
     """Values drawn by seed: `count` to compare with, and others for the floor, of the same number where there are enough.
 
-    Where there are not, the floor is that of one half of the values against the other.
+    Where there are not, the floor is that of one half of the values against the other. Where some are held out, these are
+    compared with, and the floor is that of others against them.
     Raises DataError for too few values, OptionError for a count that is larger than their number.
     """
+    if dataset.held_out is not None:
+        return _split_held_out(dataset, dataset.held_out, count, seed)
     half = len(dataset) // 2
     if half < LEAST:
         raise DataError(f"{dataset.name} has {len(dataset)} samples: expected at least {2 * LEAST} to compare with; name more")
@@ -181,12 +194,23 @@ def split(dataset: Dataset, count: int | None, seed: int) -> Split:
     return Split(values[:count], values[:half], values[half : 2 * half])
 
 
+def _split_held_out(dataset: Dataset, held_out: np.ndarray, count: int | None, seed: int) -> Split:
+    most = min(len(dataset), len(held_out))
+    if most < LEAST:
+        raise DataError(f"{dataset.name} holds out {len(held_out)} of its samples: expected at least {LEAST}; hold out more")
+    if count is not None and count > most:
+        raise OptionError(f"samples is {count}, and {dataset.name} has {most:,} held-out ones: expected no more than these")
+    count, rng = count or min(MOST, most), np.random.default_rng(stream("evaluate", seed))
+    held, own = (values[rng.permutation(len(values))[:count]] for values in (held_out, dataset.values))
+    return Split(held, own, held)
+
+
 def trained_on(run: Trained, dataset: Dataset, values: np.ndarray) -> float | None:
     """The share of these values of a dataset that the run was trained on; None where its own data are gone or have changed."""
-    if run.digest == dataset.digest:
+    if run.digest == dataset.digest and dataset.held_out is None:
         return 1.0
     try:
-        own = run.config.load_data()
+        own = dataset if run.digest == dataset.digest else run.config.load_data()
     except DataError:
         return None
     if own.digest != run.digest:
@@ -222,7 +246,7 @@ def features_of_user(text: str) -> Extract:
     return extract
 
 
-def _measure(run: Trained, dataset: Dataset, reference: Reference, seed: int) -> Column:
+def _measure(run: Trained, dataset: Dataset, reference: Reference | TextReference, seed: int) -> Column:
     """The figures of a run's samples. Draws the picture of its neighbours too, for which the same features are needed."""
     count = len(reference.values)
     with errors_of_user_file(run.config):
@@ -230,11 +254,12 @@ def _measure(run: Trained, dataset: Dataset, reference: Reference, seed: int) ->
     if not np.isfinite(samples).all():
         raise CheckpointError(f"{run.name} makes samples that are not finite: take an earlier copy of its checkpoint")
     values = dataset.kind.from_floats(samples)
-    rows = reference.rows(values)
-    indices, _ = reference.nearest(rows, NEAREST)
-    chosen = np.concatenate([np.arange(SHOWN // 2), reference.copies(rows, SHOWN // 2)])  # there are at least LEAST
-    path = run.files.path / NEIGHBOURS
-    if dataset.is_images:
+    rows, path = reference.rows(values), run.files.path / NEIGHBOURS
+    if isinstance(reference, TextReference):
+        plots.save_nearest_lines(path, reference.kind, values[:SHOWN], reference.nearest(rows[:SHOWN], NEAREST))
+    elif dataset.is_images:
+        indices, _ = reference.nearest(rows, NEAREST)
+        chosen = np.concatenate([np.arange(SHOWN // 2), reference.copies(rows, SHOWN // 2)])  # there are at least LEAST
         plots.save_neighbours(path, values[chosen], reference.values[indices[chosen]])
     else:
         plots.save_samples(path, dataset.kind, samples[:POINTS], reference.values)

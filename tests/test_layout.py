@@ -54,7 +54,7 @@ ORDER = {
             "files batches",
             "folders",
             "images numpy_files",
-            "arrays",
+            "arrays text",
             "mnist idx dataset synthetic",
             "kinds reading",
         ),
@@ -79,7 +79,7 @@ ORDER = {
         *(
             "reference",
             "fidelity parzen prdc",
-            "modes neighbours",
+            "modes neighbours texts",
             "digits diversity frechet kid ngrams sliced_wasserstein",
             "points",
         ),

@@ -16,11 +16,17 @@ from minigan.metrics.modes import modes
 from minigan.metrics.neighbours import authenticity, nearest, relative_distances
 from minigan.metrics.prdc import prdc
 from minigan.metrics.sliced_wasserstein import PATCH, sliced_wasserstein
+from minigan.metrics.texts import TextReference
 
 Extract = Callable[[np.ndarray], np.ndarray]
 OF_MODES = ("modes", "high_quality", "reverse_kl")
 OF_FEATURES = ("frechet", "kid", "precision", "recall", "density", "coverage")
 MOST_PATCHED = 1000  # images that patches are taken of, for each takes ten milliseconds
+
+
+def reference_of(dataset: Dataset, values: np.ndarray, extract: Extract | None = None) -> Reference | TextReference:
+    """Some of a dataset's values, to measure other such values against: lines of text by their letters, others by features."""
+    return TextReference(dataset, values) if dataset.kind.name == "text" else Reference(dataset, values, extract)
 
 
 class Reference:

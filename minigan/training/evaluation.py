@@ -8,7 +8,7 @@ from minigan.backends import stream
 from minigan.data import Dataset
 from minigan.errors import MiniganError, OptionError
 from minigan.games import Game
-from minigan.metrics.reference import Reference
+from minigan.metrics.reference import reference_of
 
 PREFIX = "measured."  # of its columns in the log
 SAMPLES = 1000
@@ -19,18 +19,21 @@ LEAST = 12
 class Evaluation:
     """Measures as many samples of a game as real ones, by `minigan.metrics.reference`; the same latent vectors each time.
 
+    Real ones are those that are held out, where there are such.
+
     columns: what it measures, as named in the log. Raises OptionError for data of which nothing can be measured.
     """
 
     def __init__(self, game: Game, dataset: Dataset, seed: int) -> None:
-        chosen = np.random.default_rng(stream("evaluate", seed)).permutation(len(dataset))[:SAMPLES]
+        values = dataset.values if dataset.held_out is None else dataset.held_out
+        chosen = np.random.default_rng(stream("evaluate", seed)).permutation(len(values))[:SAMPLES]
         if len(chosen) < LEAST:
             raise OptionError(
                 f"evaluate_every needs at least {LEAST} real samples, {dataset.name} has {len(chosen)}: leave it out"
             )
-        reference = Reference(dataset, dataset.values[chosen])
+        reference = reference_of(dataset, values[chosen])
         if not reference.has_features:
-            reference = Reference(dataset, dataset.values[chosen[:PATCHED]])
+            reference = reference_of(dataset, values[chosen[:PATCHED]])
         if not reference.quick_names:
             raise OptionError(f"evaluate_every: images of {dataset.shape} have neither features nor patches: leave it out")
         self._game, self._reference, self._seed = game, reference, seed

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from minigan.data import Kind
+from minigan.data.kinds import Text
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
+from minigan.metrics.texts import GRAMS
 from minigan.training.evaluation import PREFIX
 from minigan.training.messages import LETTERS
 from minigan.training.monitor import SHARED
@@ -25,18 +27,22 @@ if TYPE_CHECKING:
 
 Panel = Callable[["Axes", Mapping[str, Sequence[float]]], None]
 GIF_SIDE = 65_535  # pixels, for a GIF stores each side in 16 bits
-SHARES = ("precision", "recall", "density", "coverage", "high_quality")  # of what evaluations measure
-DISTANCES = ("frechet", "sliced_wasserstein", "reverse_kl")
+SHARES = ("precision", "recall", "density", "coverage", "high_quality", "copied")  # of what evaluations measure
+DISTANCES = ("frechet", "sliced_wasserstein", "reverse_kl", *(f"jsd_{n}" for n in GRAMS))
+TEXT_COLUMNS, FONT_PIXELS, MARGIN = 6, 13, 12  # of a page of lines
 GRID_PIXELS = 480  # a grid of small images is enlarged, by whole factors, to about this width
 
 
 def save_samples(path: str | Path, kind: Kind, samples: np.ndarray, real: np.ndarray | None = None, columns: int = 0) -> None:
-    """Samples (N, *shape) of networks as a picture: of images a grid, of points (N, 2) a scatter over the real ones.
+    """Samples (N, *shape) of networks as a picture: of images a grid, of points (N, 2) a scatter over the real ones, of text
+    its lines in columns.
 
     real: values of the dataset. columns: of a grid; 0: as square as can be.
     """
     values = kind.from_floats(samples)
-    if kind.name == "images":
+    if isinstance(kind, Text):
+        save_image(path, page_of_lines(kind.lines(values), values.shape[1], columns or TEXT_COLUMNS))
+    elif kind.name == "images":
         save_image(path, grid(values, columns))
     else:
         save_scatter(path, values, real)
@@ -57,6 +63,32 @@ def grid(images: np.ndarray, columns: int = 0, gap: int = 1) -> Image.Image:
     picture = to_image(canvas)
     factor = max(1, GRID_PIXELS // picture.width)
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def page_of_lines(lines: Sequence[str], length: int, columns: int) -> Image.Image:
+    """Lines of up to `length` letters in columns, black on white, column by column."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    # matplotlib brings a font that has most of the world's alphabets.
+    font = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSansMono.ttf")), FONT_PIXELS)
+    width, height = int(font.getlength("m") * (length + 2)), FONT_PIXELS * 4 // 3
+    rows = math.ceil(len(lines) / columns)
+    picture = Image.new("L", (width * columns + MARGIN, height * rows + MARGIN), 255)
+    draw = ImageDraw.Draw(picture)
+    for index, line in enumerate(lines):
+        column, row = divmod(index, rows)
+        draw.text((MARGIN + column * width, MARGIN // 2 + row * height), line, fill=0, font=font)
+    return picture
+
+
+def save_nearest_lines(path: str | Path, kind: Text, samples: np.ndarray, neighbours: np.ndarray) -> None:
+    """Values of text (N, L), and beside each the nearest ones of the training data (N, K, L), nearest first."""
+    columns = [["sample", "", *kind.lines(samples)]]
+    for place in range(neighbours.shape[1]):
+        columns.append(["nearest" if not place else f"{place + 1}.", "", *kind.lines(neighbours[:, place])])
+    lines = [line for column in columns for line in column]
+    save_image(path, page_of_lines(lines, max(samples.shape[1], len("nearest")), len(columns)))
 
 
 def to_image(pixels: np.ndarray) -> Image.Image:
