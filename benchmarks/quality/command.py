@@ -16,10 +16,11 @@ from benchmarks.quality.digits import DIGITS
 from benchmarks.quality.mixtures import GRID, RING
 from benchmarks.quality.protocol import Figure, Figures, Protocol
 from benchmarks.quality.stacked import STACKED
+from benchmarks.quality.words import WORDS
 from benchmarks.report import Result, check_folder, markdown, notes, write
 from minigan.backends.numpy.threads import thread_count
 
-PROTOCOLS = {protocol.name: protocol for protocol in (RING, GRID, STACKED, DIGITS)}
+PROTOCOLS = {protocol.name: protocol for protocol in (RING, GRID, STACKED, DIGITS, WORDS)}
 TIMES = {"seconds": Figure("seconds a seed", 0), "processor_seconds": Figure("of the processor", 0)}
 
 
@@ -38,7 +39,7 @@ def run(names: Sequence[str], out: Path, *, overwrite: bool, seeds: int | None, 
     for name in names:
         protocol = PROTOCOLS[name]
         result = measured(protocol, out, range(seeds or protocol.seeds), steps or protocol.steps, jobs)
-        print(f"{table(protocol, result['points'])}\n\n{protocol.about}\n{notes(result)}\n", flush=True)
+        print(f"{table(protocol, result['published'], result['points'])}\n\n{protocol.about}\n{notes(result)}\n", flush=True)
 
 
 def measured(protocol: Protocol, out: Path, seeds: Sequence[int], steps: int, jobs: int) -> Result:
@@ -51,7 +52,7 @@ def measured(protocol: Protocol, out: Path, seeds: Sequence[int], steps: int, jo
         "settings": {**protocol.settings, "steps": steps},
         "versions": {},
         "missing": {},
-        "published": dict(protocol.published),
+        "published": {**protocol.published, **protocol.references()},
         "points": [],
     }
     points = tqdm(
@@ -85,12 +86,10 @@ def point(name: str, seed: int, steps: int) -> Result:
     return {"seed": seed, **protocol.measure(game), **times}
 
 
-def table(protocol: Protocol, points: Sequence[Result]) -> str:
+def table(protocol: Protocol, published: Mapping[str, Sequence[float | None]], points: Sequence[Result]) -> str:
     """Published figures, and below them ours: the mean of the seeds, their standard deviation, and each seed."""
     columns = {**protocol.figures, **TIMES}
-    rows = [
-        [who, *_cells(columns, dict(zip(protocol.figures, values, strict=True)))] for who, values in protocol.published.items()
-    ]
+    rows = [[who, *_cells(columns, dict(zip(protocol.figures, values, strict=True)))] for who, values in published.items()]
     values = {name: [point[name] for point in points] for name in columns}
     means = {name: statistics.fmean(column) for name, column in values.items()}
     rows.append([f"**minigan, mean of {len(points)}**", *_cells(columns, means)])

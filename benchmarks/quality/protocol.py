@@ -31,6 +31,7 @@ class Protocol:
 
     measure: the figures of a trained game, by name. about: the data, the networks and the count, in words. settings: what the
     game trains with. published: figures of others under this protocol, in the order of `figures`, with their source.
+    references: such figures of other samples, where they are quickly computed.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Protocol:
     seeds: int
     train: Callable[[int, int], tuple[mg.GAN, Figures]]
     measure: Callable[[mg.GAN], Figures]
+    references: Callable[[], Mapping[str, tuple[float | None, ...]]] = dict
 
 
 def trained(game: mg.GAN, data: Dataset, batch_size: int, steps: int, seed: int) -> tuple[mg.GAN, Figures]:

@@ -1,4 +1,4 @@
-"""minigan sample: images (or points) from a trained run."""
+"""minigan sample: images, points or lines of text from a trained run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from minigan.backends.machine import Machine
 from minigan.cli.parser import add_command, add_option, whole_number
 from minigan.data import DATASETS, Kind, load
+from minigan.data.kinds import Text
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
 from minigan.games import GAN
@@ -22,20 +23,21 @@ from minigan.training.plots import GRID_PIXELS
 BYTES_PER_VALUE = 17  # of a sample and its latent vector: in parts, joined, as pixels on the way from floats (measured)
 GIF_FRAME = GRID_PIXELS**2  # bytes, an enlarged picture
 # How samples of each kind can be written; "": as a folder of files.
-SUFFIXES = {"images": ("", ".png", ".gif", ".npz", ".npy"), "points": (".png", ".npz", ".npy")}
+SUFFIXES = {"images": ("", ".png", ".gif", ".npz", ".npy"), "points": (".png", ".npz", ".npy"), "text": (".txt", ".png")}
 WALK_STEPS = 8  # images from one latent point to the next in an interpolation
 
 
 def add(commands: Any) -> None:
-    about = "Draw images (or points) from a trained run."
+    about = "Draw images, points or lines of text from a trained run."
     parser = add_command(commands, "sample", "draw from a trained run", about, sample)
     parser.add_argument("folder", metavar="RUN", help="a run folder")
     parser.add_argument("-n", type=whole_number(1), default=64, metavar="N", help="how many (64)")
     add_option(parser, "seed", default=0)
     what = (
-        "a grid as .png; uint8 (N, H, W, C) as .npy, or .npz under the key images; an animation as .gif; else a folder of PNGs"
+        "a grid as .png; uint8 (N, H, W, C) as .npy, or .npz under the key images; an animation as .gif; else a folder of "
+        "PNGs; text as .txt or .png, and without --out it is printed"
     )
-    parser.add_argument("--out", required=True, metavar="FILE|DIR", help=what)
+    parser.add_argument("--out", metavar="FILE|DIR", help=what)
     walk = f"walk on great circles from one latent point to the next, about {WALK_STEPS} images to each, and back to the first"
     parser.add_argument("--interpolate", action="store_true", help=walk)
     add_option(parser, "backend", default="auto")
@@ -43,10 +45,12 @@ def add(commands: Any) -> None:
 
 
 def sample(options: argparse.Namespace) -> int:
+    if options.out is None:
+        return _print_lines(options)
     out = Path(options.out)
     suffix = "" if out.is_dir() else out.suffix.lower()
-    if suffix not in SUFFIXES["images"]:
-        raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy or .gif, or a folder")
+    if not any(suffix in suffixes for suffixes in SUFFIXES.values()):
+        raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy, .gif or .txt, or a folder")
     if out.exists() and not out.is_dir() and not options.overwrite:
         raise MiniganError(f"--out is {options.out}, which exists: choose another name, or add --overwrite")
     if out.exists() and not (out.is_dir() or out.is_file()):
@@ -58,15 +62,28 @@ def sample(options: argparse.Namespace) -> int:
         raise MiniganError(f"--out is {options.out}: {kind.name} can be written as {written}")
     if suffix == "" and out.is_dir() and any(out.iterdir()) and not options.overwrite:
         raise MiniganError(f"--out is {options.out}, a folder that is not empty: choose another, or add --overwrite")
-    if options.interpolate:
-        z = latent_walk(game.latent(count_corners(options.n), options.seed), options.n)
-    else:
-        z = game.latent(options.n, options.seed)
-    samples = game.decode(z)
+    samples = _drawn(game, options)
     # Points are drawn over those they were learned from, where these are at hand.
     real = load(config.data).values if kind.name == "points" and config.data in DATASETS else None
     _write(out, suffix, kind, samples, WALK_STEPS if options.interpolate else 0, real)
-    print(f"{len(samples)} {kind.name} of {options.folder} in {out}")
+    print(f"{len(samples)} {kind.units or kind.name} of {options.folder} in {out}")
+    return 0
+
+
+def _drawn(game: GAN, options: argparse.Namespace) -> np.ndarray:
+    if options.interpolate:
+        return game.decode(latent_walk(game.latent(count_corners(options.n), options.seed), options.n))
+    return game.decode(game.latent(options.n, options.seed))
+
+
+def _print_lines(options: argparse.Namespace) -> int:
+    """Samples of a run of text on standard output."""
+    game, _, kind = load_game(options.folder, options.backend)
+    if not isinstance(kind, Text):
+        raise MiniganError(f"{options.folder} makes {kind.name}: name a file for them with --out, as samples.png")
+    _check_memory(game, options.n, "")
+    for line in kind.lines(kind.from_floats(_drawn(game, options))):
+        print(line)
     return 0
 
 
@@ -87,7 +104,9 @@ def _write(out: Path, suffix: str, kind: Kind, samples: np.ndarray, columns: int
         for index, image in enumerate(values):
             plots.save_image(out / f"{index:0{digits}d}.png", plots.to_image(image))
     elif suffix == ".png":
-        plots.save_samples(out, kind, samples, real, columns)
+        plots.save_samples(out, kind, samples, real, 0 if isinstance(kind, Text) else columns)
+    elif isinstance(kind, Text):
+        write_atomically(out, kind.to_file(values))
     elif suffix == ".gif":
         plots.save_animation(out, values)
     else:

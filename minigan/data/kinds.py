@@ -29,10 +29,12 @@ def one_hot(xp: Any, numbers: Array, places: Array) -> Array:
 class Kind:
     """What the values of a dataset are. A new kind is a class here, a line of `KINDS`, and one of the pictures that show it.
 
-    name: in words, as "5,000 images". shown: how many a picture of samples has.
+    name: in words; units: how samples are counted, as "5,000 images", where that is another word. shown: how many a picture of
+    samples has.
     """
 
     name: ClassVar[str]
+    units: ClassVar[str] = ""
     shown: ClassVar[int] = 64
 
     def fits(self, values: np.ndarray) -> bool:
@@ -53,6 +55,10 @@ class Kind:
 
     def from_floats(self, samples: np.ndarray) -> np.ndarray:
         """Samples of networks (N, *shape), on the host, as values of a dataset."""
+        return samples
+
+    def settled(self, xp: Any, samples: Array) -> Array:
+        """Samples of networks, on the device, as networks would see the values that they become, but for rounding."""
         return samples
 
     def to_json(self) -> dict[str, Any]:
@@ -102,7 +108,7 @@ class Text(Kind):
 
     alphabet: str
 
-    name = "text"
+    name, units = "text", "lines"
     shown = 120
     MOST: ClassVar[int] = 255  # letters
 
@@ -128,6 +134,12 @@ class Text(Kind):
         numbers = samples.argmax(axis=-1).astype(np.uint8)
         return numbers * np.logical_and.accumulate(numbers > 0, axis=1)
 
+    def settled(self, xp: Any, samples: Array) -> Array:
+        """1 at the likeliest letter of each place, and from the first end on at the end."""
+        letters = (samples == samples.max(axis=-1, keepdims=True)).astype(samples.dtype)
+        goes_on = xp.cumprod(1 - letters[..., :1], axis=1)  # 1 before the first end, then 0
+        return xp.concatenate([1 - goes_on, letters[..., 1:] * goes_on], axis=-1)
+
     def numbers(self, lines: Sequence[str], length: int) -> np.ndarray:
         """Lines of at most `length` letters of the alphabet as values."""
         number_of = {letter: number for number, letter in enumerate(self.alphabet, 1)}
@@ -137,6 +149,10 @@ class Text(Kind):
     def lines(self, values: np.ndarray) -> list[str]:
         """Values as text."""
         return ["".join(self.alphabet[number - 1] for number in row if number) for row in values.tolist()]
+
+    def to_file(self, values: np.ndarray) -> bytes:
+        """Values as a file of lines, as `minigan.data.text.read_text` reads it."""
+        return "".join(f"{line}\n" for line in self.lines(values)).encode()
 
 
 IMAGES, POINTS = Images(), Points()

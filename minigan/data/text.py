@@ -44,11 +44,11 @@ def as_text(
 ) -> Dataset:
     """A dataset of lines, one sample each; spaces around a line and empty lines are left out, which a note tells.
 
-    length: places of each; None: one more than the longest line has, at most 32. alphabet: its letters, at most 255; None: those
-    found, sorted. hold_out: how many lines become the dataset's `held_out` in place of its values; None: an eighth, at most 500.
-    They are drawn by a stream of their own, so that all runs on these lines leave out the same ones.
-    Raises DataError for no lines, a line that is too long and a letter that the alphabet lacks, naming the line; OptionError for
-    a length, an alphabet or a number that is none.
+    length: places of each; None: one more than the longest line has, at most 32. alphabet: its letters, at most 255; None:
+    those found, sorted. hold_out: how many lines become the dataset's `held_out` in place of its values; None: an eighth, at
+    most 500. They are drawn by a stream of their own, so that all runs on these lines leave out the same ones.
+    Raises DataError for no lines, a line that is too long and a letter that the alphabet lacks, naming the line; OptionError
+    for a length, an alphabet or a number that is none.
     """
     called = shown(name)
     numbered = [(number, line.strip()) for number, line in enumerate(lines, 1)]
@@ -86,9 +86,8 @@ def _checked_alphabet(lines: Sequence[tuple[int, str]], name: str, alphabet: str
             if _is_control(letter):
                 raise DataError(f"line {number:,} of {name} holds the control character U+{ord(letter):04X}: remove it")
             if alphabet is not None:
-                raise DataError(
-                    f"line {number:,} of {name} holds {letter!r}, which is not in the alphabet: add it there, or take the line out"
-                )
+                remedy = "add it there, or take the line out"
+                raise DataError(f"line {number:,} of {name} holds {letter!r}, which is not in the alphabet: {remedy}")
         known |= set(line)
     if len(known) > Text.MOST:
         raise DataError(f"{name} holds {len(known):,} different letters: expected at most {Text.MOST}; take lines out")
@@ -101,8 +100,8 @@ def _checked_length(lines: Sequence[tuple[int, str]], name: str, length: int | N
     if len(longest) > most:
         count = sum(len(line) > most for _, line in lines)
         raise DataError(
-            f"{name} has {count:,} line{'s' if count > 1 else ''} of more than {most} letters, the longest line {number:,} with "
-            f"{len(longest):,}: name a larger length, or take them out"
+            f"{name} has {count:,} line{'s' if count > 1 else ''} of more than {most} letters, the longest line {number:,} "
+            f"with {len(longest):,}: name a larger length, or take them out"
         )
     check_memory(name, len(lines) * most)
     return most

@@ -32,8 +32,8 @@ def edit_distances(line: np.ndarray, others: np.ndarray) -> np.ndarray:
 class TextReference:
     """Some lines uint8 (N, L) of a dataset's kind, best of those that were held out, to measure other such lines against.
 
-    jsd_1 … jsd_4: the Jensen–Shannon divergence in bits of runs of so many places, padding included: 0 pads, so that where lines
-    end counts too. copied: the share of lines that stand in what the dataset trains on. distinct: that of different lines.
+    jsd_1 … jsd_4: the Jensen–Shannon divergence in bits of runs of so many places. The padding is included, so that where lines
+    end counts too. copied: the share of lines that stand in what the dataset trains on; distinct: that of different lines.
     """
 
     has_features = True

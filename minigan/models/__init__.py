@@ -20,7 +20,10 @@ __all__ = ["MODELS", "build", "dcgan", "mlp", "text"]
 
 
 def build(name: str, *shape: Sequence[int], **options: Any) -> tuple[Sequential, Sequential]:
-    """The pair of that name for samples of this shape, or of the model's own. Raises ModelError for an unknown name, with the nearest known one."""
+    """The pair of that name for samples of this shape, or of the model's own.
+
+    Raises ModelError for an unknown name, with the nearest known one.
+    """
     if name not in MODELS:
         raise ModelError(f"unknown model {name!r}: {nearest_name(name, MODELS)}")
     return MODELS[name](*shape, **options)

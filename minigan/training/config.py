@@ -281,13 +281,13 @@ class Config:
 
     def load_data(self) -> Dataset:
         """The dataset that this configuration names."""
-        of_text = {"length": self.length, "alphabet": self.alphabet, "hold_out": self.hold_out}
+        of_text: dict[str, Any] = {"length": self.length, "alphabet": self.alphabet, "hold_out": self.hold_out}
         return load(self.data, self.data_dir, self.image_size, **of_text)
 
     def load_other(self, data: str) -> Dataset:
         """Another dataset in its place, of the same form where it can have that, and with nothing held out."""
-        of_text = {"length": self.length, "alphabet": self.alphabet, "hold_out": 0} if is_text(data) else {}
-        return load(data, image_size=self.image_size, **of_text)
+        of_text: dict[str, Any] = {"length": self.length, "alphabet": self.alphabet, "hold_out": 0}
+        return load(data, image_size=self.image_size, **(of_text if is_text(data) else {}))
 
     @property
     def is_built_in(self) -> bool:

@@ -1,7 +1,7 @@
 """The folder of a run: what lies in it, how it is written, and where the next one goes.
 
-config.json, log.csv, samples/step_000000.png …, progress.gif, curves.png, checkpoint.safetensors; and, once it is evaluated,
-metrics.json and neighbours.png.
+config.json, log.csv, samples/step_000000.png … (of text also step_000000.txt …), progress.gif, curves.png,
+checkpoint.safetensors; and, once it is evaluated, metrics.json and neighbours.png.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from minigan.data import Kind
+from minigan.data.kinds import Text
 from minigan.errors import CheckpointError, MiniganError, shorten
 from minigan.files import KEPT, remove_parts, write_atomically
 from minigan.training import checkpoint, plots
@@ -30,6 +31,7 @@ CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, SAMPLES = (
     "progress.gif",
     "samples",
 )
+OF_STEP = (".png", ".txt")  # what files of samples end in
 METRICS, NEIGHBOURS = "metrics.json", "neighbours.png"
 FILES = (CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION)
 OWN = (*FILES, METRICS, NEIGHBOURS)  # with those of `minigan evaluate`
@@ -71,7 +73,7 @@ class RunFolder:
     def _check_entries(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise MiniganError(f"{self.path} is a file: name a folder for the run")
-        for path in [*(self.path / name for name in (*OWN, SAMPLES)), *self.frames()]:
+        for path in [*(self.path / name for name in (*OWN, SAMPLES)), *self._of_steps()]:
             is_right = path.is_dir() if path.name == SAMPLES else path.is_file()
             if path.is_symlink() or (path.exists() and not is_right):
                 kind = "a folder" if path.name == SAMPLES else "a file"
@@ -101,7 +103,7 @@ class RunFolder:
         """In words what a new run would replace: "" for nothing, "a run", or other files under the names of a run's own."""
         if holds_run(self.path):
             return "a run"
-        names = [path.name for path in (*(self.path / name for name in OWN), *self._pictures()) if path.exists()]
+        names = [path.name for path in (*(self.path / name for name in OWN), *self._like_ours()) if path.exists()]
         listed = f"{', '.join(names[:3])}{' and more' if len(names) > 3 else ''}"
         return f"{listed}, of no run that minigan can read" if names else ""
 
@@ -163,7 +165,7 @@ class RunFolder:
 
     def _cut_pictures(self, step: int) -> None:
         try:
-            for frame in self.frames():
+            for frame in self._of_steps():
                 if (_step_of(frame.name) or 0) > step:
                     frame.unlink(missing_ok=True)
         except OSError as error:
@@ -187,12 +189,16 @@ class RunFolder:
 
     def frames(self) -> list[Path]:
         """The pictures of samples, in the order of their steps."""
-        own = ((_step_of(path.name), path) for path in self._pictures())
+        return [path for path in self._of_steps() if path.suffix == ".png"]
+
+    def _of_steps(self) -> list[Path]:
+        """All files of samples, in the order of their steps."""
+        own = ((_step_of(path.name), path) for path in self._like_ours())
         return [path for _, path in sorted((step, path) for step, path in own if step is not None)]
 
-    def _pictures(self) -> list[Path]:
-        """Those of samples, and others that are named like them."""
-        return sorted((self.path / SAMPLES).glob("step_*.png"))
+    def _like_ours(self) -> list[Path]:
+        """Those, and others that are named like them."""
+        return sorted(path for suffix in OF_STEP for path in (self.path / SAMPLES).glob(f"step_*{suffix}"))
 
     def append_row(self, cells: Mapping[str, Any]) -> None:
         """A row of the log; the cell of a column that is not named stays empty."""
@@ -209,7 +215,10 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def save_samples(self, step: int, kind: Kind, samples: np.ndarray, real: np.ndarray | None) -> None:
-        plots.save_samples(self.path / SAMPLES / frame_name(step), kind, samples, real)
+        folder = self.path / SAMPLES
+        if isinstance(kind, Text):
+            write_atomically(folder / frame_name(step, ".txt"), kind.to_file(kind.from_floats(samples)))
+        plots.save_samples(folder / frame_name(step), kind, samples, real)
 
     def save_pictures(self) -> None:
         """The curves of the log and the animation of the samples, once the log has a row."""
@@ -219,14 +228,16 @@ class RunFolder:
             plots.save_animation_of_files(self.path / ANIMATION, self.frames())
 
 
-def frame_name(step: int) -> str:
-    return f"step_{step:06d}.png"
+def frame_name(step: int, suffix: str = ".png") -> str:
+    return f"step_{step:06d}{suffix}"
 
 
 def _step_of(name: str) -> int | None:
-    """The step whose picture of samples has this name, or None for a file that no run writes, as step_12.png."""
-    digits = name.removeprefix("step_").removesuffix(".png")
-    return int(digits) if digits.isdecimal() and name == frame_name(int(digits)) else None
+    """The step whose samples a file of this name has, or None for a file that no run writes, as step_12.png."""
+    stem, suffix = os.path.splitext(name)
+    digits = stem.removeprefix("step_")
+    is_own = digits.isdecimal() and suffix in OF_STEP and name == frame_name(int(digits), suffix)
+    return int(digits) if is_own else None
 
 
 def check_settings_file(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -93,12 +93,12 @@ class ProgressBar:
 
 def headline(game: Game, data: Dataset, model: str, batch_size: int, steps: int) -> str:
     """The first line of a run: device, backend, model and data sizes."""
-    size, kind = "x".join(map(str, data.shape)), data.kind.name
+    size = "x".join(map(str, data.shape))
     counts = " + ".join(f"{LETTERS.get(name, name)} {net.num_params:,}" for name, net in game.networks.items())
     precision = "" if game.backend.precision == "float32" else f" with {game.backend.precision} products"
     return (
         f"{game.backend.device} | backend {game.backend.name} | {model} {game.dtype}{precision}, {counts} parameters | "
-        f"{data.name}: {len(data):,} {kind} {size} | batch {batch_size}, {steps:,} steps"
+        f"{data.name}: {len(data):,} {data.kind.units or data.kind.name} {size} | batch {batch_size}, {steps:,} steps"
     )
 
 

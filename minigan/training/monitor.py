@@ -119,7 +119,7 @@ class _Probe:
     """Copies of G and D that look at fixed real samples and latent vectors."""
 
     def __init__(self, game: Game, dataset: Dataset, seed: int) -> None:
-        self.backend = game.backend
+        self.backend, self._kind = game.backend, dataset.kind
         dtype, rng = game.dtype, np.random.default_rng(stream("monitor", seed))
         chosen = dataset.values[rng.choice(len(dataset), min(PROBE_SIZE, len(dataset)), replace=False)]
         real = _as_floats(chosen, dataset, dtype)
@@ -164,7 +164,7 @@ class _Probe:
         (s_real, peaks_real), (s_fake, peaks_fake) = (_peaks(discriminator, self._packed(x)) for x in (self._real, fake))
         xp = self.backend.xp
         peaks_d = {layer: xp.maximum(peak, peaks_fake[layer]) for layer, peak in peaks_real.items()}
-        flat = fake.reshape(len(fake), -1) - self._centre
+        flat = self._settled(fake).reshape(len(fake), -1) - self._centre
         values = {
             "saturated_real": saturation(xp, s_real),
             "saturated_fake": saturation(xp, s_fake),
@@ -183,11 +183,14 @@ class _Probe:
         pack = _pack_of(self._game)
         return x if pack == 1 else self._game.packed(x[: len(x) // pack * pack])  # type: ignore[attr-defined]
 
+    def _settled(self, samples: Array) -> Array:
+        return self._kind.settled(self.backend.xp, samples)
+
     def _of_shown_samples(self) -> tuple[Array, Array]:
         """Fidelity and coverage of what the game's sampler makes of fixed latent vectors."""
         _copy_values(self._game.sampler, self._sampler)
         shown, _ = self._sampler.forward(self._z_shown)
-        flat = shown.reshape(len(shown), -1) - self._centre
+        flat = self._settled(shown).reshape(len(shown), -1) - self._centre
         return fidelity_and_coverage(self.backend, flat, self._balls, self._radii)
 
 
