@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigan.backends import stream
-from minigan.data import Dataset
+from minigan.data import Dataset, Kind, load
 from minigan.data.kinds import Text
+from minigan.data.loading import is_text
 from minigan.data.reading import shown
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, UserFileError, shorten
 from minigan.files import write_atomically
@@ -69,6 +70,7 @@ class Trained(NamedTuple):
     config: Config
     step: int
     digest: str
+    kind: Kind
 
 
 class Split(NamedTuple):
@@ -146,15 +148,15 @@ def load_run(folder: str, backend: str) -> Trained:
     """The run of a folder. Raises CheckpointError if there is none to sample from."""
     files = RunFolder(folder)
     _, info = checkpoint.load(files.checkpoint)
-    game, config, _ = load_game(folder, backend)
-    return Trained(folder, files, game, config, info["step"], info["dataset"])
+    game, config, kind = load_game(folder, backend)
+    return Trained(folder, files, game, config, info["step"], info["dataset"], kind)
 
 
 def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
     """The data to compare with. Raises DataError, MiniganError where they are gone, or are not those of all runs."""
     first = runs[0]
     if against is not None:
-        dataset = first.config.load_other(against)
+        dataset = load(against, image_size=first.config.image_size, **_read_as(first, against))
     else:
         try:
             dataset = first.config.load_data()
@@ -171,6 +173,13 @@ def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
                 "of one shape with the samples of all runs"
             )
     return dataset
+
+
+def _read_as(run: Trained, data: str) -> dict[str, Any]:
+    """How lines of text are read, to be compared with those of a run."""
+    if not (isinstance(run.kind, Text) and is_text(data)):
+        return {}
+    return {"length": run.game.sample_shape[0], "alphabet": run.kind.alphabet, "hold_out": 0}
 
 
 def split(dataset: Dataset, count: int | None, seed: int) -> Split:

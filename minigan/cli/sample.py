@@ -50,7 +50,7 @@ def sample(options: argparse.Namespace) -> int:
     out = Path(options.out)
     suffix = "" if out.is_dir() else out.suffix.lower()
     if not any(suffix in suffixes for suffixes in SUFFIXES.values()):
-        raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy, .gif or .txt, or a folder")
+        raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy or .gif, of text in .txt, or a folder")
     if out.exists() and not out.is_dir() and not options.overwrite:
         raise MiniganError(f"--out is {options.out}, which exists: choose another name, or add --overwrite")
     if out.exists() and not (out.is_dir() or out.is_file()):

@@ -52,6 +52,8 @@ def own_options(config: Config) -> dict[str, Any]:
             usual = 0.0
         elif name == "steps" and config.epochs is not None:
             usual = None
+        elif name == "penalty_every":
+            usual = usual or 1
         if value not in (None, usual) and option.on_command_line and (option.group != "running" or name == "precision"):
             own[name] = value
     return own
@@ -116,11 +118,11 @@ def shorter_steps(config: Config) -> tuple[Advice, ...]:
 def _excesses(config: Config) -> list[Advice]:
     """What of the penalties and the noise is so large that any learning rate is too high for it."""
     given = [found for found in map(penalty_of, config.penalty or ()) if found]
-    heaviest = config.penalty_every * max((weight for _, weight in given), default=0.0)
+    heaviest = (config.penalty_every or 1) * max((weight for _, weight in given), default=0.0)
     advice = []
     if heaviest > HEAVY:
         lighter = tuple(f"{name}={min(weight, USUAL_WEIGHT):g}" for name, weight in given)
-        changes: dict[str, Any] = {"penalty": lighter, **({"penalty_every": 1} if config.penalty_every > 1 else {})}
+        changes: dict[str, Any] = {"penalty": lighter, **({"penalty_every": 1} if (config.penalty_every or 1) > 1 else {})}
         advice.append(Advice(changes, f"this run's weighed up to {heaviest:g}, and 0.1 to 10 are usual"))
     if config.instance_noise and config.instance_noise > 1:
         advice.append(Advice({"instance_noise": 0.1}, f"this run had {config.instance_noise:g}, which hides the data"))

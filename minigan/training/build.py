@@ -55,7 +55,7 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         betas=(config.beta1, config.beta2),
         objective=_objective(config),
         penalties=[PENALTIES[name](weight) for name, weight in filter(None, map(penalty_of, config.penalty or ()))],
-        penalty_every=config.penalty_every,
+        penalty_every=config.penalty_every or 1,
         pack=config.pack,
         instance_noise=config.instance_noise,
         critic_steps=config.critic_steps or 1,

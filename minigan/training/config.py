@@ -13,8 +13,6 @@ import numpy as np
 
 from minigan.backends import BACKENDS, PRECISIONS
 from minigan.data import DATASETS, Dataset, load, parse_size
-from minigan.data.kinds import Text
-from minigan.data.loading import is_text
 from minigan.data.text import check_alphabet
 from minigan.errors import CheckpointError, ModelError, OptionError, shorten
 from minigan.losses import OBJECTIVES, PENALTIES
@@ -68,8 +66,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         **{"latent_dim": 16, "hidden": (128, 128), "loss": "non-saturating", "critic_steps": 1},
     },
     "text": {
-        **{"steps": 5000, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.9, "ema": 0.998, "smoothing": 0.0},
+        **{"steps": 8000, "batch_size": 64, "lr": 2e-3, "beta1": 0.0, "beta2": 0.9, "ema": 0.998, "smoothing": 0.0},
         **{"latent_dim": 64, "width": 64, "loss": "relativistic", "penalty": ("r1=0.1", "r2=0.1"), "critic_steps": 1},
+        **{"penalty_every": 4},
     },
 }
 
@@ -180,9 +179,9 @@ class Config:
         ),
     ] = None
     penalty_every: Annotated[
-        int,
-        Option("steps from one with penalties to the next; they weigh as much more", "learning", metavar="K", least=1),
-    ] = 1
+        int | None,
+        Option("steps from one with penalties to the next (1); they weigh as much more", "learning", metavar="K", least=1),
+    ] = None
     instance_noise: Annotated[
         float | None, Option("sigma of noise on all that D sees", "learning", metavar="SIGMA", above=0)
     ] = None
@@ -242,8 +241,6 @@ class Config:
             except ValueError as error:
                 raise OptionError(f"{name} is {shorten(value)}: {error}") from None
         self.kind = kind = dataset.kind.name
-        if isinstance(dataset.kind, Text):  # so that the same lines are read where the file lies later
-            self.length, self.alphabet = dataset.shape[0], dataset.kind.alphabet
         self.model = self.model or MODELS_OF[kind][0]
         if self.precision != "float32" and self.dtype != "float32":
             raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
@@ -251,13 +248,6 @@ class Config:
             rate, least, most = getattr(self, name), float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
             if rate is not None and not least <= rate <= most:
                 raise OptionError(f"{name} is {rate}, and {self.dtype} holds {least:.0e} to {most:.0e}: choose one within")
-        if self.penalty_every > 1 and not self.penalty:
-            raise OptionError(f"penalty_every is {self.penalty_every}, and there is no penalty: name one, as penalty r1=10")
-        heaviest = max((weight for _, weight in filter(None, map(penalty_of, self.penalty or ()))), default=0)
-        if heaviest > HEAVIEST / self.penalty_every:
-            raise OptionError(
-                f"penalty weighs {heaviest:g}, {shorten(self.penalty_every)} times: expected at most {HEAVIEST:g}; choose less"
-            )
         if self.epochs is not None and self.steps is not None:
             raise OptionError("both epochs and steps are given: choose one")
         if self.model in MODELS and self.model not in MODELS_OF[kind]:
@@ -269,25 +259,33 @@ class Config:
         recipe = recipe_of(self.model, kind)
         if self.loss not in (None, recipe["loss"]):  # penalties and critic steps of the recipe belong to its loss
             recipe |= {"penalty": None, "critic_steps": 1}
+        if self.penalty or not recipe.get("penalty"):  # and how often they are taken to the penalties
+            recipe.pop("penalty_every", None)
         if not has_smoothing(self.loss or recipe["loss"]):
             recipe["smoothing"] = 0.0
         for name, value in recipe.items():
             if getattr(self, name) is None and not (name == "steps" and self.epochs is not None):
                 setattr(self, name, value)
+        self._check_penalties()
         if self.batch_size and self.batch_size % self.pack:
             raise OptionError(
                 f"batch_size is {self.batch_size}, and D judges {self.pack} samples at once: choose a multiple of that"
+            )
+
+    def _check_penalties(self) -> None:
+        every = self.penalty_every or 1
+        if every > 1 and not self.penalty:
+            raise OptionError(f"penalty_every is {every}, and there is no penalty: name one, as penalty r1=10")
+        heaviest = max((weight for _, weight in filter(None, map(penalty_of, self.penalty or ()))), default=0)
+        if heaviest > HEAVIEST / every:
+            raise OptionError(
+                f"penalty weighs {heaviest:g}, {shorten(every)} times: expected at most {HEAVIEST:g}; choose less"
             )
 
     def load_data(self) -> Dataset:
         """The dataset that this configuration names."""
         of_text: dict[str, Any] = {"length": self.length, "alphabet": self.alphabet, "hold_out": self.hold_out}
         return load(self.data, self.data_dir, self.image_size, **of_text)
-
-    def load_other(self, data: str) -> Dataset:
-        """Another dataset in its place, of the same form where it can have that, and with nothing held out."""
-        of_text: dict[str, Any] = {"length": self.length, "alphabet": self.alphabet, "hold_out": 0}
-        return load(data, image_size=self.image_size, **(of_text if is_text(data) else {}))
 
     @property
     def is_built_in(self) -> bool:

@@ -58,8 +58,34 @@ def test_dcgan_is_the_reference():
     assert not np.array_equal(g.flat_params[:100], d.flat_params[:100]), "G and D are drawn from different streams"
 
 
+def test_text_has_residual_blocks_along_the_line():
+    g, d = models.text((9, 5), latent_dim=4, width=6, backend="textbook")
+    conv = "LeakyReLU(), Conv2d(channels=6, kernel_size=(1, 5), padding=(0, 2))"
+    block = f"Residual(layers=[{conv}, {conv}], scale=0.3)"
+    assert described(g) == [
+        *("Dense(units=54)", "Reshape(shape=(1, 9, 6))", block, block, "Conv2d(channels=5, kernel_size=1)"),
+        *("Reshape(shape=(9, 5))", "Softmax()"),
+    ]
+    assert described(d) == [
+        *("Reshape(shape=(1, 9, 5))", "Conv2d(channels=6, kernel_size=1)", block, block, "Flatten()", "Dense(units=1)"),
+    ]
+    assert (
+        models.text((9, 5), blocks=5, backend="textbook")[1].num_params
+        > 2 * models.text((9, 5), backend="textbook")[1].num_params
+    )
+    assert models.text((9, 5), pack=3, backend="textbook")[1].input_shape == (9, 15)
+
+
+@given(st.integers(1, 9), st.integers(2, 6), st.integers(1, 2))
+def test_lines_of_any_length_build_and_play(places, letters, pack):
+    gan = mg.GAN(*models.text((places, letters), 3, width=2, blocks=1, backend="textbook", pack=pack), pack=pack)
+    stats = gan.step(np.eye(letters, dtype=np.float32)[np.zeros((2 * pack, places), int)])
+    assert np.isfinite(float(stats["loss_g"]))
+    np.testing.assert_allclose(gan.sample(2).sum(axis=2), 1, rtol=1e-5)
+
+
 @given(
-    st.sampled_from(list(models.MODELS)),
+    st.sampled_from(["mlp", "dcgan"]),
     st.integers(1, 5),
     st.integers(1, 5),
     st.sampled_from([1, 3]),
@@ -93,6 +119,8 @@ def test_points():
         (lambda: models.mlp(hidden=()), "hidden is"),
         (lambda: models.dcgan(width=-1), "width is"),
         (lambda: models.dcgan(latent_dim=0), "latent_dim is"),
+        (lambda: models.text((28, 28, 1)), r"lines \(places, letters\), not \(28, 28, 1\)"),
+        (lambda: models.text(width=0), "width is"),
         (lambda: models.build("dcgam"), "did you mean 'dcgan'"),
     ],
 )
