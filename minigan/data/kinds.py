@@ -21,6 +21,16 @@ def floats_to_pixels(images: np.ndarray) -> np.ndarray:
     return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
+def steps_to_floats(xp: Any, steps: Array) -> Array:
+    """[−32768, 32767] -> [−1, 1): x = s / 32768"""
+    return steps / 32768
+
+
+def floats_to_steps(sounds: np.ndarray) -> np.ndarray:
+    """[−1, 1] -> int16, the inverse of steps_to_floats; 1 itself becomes the largest, 32767."""
+    return np.clip(np.rint(sounds * 32768.0), -32768, 32767).astype(np.int16)
+
+
 def one_hot(xp: Any, numbers: Array, places: Array) -> Array:
     """1 at the place with the number, 0 at all others: max(0, 1 − |n − p|) for whole numbers n and p"""
     return xp.maximum(1 - xp.abs(numbers - places), 0)
@@ -92,8 +102,34 @@ class Points(Kind):
         return np.empty((0, *shape), np.float32)
 
 
+@dataclass(frozen=True)
+class Sound(Kind):
+    """int16 (N, T, C), −32768 = −1: T values of each of C channels, one after the other at `rate` a second."""
+
+    rate: int
+
+    name = "sound"
+    shown = 16
+
+    def __post_init__(self) -> None:
+        if type(self.rate) is not int or self.rate < 1:
+            raise ValueError(f"its sound has the rate {self.rate!r}: expected a whole number of Hz")
+
+    def fits(self, values: np.ndarray) -> bool:
+        return values.ndim == 3 and values.dtype == np.int16
+
+    def no_values(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.empty((0, *shape), np.int16)
+
+    def to_floats(self, be: Backend, dtype: Any) -> Callable[[Array], Array]:
+        return lambda values: be.elementwise(steps_to_floats, values)
+
+    def from_floats(self, samples: np.ndarray) -> np.ndarray:
+        return floats_to_steps(samples)
+
+
 IMAGES, POINTS = Images(), Points()
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Points)}
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Points, Sound)}
 
 
 def kind_of_values(values: np.ndarray) -> Kind | None:

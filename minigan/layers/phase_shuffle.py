@@ -8,15 +8,21 @@ from minigan.backends import Array
 from minigan.layers.base import Grads, Layer, Shape
 from minigan.sizes import positive_int
 
+Masks = tuple[Array, ...]
 
-def drawn_part(xp: Any, draw: Array, *parts: Array) -> Array:
-    """parts[m] for the whole number m with m <= draw · M < m + 1, of M parts: their sum, all but one times 0"""
-    count = len(parts)
-    chosen = parts[0] * (draw < 1 / count).astype(parts[0].dtype)
+
+def is_drawn(xp: Any, draw: Array, place: int, count: int) -> Array:
+    """1 where a draw from U[0, 1) lies in the place-th of so many equal parts, else 0"""
+    return (draw >= place / count).astype(draw.dtype) * (draw < (place + 1) / count).astype(draw.dtype)
+
+
+def selected(xp: Any, *masks_and_parts: Array) -> Array:
+    """Σ_m mask_m part_m, of M masks and then M parts"""
+    count = len(masks_and_parts) // 2
+    total = masks_and_parts[0] * masks_and_parts[count]
     for m in range(1, count):
-        is_drawn = (draw >= m / count).astype(draw.dtype) * (draw < (m + 1) / count).astype(draw.dtype)
-        chosen = chosen + parts[m] * is_drawn
-    return chosen
+        total = total + masks_and_parts[m] * masks_and_parts[count + m]
+    return total
 
 
 class PhaseShuffle(Layer):
@@ -48,27 +54,28 @@ class PhaseShuffle(Layer):
         )
         return input_shape
 
-    def forward(self, x: Array, train: bool = False) -> tuple[Array, Array | None]:
+    def forward(self, x: Array, train: bool = False) -> tuple[Array, Masks | None]:
         if not train:
             return x, None
-        draws = self.rng.uniform((len(x), *[1] * (x.ndim - 1)), x.dtype)
-        return self._moved(x, draws), draws
+        draws, count = self.rng.uniform((len(x), *[1] * (x.ndim - 1)), x.dtype), 2 * self.n + 1
+        masks = tuple(self.backend.elementwise(is_drawn, draws, place=m, count=count) for m in range(count))
+        return self._moved(x, masks), masks
 
-    def _moved(self, x: Array, draws: Array) -> Array:
-        """S_k P x, with k + n the place of a sample's draw among 2n + 1"""
+    def _moved(self, x: Array, masks: Masks) -> Array:
+        """S_k P x: mask m is 1 for the samples with k = m − n, and 0 for all others"""
         n, length = self.n, x.shape[-2]
         padded = self._between_zeros(x, n)
         padded[..., :n, :] = x[..., n:0:-1, :]
         padded[..., n + length :, :] = x[..., -2 : -2 - n : -1, :]
         parts = [padded[..., start : start + length, :] for start in range(2 * n, -1, -1)]
-        return self.backend.elementwise(drawn_part, draws, *parts)
+        return self.backend.elementwise(selected, *masks, *parts)
 
-    def _moved_back(self, dy: Array, draws: Array) -> Array:
+    def _moved_back(self, dy: Array, masks: Masks) -> Array:
         """Pᵀ S_kᵀ dy"""
         n, length = self.n, dy.shape[-2]
         around = self._between_zeros(dy, 2 * n)
         parts = [around[..., m : m + length + 2 * n, :] for m in range(2 * n + 1)]
-        padded = self.backend.elementwise(drawn_part, draws, *parts)
+        padded = self.backend.elementwise(selected, *masks, *parts)
         dx = padded[..., n : n + length, :].copy()
         dx[..., 1 : n + 1, :] += padded[..., :n, :][..., ::-1, :]
         dx[..., length - 1 - n : length - 1, :] += padded[..., n + length :, :][..., ::-1, :]
@@ -81,13 +88,13 @@ class PhaseShuffle(Layer):
         padded[..., count : count + length, :] = x
         return padded
 
-    def backward(self, dy: Array, cache: Array | None, grads: Grads | None = None, input_grad: bool = True) -> Array | None:
+    def backward(self, dy: Array, cache: Masks | None, grads: Grads | None = None, input_grad: bool = True) -> Array | None:
         if not input_grad:
             return None
         return dy if cache is None else self._moved_back(dy, cache)
 
-    def tangent(self, x_dot: Array, cache: Array | None) -> Array:
+    def tangent(self, x_dot: Array, cache: Masks | None) -> Array:
         return x_dot if cache is None else self._moved(x_dot, cache)
 
-    def curvature(self, x_dot: Array, dy: Array, cache: Array | None, grads: Grads | None = None) -> None:
+    def curvature(self, x_dot: Array, dy: Array, cache: Masks | None, grads: Grads | None = None) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Named generator/discriminator pairs. Each function returns (G, D), built for an image shape (H, W, C).
+"""Named generator/discriminator pairs. Each function returns (G, D), built for an image shape (H, W, C), or that of points or sound.
 
 A new model is a file here and a line of `MODELS`.
 """
@@ -11,11 +11,12 @@ from typing import Any
 from minigan.errors import ModelError, nearest_name
 from minigan.models.dcgan import dcgan
 from minigan.models.mlp import mlp
+from minigan.models.wave import wave
 from minigan.network import Sequential
 
-MODELS: dict[str, Callable[..., tuple[Sequential, Sequential]]] = {"mlp": mlp, "dcgan": dcgan}
+MODELS: dict[str, Callable[..., tuple[Sequential, Sequential]]] = {"mlp": mlp, "dcgan": dcgan, "wave": wave}
 
-__all__ = ["MODELS", "build", "dcgan", "mlp"]
+__all__ = ["MODELS", "build", "dcgan", "mlp", "wave"]
 
 
 def build(name: str, **options: Any) -> tuple[Sequential, Sequential]:
