@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigan.backends import stream
-from minigan.data import Dataset, load
+from minigan.data import Dataset, Kind, load
+from minigan.data.kinds import Sound
 from minigan.data.reading import shown
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, UserFileError, shorten
 from minigan.files import write_atomically
@@ -24,7 +25,6 @@ from minigan.user_code import FUNCTION_IN_FILE, describe_error, function_of, imp
 MOST = 5000  # samples, unless told otherwise
 LEAST = 12  # real samples, for five neighbours of each of a half
 SHOWN, NEAREST = 16, 4  # samples in the picture, and real neighbours of each
-POINTS = 2000  # in that of points
 LONGEST = 40  # letters of a run's name in the table
 
 
@@ -61,6 +61,7 @@ class Trained(NamedTuple):
     files: RunFolder
     game: Game
     config: Config
+    kind: Kind
     step: int
     digest: str
 
@@ -95,7 +96,7 @@ def evaluate(
     """Measure samples of runs, write metrics.json and neighbours.png into their folders, and return a table.
 
     against: the real data; None: those that the runs were trained on. features: FILE.py:function, which makes (N, K) of images
-    (N, H, W, C) in [−1, 1] or of points (N, 2); None: those of `Reference`. samples: of each run, as many as real ones; None:
+    (N, H, W, C) in [−1, 1], of points (N, 2) or of sound (N, T, C) in [−1, 1); None: those of `Reference`. samples: of each run, as many as real ones; None:
     half as many as there are of these, and at most 5,000. The table's first column compares real samples with others, which
     shows how far from the best chance alone remains. watch: goes through a list, as tqdm does.
     Raises MiniganError for what is no run, data that are gone or do not fit, too few samples, and mistakes in a user's file.
@@ -104,7 +105,8 @@ def evaluate(
     runs = [load_run(folder, backend) for folder in folders]
     dataset = real_data(runs, against)
     parts = split(dataset, samples, seed)
-    about = features or ("the digit classifier's" if dataset.is_images else "the coordinates")
+    own = {"images": "the digit classifier's", "points": "the coordinates", "sound": "log-spectra"}
+    about = features or own[dataset.kind.name]
     if features is None and dataset.is_images and dataset.shape != DIGIT:
         about = "none, for --features names no function that makes them"
     columns = _measured(runs, dataset, parts, extract, {"features": features, "seed": seed}, watch)
@@ -136,18 +138,19 @@ def load_run(folder: str, backend: str) -> Trained:
     """The run of a folder. Raises CheckpointError if there is none to sample from."""
     files = RunFolder(folder)
     _, info = checkpoint.load(files.checkpoint)
-    game, config, _ = load_game(folder, backend)
-    return Trained(folder, files, game, config, info["step"], info["dataset"])
+    game, config, kind = load_game(folder, backend)
+    return Trained(folder, files, game, config, kind, info["step"], info["dataset"])
 
 
 def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
     """The data to compare with. Raises DataError, MiniganError where they are gone, or are not those of all runs."""
     first = runs[0]
     if against is not None:
-        dataset = load(against, image_size=first.config.image_size)
+        sound = {"length": first.game.sample_shape[0], "rate": first.kind.rate} if isinstance(first.kind, Sound) else {}
+        dataset = load(against, image_size=first.config.image_size, **sound)
     else:
         try:
-            dataset = load(first.config.data, first.config.data_dir, first.config.image_size)
+            dataset = _own_data(first.config)
         except DataError as error:
             raise DataError(f"{error} (--against names where the data of {first.name} lie now)") from None
     for run in runs:
@@ -161,6 +164,11 @@ def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
                 "of one shape with the samples of all runs"
             )
     return dataset
+
+
+def _own_data(config: Config) -> Dataset:
+    """The data that a run was trained on, as they are now."""
+    return load(config.data, config.data_dir, config.image_size, config.length, config.rate)
 
 
 def split(dataset: Dataset, count: int | None, seed: int) -> Split:
@@ -186,7 +194,7 @@ def trained_on(run: Trained, dataset: Dataset, values: np.ndarray) -> float | No
     if run.digest == dataset.digest:
         return 1.0
     try:
-        own = load(run.config.data, run.config.data_dir, run.config.image_size)
+        own = _own_data(run.config)
     except DataError:
         return None
     if own.digest != run.digest:
@@ -237,7 +245,7 @@ def _measure(run: Trained, dataset: Dataset, reference: Reference, seed: int) ->
     if dataset.is_images:
         plots.save_neighbours(path, values[chosen], reference.values[indices[chosen]])
     else:
-        plots.save_samples(path, dataset.kind, samples[:POINTS], reference.values)
+        plots.save_samples(path, dataset.kind, samples[: dataset.kind.shown], reference.values)
     return Column(run.name, count, count, reference.all(values, rows), trained_on(run, dataset, reference.values))
 
 

@@ -17,27 +17,32 @@ from minigan.data.dataset import Dataset
 from minigan.data.files import load_path
 from minigan.data.idx import read_idx
 from minigan.data.images import resize
+from minigan.data.kinds import Sound
 from minigan.data.reading import check_memory, kind_of, shown
 from minigan.errors import DataError, nearest_name
 from minigan.sizes import pair
 
-DATASETS = ("digits", *mnist.SOURCES, "ring", "grid")
+DATASETS = ("digits", *mnist.SOURCES, "ring", "grid", "tones")
 
 
 def load(
     data: str | os.PathLike[str] | Dataset | Any,
     data_dir: str | os.PathLike[str] | None = None,
     image_size: tuple[int, int] | int | None = None,
+    length: int | None = None,
+    rate: int | None = None,
 ) -> Dataset:
     """A dataset by name, or the user's own by path or as an array.
 
     Names: "digits" (5,000 bundled MNIST digits, 500 of each, sorted by label); "mnist" and "fashion-mnist" (IDX files, gzipped
     or not, looked for in data_dir, else in $MINIGAN_DATA and /usr/share/datasets, else downloaded once into the user's cache);
-    "ring" (8 Gaussians on the unit circle, σ 0.01) and "grid" (25 on {−4, −2, 0, 2, 4}², σ 0.05).
+    "ring" (8 Gaussians on the unit circle, σ 0.01) and "grid" (25 on {−4, −2, 0, 2, 4}², σ 0.05); "tones" (plucked, 256 values
+    at 4,000 Hz each, unless length and rate say otherwise).
     Paths: .npy, .npz or IDX files of an array that `as_dataset` takes; a folder of PNG, JPEG, WebP and BMP files of one size,
     the folders below it and linked ones included, names that begin with a dot not. Photos are turned upright, transparency is
-    composed on white. "~" is the home folder.
+    composed on white. A folder that holds WAV files, of 16 bits, is one of sound, cut to pieces. "~" is the home folder.
     image_size: (height, width) or one number to scale images to, cut about the centre where the proportions differ.
+    length: values in a piece of sound; None: 4,096. rate: values a second that sound is resampled to; None: that of most files.
     What reading has decided or changed is told in the dataset's `notes`.
     Raises DataError that names what was found and what was expected, OptionError for an image_size that is none.
     """
@@ -50,7 +55,10 @@ def load(
     if data is None or (name is None and np.isscalar(data)):
         raise DataError(f"data is {shown(repr(data), 40)}: expected a path, an array, or one of {', '.join(DATASETS)}")
     try:
-        dataset = as_dataset(data) if name is None else _load_text(name, data_dir, size)
+        dataset = as_dataset(data) if name is None else _load_text(name, data_dir, size, length, rate)
+        for option, value in (("length", length), ("rate", rate)):
+            if value is not None and dataset.kind.name != "sound":
+                raise DataError(f"{option} is {value}, but {shown(dataset.name)} holds {dataset.kind.name}: leave it out")
         return _resized(dataset, size) if size else dataset
     except MemoryError:
         raise DataError(f"{shown(name or 'the array')} does not fit in memory: take fewer or smaller samples") from None
@@ -58,20 +66,24 @@ def load(
 
 def _resized(dataset: Dataset, size: tuple[int, int]) -> Dataset:
     if not dataset.is_images:
-        raise DataError(f"image_size is {size}, but {shown(dataset.name)} holds points: leave it out")
+        raise DataError(f"image_size is {size}, but {shown(dataset.name)} holds {dataset.kind.name}: leave it out")
     if dataset.shape[:2] == size:
         return dataset
     check_memory(f"{len(dataset):,} images of {size[0]}x{size[1]}", len(dataset) * math.prod(size) * dataset.shape[2])
     return replace(dataset, values=np.stack([resize(image, size) for image in dataset.values]))
 
 
-def _load_text(name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None) -> Dataset:
+def _load_text(
+    name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None, length: int | None, rate: int | None
+) -> Dataset:
     """The dataset that a text names."""
+    if name == "tones":
+        return _tones(length or synthetic.TONE_LENGTH, rate or synthetic.TONE_RATE)
     if name in DATASETS:
         return _load_named(name, Path(data_dir).expanduser() if data_dir else None)
     path = os.path.expanduser(name)
     if kind_of(path):
-        return load_path(Path(path), size)
+        return load_path(Path(path), size, length, rate)
     if os.sep in name or Path(name).suffix:
         raise DataError(f"no file or folder '{shown(name)}': expected a path that exists, or one of {', '.join(DATASETS)}")
     raise DataError(f"unknown dataset '{shown(name)}': {nearest_name(name, DATASETS)}, or a path to your own")
@@ -85,6 +97,13 @@ def _load_named(name: str, data_dir: Path | None) -> Dataset:
         path = mnist.find_or_download(name, data_dir)
         return replace(as_dataset(read_idx(path), str(path)), name=name)
     return Dataset(name, synthetic.ring() if name == "ring" else synthetic.grid())
+
+
+def _tones(length: int, rate: int) -> Dataset:
+    if rate < synthetic.LOWEST_RATE:
+        raise DataError(f"rate is {rate}: the tones need at least {synthetic.LOWEST_RATE} values a second; choose a higher one")
+    check_memory(f"tones of {length:,} values", length * 8 * 3)
+    return Dataset("tones", synthetic.tones(length, rate), kind=Sound(rate))
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -44,7 +44,7 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     Raises what Config.resolve and load raise, and DivergenceError if the steps lead to numbers that are not finite.
     """
     backend = get_backend(config.backend)
-    dataset = load(config.data, config.data_dir, config.image_size)
+    dataset = load(config.data, config.data_dir, config.image_size, config.length, config.rate)
     model = config.model or MODELS_OF[dataset.kind.name][0]
     size = {name: value for name, value in SMALL.get(model, {}).items() if getattr(config, name) is None}
     config = replace(config, model=model, dtype="float64", steps=max(steps, 1), batch_size=config.batch_size or BATCH, **size)
@@ -92,7 +92,7 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
 def _data_of_run(config: Config, shape: tuple[int, ...]) -> Dataset | None:
     """The data of a run; None if they are gone or have another shape now."""
     try:
-        dataset = load(config.data, config.data_dir, config.image_size)
+        dataset = load(config.data, config.data_dir, config.image_size, config.length, config.rate)
     except (DataError, OSError):
         return None
     return dataset if dataset.shape == shape else None

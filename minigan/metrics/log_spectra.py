@@ -19,14 +19,14 @@ def frame_of(length: int) -> int:
     return int(min(FRAME, 2 ** max(1, (length // 2).bit_length() - 1)))
 
 
-def power_spectra(sounds: np.ndarray, frame: int) -> np.ndarray:
-    """|Σ_t w_t x_t e^(−2πift/F)|² · 4/(Σ w)² of frames of F values, one every F/2: (N, T, C) -> (N, frames, F/2 + 1, C).
+def power_spectra(sounds: np.ndarray, frame: int, overlap: int = 2) -> np.ndarray:
+    """|Σ_t w_t x_t e^(−2πift/F)|² · 4/(Σ w)² of frames of F values: (N, T, C) -> (N, frames, F/2 + 1, C).
 
-    w is Hann's window, so that a sine of amplitude a has the power a² at its frequency. The last frame ends with the sound or
-    before it.
+    w is Hann's window, so that a sine of amplitude a has the power a² at its frequency. A frame begins every F/overlap values;
+    the last one ends with the sound or before it.
     """
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame)
-    frames = np.lib.stride_tricks.sliding_window_view(sounds, frame, axis=1)[:, :: max(1, frame // 2)]  # (N, frames, C, F)
+    frames = np.lib.stride_tricks.sliding_window_view(sounds, frame, axis=1)[:, :: max(1, frame // overlap)]  # (N, frames, C, F)
     amplitude = np.abs(np.fft.rfft(frames * window, axis=-1)) * (2 / window.sum())
     return (amplitude**2).swapaxes(2, 3)
 

@@ -1,4 +1,4 @@
-"""Named generator/discriminator pairs. Each function returns (G, D), built for an image shape (H, W, C), or that of points or sound.
+"""Named generator/discriminator pairs. Each function returns (G, D), built for an image shape (H, W, C) or another.
 
 A new model is a file here and a line of `MODELS`.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,8 +28,8 @@ def wave(
     """Two convolutional networks in time after Donahue et al. 2019 (arXiv:1802.04208, tables 3 and 4): WaveGAN.
 
     Sound (T, C) is an image of height 1, with kernels (1, 25) and strides (1, 4). With L strided layers:
-    G: z -> Dense T/4^L·2^(L−1)·width, Reshape, ReLU -> L − 1 times ConvTranspose2d, which halves the channels down to width, ReLU
-       -> ConvTranspose2d C, Tanh
+    G: z -> Dense T/4^L·2^(L−1)·width, Reshape, ReLU -> L − 1 times ConvTranspose2d, which halves the channels, down to width,
+       ReLU -> ConvTranspose2d C, Tanh
     D: Conv2d width, LeakyReLU 0.2 -> L − 1 times PhaseShuffle 2, Conv2d, which doubles the channels, LeakyReLU 0.2
        -> Flatten, Dense 1
     L is as large as leaves 16 values in time below the first layer of G: 2 for 256 values, 4 for 4,096, 5 for 16,384.

@@ -64,13 +64,17 @@ RECIPES: dict[str, dict[str, Any]] = {
         **{"steps": 5000, "batch_size": 256, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
         **{"latent_dim": 16, "hidden": (128, 128), "loss": "non-saturating", "critic_steps": 1},
     },
+    "wave": {
+        **{"steps": 3000, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
+        **{"latent_dim": 32, "width": 16, "loss": "relativistic", "penalty": ("r1=0.1", "r2=0.1"), "critic_steps": 1},
+    },
 }
 
 
 # By kind of data: the models that make it, the first where none is named, and the recipe by which networks of the user's own
 # learn.
-MODELS_OF = {"images": ("dcgan", "mlp"), "points": ("mlp",)}
-RECIPE_OF = {"images": "dcgan", "points": "points"}
+MODELS_OF = {"images": ("dcgan", "mlp"), "points": ("mlp",), "sound": ("wave",)}
+RECIPE_OF = {"images": "dcgan", "points": "points", "sound": "wave"}
 
 
 def recipe_of(model: str, kind: str) -> dict[str, Any]:
@@ -87,7 +91,7 @@ class Config:
     stands in a config.json follow from the fields, in this order.
     """
 
-    data: Annotated[str, Option(f"{', '.join(DATASETS)}, or a .npy, .npz or IDX file, or a folder of images", "data")] = (
+    data: Annotated[str, Option(f"{', '.join(DATASETS)}, or a .npy, .npz or IDX file, or a folder of images or WAV files", "data")] = (
         "digits"
     )
     data_dir: Annotated[str | None, Option("where the IDX files of mnist and fashion-mnist are", "data", metavar="DIR")] = None
@@ -95,15 +99,21 @@ class Config:
         tuple[int, int] | None,
         Option("scale images to this size", "data", metavar="N|HxW", least=1, parse=parse_size),
     ] = None
+    length: Annotated[
+        int | None, Option("values in a piece of sound (4096; of tones 256)", "data", metavar="N", least=1)
+    ] = None
+    rate: Annotated[
+        int | None, Option("values a second that sound is resampled to (that of most files)", "data", metavar="HZ", least=1)
+    ] = None
     batch_size: Annotated[int | None, Option("samples in a batch", "data", metavar="N", least=1)] = None
 
-    kind: Annotated[str | None, Option("what the data are, as images or points", on_command_line=False)] = None
+    kind: Annotated[str | None, Option("what the data are, as images or sound", on_command_line=False)] = None
     model: Annotated[
         str | None,
         Option(
             f"{', '.join(MODELS)}, or networks of your own, which learn as dcgan does: a function(image_shape, latent_dim, "
             "backend, dtype, seed) -> (G, D), or of fewer of these. A run notices when that file changes, but not when a "
-            "file that it imports does. Default: dcgan, for points mlp",
+            "file that it imports does. Default: dcgan, for points mlp, for sound wave",
             *("model", f"NAME|{FUNCTION_IN_FILE}"),
             choices=MODELS,
             other=FUNCTION_IN_FILE,
@@ -112,7 +122,7 @@ class Config:
         ),
     ] = None
     model_digest: Annotated[str | None, Option("of the file that --model names", on_command_line=False)] = None
-    width: Annotated[int | None, Option("channels of its widest images", "model", metavar="N", least=1, models=("dcgan",))] = (
+    width: Annotated[int | None, Option("channels of its widest images", "model", metavar="N", least=1, models=("dcgan", "wave"))] = (
         None
     )
     extra_conv: Annotated[

@@ -1,6 +1,6 @@
 """The folder of a run: what lies in it, how it is written, and where the next one goes.
 
-config.json, log.csv, samples/step_000000.png …, progress.gif, curves.png, checkpoint.safetensors; and, once it is evaluated,
+config.json, log.csv, samples/step_000000.png … (of sound .wav too), progress.gif, curves.png, checkpoint.safetensors; and, once it is evaluated,
 metrics.json and neighbours.png.
 """
 
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from minigan.data import Kind
+from minigan.data.kinds import Sound
+from minigan.data.wav import wav_bytes
 from minigan.errors import CheckpointError, MiniganError, shorten
 from minigan.files import KEPT, remove_parts, write_atomically
 from minigan.training import checkpoint, plots
@@ -30,6 +32,7 @@ CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, SAMPLES = (
     "progress.gif",
     "samples",
 )
+PICTURE, SOUND = ".png", ".wav"  # of a step's samples
 METRICS, NEIGHBOURS = "metrics.json", "neighbours.png"
 FILES = (CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION)
 OWN = (*FILES, METRICS, NEIGHBOURS)  # with those of `minigan evaluate`
@@ -71,7 +74,7 @@ class RunFolder:
     def _check_entries(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise MiniganError(f"{self.path} is a file: name a folder for the run")
-        for path in [*(self.path / name for name in (*OWN, SAMPLES)), *self.frames()]:
+        for path in [*(self.path / name for name in (*OWN, SAMPLES)), *self._of_steps()]:
             is_right = path.is_dir() if path.name == SAMPLES else path.is_file()
             if path.is_symlink() or (path.exists() and not is_right):
                 kind = "a folder" if path.name == SAMPLES else "a file"
@@ -163,9 +166,9 @@ class RunFolder:
 
     def _cut_pictures(self, step: int) -> None:
         try:
-            for frame in self.frames():
-                if (_step_of(frame.name) or 0) > step:
-                    frame.unlink(missing_ok=True)
+            for path in self._of_steps():
+                if (_step_of(path.name) or 0) > step:
+                    path.unlink(missing_ok=True)
         except OSError as error:
             raise MiniganError(f"cannot write into {self.path}: {error.strerror}") from None
 
@@ -187,12 +190,16 @@ class RunFolder:
 
     def frames(self) -> list[Path]:
         """The pictures of samples, in the order of their steps."""
+        return [path for path in self._of_steps() if path.suffix == PICTURE]
+
+    def _of_steps(self) -> list[Path]:
+        """The pictures of samples and the sounds beside them, in the order of their steps."""
         own = ((_step_of(path.name), path) for path in self._pictures())
         return [path for _, path in sorted((step, path) for step, path in own if step is not None)]
 
     def _pictures(self) -> list[Path]:
-        """Those of samples, and others that are named like them."""
-        return sorted((self.path / SAMPLES).glob("step_*.png"))
+        """Those of samples, the sounds beside them, and others that are named like them."""
+        return sorted(path for suffix in (PICTURE, SOUND) for path in (self.path / SAMPLES).glob(f"step_*{suffix}"))
 
     def append_row(self, cells: Mapping[str, Any]) -> None:
         """A row of the log; the cell of a column that is not named stays empty."""
@@ -209,7 +216,10 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def save_samples(self, step: int, kind: Kind, samples: np.ndarray, real: np.ndarray | None) -> None:
-        plots.save_samples(self.path / SAMPLES / frame_name(step), kind, samples, real)
+        path = self.path / SAMPLES / frame_name(step)
+        if isinstance(kind, Sound):
+            write_atomically(path.with_suffix(SOUND), wav_bytes(kind.from_floats(samples), kind.rate))
+        plots.save_samples(path, kind, samples, real)
 
     def save_pictures(self) -> None:
         """The curves of the log and the animation of the samples, once the log has a row."""
@@ -220,13 +230,15 @@ class RunFolder:
 
 
 def frame_name(step: int) -> str:
-    return f"step_{step:06d}.png"
+    return f"step_{step:06d}{PICTURE}"
 
 
 def _step_of(name: str) -> int | None:
-    """The step whose picture of samples has this name, or None for a file that no run writes, as step_12.png."""
-    digits = name.removeprefix("step_").removesuffix(".png")
-    return int(digits) if digits.isdecimal() and name == frame_name(int(digits)) else None
+    """The step whose samples have this name, or None for a file that no run writes, as step_12.png."""
+    stem, suffix = os.path.splitext(name)
+    digits = stem.removeprefix("step_")
+    is_own = digits.isdecimal() and suffix in (PICTURE, SOUND) and f"{stem}{PICTURE}" == frame_name(int(digits))
+    return int(digits) if is_own else None
 
 
 def check_settings_file(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ from minigan.training.run import RUN_OPTIONS, Run
 from minigan.user_code import names_function, split_function
 
 LENGTHS = {"steps", "epochs"}
-DATA = {"data", "data_dir", "image_size"}  # which may name another place: the digest tells whether the values are the same
+DATA = {"data", "data_dir", "image_size", "length", "rate"}  # which may name another place: the digest tells whether the values are the same
 CHANGEABLE = {
     *LENGTHS,
     *DATA,
@@ -57,7 +57,7 @@ def start_run(
     weights = None if begins_from is None else _weights_of(begins_from, folder.path)
     backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
     with _hint_at_moved_data(weights is not None and weights[1]["config"].get("data") == config.data):
-        dataset = load(config.data, config.data_dir, config.image_size)
+        dataset = load(config.data, config.data_dir, config.image_size, config.length, config.rate)
     paths = with_absolute_paths({"data": config.data, "data_dir": config.data_dir, "model": config.model})
     config = replace(config, backend=backend.name, **paths)
     config.resolve(dataset)

@@ -136,7 +136,7 @@ class _Probe:
         self._cluster_centres = self.backend.asarray(self._clusters.centres - centre, dtype)
 
         self._game, self._sampler = game, game.sampler.clone()
-        count = PROBE_SIZE if dataset.is_images else POINTS
+        count = POINTS if dataset.kind.name == "points" else PROBE_SIZE
         self._z_shown = self.backend.asarray(rng.standard_normal((count, game.latent_dim)), dtype)
         chosen = dataset.values[rng.choice(len(dataset), min(count, len(dataset)), replace=False)]
         balls = _as_floats(chosen, dataset, dtype).reshape(len(chosen), -1).astype(np.float64) - centre
