@@ -96,8 +96,8 @@ def evaluate(
     """Measure samples of runs, write metrics.json and neighbours.png into their folders, and return a table.
 
     against: the real data; None: those that the runs were trained on. features: FILE.py:function, which makes (N, K) of images
-    (N, H, W, C) in [−1, 1], of points (N, 2) or of sound (N, T, C) in [−1, 1); None: those of `Reference`. samples: of each run, as many as real ones; None:
-    half as many as there are of these, and at most 5,000. The table's first column compares real samples with others, which
+    (N, H, W, C) or sounds (N, T, C) in [−1, 1], or of points (N, 2); None: those of `Reference`. samples: of each run, as many
+    as real ones; None: half as many as there are of these, and at most 5,000. The table's first column compares real samples with others, which
     shows how far from the best chance alone remains. watch: goes through a list, as tqdm does.
     Raises MiniganError for what is no run, data that are gone or do not fit, too few samples, and mistakes in a user's file.
     """
@@ -146,8 +146,8 @@ def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
     """The data to compare with. Raises DataError, MiniganError where they are gone, or are not those of all runs."""
     first = runs[0]
     if against is not None:
-        sound = {"length": first.game.sample_shape[0], "rate": first.kind.rate} if isinstance(first.kind, Sound) else {}
-        dataset = load(against, image_size=first.config.image_size, **sound)
+        length, rate = (first.game.sample_shape[0], first.kind.rate) if isinstance(first.kind, Sound) else (None, None)
+        dataset = load(against, image_size=first.config.image_size, length=length, rate=rate)
     else:
         try:
             dataset = _own_data(first.config)

@@ -39,10 +39,11 @@ def one_hot(xp: Any, numbers: Array, places: Array) -> Array:
 class Kind:
     """What the values of a dataset are. A new kind is a class here, a line of `KINDS`, and one of the pictures that show it.
 
-    name: in words, as "5,000 images". shown: how many a picture of samples has.
+    name: in words. counted: the same behind a number, as in "5,000 images". shown: how many a picture of samples has.
     """
 
     name: ClassVar[str]
+    counted: ClassVar[str]
     shown: ClassVar[int] = 64
 
     def fits(self, values: np.ndarray) -> bool:
@@ -73,7 +74,7 @@ class Kind:
 class Images(Kind):
     """uint8 (N, H, W, C), 0 = −1 and 255 = 1."""
 
-    name = "images"
+    name = counted = "images"
 
     def fits(self, values: np.ndarray) -> bool:
         return values.ndim == 4 and values.dtype == np.uint8
@@ -92,7 +93,7 @@ class Images(Kind):
 class Points(Kind):
     """float32 (N, K), in the data's own units."""
 
-    name = "points"
+    name = counted = "points"
     shown = 2000
 
     def fits(self, values: np.ndarray) -> bool:
@@ -109,6 +110,7 @@ class Sound(Kind):
     rate: int
 
     name = "sound"
+    counted = "sounds"
     shown = 16
 
     def __post_init__(self) -> None:

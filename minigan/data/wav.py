@@ -15,6 +15,7 @@ from minigan.errors import DataError
 
 WAV_SUFFIXES = (".wav", ".wave")
 GAP = 0.1  # seconds of silence behind each of several sounds in one file
+LARGEST = 2**32 - 2**10  # bytes of sound in a file, whose header tells sizes in 32 bits
 CHANNELS = {1: "mono", 2: "stereo"}
 _REMEDY = "convert it, as with: ffmpeg -i IN.wav -c:a pcm_s16le OUT.wav"
 _FORMATS = {1: "plain", 2: "ADPCM", 3: "floats", 6: "A-law", 7: "µ-law", 17: "ADPCM", 49: "GSM", 85: "MP3", 65534: "extensible"}
@@ -62,6 +63,9 @@ def read_wav(path: Path) -> Recording:
 def wav_bytes(sounds: np.ndarray, rate: int) -> bytes:
     """int16 sounds (N, T, C) as a WAV file: one after the other, and where there are several, 0.1 s of silence behind each."""
     gap = round(GAP * rate) if len(sounds) > 1 else 0
+    size = sounds.itemsize * len(sounds) * (sounds.shape[1] + gap) * sounds.shape[2]
+    if size > LARGEST:
+        raise DataError(f"{len(sounds):,} sounds take {size / 2**30:.3g} GiB, and a WAV file holds 4: write fewer into one")
     padded = np.pad(sounds, ((0, 0), (0, gap), (0, 0)))
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:

@@ -9,7 +9,7 @@ from minigan.metrics.points import as_array
 
 FRAME = 256  # values in a frame, at the most
 TIMES, BANDS = 4, 32  # parts of a sound and of the frequencies that power is pooled over, at the most
-FLOOR = 1e-6  # added to powers: that of a sine at −60 dB, below which little is heard beside the sound
+FLOOR = 1e-6  # the power of a sine at −60 dB, below which little is heard beside a sound
 SOUNDS = 256  # worked on at a time
 LARGEST = 1e15  # of a value, in size: its square is finite with room to spare
 
@@ -26,19 +26,21 @@ def power_spectra(sounds: np.ndarray, frame: int, overlap: int = 2) -> np.ndarra
     the last one ends with the sound or before it.
     """
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame)
-    frames = np.lib.stride_tricks.sliding_window_view(sounds, frame, axis=1)[:, :: max(1, frame // overlap)]  # (N, frames, C, F)
+    frames = np.lib.stride_tricks.sliding_window_view(sounds, frame, axis=1)[
+        :, :: max(1, frame // overlap)
+    ]  # (N, frames, C, F)
     amplitude = np.abs(np.fft.rfft(frames * window, axis=-1)) * (2 / window.sum())
     return (amplitude**2).swapaxes(2, 3)
 
 
 def log_spectra(sounds: np.ndarray) -> np.ndarray:
-    """Features (N, K) of sounds (N, T, C) in [−1, 1]: log₁₀ of the mean power in each of 4 parts of time and 32 bands.
+    """Features (N, K) of sounds (N, T, C) in [−1, 1]: log₁₀(1 + p/10⁻⁶) of the mean power p in 4 parts of time and 32 bands.
 
-    Powers are those of `power_spectra`, in frames of 256 values (of short sounds, half of them, down to a power of two), and
-    1e-6 is added to each mean, for silence. The parts and the bands are as equal as the frames and frequencies allow, and where
-    there are fewer of these, fewer. K is parts · bands · C, channels apart. A change of phase alone changes next to nothing, as
-    to the ear. `frechet` of two such sets is the Fréchet distance of log-spectra, in bels squared: the Fréchet audio distance
-    (Kilgour et al. 2019, arXiv:1812.08466, section 4) with these features in place of a network's.
+    Powers are those of `power_spectra`, in frames of 256 values (of short sounds, half of them, down to a power of two). What
+    lies far below −60 dB, as silence does, is near 0, and each 10 dB above it add 1. The parts and the bands are as equal as
+    the frames and frequencies allow, and where there are fewer of these, fewer: K is parts · bands · C. Phases do not enter, as
+    little as they are heard. `frechet` of two such sets is the Fréchet distance of log-spectra, in bels squared: the Fréchet
+    audio distance (Kilgour et al. 2019, arXiv:1812.08466, section 4) with these features in place of a network's.
     Raises ShapeError for arrays that are not sounds of at least 4 finite values.
     """
     sounds = as_array(sounds, "sounds", "of sounds (N, T, C)")
@@ -50,7 +52,7 @@ def log_spectra(sounds: np.ndarray) -> np.ndarray:
     for start in range(0, len(sounds), SOUNDS):
         power = power_spectra(sounds[start : start + SOUNDS].astype(np.float64), frame)
         pooled = _pooled(_pooled(power, 1, TIMES), 2, BANDS)
-        rows.append(np.log10(pooled + FLOOR).reshape(len(pooled), -1))
+        rows.append(np.log10(1 + pooled / FLOOR).reshape(len(pooled), -1))
     return np.concatenate(rows)
 
 

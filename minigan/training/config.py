@@ -91,17 +91,17 @@ class Config:
     stands in a config.json follow from the fields, in this order.
     """
 
-    data: Annotated[str, Option(f"{', '.join(DATASETS)}, or a .npy, .npz or IDX file, or a folder of images or WAV files", "data")] = (
-        "digits"
-    )
+    data: Annotated[
+        str, Option(f"{', '.join(DATASETS)}, or a .npy, .npz or IDX file, or a folder of images or WAV files", "data")
+    ] = "digits"
     data_dir: Annotated[str | None, Option("where the IDX files of mnist and fashion-mnist are", "data", metavar="DIR")] = None
     image_size: Annotated[
         tuple[int, int] | None,
         Option("scale images to this size", "data", metavar="N|HxW", least=1, parse=parse_size),
     ] = None
-    length: Annotated[
-        int | None, Option("values in a piece of sound (4096; of tones 256)", "data", metavar="N", least=1)
-    ] = None
+    length: Annotated[int | None, Option("values in a piece of sound (4096; of tones 256)", "data", metavar="N", least=1)] = (
+        None
+    )
     rate: Annotated[
         int | None, Option("values a second that sound is resampled to (that of most files)", "data", metavar="HZ", least=1)
     ] = None
@@ -122,9 +122,9 @@ class Config:
         ),
     ] = None
     model_digest: Annotated[str | None, Option("of the file that --model names", on_command_line=False)] = None
-    width: Annotated[int | None, Option("channels of its widest images", "model", metavar="N", least=1, models=("dcgan", "wave"))] = (
-        None
-    )
+    width: Annotated[
+        int | None, Option("channels of its widest images", "model", metavar="N", least=1, models=("dcgan", "wave"))
+    ] = None
     extra_conv: Annotated[
         bool | None,
         Option(

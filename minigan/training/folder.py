@@ -1,7 +1,7 @@
 """The folder of a run: what lies in it, how it is written, and where the next one goes.
 
-config.json, log.csv, samples/step_000000.png … (of sound .wav too), progress.gif, curves.png, checkpoint.safetensors; and, once it is evaluated,
-metrics.json and neighbours.png.
+config.json, log.csv, samples/step_000000.png … (of sound also .wav), progress.gif, curves.png, checkpoint.safetensors; and,
+once it is evaluated, metrics.json and neighbours.png.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class ProgressBar:
 
 def headline(game: Game, data: Dataset, model: str, batch_size: int, steps: int) -> str:
     """The first line of a run: device, backend, model and data sizes."""
-    size, kind = "x".join(map(str, data.shape)), data.kind.name
+    size, kind = "x".join(map(str, data.shape)), data.kind.counted
     counts = " + ".join(f"{LETTERS.get(name, name)} {net.num_params:,}" for name, net in game.networks.items())
     precision = "" if game.backend.precision == "float32" else f" with {game.backend.precision} products"
     return (

@@ -29,6 +29,7 @@ Panel = Callable[["Axes", Mapping[str, Sequence[float]]], None]
 GIF_SIDE = 65_535  # pixels, for a GIF stores each side in 16 bits
 SHARES = ("precision", "recall", "density", "coverage", "high_quality")  # of what evaluations measure
 DISTANCES = ("frechet", "sliced_wasserstein", "reverse_kl")
+MOST_SOUNDS = 1024  # in a picture
 SOUND_SIZE = (180, 90)  # pixels of a spectrogram, width and height; the waveform above it is half as high
 GRID_PIXELS = 480  # a grid of small images is enlarged, by whole factors, to about this width
 
@@ -103,10 +104,16 @@ def save_sounds(path: str | Path, sounds: np.ndarray, rate: int, columns: int = 
     """
     from matplotlib import colormaps
 
+    if len(sounds) > MOST_SOUNDS:
+        raise MiniganError(
+            f"a picture shows up to {MOST_SOUNDS:,} sounds, not {len(sounds):,}: draw fewer, or write another form"
+        )
     mono = sounds.mean(axis=2, keepdims=True)
     wide, high = SOUND_SIZE
-    waves = np.where(_outlines(mono[..., 0], wide, high // 2)[..., None], np.uint8([255, 190, 90]), np.uint8([24, 24, 32]))
-    powers = power_spectra(mono, frame_of(mono.shape[1]), overlap=16)[..., 0].swapaxes(1, 2)[:, ::-1]  # (N, frequencies, frames)
+    waves = np.where(_outlines(mono[..., 0], wide, high // 2)[..., None], (255, 190, 90), (24, 24, 32))
+    powers = power_spectra(mono, frame_of(mono.shape[1]), overlap=16)[..., 0].swapaxes(1, 2)[
+        :, ::-1
+    ]  # (N, frequencies, frames)
     levels = np.clip(1 + np.log10(powers + 1e-12) / 6, 0, 1)
     levels = levels[:, _stretched(levels.shape[1], high)][:, :, _stretched(levels.shape[2], wide)]
     spectra = np.rint(colormaps["magma"](levels)[..., :3] * 255)
