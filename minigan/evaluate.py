@@ -97,8 +97,9 @@ def evaluate(
 
     against: the real data; None: those that the runs were trained on. features: FILE.py:function, which makes (N, K) of images
     (N, H, W, C) or sounds (N, T, C) in [−1, 1], or of points (N, 2); None: those of `Reference`. samples: of each run, as many
-    as real ones; None: half as many as there are of these, and at most 5,000. The table's first column compares real samples with others, which
-    shows how far from the best chance alone remains. watch: goes through a list, as tqdm does.
+    as real ones; None: half as many as there are of these, and at most 5,000. The table's first
+    column compares real samples with others, which shows how far from the best chance alone remains. watch: goes through a
+    list, as tqdm does.
     Raises MiniganError for what is no run, data that are gone or do not fit, too few samples, and mistakes in a user's file.
     """
     extract = None if features is None else features_of_user(features)

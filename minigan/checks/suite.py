@@ -95,6 +95,7 @@ def block_table() -> list[tuple[Callable[[], Layer], tuple[int, ...], int]]:
         (lambda: ConvTranspose2d(64, 4, stride=2, padding=1), (7, 7, 128), 32),
         (lambda: BatchNorm(), (32, 32, 8), 80),
         (lambda: LeakyReLU(0.2), (32, 32, 8), 80),
+        (lambda: PhaseShuffle(2), (1, 256, 8), 80),
         (lambda: MinibatchStd(group_size=4), (16, 16, 8), 80),
         (lambda: SpectralNorm(Conv2d(128, 4, stride=2, padding=1)), (14, 14, 64), 32),
     ]
