@@ -74,7 +74,7 @@ class PhaseShuffle(Layer):
         """Pᵀ S_kᵀ dy"""
         n, length = self.n, dy.shape[-2]
         around = self._between_zeros(dy, 2 * n)
-        parts = [around[..., m : m + length + 2 * n, :] for m in range(2 * n + 1)]
+        parts = [around[..., m : m + length + 2 * n, :] for m in range(len(masks))]
         padded = self.backend.elementwise(selected, *masks, *parts)
         dx = padded[..., n : n + length, :].copy()
         dx[..., 1 : n + 1, :] += padded[..., :n, :][..., ::-1, :]

@@ -89,10 +89,10 @@ def test_every_fault_is_caught(name, monkeypatch):
 
     def is_caught():
         try:
-            if not check_layer(mg.PhaseShuffle(2), (5, 1), backend="textbook", batch=8).ok:  # of which each way has some
+            if not check_layer(mg.PhaseShuffle(2), (8, 1), backend="textbook", batch=8).ok:  # of which each way has some
                 return True
-            net = mg.Sequential([mg.PhaseShuffle(2)], (5, 1), "textbook", "float64", seed=1)
-            x = draw(net, (30, 5, 1))
+            net = mg.Sequential([mg.PhaseShuffle(2)], (8, 1), "textbook", "float64", seed=1)
+            x = draw(net, (30, 8, 1))
             y, (masks,) = net.forward(x, train=True)
             return not np.array_equal(y, [moved(a, k) for a, k in zip(x, shifts(net, masks), strict=True)])
         except (ValueError, IndexError, TypeError, AssertionError):
