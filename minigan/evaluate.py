@@ -10,7 +10,7 @@ import numpy as np
 
 from minigan.backends import stream
 from minigan.data import Dataset, Kind, load
-from minigan.data.kinds import Text
+from minigan.data.kinds import Sound, Text
 from minigan.data.loading import is_text
 from minigan.data.reading import shown
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, UserFileError, shorten
@@ -27,7 +27,6 @@ from minigan.user_code import FUNCTION_IN_FILE, describe_error, function_of, imp
 MOST = 5000  # samples, unless told otherwise
 LEAST = 12  # real samples, for five neighbours of each of a half
 SHOWN, NEAREST = 16, 4  # samples in the picture, and real neighbours of each
-POINTS = 2000  # in that of points
 LONGEST = 40  # letters of a run's name in the table
 
 
@@ -68,9 +67,9 @@ class Trained(NamedTuple):
     files: RunFolder
     game: Game
     config: Config
+    kind: Kind
     step: int
     digest: str
-    kind: Kind
 
 
 class Split(NamedTuple):
@@ -103,20 +102,20 @@ def evaluate(
     """Measure samples of runs, write metrics.json and neighbours.png into their folders, and return a table.
 
     against: the real data; None: those that the runs were trained on. features: FILE.py:function, which makes (N, K) of images
-    (N, H, W, C) in [−1, 1] or of points (N, 2); None: those of `Reference`. samples: of each run, as many as real ones; None:
-    half as many as there are of these, and at most 5,000. The table's first column compares real samples with others, which
-    shows how far from the best chance alone remains. watch: goes through a list, as tqdm does.
+    (N, H, W, C) or sounds (N, T, C) in [−1, 1], or of points (N, 2); None: those of `Reference`. samples: of each run, as many
+    as real ones; None: half as many as there are of these, and at most 5,000. The table's first
+    column compares real samples with others, which shows how far from the best chance alone remains. watch: goes through a
+    list, as tqdm does.
     Raises MiniganError for what is no run, data that are gone or do not fit, too few samples, and mistakes in a user's file.
     """
     extract = None if features is None else features_of_user(features)
     runs = [load_run(folder, backend) for folder in folders]
     dataset = real_data(runs, against)
     parts = split(dataset, samples, seed)
-    about = features or ("the digit classifier's" if dataset.is_images else "the coordinates")
-    if isinstance(dataset.kind, Text):
-        if features is not None:
-            raise OptionError(f"features is {shorten(features)}, and text is compared by its letters: leave it out")
-        about = "runs of letters, padding included"
+    own = {"images": "the digit classifier's", "points": "the coordinates", "sound": "log-spectra"}
+    about = features or own.get(dataset.kind.name, "runs of letters, padding included")
+    if isinstance(dataset.kind, Text) and features is not None:
+        raise OptionError(f"features is {shorten(features)}, and text is compared by its letters: leave it out")
     if features is None and dataset.is_images and dataset.shape != DIGIT:
         about = "none, for --features names no function that makes them"
     columns = _measured(runs, dataset, parts, extract, {"features": features, "seed": seed}, watch)
@@ -149,7 +148,7 @@ def load_run(folder: str, backend: str) -> Trained:
     files = RunFolder(folder)
     _, info = checkpoint.load(files.checkpoint)
     game, config, kind = load_game(folder, backend)
-    return Trained(folder, files, game, config, info["step"], info["dataset"], kind)
+    return Trained(folder, files, game, config, kind, info["step"], info["dataset"])
 
 
 def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
@@ -176,10 +175,13 @@ def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
 
 
 def _read_as(run: Trained, data: str) -> dict[str, Any]:
-    """How lines of text are read, to be compared with those of a run."""
-    if not (isinstance(run.kind, Text) and is_text(data)):
-        return {}
-    return {"length": run.game.sample_shape[0], "alphabet": run.kind.alphabet, "hold_out": 0}
+    """How lines of text and sound are read, to be compared with those of a run."""
+    length = run.game.sample_shape[0]
+    if isinstance(run.kind, Sound):
+        return {"length": length, "rate": run.kind.rate}
+    if isinstance(run.kind, Text) and is_text(data):
+        return {"length": length, "alphabet": run.kind.alphabet, "hold_out": 0}
+    return {}
 
 
 def split(dataset: Dataset, count: int | None, seed: int) -> Split:
@@ -271,7 +273,7 @@ def _measure(run: Trained, dataset: Dataset, reference: Reference | TextReferenc
         chosen = np.concatenate([np.arange(SHOWN // 2), reference.copies(rows, SHOWN // 2)])  # there are at least LEAST
         plots.save_neighbours(path, values[chosen], reference.values[indices[chosen]])
     else:
-        plots.save_samples(path, dataset.kind, samples[:POINTS], reference.values)
+        plots.save_samples(path, dataset.kind, samples[: dataset.kind.shown], reference.values)
     return Column(run.name, count, count, reference.all(values, rows), trained_on(run, dataset, reference.values))
 
 

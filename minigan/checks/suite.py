@@ -26,6 +26,7 @@ from minigan.layers import (
     LayerNorm,
     LeakyReLU,
     MinibatchStd,
+    PhaseShuffle,
     ReLU,
     Reshape,
     Residual,
@@ -71,6 +72,8 @@ def layer_table() -> list[tuple[Callable[[], Layer], tuple[int, ...]]]:
         (lambda: Reshape((2, 3, 2)), (12,)),
         (lambda: Upsample((2, 3)), (3, 2, 2)),
         (lambda: DiffAugment(translation=0.3), (4, 3, 2)),
+        (lambda: PhaseShuffle(2), (1, 7, 2)),
+        (lambda: PhaseShuffle(3), (4, 2)),
         (lambda: MinibatchStd(), (4,)),
         (lambda: MinibatchStd(), (3, 2, 2)),
         (lambda: SpectralNorm(Dense(4)), (5,)),
@@ -95,6 +98,7 @@ def block_table() -> list[tuple[Callable[[], Layer], tuple[int, ...], int]]:
         (lambda: ConvTranspose2d(64, 4, stride=2, padding=1), (7, 7, 128), 32),
         (lambda: BatchNorm(), (32, 32, 8), 80),
         (lambda: LeakyReLU(0.2), (32, 32, 8), 80),
+        (lambda: PhaseShuffle(2), (1, 256, 8), 80),
         (lambda: MinibatchStd(group_size=4), (16, 16, 8), 80),
         (lambda: SpectralNorm(Conv2d(128, 4, stride=2, padding=1)), (14, 14, 64), 32),
     ]
@@ -105,7 +109,7 @@ def check_all(backend: str | Backend = "auto") -> Iterator[Report]:
     be = get_backend(backend)
     for make, shape in layer_table():
         yield check_layer(make(), shape, backend=be)
-        if isinstance(make(), (BatchNorm, DiffAugment, Dropout)):
+        if isinstance(make(), (BatchNorm, DiffAugment, Dropout, PhaseShuffle)):
             report = check_layer(make(), shape, backend=be, train=False)
             report.name += " at inference"
             yield report

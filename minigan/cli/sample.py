@@ -1,4 +1,4 @@
-"""minigan sample: images, points or lines of text from a trained run."""
+"""minigan sample: images, points, lines of text or sounds from a trained run."""
 
 from __future__ import annotations
 
@@ -23,19 +23,26 @@ from minigan.training.plots import GRID_PIXELS
 BYTES_PER_VALUE = 17  # of a sample and its latent vector: in parts, joined, as pixels on the way from floats (measured)
 GIF_FRAME = GRID_PIXELS**2  # bytes, an enlarged picture
 # How samples of each kind can be written; "": as a folder of files.
-SUFFIXES = {"images": ("", ".png", ".gif", ".npz", ".npy"), "points": (".png", ".npz", ".npy"), "text": (".txt", ".png")}
+SUFFIXES = {
+    "images": ("", ".png", ".gif", ".npz", ".npy"),
+    "points": (".png", ".npz", ".npy"),
+    "text": (".txt", ".png"),
+    "sound": ("", ".wav", ".png", ".npz", ".npy"),
+}
+ANY_SUFFIX = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
 WALK_STEPS = 8  # images from one latent point to the next in an interpolation
 
 
 def add(commands: Any) -> None:
-    about = "Draw images, points or lines of text from a trained run."
+    about = "Draw images, points, lines of text or sounds from a trained run."
     parser = add_command(commands, "sample", "draw from a trained run", about, sample)
     parser.add_argument("folder", metavar="RUN", help="a run folder")
     parser.add_argument("-n", type=whole_number(1), default=64, metavar="N", help="how many (64)")
     add_option(parser, "seed", default=0)
     what = (
-        "a grid as .png; uint8 (N, H, W, C) as .npy, or .npz under the key images; an animation as .gif; else a folder of "
-        "PNGs; text as .txt or .png, and without --out it is printed"
+        "a grid as .png; uint8 (N, H, W, C) as .npy, or .npz under the key images; an animation as .gif; a folder of PNGs; "
+        "text as .txt or .png, and without --out it is printed; sounds as a .wav with all of them, as .png with waveforms and "
+        "spectrograms, as int16 (N, T, C), or as a folder of WAV files"
     )
     parser.add_argument("--out", metavar="FILE|DIR", help=what)
     walk = f"walk on great circles from one latent point to the next, about {WALK_STEPS} images to each, and back to the first"
@@ -49,8 +56,8 @@ def sample(options: argparse.Namespace) -> int:
         return _print_lines(options)
     out = Path(options.out)
     suffix = "" if out.is_dir() else out.suffix.lower()
-    if not any(suffix in suffixes for suffixes in SUFFIXES.values()):
-        raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy or .gif, of text in .txt, or a folder")
+    if suffix not in ANY_SUFFIX:
+        raise MiniganError(f"--out is {options.out}: expected a name in .png, .npz, .npy, .gif, .txt or .wav, or a folder")
     if out.exists() and not out.is_dir() and not options.overwrite:
         raise MiniganError(f"--out is {options.out}, which exists: choose another name, or add --overwrite")
     if out.exists() and not (out.is_dir() or out.is_file()):
@@ -66,7 +73,7 @@ def sample(options: argparse.Namespace) -> int:
     # Points are drawn over those they were learned from, where these are at hand.
     real = load(config.data).values if kind.name == "points" and config.data in DATASETS else None
     _write(out, suffix, kind, samples, WALK_STEPS if options.interpolate else 0, real)
-    print(f"{len(samples)} {kind.units or kind.name} of {options.folder} in {out}")
+    print(f"{len(samples)} {kind.counted} of {options.folder} in {out}")
     return 0
 
 
@@ -101,12 +108,16 @@ def _write(out: Path, suffix: str, kind: Kind, samples: np.ndarray, columns: int
     (out if suffix == "" else out.parent).mkdir(parents=True, exist_ok=True)
     if suffix == "":
         digits = max(4, len(str(len(values) - 1)))
-        for index, image in enumerate(values):
-            plots.save_image(out / f"{index:0{digits}d}.png", plots.to_image(image))
+        for index, value in enumerate(values):
+            name = f"{index:0{digits}d}"
+            if kind.suffix:
+                write_atomically(out / f"{name}{kind.suffix}", kind.to_file(value[None]))
+            else:
+                plots.save_image(out / f"{name}.png", plots.to_image(value))
+    elif suffix == kind.suffix:
+        write_atomically(out, kind.to_file(values))
     elif suffix == ".png":
         plots.save_samples(out, kind, samples, real, 0 if isinstance(kind, Text) else columns)
-    elif isinstance(kind, Text):
-        write_atomically(out, kind.to_file(values))
     elif suffix == ".gif":
         plots.save_animation(out, values)
     else:

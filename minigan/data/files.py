@@ -1,4 +1,4 @@
-"""The user's own files, told apart by what they hold: arrays of NumPy, IDX files, folders of images."""
+"""The user's own files, told apart by what they hold: arrays of NumPy, IDX files, folders of images or of sound."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ import numpy as np
 
 from minigan.data.arrays import as_dataset
 from minigan.data.dataset import Dataset
-from minigan.data.folders import read_folder
+from minigan.data.folders import read_folder, wav_files
 from minigan.data.idx import GZIP, UINT8, read_idx
 from minigan.data.images import IMAGE_SUFFIXES
 from minigan.data.numpy_files import NPY, ZIP, read_npy, read_npz
 from minigan.data.reading import kind_of, opened, shown
+from minigan.data.sounds import read_sounds
+from minigan.data.wav import WAV_SUFFIXES
 from minigan.errors import DataError
 
 
-def load_path(path: Path, image_size: tuple[int, int] | None) -> Dataset:
-    """The dataset in a file or folder. image_size scales the images of a folder as they are read.
+def load_path(path: Path, image_size: tuple[int, int] | None, length: int | None = None, rate: int | None = None) -> Dataset:
+    """The dataset in a file or folder. image_size scales the images of a folder as they are read; length and rate are those
+    of the pieces that sound is cut into.
 
     Raises DataError that names what was found and what was expected.
     """
-    if kind_of(path) == "folder":
+    is_folder = kind_of(path) == "folder"
+    sounds, on_sounds = wav_files(path) if is_folder else ([path] if path.suffix.lower() in WAV_SUFFIXES else [], ())
+    if sounds:
+        dataset = read_sounds(path, sounds, length, rate)
+        return replace(dataset, notes=(*on_sounds, *dataset.notes))
+    if is_folder:
         array, notes = read_folder(path, image_size)
     else:
         array, notes = _read_file(path)

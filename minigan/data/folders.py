@@ -12,6 +12,7 @@ import numpy as np
 
 from minigan.data.images import IMAGE_SUFFIXES, KINDS, read_image, resize
 from minigan.data.reading import cannot_read, check_memory, is_litter, shown
+from minigan.data.wav import WAV_SUFFIXES
 from minigan.errors import DataError
 
 _OTHER_IMAGES = (".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".psd", ".svg")
@@ -50,6 +51,15 @@ def read_folder(folder: Path, size: tuple[int, int] | None) -> tuple[np.ndarray,
     return np.stack(images), (*notes, *_left_out(folder, found))
 
 
+def wav_files(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """The WAV files in a folder and the folders below it, in the order of their names, and a note on images beside them."""
+    found = list(_walk(folder))
+    files = sorted(path for path in found if path.suffix.lower() in WAV_SUFFIXES)
+    images = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in found)
+    note = f"{shown(folder)} holds {len(files):,} WAV files and {images:,} images: it was read as sound, the images left out"
+    return files, (note,) if files and images else ()
+
+
 def folders_read(top: Path) -> set[Path]:
     """The folders, links resolved, in which a folder of images is looked for images."""
     return {top.resolve(), *(path.parent.resolve() for path in _walk(top))}
@@ -73,7 +83,7 @@ def _walk(top: Path) -> Iterator[Path]:
                         continue
                     path = Path(entry.path)
                     if entry.is_symlink() and _is_broken(path):
-                        if path.suffix.lower() in IMAGE_SUFFIXES:  # a picture would be missing without a word
+                        if path.suffix.lower() in (*IMAGE_SUFFIXES, *WAV_SUFFIXES):  # it would be missing without a word
                             raise DataError(f"{shown(path)} is a link to nothing: put its file back or remove the link")
                     elif entry.is_dir():
                         (links if entry.is_symlink() else folders).append(path)

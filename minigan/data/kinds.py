@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigan.backends import Array, Backend
+from minigan.data.wav import wav_bytes
 
 
 def pixels_to_floats(xp: Any, pixels: Array) -> Array:
@@ -21,6 +22,16 @@ def floats_to_pixels(images: np.ndarray) -> np.ndarray:
     return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
+def steps_to_floats(xp: Any, steps: Array) -> Array:
+    """[−32768, 32767] -> [−1, 1): x = s / 32768"""
+    return steps / 32768
+
+
+def floats_to_steps(sounds: np.ndarray) -> np.ndarray:
+    """[−1, 1] -> int16, the inverse of steps_to_floats; 1 itself becomes the largest, 32767."""
+    return np.clip(np.rint(sounds * 32768.0), -32768, 32767).astype(np.int16)
+
+
 def one_hot(xp: Any, numbers: Array, places: Array) -> Array:
     """1 at the place with the number, 0 at all others: max(0, 1 − |n − p|) for whole numbers n and p"""
     return xp.maximum(1 - xp.abs(numbers - places), 0)
@@ -29,12 +40,13 @@ def one_hot(xp: Any, numbers: Array, places: Array) -> Array:
 class Kind:
     """What the values of a dataset are. A new kind is a class here, a line of `KINDS`, and one of the pictures that show it.
 
-    name: in words; units: how samples are counted, as "5,000 images", where that is another word. shown: how many a picture of
-    samples has.
+    name: in words. counted: the same behind a number, as in "5,000 images". shown: how many a picture of samples has.
+    suffix: of a file of samples beside their picture, where there is one.
     """
 
     name: ClassVar[str]
-    units: ClassVar[str] = ""
+    counted: ClassVar[str]
+    suffix: ClassVar[str] = ""
     shown: ClassVar[int] = 64
 
     def fits(self, values: np.ndarray) -> bool:
@@ -61,6 +73,10 @@ class Kind:
         """Samples of networks, on the device, as networks would see the values that they become, but for rounding."""
         return samples
 
+    def to_file(self, values: np.ndarray) -> bytes:
+        """Values as a file of this suffix."""
+        raise NotImplementedError(f"{type(self).__name__} has no to_file")
+
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, **vars(self)}
 
@@ -69,7 +85,7 @@ class Kind:
 class Images(Kind):
     """uint8 (N, H, W, C), 0 = −1 and 255 = 1."""
 
-    name = "images"
+    name = counted = "images"
 
     def fits(self, values: np.ndarray) -> bool:
         return values.ndim == 4 and values.dtype == np.uint8
@@ -88,7 +104,7 @@ class Images(Kind):
 class Points(Kind):
     """float32 (N, K), in the data's own units."""
 
-    name = "points"
+    name = counted = "points"
     shown = 2000
 
     def fits(self, values: np.ndarray) -> bool:
@@ -108,8 +124,8 @@ class Text(Kind):
 
     alphabet: str
 
-    name, units = "text", "lines"
-    shown = 120
+    name, counted = "text", "lines"
+    suffix, shown = ".txt", 120
     MOST: ClassVar[int] = 255  # letters
 
     def __post_init__(self) -> None:
@@ -151,12 +167,42 @@ class Text(Kind):
         return ["".join(self.alphabet[number - 1] for number in row if number) for row in values.tolist()]
 
     def to_file(self, values: np.ndarray) -> bytes:
-        """Values as a file of lines, as `minigan.data.text.read_text` reads it."""
+        """A file of lines, as `minigan.data.text.read_text` reads it."""
         return "".join(f"{line}\n" for line in self.lines(values)).encode()
 
 
+@dataclass(frozen=True)
+class Sound(Kind):
+    """int16 (N, T, C), −32768 = −1: T values of each of C channels, one after the other at `rate` a second."""
+
+    rate: int
+
+    name, counted = "sound", "sounds"
+    suffix, shown = ".wav", 16
+
+    def __post_init__(self) -> None:
+        if type(self.rate) is not int or self.rate < 1:
+            raise ValueError(f"its sound has the rate {self.rate!r}: expected a whole number of Hz")
+
+    def fits(self, values: np.ndarray) -> bool:
+        return values.ndim == 3 and values.dtype == np.int16
+
+    def no_values(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.empty((0, *shape), np.int16)
+
+    def to_floats(self, be: Backend, dtype: Any) -> Callable[[Array], Array]:
+        return lambda values: be.elementwise(steps_to_floats, values)
+
+    def from_floats(self, samples: np.ndarray) -> np.ndarray:
+        return floats_to_steps(samples)
+
+    def to_file(self, values: np.ndarray) -> bytes:
+        """A WAV file with one sound after the other."""
+        return wav_bytes(values, self.rate)
+
+
 IMAGES, POINTS = Images(), Points()
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Points, Text)}
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Points, Text, Sound)}
 
 
 def kind_of_values(values: np.ndarray) -> Kind | None:

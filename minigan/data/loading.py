@@ -17,13 +17,15 @@ from minigan.data.dataset import Dataset
 from minigan.data.files import load_path
 from minigan.data.idx import read_idx
 from minigan.data.images import resize
+from minigan.data.kinds import Sound
 from minigan.data.reading import check_memory, kind_of, shown
 from minigan.data.text import as_text, read_text
 from minigan.errors import DataError, OptionError, nearest_name, shorten
 from minigan.sizes import pair
 
-DATASETS = ("digits", *mnist.SOURCES, "ring", "grid", "names")
+DATASETS = ("digits", *mnist.SOURCES, "ring", "grid", "names", "tones")
 BUNDLED_TEXT = "names"
+KINDS_OF = {"length": ("text", "sound"), "alphabet": ("text",), "hold_out": ("text",), "rate": ("sound",)}  # by option
 
 
 def load(
@@ -34,22 +36,25 @@ def load(
     length: int | None = None,
     alphabet: str | None = None,
     hold_out: int | None = None,
+    rate: int | None = None,
 ) -> Dataset:
     """A dataset by name, or the user's own by path or as an array.
 
     Names: "digits" (5,000 bundled MNIST digits, 500 of each, sorted by label); "mnist" and "fashion-mnist" (IDX files, gzipped
     or not, looked for in data_dir, else in $MINIGAN_DATA and /usr/share/datasets, else downloaded once into the user's cache);
-    "ring" (8 Gaussians on the unit circle, σ 0.01) and "grid" (25 on {−4, −2, 0, 2, 4}², σ 0.05); "names" (4,663 first names).
+    "ring" (8 Gaussians on the unit circle, σ 0.01) and "grid" (25 on {−4, −2, 0, 2, 4}², σ 0.05); "names" (4,663 first names);
+    "tones" (plucked, 256 values at 4,000 Hz each, unless length and rate say otherwise).
     Paths: .npy, .npz or IDX files of an array that `as_dataset` takes; a folder of PNG, JPEG, WebP and BMP files of one size,
     the folders below it and linked ones included, names that begin with a dot not. Photos are turned upright, transparency is
-    composed on white. A .txt file in UTF-8 holds one sample a line. "~" is the home folder.
+    composed on white. A .txt file in UTF-8 holds one sample a line. A folder that holds WAV files, of 16 bits, is one of sound,
+    cut to pieces. "~" is the home folder.
     image_size: (height, width) or one number to scale images to, cut about the centre where the proportions differ.
-    length, alphabet, hold_out: of lines of text, see minigan.data.text.as_text.
+    length, alphabet, hold_out: of lines of text, see minigan.data.text.as_text. length, rate: values in a piece of sound (None:
+    4,096), and how many a second it is resampled to (None: as most files have).
     What reading has decided or changed is told in the dataset's `notes`.
     Raises DataError that names what was found and what was expected, OptionError for an image_size that is none.
     """
     size = None if image_size is None else pair(image_size, "image_size")
-    of_text = {"length": length, "alphabet": alphabet, "hold_out": hold_out}
     name = os.fsdecode(data) if isinstance(data, (str, os.PathLike)) else None
     if data_dir and name not in mnist.SOURCES:
         raise DataError(
@@ -58,10 +63,12 @@ def load(
     if data is None or (name is None and np.isscalar(data)):
         raise DataError(f"data is {shown(repr(data), 40)}: expected a path, an array, or one of {', '.join(DATASETS)}")
     try:
-        dataset = as_dataset(data) if name is None else _load_named_or_path(name, data_dir, size, of_text)
-        given = next((option for option, value in of_text.items() if value is not None), None)
-        if given and dataset.kind.name != "text":
-            raise OptionError(f"{given} is {shorten(of_text[given])}, but {shown(dataset.name)} holds no text: leave it out")
+        reading = {"length": length, "alphabet": alphabet, "hold_out": hold_out, "rate": rate}
+        dataset = as_dataset(data) if name is None else _load_named_or_path(name, data_dir, size, reading)
+        for option, value in reading.items():
+            if value is not None and dataset.kind.name not in KINDS_OF[option]:
+                what = f"{shown(dataset.name)} holds {dataset.kind.name}"
+                raise OptionError(f"{option} is {shorten(value)}, but {what}: leave it out")
         return _resized(dataset, size) if size else dataset
     except MemoryError:
         raise DataError(f"{shown(name or 'the array')} does not fit in memory: take fewer or smaller samples") from None
@@ -82,17 +89,22 @@ def _resized(dataset: Dataset, size: tuple[int, int]) -> Dataset:
 
 
 def _load_named_or_path(
-    name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None, of_text: dict[str, Any]
+    name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None, reading: dict[str, Any]
 ) -> Dataset:
+    of_text = {option: value for option, value in reading.items() if "text" in KINDS_OF[option]}
     if name == BUNDLED_TEXT:
         with resources.as_file(resources.files("minigan.data.bundled").joinpath(f"{name}.txt")) as file:
             return as_text(read_text(file), name, **of_text)
+    if name == "tones":
+        return _tones(reading["length"] or synthetic.TONE_LENGTH, reading["rate"] or synthetic.TONE_RATE)
     if name in DATASETS:
         return _load_named(name, Path(data_dir).expanduser() if data_dir else None)
     path = os.path.expanduser(name)
     if kind_of(path):
         is_file = is_text(name) and kind_of(path) == "file"
-        return as_text(read_text(Path(path)), name, **of_text) if is_file else load_path(Path(path), size)
+        if is_file:
+            return as_text(read_text(Path(path)), name, **of_text)
+        return load_path(Path(path), size, reading["length"], reading["rate"])
     if os.sep in name or Path(name).suffix:
         raise DataError(f"no file or folder '{shown(name)}': expected a path that exists, or one of {', '.join(DATASETS)}")
     raise DataError(f"unknown dataset '{shown(name)}': {nearest_name(name, DATASETS)}, or a path to your own")
@@ -106,6 +118,13 @@ def _load_named(name: str, data_dir: Path | None) -> Dataset:
         path = mnist.find_or_download(name, data_dir)
         return replace(as_dataset(read_idx(path), str(path)), name=name)
     return Dataset(name, synthetic.ring() if name == "ring" else synthetic.grid())
+
+
+def _tones(length: int, rate: int) -> Dataset:
+    if rate < synthetic.LOWEST_RATE:
+        raise DataError(f"rate is {rate}: the tones need at least {synthetic.LOWEST_RATE} values a second; choose a higher one")
+    check_memory(f"tones of {length:,} values", length * 8 * 3)
+    return Dataset("tones", synthetic.tones(length, rate), kind=Sound(rate))
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -1,10 +1,14 @@
-"""Points in the plane around known centres, on which it can be counted how many modes a generator reaches."""
+"""Data that a formula draws: points around known centres, on which it can be counted how many modes a generator reaches, and
+plucked tones.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+
+from minigan.data.kinds import floats_to_steps
 
 COUNT = 20_000
 
@@ -37,3 +41,26 @@ def drawn_around(centres: np.ndarray, sigma: float, count: int = COUNT, seed: in
     rng = np.random.default_rng(seed)
     chosen = centres[rng.integers(0, len(centres), count)]
     return (chosen + sigma * rng.standard_normal((count, 2))).astype(np.float32)
+
+
+TONE_LENGTH, TONE_RATE = 256, 4000  # values in a tone, and values a second
+PITCHES, HARMONICS = (220, 440), (1, 2, 3)  # Hz
+LOWEST_RATE = 2 * PITCHES[1] * HARMONICS[-1]  # values a second that hold the highest harmonic
+MOST_VALUES = 2**24  # of all tones together; longer ones are fewer
+
+
+def tones(length: int = TONE_LENGTH, rate: int = TONE_RATE, count: int | None = None, seed: int = 0) -> np.ndarray:
+    """Plucked tones: int16 (count, length, 1) of Σ_k 0.6^(k−1) sin(2πkft) e^(−√k t/τ) for k = 1, 2, 3, with a peak of 0.9.
+
+    The pitch f is drawn from 220 to 440 Hz, evenly by octave, the decay τ from 10 to 40 ms. count: by default 20,000, or as
+    many as hold 2^24 values.
+    """
+    count = min(COUNT, max(1, MOST_VALUES // length)) if count is None else count
+    rng = np.random.default_rng([seed, 0])
+    pitch, fade = PITCHES[0] * 2 ** rng.random((count, 1)), rng.uniform(0.01, 0.04, (count, 1))
+    t, values = np.arange(length) / rate, np.empty((count, length, 1), np.int16)
+    for part in np.array_split(np.arange(count), -(-count * length // 2**20)):  # a few MB at a time
+        f, tau = pitch[part], fade[part]
+        x = sum(0.6 ** (k - 1) * np.sin(2 * np.pi * k * f * t) * np.exp(-np.sqrt(k) * t / tau) for k in HARMONICS)
+        values[part] = floats_to_steps(0.9 * x / np.abs(x).max(axis=1, keepdims=True))[..., None]
+    return values

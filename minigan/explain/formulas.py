@@ -24,6 +24,7 @@ from minigan.layers import (
     LayerNorm,
     LeakyReLU,
     MinibatchStd,
+    PhaseShuffle,
     ReLU,
     Reshape,
     Residual,
@@ -252,6 +253,24 @@ def _diff_augment(layer: DiffAugment) -> Formulas:
     )
 
 
+def _phase_shuffle(layer: PhaseShuffle) -> Formulas:
+    return Formulas(
+        (
+            r"y_t = x_{r(t - k)}",
+            r"r(j) = -j \text{ for } j < 0, \quad 2 (T - 1) - j \text{ for } j \ge T, \quad \text{else } j",
+        ),
+        (r"dx_j = \sum_{t:\; r(t - k) = j} dy_t",),
+        {},
+        "Every sample is moved in time by its own k, and what is missing at its end is mirrored there.",
+        "Every gradient moves back to where its value came from, and those of mirrored values are added there.",
+        "which k was drawn",
+        "the way back needs the very k of this pass",
+        symbols=f"t, j: places in time, of T = {layer.input_shape[-2]:,}; k: a whole number from −{layer.n} to {layer.n}"
+        if layer.input_shape
+        else "",
+    )
+
+
 def _dropout(layer: Dropout) -> Formulas:
     rate = layer.rate
     left_out = (
@@ -412,6 +431,7 @@ FORMULAS: dict[type[Layer], Callable[[Any], Formulas | None]] = {
     ),
     Dropout: _dropout,
     DiffAugment: _diff_augment,
+    PhaseShuffle: _phase_shuffle,
     Reshape: _reshape,
     Flatten: _reshape,
     Upsample: _upsample,

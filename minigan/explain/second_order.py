@@ -23,6 +23,7 @@ from minigan.layers import (
     LayerNorm,
     LeakyReLU,
     MinibatchStd,
+    PhaseShuffle,
     ReLU,
     Reshape,
     Residual,
@@ -161,6 +162,9 @@ SECOND_ORDER: dict[type[Layer], Callable[[Any], SecondOrderFormulas]] = {
         "ẋ passes by the very draws of this pass, but for the brightness, which is added. The map is affine, so c is zero."
         if layer.color
         else "ẋ is moved by the very draws of this pass, and c is zero.",
+    ),
+    PhaseShuffle: lambda layer: SecondOrderFormulas(
+        r"\dot{y}_t = \dot{x}_{r(t - k)}", "ẋ is moved as x was, by the k of this pass, and c is zero."
     ),
     Dropout: lambda layer: SecondOrderFormulas(r"\dot{y} = m \, \dot{x}", "ẋ passes by the mask of this pass, and c is zero."),
     BatchNorm: lambda layer: _normalised("b", r"\sum"),

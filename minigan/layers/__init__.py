@@ -9,6 +9,7 @@ from minigan.layers.elementwise import Elementwise, LeakyReLU, ReLU, Sigmoid, So
 from minigan.layers.linear import Linear
 from minigan.layers.minibatch_std import MinibatchStd
 from minigan.layers.norm import BatchNorm, LayerNorm
+from minigan.layers.phase_shuffle import PhaseShuffle
 from minigan.layers.residual import Residual
 from minigan.layers.shape import Flatten, Reshape, Upsample
 from minigan.layers.softmax import Softmax
@@ -28,6 +29,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "MinibatchStd",
+    "PhaseShuffle",
     "ReLU",
     "Reshape",
     "Residual",

@@ -5,6 +5,7 @@ from minigan.metrics.diversity import Clusters, bandwidth, effective_number, sam
 from minigan.metrics.fidelity import fidelity_and_coverage, neighbour_radii
 from minigan.metrics.frechet import frechet
 from minigan.metrics.kid import kid
+from minigan.metrics.log_spectra import log_spectra
 from minigan.metrics.modes import WITHIN, modes
 from minigan.metrics.neighbours import authenticity, nearest
 from minigan.metrics.ngrams import ngram_jsd
@@ -22,6 +23,7 @@ __all__ = [
     "fidelity_and_coverage",
     "frechet",
     "kid",
+    "log_spectra",
     "modes",
     "nearest",
     "neighbour_radii",

@@ -12,6 +12,7 @@ from minigan.data.synthetic import MODES
 from minigan.metrics.digits import SHAPE, digit_features
 from minigan.metrics.frechet import frechet
 from minigan.metrics.kid import kid
+from minigan.metrics.log_spectra import log_spectra
 from minigan.metrics.modes import modes
 from minigan.metrics.neighbours import authenticity, nearest, relative_distances
 from minigan.metrics.prdc import prdc
@@ -30,16 +31,18 @@ def reference_of(dataset: Dataset, values: np.ndarray, extract: Extract | None =
 
 
 class Reference:
-    """Some of a dataset's values, images uint8 (N, H, W, C) or points (N, 2), to measure other such values against.
+    """Some of a dataset's values, as images uint8 (N, H, W, C) or points (N, 2), to measure other such values against.
 
     extract: what makes features (N, K) of samples as networks see them, images as floats in [−1, 1]. By default those of points
-    are their coordinates, those of 28×28 grey images `digit_features`; other images have none, and are compared by patches.
+    are their coordinates, those of sound `log_spectra`, and those of 28×28 grey images `digit_features`; other images have
+    none, and are compared by patches.
     """
 
     def __init__(self, dataset: Dataset, values: np.ndarray, extract: Extract | None = None) -> None:
         self.values, self.kind, self._mixture = values, dataset.kind, MODES.get(dataset.name)
         self.is_images, self._to_floats = dataset.is_images, dataset.kind.to_floats(Backend(), np.float32)
-        self._extract = extract or (digit_features if dataset.shape == SHAPE else None)
+        by_kind = log_spectra if dataset.kind.name == "sound" else digit_features if dataset.shape == SHAPE else None
+        self._extract = extract or by_kind
         self.has_features = bool(self._extract) or not dataset.is_images
         self._real = self.rows(values)
 

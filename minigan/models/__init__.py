@@ -12,11 +12,12 @@ from minigan.errors import ModelError, nearest_name
 from minigan.models.dcgan import dcgan
 from minigan.models.mlp import mlp
 from minigan.models.text import text
+from minigan.models.wave import wave
 from minigan.network import Sequential
 
-MODELS: dict[str, Callable[..., tuple[Sequential, Sequential]]] = {"mlp": mlp, "dcgan": dcgan, "text": text}
+MODELS: dict[str, Callable[..., tuple[Sequential, Sequential]]] = {"mlp": mlp, "dcgan": dcgan, "text": text, "wave": wave}
 
-__all__ = ["MODELS", "build", "dcgan", "mlp", "text"]
+__all__ = ["MODELS", "build", "dcgan", "mlp", "text", "wave"]
 
 
 def build(name: str, *shape: Sequence[int], **options: Any) -> tuple[Sequential, Sequential]:

@@ -20,7 +20,7 @@ from minigan.losses import OBJECTIVES, PENALTIES, Objective
 from minigan.network import Sequential
 from minigan.optim import SCHEDULES
 from minigan.training import checkpoint
-from minigan.training.config import OPTIONS, RECIPES, Config, has_smoothing, penalty_of
+from minigan.training.config import OPTIONS, RECIPE_OF, RECIPES, Config, has_smoothing, penalty_of
 from minigan.training.folder import CHECKPOINT, refuse_python_run
 from minigan.user_code import describe_error, digest_of, function_of, imports_beside, split_function
 
@@ -136,7 +136,7 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     function = function_of(path, name)
     where = f"{path}: {name}"
     known = {"image_shape": shape, "backend": backend, "dtype": config.dtype, "seed": config.seed}
-    usual = RECIPES["dcgan" if len(shape) == 3 else "points"]["latent_dim"]
+    usual = RECIPES[RECIPE_OF[config.kind or "images"]]["latent_dim"]
     arguments = _arguments(function, {**known, "latent_dim": config.latent_dim}, {"latent_dim": usual}, where)
     try:
         with imports_beside(path):

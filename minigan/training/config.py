@@ -70,13 +70,17 @@ RECIPES: dict[str, dict[str, Any]] = {
         **{"latent_dim": 64, "width": 64, "loss": "relativistic", "penalty": ("r1=0.1", "r2=0.1"), "critic_steps": 1},
         **{"penalty_every": 4},
     },
+    "wave": {
+        **{"steps": 3000, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
+        **{"latent_dim": 32, "width": 16, "loss": "relativistic", "penalty": ("r1=0.1", "r2=0.1"), "critic_steps": 1},
+    },
 }
 
 
 # By kind of data: the models that make it, the first where none is named, and the recipe by which networks of the user's own
 # learn.
-MODELS_OF = {"images": ("dcgan", "mlp"), "points": ("mlp",), "text": ("text",)}
-RECIPE_OF = {"images": "dcgan", "points": "points", "text": "text"}
+MODELS_OF = {"images": ("dcgan", "mlp"), "points": ("mlp",), "text": ("text",), "sound": ("wave",)}
+RECIPE_OF = {"images": "dcgan", "points": "points", "text": "text", "sound": "wave"}
 
 
 def recipe_of(model: str, kind: str) -> dict[str, Any]:
@@ -93,9 +97,9 @@ class Config:
     stands in a config.json follow from the fields, in this order.
     """
 
-    data: Annotated[str, Option(f"{', '.join(DATASETS)}, or a .npy, .npz, IDX or .txt file, or a folder of images", "data")] = (
-        "digits"
-    )
+    data: Annotated[
+        str, Option(f"{', '.join(DATASETS)}, or a .npy, .npz, IDX or .txt file, or a folder of images or WAV files", "data")
+    ] = "digits"
     data_dir: Annotated[str | None, Option("where the IDX files of mnist and fashion-mnist are", "data", metavar="DIR")] = None
     image_size: Annotated[
         tuple[int, int] | None,
@@ -103,7 +107,11 @@ class Config:
     ] = None
     length: Annotated[
         int | None,
-        Option("of text: places of a line (one more than the longest line has, at most 32)", "data", metavar="N", least=1),
+        Option(
+            "places of a line (one more than the longest has, at most 32), or values in a piece of sound (4096; of tones 256)",
+            *("data", "N"),
+            least=1,
+        ),
     ] = None
     alphabet: Annotated[
         str | None,
@@ -118,15 +126,18 @@ class Config:
         int | None,
         Option("of text: lines not trained on, to compare samples with (an eighth, at most 500)", "data", metavar="N", least=0),
     ] = None
+    rate: Annotated[
+        int | None, Option("values a second that sound is resampled to (that of most files)", "data", metavar="HZ", least=1)
+    ] = None
     batch_size: Annotated[int | None, Option("samples in a batch", "data", metavar="N", least=1)] = None
 
-    kind: Annotated[str | None, Option("what the data are, as images or points", on_command_line=False)] = None
+    kind: Annotated[str | None, Option("what the data are, as images or sound", on_command_line=False)] = None
     model: Annotated[
         str | None,
         Option(
             f"{', '.join(MODELS)}, or networks of your own, which learn as dcgan does: a function(image_shape, latent_dim, "
             "backend, dtype, seed) -> (G, D), or of fewer of these. A run notices when that file changes, but not when a "
-            "file that it imports does. Default: dcgan, for points mlp",
+            "file that it imports does. Default: dcgan, for points mlp, for sound wave",
             *("model", f"NAME|{FUNCTION_IN_FILE}"),
             choices=MODELS,
             other=FUNCTION_IN_FILE,
@@ -137,7 +148,7 @@ class Config:
     model_digest: Annotated[str | None, Option("of the file that --model names", on_command_line=False)] = None
     width: Annotated[
         int | None,
-        Option("channels of its widest images, or of lines", "model", metavar="N", least=1, models=("dcgan", "text")),
+        Option("channels of its widest images, or of lines", "model", metavar="N", least=1, models=("dcgan", "text", "wave")),
     ] = None
     extra_conv: Annotated[
         bool | None,
@@ -284,8 +295,8 @@ class Config:
 
     def load_data(self) -> Dataset:
         """The dataset that this configuration names."""
-        of_text: dict[str, Any] = {"length": self.length, "alphabet": self.alphabet, "hold_out": self.hold_out}
-        return load(self.data, self.data_dir, self.image_size, **of_text)
+        reading: dict[str, Any] = {name: getattr(self, name) for name in ("length", "alphabet", "hold_out", "rate")}
+        return load(self.data, self.data_dir, self.image_size, **reading)
 
     @property
     def is_built_in(self) -> bool:

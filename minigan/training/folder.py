@@ -1,6 +1,6 @@
 """The folder of a run: what lies in it, how it is written, and where the next one goes.
 
-config.json, log.csv, samples/step_000000.png … (of text also step_000000.txt …), progress.gif, curves.png,
+config.json, log.csv, samples/step_000000.png … (of text also .txt, of sound .wav), progress.gif, curves.png,
 checkpoint.safetensors; and, once it is evaluated, metrics.json and neighbours.png.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minigan.data import Kind
-from minigan.data.kinds import Text
+from minigan.data.kinds import KINDS
 from minigan.errors import CheckpointError, MiniganError, shorten
 from minigan.files import KEPT, remove_parts, write_atomically
 from minigan.training import checkpoint, plots
@@ -31,7 +31,8 @@ CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, SAMPLES = (
     "progress.gif",
     "samples",
 )
-OF_STEP = (".png", ".txt")  # what files of samples end in
+PICTURE = ".png"
+OF_STEP = (PICTURE, *(kind.suffix for kind in KINDS.values() if kind.suffix))  # what files of samples end in
 METRICS, NEIGHBOURS = "metrics.json", "neighbours.png"
 FILES = (CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION)
 OWN = (*FILES, METRICS, NEIGHBOURS)  # with those of `minigan evaluate`
@@ -165,9 +166,9 @@ class RunFolder:
 
     def _cut_pictures(self, step: int) -> None:
         try:
-            for frame in self._of_steps():
-                if (_step_of(frame.name) or 0) > step:
-                    frame.unlink(missing_ok=True)
+            for path in self._of_steps():
+                if (_step_of(path.name) or 0) > step:
+                    path.unlink(missing_ok=True)
         except OSError as error:
             raise MiniganError(f"cannot write into {self.path}: {error.strerror}") from None
 
@@ -189,7 +190,7 @@ class RunFolder:
 
     def frames(self) -> list[Path]:
         """The pictures of samples, in the order of their steps."""
-        return [path for path in self._of_steps() if path.suffix == ".png"]
+        return [path for path in self._of_steps() if path.suffix == PICTURE]
 
     def _of_steps(self) -> list[Path]:
         """All files of samples, in the order of their steps."""
@@ -215,10 +216,10 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def save_samples(self, step: int, kind: Kind, samples: np.ndarray, real: np.ndarray | None) -> None:
-        folder = self.path / SAMPLES
-        if isinstance(kind, Text):
-            write_atomically(folder / frame_name(step, ".txt"), kind.to_file(kind.from_floats(samples)))
-        plots.save_samples(folder / frame_name(step), kind, samples, real)
+        path = self.path / SAMPLES / frame_name(step)
+        if kind.suffix:
+            write_atomically(path.with_suffix(kind.suffix), kind.to_file(kind.from_floats(samples)))
+        plots.save_samples(path, kind, samples, real)
 
     def save_pictures(self) -> None:
         """The curves of the log and the animation of the samples, once the log has a row."""
@@ -228,7 +229,7 @@ class RunFolder:
             plots.save_animation_of_files(self.path / ANIMATION, self.frames())
 
 
-def frame_name(step: int, suffix: str = ".png") -> str:
+def frame_name(step: int, suffix: str = PICTURE) -> str:
     return f"step_{step:06d}{suffix}"
 
 

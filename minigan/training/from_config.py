@@ -24,7 +24,13 @@ from minigan.training.run import RUN_OPTIONS, Run
 from minigan.user_code import names_function, split_function
 
 LENGTHS = {"steps", "epochs"}
-DATA = {"data", "data_dir", "image_size"}  # which may name another place: the digest tells whether the values are the same
+DATA = {
+    "data",
+    "data_dir",
+    "image_size",
+    "length",
+    "rate",
+}  # which may name another place: the digest tells whether the values are the same
 CHANGEABLE = {
     *LENGTHS,
     *DATA,
@@ -81,7 +87,7 @@ def start_run(
             **options,
             overwrite=overwrite,
             settings=config.to_json(),
-            hints=_command_hints,
+            hints=partial(_command_hints, ".wav" if dataset.kind.name == "sound" else ".png"),
             log=log,
         )
 
@@ -177,12 +183,12 @@ def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
     return replace(config, **{**dropped, **changes})
 
 
-def _command_hints(folder: str | Path) -> Hints:
+def _command_hints(suffix: str, folder: str | Path) -> Hints:
     quoted = shlex.quote(str(folder))
     return Hints(
         resume=f"minigan train --resume --out {quoted}",
         lengthen="--steps names a larger number",
         replace="--resume continues it, --overwrite replaces it, --out names another",
         replace_files="--overwrite replaces a run's own names and nothing else, --out names another folder",
-        sample=f"minigan sample {quoted} -n 64 --out more.png",
+        sample=f"minigan sample {quoted} -n 64 --out more{suffix}",
     )

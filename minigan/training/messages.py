@@ -98,7 +98,7 @@ def headline(game: Game, data: Dataset, model: str, batch_size: int, steps: int)
     precision = "" if game.backend.precision == "float32" else f" with {game.backend.precision} products"
     return (
         f"{game.backend.device} | backend {game.backend.name} | {model} {game.dtype}{precision}, {counts} parameters | "
-        f"{data.name}: {len(data):,} {data.kind.units or data.kind.name} {size} | batch {batch_size}, {steps:,} steps"
+        f"{data.name}: {len(data):,} {data.kind.counted} {size} | batch {batch_size}, {steps:,} steps"
     )
 
 

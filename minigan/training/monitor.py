@@ -29,6 +29,7 @@ from minigan.network import Sequential
 
 # Of a game with a generator and a discriminator.
 SHARED = ("saturated_real", "saturated_fake", "diversity", "clusters", "fidelity", "coverage")
+LIKENESS = ("fidelity", "coverage")  # not of sound: waveforms that sound alike may differ everywhere
 PROBED = ("generator", "discriminator")
 PROBE_SIZE = 64  # real and generated samples that are looked at
 POINTS = 500  # the same for fidelity and coverage of points, which cost next to nothing
@@ -48,7 +49,7 @@ class Monitor:
     fidelity, coverage: the share of samples that resemble the data, and of the data that samples resemble, see
     fidelity_and_coverage: of the modes within 3 σ where these are known ("ring", "grid"), else of as many real samples within
     the distance of their 5th nearest other, where samples of the data have 0.97. Samples are those that the game shows (of its
-    averaged generator, in inference mode).
+    averaged generator, in inference mode). Sound has neither.
     Of each network (such as "generator" and "discriminator") and layer (by its index):
     generator.0.gradient: ‖∂L_G/∂θ‖₂ of the last step, for each layer that learns; discriminator.0.gradient: ‖∂L_D/∂θ‖₂.
     generator.0.update: ‖Δθ‖₂ / ‖θ‖₂ of the last step, NaN unless `snapshot` was called before it.
@@ -68,6 +69,8 @@ class Monitor:
         named = [f"{name}.{column}" for name, net in self._networks.items() for column in self._columns_of(net)]
         is_logit = getattr(getattr(game, "objective", None), "is_logit", True)
         shared = SHARED if is_logit else [name for name in SHARED if not name.startswith("saturated")]
+        if dataset.kind.name == "sound":
+            shared = [name for name in shared if name not in LIKENESS]
         self.columns = (*(shared if self._probe else ()), *named)
 
     def _columns_of(self, net: Sequential) -> list[str]:
@@ -136,7 +139,7 @@ class _Probe:
         self._cluster_centres = self.backend.asarray(self._clusters.centres - centre, dtype)
 
         self._game, self._sampler = game, game.sampler.clone()
-        count = PROBE_SIZE if dataset.is_images else POINTS
+        count = POINTS if dataset.kind.name == "points" else PROBE_SIZE
         self._z_shown = self.backend.asarray(rng.standard_normal((count, game.latent_dim)), dtype)
         chosen = dataset.values[rng.choice(len(dataset), min(count, len(dataset)), replace=False)]
         balls = _as_floats(chosen, dataset, dtype).reshape(len(chosen), -1).astype(np.float64) - centre

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from minigan.data import Kind
-from minigan.data.kinds import Text
+from minigan.data.kinds import Sound, Text, steps_to_floats
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
+from minigan.metrics.log_spectra import frame_of, power_spectra
 from minigan.metrics.texts import GRAMS
 from minigan.training.evaluation import PREFIX
 from minigan.training.messages import LETTERS
@@ -30,12 +31,14 @@ GIF_SIDE = 65_535  # pixels, for a GIF stores each side in 16 bits
 SHARES = ("precision", "recall", "density", "coverage", "high_quality", "copied")  # of what evaluations measure
 DISTANCES = ("frechet", "sliced_wasserstein", "reverse_kl", *(f"jsd_{n}" for n in GRAMS))
 TEXT_COLUMNS, FONT_PIXELS, MARGIN = 6, 13, 12  # of a page of lines
+MOST_SOUNDS = 1024  # in a picture
+SOUND_SIZE = (180, 90)  # pixels of a spectrogram, width and height; the waveform above it is half as high
 GRID_PIXELS = 480  # a grid of small images is enlarged, by whole factors, to about this width
 
 
 def save_samples(path: str | Path, kind: Kind, samples: np.ndarray, real: np.ndarray | None = None, columns: int = 0) -> None:
     """Samples (N, *shape) of networks as a picture: of images a grid, of points (N, 2) a scatter over the real ones, of text
-    its lines in columns.
+    its lines in columns, of sound waveforms and spectrograms.
 
     real: values of the dataset. columns: of a grid; 0: as square as can be.
     """
@@ -44,6 +47,8 @@ def save_samples(path: str | Path, kind: Kind, samples: np.ndarray, real: np.nda
         save_image(path, page_of_lines(kind.lines(values), values.shape[1], columns or TEXT_COLUMNS))
     elif kind.name == "images":
         save_image(path, grid(values, columns))
+    elif isinstance(kind, Sound):
+        save_sounds(path, steps_to_floats(np, values), kind.rate, columns)
     else:
         save_scatter(path, values, real)
 
@@ -119,6 +124,58 @@ def save_neighbours(path: str | Path, samples: np.ndarray, neighbours: np.ndarra
         axes.set_xticks([])
         axes.set_title(title, fontsize=9)
     _save_figure(path, picture)
+
+
+def save_sounds(path: str | Path, sounds: np.ndarray, rate: int, columns: int = 0) -> None:
+    """Sounds (N, T, C) in [−1, 1] in rows: of each the waveform, between −1 and 1, and below it the spectrogram.
+
+    In the spectrogram time goes to the right and frequency upwards, from 0 to rate/2; the darkest is −60 dB and less, the
+    brightest 0 dB, the power of a sine of amplitude 1. Of stereo the mean of both channels is drawn.
+    """
+    from matplotlib import colormaps
+
+    if len(sounds) > MOST_SOUNDS:
+        raise MiniganError(
+            f"a picture shows up to {MOST_SOUNDS:,} sounds, not {len(sounds):,}: draw fewer, or write another form"
+        )
+    mono = sounds.mean(axis=2, keepdims=True)
+    wide, high = SOUND_SIZE
+    waves = np.where(_outlines(mono[..., 0], wide, high // 2)[..., None], (255, 190, 90), (24, 24, 32))
+    powers = power_spectra(mono, frame_of(mono.shape[1]), overlap=16)[..., 0].swapaxes(1, 2)[
+        :, ::-1
+    ]  # (N, frequencies, frames)
+    levels = np.clip(1 + np.log10(powers + 1e-12) / 6, 0, 1)
+    levels = levels[:, _stretched(levels.shape[1], high)][:, :, _stretched(levels.shape[2], wide)]
+    spectra = np.rint(colormaps["magma"](levels)[..., :3] * 255)
+    picture = grid(np.concatenate([waves, spectra], axis=1).astype(np.uint8), columns, gap=3)
+    seconds = sounds.shape[1] / rate
+    length = f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+    figure = _figure(picture.width / 100, picture.height / 100 + 0.3, layout=None)
+    axes = figure.add_axes((0, 0, 1, picture.height / (picture.height + 30)))
+    axes.imshow(np.asarray(picture), interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    axes.set_title(f"{length} each; spectrogram: 0 to {rate / 2:,.0f} Hz, −60 to 0 dB", fontsize=9)
+    _save_figure(path, figure, few_colours=True)
+
+
+def _outlines(waves: np.ndarray, width: int, height: int) -> np.ndarray:
+    """bool (N, height, width): where waves (N, T) in [−1, 1] run, from the lowest to the highest value in each column."""
+    edges = np.linspace(0, waves.shape[1], width + 1)
+    starts = np.minimum(edges[:-1].astype(int), waves.shape[1] - 1)
+    ends = np.maximum(np.ceil(edges[1:]).astype(int), starts + 1)
+    ends = np.minimum(ends + 1, waves.shape[1])  # one value of the next column: the line is closed
+    low, high = (
+        np.stack([pick(waves[:, start:end], axis=1) for start, end in zip(starts, ends, strict=True)], axis=1)
+        for pick in (np.min, np.max)
+    )
+    top, bottom = ((1 - np.clip(x, -1, 1)) / 2 * (height - 1) for x in (high, low))
+    rows = np.arange(height)[:, None]
+    return (rows >= np.rint(top)[:, None]) & (rows <= np.rint(bottom)[:, None])
+
+
+def _stretched(count: int, size: int) -> np.ndarray:
+    """The index of which of `count` stands at each of `size` places."""
+    return np.arange(size) * count // size
 
 
 def save_scatter(path: str | Path, points: np.ndarray, real: np.ndarray | None = None) -> None:

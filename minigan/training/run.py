@@ -314,7 +314,9 @@ class Run:
         if self.step < total:
             self._log(f"stopped after step {self.step:,} of {total:,}, saved; go on with: {self.hints.resume}")
         else:
-            self._log(f"done: {self.folder / SAMPLES}, {ANIMATION}, {CURVES}; more images: {self.hints.sample}")
+            self._log(
+                f"done: {self.folder / SAMPLES}, {ANIMATION}, {CURVES}; more {self.dataset.kind.counted}: {self.hints.sample}"
+            )
         self._log(verdict(self.folder))
         return self.step == total
 

@@ -15,7 +15,7 @@ from minigan.errors import ModelError
 from minigan.layers import elementwise, norm, residual, softmax, spectral_norm
 from minigan.losses import penalty, zero_centred
 
-DIFFERENT_AT_INFERENCE = (mg.BatchNorm, mg.DiffAugment, mg.Dropout, mg.SpectralNorm)
+DIFFERENT_AT_INFERENCE = (mg.BatchNorm, mg.DiffAugment, mg.Dropout, mg.PhaseShuffle, mg.SpectralNorm)
 AT_INFERENCE = [
     pytest.param(*case.values, id=case.id)
     for case in CASES

@@ -32,7 +32,9 @@ def test_the_whole_suite(fast, monkeypatch):
     assert [report.name for report in reports if not report.ok] == []
     for make, shape in suite.layer_table():
         assert (repr(make()), shape, True) in checked
-        assert ((repr(make()), shape, False) in checked) == isinstance(make(), (mg.BatchNorm, mg.DiffAugment, mg.Dropout))
+        assert ((repr(make()), shape, False) in checked) == isinstance(
+            make(), (mg.BatchNorm, mg.DiffAugment, mg.Dropout, mg.PhaseShuffle)
+        )
     names = [report.name for report in reports]
     assert {f"{make()!r}, second order" for make, _ in suite.layer_table() if suite.has_second_order(make())} <= set(names)
     for penalty in suite.penalty_table():

@@ -13,6 +13,7 @@ from damage import damaged
 from PIL import Image
 
 from minigan.data import load
+from minigan.data.wav import wav_bytes
 from minigan.errors import DataError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
@@ -56,6 +57,7 @@ FILES = {
     "exif.jpg": picture("JPEG", PIXELS[0], exif=EXIF),
     "alpha.webp": picture("WEBP", np.dstack([PIXELS[0], PIXELS[1, :, :, 0]]), lossless=True, exif=EXIF),
     "a.bmp": picture("BMP", PIXELS[0]),
+    "a.wav": wav_bytes(PIXELS.reshape(3, 64, 6).view(np.int16)[..., :2], 8000),
     "grey16.png": picture("PNG", PIXELS[0].astype(np.uint16)[..., 0] * 200),
 }
 IMAGES = (".png", ".jpg", ".webp", ".bmp")

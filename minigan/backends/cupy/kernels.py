@@ -22,6 +22,7 @@ THREADS = 256  # of a block
 Launch = Callable[..., None]  # launch(source, kernel, threads, *arguments)
 _SOURCES = Path(__file__).parent / "cuda"
 _TYPES = {np.dtype("float32"): "float", np.dtype("float64"): "double", np.dtype("uint8"): "unsigned char"}
+_TYPES |= {np.dtype("int16"): "short"}  # values of sound
 
 # An operation on values, by the name that expressions.py gives it. Functions are overloaded for float and double.
 _OPERATIONS = {

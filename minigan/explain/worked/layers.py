@@ -23,6 +23,7 @@ from minigan.layers import (
     LayerNorm,
     LeakyReLU,
     MinibatchStd,
+    PhaseShuffle,
     ReLU,
     Reshape,
     Residual,
@@ -225,6 +226,26 @@ def diff_augment(page: Working) -> None:
     page.write_out("mu_dz", f"({plus(f'dz[{k},{m}]' for k in range(2) for m in range(3))}) / 6")
     page.gradient(f"dx[{h + i},{w + j}]", f"mu_dz + (c + 0.5)·(dz[{h + i},{w + j}] - mu_dz)")
     page.gradient(f"dx[{1 - h - i},{w + j}]", f"mu_dz + (c + 0.5)·(dz[{1 - h - i},{w + j}] - mu_dz)")
+
+
+@example(PhaseShuffle)
+def phase_shuffle(page: Working) -> None:
+    x, dy = [[3, -1, 4, 2, 5], [2, 6, -3, 1, 4]], [[1, 2, -1, 3, -2], [3, 1, 4, -1, 2]]
+    masks = run_layer(page, PhaseShuffle(2), np.reshape(x, (2, 5, 1)), np.reshape(dy, (2, 5, 1)), shown=np.s_[..., 0])
+    drawn = [next(m for m, mask in enumerate(masks) if mask[n].item()) - 2 for n in range(2)]
+    page.write("Two sounds of five values in time, which may move by two places each way; the channel is left out.")
+    page.write(
+        f"The layer drew k = {drawn[0]} for x[0] and k = {drawn[1]} for x[1]. y[n,t] is x[n,t - k], mirrored at the ends."
+    )
+    page.show("x", "y")
+    n = next((n for n, k in enumerate(drawn) if k), 0)
+    came_from = [4 - abs(4 - abs(t - drawn[n])) for t in range(5)]
+    twice = max(range(5), key=came_from.count)
+    for t in range(5):
+        page.write_out(f"y[{n},{t}]", f"x[{n},{came_from[t]}]")
+    show_backward(page, "dy", "dx")
+    page.write("Each dy goes back to the x that it was made from; what left the sound gets nothing.")
+    page.gradient(f"dx[{n},{twice}]", plus(f"dy[{n},{t}]" for t in range(5) if came_from[t] == twice))
 
 
 @example(Dropout)
