@@ -1,6 +1,6 @@
-"""Named generator/discriminator pairs. Each function returns (G, D), built for an image shape (H, W, C).
+"""Named pairs of networks. Each function returns (G, D), or of a VAE (encoder, decoder), built for an image shape (H, W, C).
 
-A new model is a file here and a line of `MODELS`.
+A new model is a file here and a line of `MODELS`, or of `VAE_MODELS`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from typing import Any
 from minigan.errors import ModelError, nearest_name
 from minigan.models.dcgan import dcgan
 from minigan.models.mlp import mlp
+from minigan.models.vae import vae_conv, vae_mlp
 from minigan.network import Sequential
 
 MODELS: dict[str, Callable[..., tuple[Sequential, Sequential]]] = {"mlp": mlp, "dcgan": dcgan}
+VAE_MODELS: dict[str, Callable[..., tuple[Sequential, Sequential]]] = {"mlp": vae_mlp, "conv": vae_conv}
+NAMES = tuple(dict.fromkeys((*MODELS, *VAE_MODELS)))  # of all models
 
-__all__ = ["MODELS", "build", "dcgan", "mlp"]
+__all__ = ["MODELS", "NAMES", "VAE_MODELS", "build", "dcgan", "mlp", "vae_conv", "vae_mlp"]
 
 
-def build(name: str, **options: Any) -> tuple[Sequential, Sequential]:
-    """The pair of that name. Raises ModelError for an unknown name, with the nearest known one."""
-    if name not in MODELS:
-        raise ModelError(f"unknown model {name!r}: {nearest_name(name, MODELS)}")
-    return MODELS[name](**options)
+def build(name: str, game: str = "gan", **options: Any) -> tuple[Sequential, Sequential]:
+    """The pair of that name for a game, "gan" or "vae". Raises ModelError for an unknown name, with the nearest known one."""
+    pairs = VAE_MODELS if game == "vae" else MODELS
+    if name not in pairs:
+        raise ModelError(f"unknown model {name!r}: {nearest_name(name, pairs)}")
+    return pairs[name](**options)
