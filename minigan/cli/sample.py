@@ -15,7 +15,7 @@ from minigan.cli.parser import add_command, add_option, whole_number
 from minigan.data import DATASETS, Kind, load
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
-from minigan.games import GAN
+from minigan.games import Game
 from minigan.training import load_game
 from minigan.training.plots import GRID_PIXELS
 
@@ -70,7 +70,7 @@ def sample(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_memory(game: GAN, count: int, suffix: str) -> None:
+def _check_memory(game: Game, count: int, suffix: str) -> None:
     """Raise DeviceMemoryError unless so many samples, and what is made of them, fit into what is free."""
     values = game.latent_dim + math.prod(game.sample_shape)
     size = count * (values * BYTES_PER_VALUE + (GIF_FRAME if suffix == ".gif" else 0))

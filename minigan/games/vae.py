@@ -19,7 +19,7 @@ from minigan.ranges import RangeCheck
 from minigan.sizes import check_finite, check_kind, ignore_underflow, real
 
 HEAVIEST = 1e6  # weight of the KL
-PAIRS, PAIRS_IN_A_ROW = 32, 8  # of originals and their reconstructions in a picture
+PAIRS_IN_A_ROW = 4  # of an original and its reconstruction, in a picture
 MAP_SIDE = 20  # images in a row of a latent map
 MEANS_ONLY = "Bernoulli likelihoods are of values in [-1, 1] alone"
 
@@ -206,13 +206,12 @@ class VAE(Game):
         return x
 
     def pictures(self, real: np.ndarray) -> dict[str, Picture]:
-        """Originals, each beside its reconstruction; of a latent space with two dimensions also a map.
+        """Each original with its reconstruction to the right; of a latent space with two dimensions also a map.
 
         Its places are the Gaussian's quantiles Φ⁻¹((i + ½)/20), so that each image stands for as much of p(z): Kingma and
         Welling 2014, appendix A.
         """
-        originals = real[np.linspace(0, len(real) - 1, min(PAIRS, len(real))).round().astype(int)]
-        pairs = np.stack([originals, self.reconstruct(originals)], axis=1).reshape(-1, *self.sample_shape)
+        pairs = np.stack([real, self.reconstruct(real)], axis=1).reshape(-1, *self.sample_shape)
         found = {"reconstructions": Picture(pairs, 2 * PAIRS_IN_A_ROW)}
         if self.latent_dim == 2:
             found["latent_map"] = Picture(self.decode(latent_grid(MAP_SIDE).astype(self.dtype)), MAP_SIDE)

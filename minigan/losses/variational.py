@@ -1,6 +1,6 @@
 """The pieces of a variational autoencoder's bound, each value with its gradient.
 
-For an image x, a code z and the encoder's q(z|x) = N(μ, σ²), the bound of Kingma and Welling 2014 (arXiv:1312.6114), equation 3:
+For an image x, a code z and the encoder's q(z|x) = N(μ, σ²), Kingma and Welling 2014 (arXiv:1312.6114), equation 3, have
     log p(x) ≥ E_q log p(x|z) − KL(q(z|x) ‖ p(z)),  p(z) = N(0, I)
 Its negative is what is minimised: a reconstruction, −log p(x|z) for one z drawn from q (a Likelihood), and the KL. Both are in
 nats an image: sums over its K values or its J latent dimensions, means over the N images of a batch.

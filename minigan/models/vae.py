@@ -25,12 +25,12 @@ def vae_mlp(
     dtype: Any = "float32",
     seed: int = 0,
 ) -> tuple[Sequential, Sequential]:
-    """(encoder, decoder), dense with tanh, one hidden layer each: those of Kingma and Welling 2014 (arXiv:1312.6114, appendix C).
+    """(encoder, decoder), dense with tanh, one hidden layer each, after Kingma and Welling 2014 (arXiv:1312.6114), appendix C.
 
     Encoder: x -> Dense hidden, Tanh -> Dense 2·latent_dim (μ, log σ²).  Decoder: z -> Dense hidden, Tanh -> Dense H·W·C.
     hidden: the width of the hidden layer, or of each of several, for the decoder in reverse order; the paper has 500.
-    image_shape may also be (K,), for points in the plane. bounded: the decoder ends in Tanh, for a Gaussian likelihood of images
-    (the paper, section 5, bounds its means by a sigmoid).
+    image_shape may also be (K,), for points in the plane. bounded: the decoder ends in Tanh, for a Gaussian likelihood of
+    images (the paper, section 5, bounds its means by a sigmoid).
     Raises OptionError for a shape or width that is not made of whole numbers from 1 up, ModelError for another kind of shape.
     """
     shape, widths = numbers(image_shape, "image_shape"), numbers(hidden, "hidden")
@@ -62,7 +62,8 @@ def vae_conv(
 ) -> tuple[Sequential, Sequential]:
     """(encoder, decoder), convolutional with ReLU, two strided layers each, as DCGAN's but without BatchNorm.
 
-    Encoder: Conv2d width, k4 s2 p1, ReLU -> Conv2d 2·width, k4 s2 p1, ReLU -> Flatten, Dense 8·width, ReLU -> Dense 2·latent_dim
+    Encoder: Conv2d width, k4 s2 p1, ReLU -> Conv2d 2·width, k4 s2 p1, ReLU -> Flatten, Dense 8·width, ReLU ->
+             Dense 2·latent_dim
     Decoder: Dense 8·width, ReLU -> Dense H/4·W/4·2·width, ReLU, Reshape -> ConvTranspose2d width, k4 s2 p1, ReLU ->
              ConvTranspose2d C, k4 s2 p1 (Tanh if bounded, see vae_mlp)
     Weights before a ReLU start as He et al. 2015 have it, the last ones as Glorot and Bengio.

@@ -1,7 +1,8 @@
 """The folder of a run: what lies in it, how it is written, and where the next one goes.
 
-config.json, log.csv, samples/step_000000.png …, progress.gif, curves.png, checkpoint.safetensors; and, once it is evaluated,
-metrics.json and neighbours.png.
+config.json, log.csv, samples/step_000000.png …, progress.gif, curves.png, checkpoint.safetensors; what else a game has to show
+(of a VAE reconstructions.png, and latent_map.png where its latent space is a plane); and, once it is evaluated, metrics.json
+and neighbours.png.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from minigan.data import Kind
 from minigan.errors import CheckpointError, MiniganError, shorten
 from minigan.files import KEPT, remove_parts, write_atomically
+from minigan.games import Picture
 from minigan.training import checkpoint, plots
 from minigan.training.lock import locked
 from minigan.training.log import columns_of, read_log, read_settings, read_table
@@ -31,8 +33,9 @@ CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, SAMPLES = (
     "samples",
 )
 METRICS, NEIGHBOURS = "metrics.json", "neighbours.png"
+PICTURES = {"reconstructions": "reconstructions.png", "latent_map": "latent_map.png"}  # what Game.pictures names
 FILES = (CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION)
-OWN = (*FILES, METRICS, NEIGHBOURS)  # with those of `minigan evaluate`
+OWN = (*FILES, *PICTURES.values(), METRICS, NEIGHBOURS)  # with those of `minigan evaluate`
 LONGEST_NAME = 240  # bytes of a folder's, with room for a number behind it
 MADE_FROM = "made_from"  # the entry of the settings of a run of a user's own networks, which is "Python"
 
@@ -146,7 +149,7 @@ class RunFolder:
         """
         self.columns = tuple(columns)
         try:
-            for name in (LOG, CURVES, ANIMATION, METRICS, NEIGHBOURS) if replaces else ():
+            for name in (LOG, CURVES, ANIMATION, *PICTURES.values(), METRICS, NEIGHBOURS) if replaces else ():
                 (self.path / name).unlink(missing_ok=True)
             remove_parts(self.path, OWN.__contains__)
             remove_parts(self.path / SAMPLES, lambda name: _step_of(name) is not None)
@@ -210,6 +213,12 @@ class RunFolder:
 
     def save_samples(self, step: int, kind: Kind, samples: np.ndarray, real: np.ndarray | None) -> None:
         plots.save_samples(self.path / SAMPLES / frame_name(step), kind, samples, real)
+
+    def save_picture(self, name: str, kind: Kind, picture: Picture, real: np.ndarray) -> None:
+        """One of a game's own pictures. Raises MiniganError for a name that is none of PICTURES."""
+        if name not in PICTURES:
+            raise MiniganError(f"the game has a picture {shorten(name)}: expected {' or '.join(PICTURES)}")
+        plots.save_samples(self.path / PICTURES[name], kind, picture.samples, real, picture.columns)
 
     def save_pictures(self) -> None:
         """The curves of the log and the animation of the samples, once the log has a row."""
