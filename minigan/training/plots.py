@@ -180,10 +180,6 @@ def _plot_kl(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
     axes.plot(log["step"], log["kl"], label="KL(q(z|x) || N(0, I))", linewidth=1, color="tab:green")
     axes.set(ylabel="nats per sample")
     axes.set_title("What the codes say of their samples", y=1)
-    if "active_units" in log:
-        share = axes.twinx()
-        share.plot(log["step"], log["active_units"], color="0.5", linewidth=1)
-        share.set(ylabel="share of active latent dimensions (grey)", ylim=(-0.02, 1.02))
 
 
 def _plot_scores(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
@@ -210,6 +206,8 @@ def _plot_statistics(axes: Axes, log: Mapping[str, Sequence[float]], names: Sequ
 def _plot_diversity(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
     axes.plot(log["step"], log["diversity"], label="diversity of samples", linewidth=1)
     axes.plot(log["step"], log["clusters"], label="clusters of the data reached", linewidth=1)
+    if "active_units" in log:
+        axes.plot(log["step"], log["active_units"], label="active latent dimensions", linewidth=1, color="tab:purple")
     for name in ("fidelity", "coverage"):
         if name in log:  # a log of an earlier version lacks them
             axes.plot(log["step"], log[name], label=name, linewidth=1)

@@ -36,7 +36,7 @@ def _learning_rate(view: View) -> Finding | None:
             if view.median(name) >= ALL_DEAD:
                 share, layer = percent(view.median(name)), name.split(".")[1]
                 evidence.append(
-                    f"{share} of the ReLUs in layer {layer} of the {network} are dead {view.since}: 0 for every sample"
+                    f"{share} of the ReLUs in layer {layer} of the {network} are dead {view.since}, 0 for all samples"
                 )
     if not evidence:
         return None
@@ -93,9 +93,7 @@ def _fewer_dimensions(view: View, active: float) -> tuple[Advice, ...]:
     if not count:
         return ()
     used = max(1, math.ceil(active * count))
-    return (
-        Advice({"latent_dim": used}, "as many as are used: no worse a bound, and every dimension of a latent vector counts"),
-    )
+    return (Advice({"latent_dim": used}, "as many as are used: no worse a bound, and each dimension counts"),)
 
 
 def _no_trouble(view: View, likeness: str, go_on: Advice) -> Finding:
@@ -105,8 +103,8 @@ def _no_trouble(view: View, likeness: str, go_on: Advice) -> Finding:
     active = view.median("active_units")
     used = "" if math.isnan(active) else f"; {percent(active)} of the latent dimensions are active"
     evidence = [
-        f"{view.since} the loss is {values['loss']:.4g} nats a sample: {values['reconstruction']:.4g} of reconstruction, and a KL of "
-        f"{values['kl']:.3g}{used}"
+        f"{view.since} the loss is {values['loss']:.4g} nats a sample: {values['reconstruction']:.4g} of reconstruction, and a "
+        f"KL of {values['kl']:.3g}{used}"
     ]
     evidence += [f"{view.since} {likeness}"] if likeness else []
     if view.progress < 1:
