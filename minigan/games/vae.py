@@ -154,7 +154,7 @@ class VAE(Game):
         self.optimizer_e.compute(e)
         self.optimizer_d.compute(d)
         loss = be.elementwise(weighted_sum, reconstruction, kl, weight=weight)
-        return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
+        return {"loss": be.xp.asanyarray(loss), "reconstruction": reconstruction, "kl": kl}
 
     def noise(self, n: int) -> Array:
         """ε ~ N(0, 1), (n, J), from the game's own stream on the device."""
