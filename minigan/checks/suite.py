@@ -216,8 +216,9 @@ def check_objective(objective: losses.Objective, s_real: Array, s_fake: Array, b
 
 
 def _check_games(be: Backend) -> Iterator[Report]:
-    """Both VAEs; the reference games, and one whose penalties share a pass with D's loss, each in a few entries of every array and then
-    in directions through all of it."""
+    """Both VAEs; the reference games, and one whose penalties share a pass with D's loss, each in a few entries of every array
+    and then in directions through all of it.
+    """
     real = np.random.default_rng(0).uniform(-1, 1, (2, 28, 28, 1))
     for (name, build), likelihood in zip(models.VAE_MODELS.items(), likelihood_table(), strict=True):
         vae = VAE(*build((8, 8, 1), 3, 4, backend=be, dtype="float64"), likelihood=likelihood, kl_weight=0.7)

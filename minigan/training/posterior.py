@@ -74,8 +74,8 @@ def _codes_that_pay(view: View) -> tuple[Advice, ...]:
     weight = settings.get("kl_weight") or 1.0
     if weight > 1:
         advice.append(Advice({"kl_weight": 1.0}, f"this run had {weight:g}, and 1 is the bound's own"))
-    if settings.get("sigma"):
-        sigma, usual = settings["sigma"], recipe.get("sigma", settings["sigma"])
+    if (sigma := config.sigma) is not None:
+        usual = recipe.get("sigma", sigma)
         changes = {"sigma": usual if sigma > 1.5 * usual else sigma / 2}
         advice.append(Advice(changes, f"this run had {sigma:g}: what differs by less than that need not be told by a code"))
     if settings["lr"] > 2 * recipe["lr"]:
@@ -107,7 +107,7 @@ def _no_trouble(view: View, likeness: str, go_on: Advice) -> Finding:
         f"KL of {values['kl']:.3g}{used}"
     ]
     evidence += [f"{view.since} {likeness}"] if likeness else []
-    if view.progress < 1:
+    if view.progress < 1 or _warms_up(view):
         return Finding("young", (*evidence, f"the run has {view.last:,} steps and is to go on"), (go_on,))
     fidelity, coverage, spread = view.median("fidelity"), view.median("coverage"), view.spread(view.late)
     if math.isnan(spread) or math.isnan(fidelity):
