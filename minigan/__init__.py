@@ -22,7 +22,7 @@ from minigan import errors, layers, losses, models, optim
 from minigan.backends import get_backend
 from minigan.capture import Step, capture
 from minigan.errors import MiniganError
-from minigan.games import GAN, Game
+from minigan.games import GAN, VAE, Game
 from minigan.initializers import constant, glorot, he, normal, zeros
 from minigan.layers import *  # noqa: F403
 from minigan.network import Sequential
@@ -52,6 +52,7 @@ _LAZY = {
 __all__ = [
     "GAN",
     "SGD",
+    "VAE",
     "Adam",
     "Batches",
     "Game",

@@ -203,7 +203,8 @@ class Captured:
         """(the attributes of an object, a name, its value) for all that a replay takes as it was when it was recorded."""
         step = self._own_step()
         layers = [part for net in step.networks.values() for layer in net.layers for part in layer.nested()]
-        parts = [step, getattr(step, "objective", None), *getattr(step, "penalties", ()), *step.optimizers.values()]
+        parts = [step, getattr(step, "objective", None), getattr(step, "likelihood", None), *getattr(step, "penalties", ())]
+        parts += step.optimizers.values()
         names = [vars(part) for part in parts if hasattr(part, "__dict__")]
         names += [getattr(step, "streams", {}), *(optimizer.state for optimizer in step.optimizers.values())]
         names += [layer.options for layer in layers]

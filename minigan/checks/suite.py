@@ -13,7 +13,7 @@ from minigan.checks.game import check_game
 from minigan.checks.gradients import check_layer, check_loss
 from minigan.checks.report import Report
 from minigan.checks.second_order import check_penalty, check_second_order, has_second_order
-from minigan.games import GAN
+from minigan.games import GAN, VAE
 from minigan.layers import (
     BatchNorm,
     Conv2d,
@@ -134,8 +134,29 @@ def _check_losses(be: Backend) -> Iterator[Report]:
         yield from check_objective(objective, s, s_fake, be)
     yield check_loss(lambda a: losses.bce_with_logits(a, t), s, backend=be, name="bce_with_logits")
     yield check_loss(lambda a: losses.mse(a, be.asarray(targets)), s, backend=be, name="mse")
+    yield from _check_bound(be, rng)
     logits = rng.standard_normal((6, 4))
     yield check_loss(lambda a: losses.softmax_cross_entropy(a, labels), logits, backend=be, name="softmax_cross_entropy")
+
+
+def likelihood_table() -> list[losses.Likelihood]:
+    """Every likelihood of a VAE, with a sigma that is not 1."""
+    return [losses.Bernoulli(), losses.Gaussian(0.3)]
+
+
+def _check_bound(be: Backend, rng: np.random.Generator) -> Iterator[Report]:
+    """The pieces of a VAE's bound: the draw, the KL, and each likelihood."""
+    h, noise, dz = rng.standard_normal((5, 6)), be.asarray(rng.standard_normal((5, 3))), be.asarray(rng.standard_normal((5, 3)))
+
+    def drawn(a: Array) -> tuple[Array, ...]:
+        return (losses.reparametrise(be, a, noise) * dz).sum(), losses.reparametrise_grad(be, dz, a, noise)
+
+    yield check_loss(drawn, h, backend=be, name="reparametrise")
+    yield check_loss(lambda a: losses.gaussian_kl(be, a), h, backend=be, name="gaussian_kl")
+    x, y = be.asarray(rng.uniform(-1, 1, (4, 3, 2))), 3 * rng.standard_normal((4, 3, 2))
+    for likelihood in likelihood_table():
+        bound = likelihood.bind(be)
+        yield check_loss(lambda a, bound=bound: bound.loss(a, x), y, backend=be, name=repr(likelihood))
 
 
 def discriminator_table() -> list[tuple[Callable[[], list[Layer]], tuple[int, ...]]]:
@@ -203,9 +224,13 @@ def check_objective(objective: losses.Objective, s_real: Array, s_fake: Array, b
 
 
 def _check_games(be: Backend) -> Iterator[Report]:
-    """The reference games, and one whose penalties share a pass with D's loss, each in a few entries of every array and then
-    in directions through all of it."""
+    """Both VAEs; the reference games, and one whose penalties share a pass with D's loss, each in a few entries of every array
+    and then in directions through all of it.
+    """
     real = np.random.default_rng(0).uniform(-1, 1, (2, 28, 28, 1))
+    for (name, build), likelihood in zip(models.VAE_MODELS.items(), likelihood_table(), strict=True):
+        vae = VAE(*build((8, 8, 1), 3, 4, backend=be, dtype="float64"), likelihood=likelihood, kl_weight=0.7)
+        yield check_game(vae, real[:, :8, :8], mode="full", max_entries=6, name=f"game vae {name} ({likelihood!r})")
     for (name, make), (mode, count) in itertools.product(
         (("mlp", models.mlp), ("dcgan", models.dcgan)), (("full", 6), ("projection", 2))
     ):

@@ -19,7 +19,7 @@ from minigan.training import Config
 
 LONGEST_NAME = 255  # bytes of a file's name, on all common file systems
 OF_PAGE = ("batch_size", "seed", "backend")
-OF_SMALL_GAME = ("data", "data_dir", "image_size", "model", "width", "hidden", "latent_dim", "lr", "loss", "penalty")
+OF_SMALL_GAME = ("data", "data_dir", "image_size", "game", "model", "width", "hidden", "latent_dim", "lr", "loss", "penalty")
 
 
 def add(commands: Any) -> None:

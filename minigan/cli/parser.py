@@ -80,7 +80,7 @@ def add_option(group: Any, name: str, default: Any = argparse.SUPPRESS, shown: s
     """
     option = OPTIONS[name]
     shown = _default_in_words(option) if shown is None else shown
-    models = f"{', '.join(option.models)}: " if option.models else ""
+    models = f"{', '.join((*option.games, *option.models))}: " if option.models or option.games == ("vae",) else ""
     about = f"{models}{option.help}{f' ({shown})' if shown else ''}"
     if option.kind is bool:
         group.add_argument(option.flag, default=default, action=argparse.BooleanOptionalAction, help=about)

@@ -16,7 +16,7 @@ from minigan.data import DATASETS, Kind, load
 from minigan.data.kinds import Text
 from minigan.errors import MiniganError
 from minigan.files import write_atomically
-from minigan.games import GAN
+from minigan.games import Game
 from minigan.training import load_game
 from minigan.training.plots import GRID_PIXELS
 
@@ -77,7 +77,7 @@ def sample(options: argparse.Namespace) -> int:
     return 0
 
 
-def _drawn(game: GAN, options: argparse.Namespace) -> np.ndarray:
+def _drawn(game: Game, options: argparse.Namespace) -> np.ndarray:
     if options.interpolate:
         return game.decode(latent_walk(game.latent(count_corners(options.n), options.seed), options.n))
     return game.decode(game.latent(options.n, options.seed))
@@ -94,7 +94,7 @@ def _print_lines(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_memory(game: GAN, count: int, suffix: str) -> None:
+def _check_memory(game: Game, count: int, suffix: str) -> None:
     """Raise DeviceMemoryError unless so many samples, and what is made of them, fit into what is free."""
     values = game.latent_dim + math.prod(game.sample_shape)
     size = count * (values * BYTES_PER_VALUE + (GIF_FRAME if suffix == ".gif" else 0))

@@ -10,10 +10,10 @@ from typing import Any
 from minigan import training
 from minigan.backends import Array, get_backend
 from minigan.data import Batches, Dataset
-from minigan.errors import CheckpointError, DataError, DivergenceError
+from minigan.errors import CheckpointError, DataError, DivergenceError, ModelError
 from minigan.games import GAN
 from minigan.training import CHECKPOINT, Config, checkpoint
-from minigan.training.config import MODELS_OF
+from minigan.training.config import models_of
 
 TRAINED = 400  # steps of a small game before the one that is opened: strokes can be seen by then
 BATCH = 32
@@ -46,11 +46,11 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     """
     backend = get_backend(config.backend)
     dataset = config.load_data()
-    model = config.model or MODELS_OF[dataset.kind.name][0]
+    model = config.model or models_of(config.game, dataset.kind.name)[0]
     size = {name: value for name, value in SMALL.get(model, {}).items() if getattr(config, name) is None}
     config = replace(config, model=model, dtype="float64", steps=max(steps, 1), batch_size=config.batch_size or BATCH, **size)
     config.resolve(dataset)
-    gan = training.build_game(config, dataset.shape, max(steps, 1))
+    gan = _gan(config, dataset.shape, max(steps, 1))
     assert config.batch_size is not None
     batches = Batches(dataset, config.batch_size, backend, "float64", config.seed)
     for _ in progress(range(steps)):
@@ -73,7 +73,7 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
     shape = tuple(info["shape"])
     dataset = _data_of_run(config, shape)
-    gan = training.build_game(replace(config, critic_steps=1), shape, _length(config, dataset, info, folder))
+    gan = _gan(replace(config, critic_steps=1 if config.game == "gan" else None), shape, _length(config, dataset, info, folder))
     checkpoint.check_state(arrays, gan.state_dict(), path, any_precision=True)
     gan.load_state_dict(arrays)
     about = f"{folder}: {config.model} on {config.data} after {_steps(info['step'])}"
@@ -88,6 +88,15 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     changed = "" if dataset.digest == info["dataset"] else ", which has changed since"
     batches = Batches(dataset, batch_size or min(BATCH, len(dataset)), gan.backend, "float64", seed)
     return _about_to_step(gan, batches, f"{about}{changed}, batch {batches.batch_size}, seed {seed}")
+
+
+def _gan(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
+    """The game of a configuration. Raises ModelError where it is none whose step the page can show."""
+    game = training.build_game(config, shape, steps)
+    if not isinstance(game, GAN):
+        pieces = "gaussian_kl, reparametrise, Bernoulli or Gaussian"
+        raise ModelError(f"the page shows a GAN's step, and the game is a {config.game}: see minigan explain {pieces}")
+    return game
 
 
 def _data_of_run(config: Config, shape: tuple[int, ...]) -> Dataset | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,13 @@ from minigan.optim import Optimizer
 from minigan.sizes import check_kind, ignore_underflow, positive_int
 
 SAMPLE_BATCH = 64  # images that `sample` makes at a time, so that its memory does not grow with n
+
+
+class Picture(NamedTuple):
+    """Samples (N, *sample shape) as networks make them, on the host, and in how many columns they are to be shown."""
+
+    samples: np.ndarray
+    columns: int
 
 
 class Game(CopiedAfterItsNetworks, Step):
@@ -83,13 +90,28 @@ class Game(CopiedAfterItsNetworks, Step):
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Samples from host latent vectors (N, latent): a host array."""
-        net, parts, z = self.sampler, [], np.asarray(z)
-        for part in (z[start : start + SAMPLE_BATCH] for start in range(0, len(z), SAMPLE_BATCH)):
+        return self.inferred(self.sampler, z, self.as_samples)
+
+    def as_samples(self, y: Array) -> Array:
+        """The samples that the sampler's output y stands for, which are y itself unless a game says otherwise."""
+        return y
+
+    def inferred(self, net: Sequential, x: np.ndarray, then: Callable[[Array], Array] = lambda y: y) -> np.ndarray:
+        """`then` of a network's output for a host array x of any length, in inference mode: a host array."""
+        parts, x = [], np.asarray(x)
+        for part in (x[start : start + SAMPLE_BATCH] for start in range(0, len(x), SAMPLE_BATCH)):
             # A few sizes of batches, filled up with zeros: for each size of its own, a backend would need other memory.
-            filling = np.zeros((-len(part) % min(len(part), SAMPLE_BATCH // 4), *z.shape[1:]), z.dtype)
+            filling = np.zeros((-len(part) % min(len(part), SAMPLE_BATCH // 4), *x.shape[1:]), x.dtype)
             y, _ = net.forward(self.backend.asarray(np.concatenate([part, filling]), net.dtype))
-            parts.append(self.backend.to_numpy(y)[: len(part)])
+            parts.append(self.backend.to_numpy(then(y))[: len(part)])
         return np.concatenate(parts) if parts else np.empty((0, *net.output_shape), net.dtype)
+
+    def pictures(self, real: np.ndarray) -> dict[str, Picture]:
+        """What a run's folder shows of the game besides samples, by the names of the files: "reconstructions", "latent_map".
+
+        real: samples of the data as networks see them, on the host.
+        """
+        return {}
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -112,6 +134,17 @@ class Game(CopiedAfterItsNetworks, Step):
         before = self.state_dict()
         with undone_on_error(lambda: _load(parts, before)):
             _load(parts, state)
+
+    def load_networks(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over the networks of another game's state_dict, and nothing of its optimisers.
+
+        Raises CheckpointError, before anything is changed, for networks of other layers.
+        """
+        own = self.state_dict()
+        names = {name for name in own if not name.startswith("optimizer_")}
+        if lacking := sorted(names - state.keys()):
+            raise CheckpointError(f"the networks are of another game: they lack {lacking[0]} and {len(lacking) - 1} more")
+        self.load_state_dict({**own, **{name: state[name] for name in names}})
 
     @property
     def random_state(self) -> dict[str, Any]:

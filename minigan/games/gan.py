@@ -6,6 +6,8 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minigan.backends import Array, stream
 from minigan.errors import ModelError, OptionError, ShapeError, shorten
 from minigan.games.game import Game
@@ -309,6 +311,13 @@ class GAN(Game):
         yield from super().arrays()
         if self.average is not None:
             yield from (self.average.flat_params, *self.average.state.values())
+
+    def load_networks(self, state: Mapping[str, np.ndarray]) -> None:
+        """An average of G's weights that only this game keeps starts at them."""
+        if self.average is not None and not any(name.startswith("average.") for name in state):
+            weights = {name.partition(".")[2]: a for name, a in state.items() if name.startswith("generator.")}
+            state = {**state, **{f"average.{name}": a for name, a in weights.items()}}
+        super().load_networks(state)
 
     def _parts(self) -> Iterator[tuple[str, Any]]:
         yield from super()._parts()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigan.data.synthetic import MODES
-from minigan.training.config import MODELS_OF, OPTIONS, Config, has_smoothing, penalty_of, recipe_of
+from minigan.training.config import OPTIONS, Config, has_smoothing, models_of, penalty_of, recipe_of
 
 HEAVY, USUAL_WEIGHT = 1e4, 10.0  # of a penalty: beyond all that has been of use, and what is taken in its place
 
@@ -42,12 +42,13 @@ class Advice:
 
 def own_options(config: Config) -> dict[str, Any]:
     """The options that make this configuration, without those that only say how a run is watched."""
-    recipe = recipe_of(config.model or "dcgan", config.kind or "images")
+    kind = config.kind or "images"
+    recipe = recipe_of(config.model or models_of(config.game, kind)[0], kind, config.game)
     own = {}
     for name, option in OPTIONS.items():
         value, usual = getattr(config, name), recipe.get(name, option.default)
         if name == "model":
-            usual = MODELS_OF[config.kind or "images"][0]
+            usual = models_of(config.game, kind)[0]
         elif name == "smoothing" and not has_smoothing(config.loss):
             usual = 0.0
         elif name == "steps" and config.epochs is not None:
@@ -77,9 +78,10 @@ def _option(name: str, value: Any) -> str:
     return " ".join([option, *(f"{v:g}" if isinstance(v, float) else shlex.quote(str(v)) for v in values)])
 
 
-def _settings(config: Config) -> dict[str, Any]:
+def settings_of(config: Config) -> dict[str, Any]:
     """The recipe of this kind of model, and what the run has in place of it."""
-    recipe = recipe_of(config.model or "dcgan", config.kind or "images")
+    kind = config.kind or "images"
+    recipe = recipe_of(config.model or models_of(config.game, kind)[0], kind, config.game)
     own = {name: getattr(config, name) for name in recipe if getattr(config, name) is not None}
     return {"recipe": recipe, **recipe, **own}
 
@@ -102,8 +104,16 @@ def go_on(config: Config, folder: str, last: int, epoch: float, reason: str, lea
     return Advice({**changes, **longer}, reason)
 
 
+def usual_rate(config: Config) -> Advice:
+    """The recipe's learning rate, or a tenth of the run's where that is no higher."""
+    settings = settings_of(config)
+    lr, usual = settings["lr"], settings["recipe"]["lr"]
+    reason = f"this run had {lr:g}, and {usual:g} is what the model trains with by default"
+    return Advice({"lr": usual if lr > 2 * usual else lr / 10}, reason)
+
+
 def shorter_steps(config: Config) -> tuple[Advice, ...]:
-    settings = _settings(config)
+    settings = settings_of(config)
     lr, usual = settings["lr"], settings["recipe"]["lr"]
     changes: dict[str, Any] = (
         {"lr": usual} if lr > 2 * usual else {} if config.lr_d and config.lr_d > 2 * lr else {"lr": lr / 10}
@@ -130,7 +140,7 @@ def _excesses(config: Config) -> list[Advice]:
 
 
 def weaker_d(config: Config) -> tuple[Advice, ...]:
-    settings = _settings(config)
+    settings = settings_of(config)
     lr, usual = settings["lr"], settings["recipe"]["lr"]
     advice = []
     rates: dict[str, Any] = {} if usual / 2 <= lr <= 2 * usual else {"lr": usual}
@@ -163,7 +173,7 @@ def _is_points(config: Config) -> bool:
 
 
 def stronger_d(config: Config) -> tuple[Advice, ...]:
-    settings = _settings(config)
+    settings = settings_of(config)
     lr, usual = settings["lr"], settings["recipe"]["lr"]
     rates: dict[str, Any] = {} if lr <= 2 * usual else {"lr": usual}
     if config.lr_d and config.lr_d < lr:
@@ -178,7 +188,7 @@ def stronger_d(config: Config) -> tuple[Advice, ...]:
 
 
 def more_diversity(config: Config) -> tuple[Advice, ...]:
-    settings = _settings(config)
+    settings = settings_of(config)
     recipe, lr, batch = settings["recipe"], settings["lr"], settings["batch_size"]
     advice = []
     rates: dict[str, Any] = {}
@@ -224,7 +234,7 @@ def _larger_networks(settings: Mapping[str, Any]) -> list[Advice]:
 
 
 def closer_to_data(config: Config) -> tuple[Advice, ...]:
-    settings = _settings(config)
+    settings = settings_of(config)
     advice, lr, usual = _larger_networks(settings), settings["lr"], settings["recipe"]["lr"]
     if lr > usual:
         advice.append(Advice({"lr": usual}, f"this run had {lr:g}, and {usual:g} is what the model trains with by default"))
@@ -234,6 +244,12 @@ def closer_to_data(config: Config) -> tuple[Advice, ...]:
 
 
 IN_WORDS = {  # what helps against each trouble, where the run's options are not known
+    "posterior collapse": (
+        "kl_weight of at most 1, or a schedule that rises from 0 to it",
+        "a smaller sigma, where the likelihood is losses.Gaussian(sigma)",
+        "a learning rate of 0.001",
+    ),
+    "idle units": ("fewer latent dimensions: the bound gets no worse", "kl_weight as a schedule that rises from 0 to 1"),
     "learning rate": ("smaller learning rates, ten times smaller where nothing else is known",),
     "discriminator wins": (
         "a slower D, as lr_d = lr / 4",
@@ -251,6 +267,12 @@ IN_WORDS = {  # what helps against each trouble, where the run's options are not
 }
 
 SOURCES = {
+    "posterior collapse": (
+        "Bowman et al. 2016 (arXiv:1511.06349), section 3: why a decoder leaves its code unused, and a KL that is phased in",
+        "Sønderby et al. 2016 (arXiv:1602.02282), section 2.3: warm-up keeps more latent units active",
+        "Burda et al. 2016 (arXiv:1509.00519), section 5.2: active units",
+        "Lucas et al. 2019 (arXiv:1911.02469), sections 3 and 4: when a code pays, given σ of the likelihood",
+    ),
     "learning rate": (
         "Radford et al. 2015 (arXiv:1511.06434), section 4: 0.001 was too high for their networks, 0.0002 was not",
         "Mescheder et al. 2018 (arXiv:1801.04406), section 2: when alternating gradient descent converges",

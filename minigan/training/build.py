@@ -8,19 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from minigan import models
 from minigan.backends import Backend, get_backend
 from minigan.data import Dataset, Kind
 from minigan.data.kinds import kind_from_json
 from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError, UserFileError, shorten
-from minigan.games import GAN
-from minigan.losses import OBJECTIVES, PENALTIES, Objective
+from minigan.games import GAN, VAE, Game
+from minigan.losses import LIKELIHOODS, OBJECTIVES, PENALTIES, Gaussian, Likelihood, Objective
 from minigan.network import Sequential
-from minigan.optim import SCHEDULES
+from minigan.optim import SCHEDULES, Schedule, constant
 from minigan.training import checkpoint
-from minigan.training.config import OPTIONS, RECIPE_OF, RECIPES, Config, has_smoothing, penalty_of
+from minigan.training.config import GAMES, OPTIONS, RECIPES, Config, has_smoothing, penalty_of
 from minigan.training.folder import CHECKPOINT, refuse_python_run
 from minigan.user_code import describe_error, digest_of, function_of, imports_beside, split_function
 
@@ -28,7 +26,7 @@ Networks = tuple[Sequential, Sequential]
 GIVEN = ("image_shape", "latent_dim", "backend", "dtype", "seed")  # what the function of a user's file may take
 
 
-def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
+def build_game(config: Config, shape: tuple[int, ...], steps: int) -> Game:
     """The game that a resolved configuration describes, for samples of this shape and a run of so many steps.
 
     Where the networks come from a user's file, what they decide is noted in the configuration: its digest and latent_dim.
@@ -39,20 +37,27 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
     if config.is_built_in:
         own = {name: getattr(config, name) for name, option in OPTIONS.items() if config.model in option.models}
         common = {"latent_dim": config.latent_dim, "backend": backend, "dtype": config.dtype, "seed": config.seed}
-        common["pack"] = config.pack
-        generator, discriminator = models.build(config.model or "", shape, **common, **own)
+        common |= {"pack": config.pack} if config.game == "gan" else {"bounded": len(shape) == 3 and config.sigma is not None}
+        networks = models.build(config.model or "", shape, game=config.game, **common, **own)
     else:
-        generator, discriminator = _networks_of_user(config, shape, backend)
+        networks = _networks_of_user(config, shape, backend)
+    return (_vae if config.game == "vae" else _gan)(networks, config, steps)
+
+
+def _adam(config: Config, steps: int) -> dict[str, Any]:
+    """The options of Adam that every game has."""
     assert config.lr is not None
     assert config.beta1 is not None
     assert config.beta2 is not None
-    schedule = SCHEDULES[config.schedule]
+    return {"lr": SCHEDULES[config.schedule](config.lr, steps), "betas": (config.beta1, config.beta2)}
+
+
+def _gan(networks: Networks, config: Config, steps: int) -> GAN:
+    assert config.lr is not None
     return GAN(
-        generator,
-        discriminator,
-        lr=schedule(config.lr, steps),
-        lr_d=schedule(config.lr_d or config.lr, steps),
-        betas=(config.beta1, config.beta2),
+        *networks,
+        **_adam(config, steps),
+        lr_d=SCHEDULES[config.schedule](config.lr_d or config.lr, steps),
         objective=_objective(config),
         penalties=[PENALTIES[name](weight) for name, weight in filter(None, map(penalty_of, config.penalty or ()))],
         penalty_every=config.penalty_every or 1,
@@ -63,6 +68,23 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         ema=config.ema or None,
         seed=config.seed,
     )
+
+
+def _vae(networks: Networks, config: Config, steps: int) -> VAE:
+    kind = LIKELIHOODS[config.likelihood or ""]
+    likelihood: Likelihood = Gaussian(config.sigma or 0) if kind is Gaussian else kind()
+    weight = warmed_up(config.kl_weight or 0.0, config.kl_warmup)
+    return VAE(*networks, **_adam(config, steps), likelihood=likelihood, kl_weight=weight, seed=config.seed)
+
+
+def warmed_up(weight: float, steps: int | None) -> Schedule:
+    """A weight that rises in equal parts from weight/steps, in the first step, to its full size in as many steps.
+
+    Source: Bowman et al. 2016 (arXiv:1511.06349), section 3.1; Sønderby et al. 2016 (arXiv:1602.02282), section 2.3.
+    """
+    if steps is None:
+        return constant(weight)
+    return lambda step: weight * min(1.0, (step + 1) / steps)
 
 
 def _objective(config: Config) -> Objective:
@@ -76,23 +98,10 @@ def _objective(config: Config) -> Objective:
     return kind()
 
 
-def load_networks(game: GAN, arrays: Mapping[str, np.ndarray]) -> None:
-    """Take the networks' weights from the state of another game, and nothing of its optimisers.
-
-    An average of G's weights that only this game keeps starts at them. Raises CheckpointError, before anything is changed,
-    for networks of other layers.
-    """
-    own = game.state_dict()
-    if game.average is not None and not any(name.startswith("average.") for name in arrays):
-        arrays = {**arrays, **{f"average.{n.partition('.')[2]}": a for n, a in arrays.items() if n.startswith("generator.")}}
-    networks = ("generator.", "discriminator.", "average.")
-    game.load_state_dict({**own, **{name: a for name, a in arrays.items() if name in own and name.startswith(networks)}})
-
-
 class Loaded(NamedTuple):
     """A trained game, the configuration that built it, and what its samples are."""
 
-    game: GAN
+    game: Game
     config: Config
     kind: Kind
 
@@ -130,13 +139,14 @@ def config_of_checkpoint(info: Mapping[str, Any], folder: str | Path) -> Config:
 
 
 def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) -> Networks:
-    """G and D from the function that config.model names as FILE.py:function."""
+    """G and D, or encoder and decoder, from the function that config.model names as FILE.py:function."""
     path, name = split_function(config.model or "")
     config.model_digest = _checked_digest(path, config.model_digest)
     function = function_of(path, name)
     where = f"{path}: {name}"
     known = {"image_shape": shape, "backend": backend, "dtype": config.dtype, "seed": config.seed}
-    usual = RECIPES[RECIPE_OF[config.kind or "images"]]["latent_dim"]
+    _, recipes, prefix = GAMES[config.game]
+    usual = RECIPES[prefix + recipes[config.kind or "images"]]["latent_dim"]
     arguments = _arguments(function, {**known, "latent_dim": config.latent_dim}, {"latent_dim": usual}, where)
     try:
         with imports_beside(path):
@@ -146,7 +156,7 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     except BaseException as error:  # also SystemExit, and what a user's file derives from BaseException
         raise UserFileError(f"{where} fails: {describe_error(error, path)}") from None
     _check_networks(made, config, shape, backend, where)
-    config.latent_dim = made[0].input_shape[0]
+    config.latent_dim = made[config.game == "vae"].input_shape[0]
     return made
 
 
@@ -207,17 +217,19 @@ def _arguments(function: Callable[..., Any], known: dict[str, Any], usual: dict[
 
 def _check_networks(made: Any, config: Config, shape: tuple[int, ...], backend: Backend, where: str) -> None:
     """Raise ModelError unless a user's function returned two networks for the run's samples, latent_dim, backend and dtype."""
+    pair, name = ("(encoder, decoder)", "the decoder") if config.game == "vae" else ("(G, D)", "G")
     if not (isinstance(made, (tuple, list)) and len(made) == 2 and all(isinstance(net, Sequential) for net in made)):
-        raise ModelError(f"{where} must return (G, D), two minigan.Sequential; it returns {shorten(made)}")
-    generator = made[0]
-    if len(generator.input_shape) != 1:
-        raise ModelError(f"{where}: G must take latent vectors, shape (latent,); it takes {generator.input_shape}")
-    if generator.output_shape != shape:
-        raise ModelError(f"{where}: G makes {generator.output_shape}, and the data are {shape}: build it by image_shape")
-    if config.latent_dim is not None and generator.input_shape != (config.latent_dim,):
+        raise ModelError(f"{where} must return {pair}, two minigan.Sequential; it returns {shorten(made)}")
+    sampler = made[config.game == "vae"]  # of a VAE the second is what makes samples
+    if len(sampler.input_shape) != 1:
+        raise ModelError(f"{where}: {name} must take latent vectors, shape (latent,); it takes {sampler.input_shape}")
+    if sampler.output_shape != shape:
+        raise ModelError(f"{where}: {name} makes {sampler.output_shape}, and the data are {shape}: build it by image_shape")
+    if config.latent_dim is not None and sampler.input_shape != (config.latent_dim,):
         raise ModelError(
-            f"{where}: G takes {generator.input_shape}, and latent_dim is {config.latent_dim}: leave that out, or build G by it"
+            f"{where}: {name} takes {sampler.input_shape}, and latent_dim is {config.latent_dim}: leave that out, or build "
+            f"{name} by it"
         )
-    if generator.backend is not backend or generator.dtype != config.dtype:
-        built, wanted = f"{generator.dtype} on {generator.backend.name}", f"{config.dtype} on {backend.name}"
-        raise ModelError(f"{where} builds G in {built}, the run is in {wanted}: hand backend and dtype on to Sequential")
+    if sampler.backend is not backend or sampler.dtype != config.dtype:
+        built, wanted = f"{sampler.dtype} on {sampler.backend.name}", f"{config.dtype} on {backend.name}"
+        raise ModelError(f"{where} builds {name} in {built}, the run is in {wanted}: hand backend and dtype on to Sequential")

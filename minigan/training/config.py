@@ -15,15 +15,17 @@ from minigan.backends import BACKENDS, PRECISIONS
 from minigan.data import DATASETS, Dataset, load, parse_size
 from minigan.data.text import check_alphabet
 from minigan.errors import CheckpointError, ModelError, OptionError, shorten
-from minigan.losses import OBJECTIVES, PENALTIES
+from minigan.losses import LIKELIHOODS, OBJECTIVES, PENALTIES
 from minigan.losses.penalty import HEAVIEST
-from minigan.models import MODELS
+from minigan.losses.variational import WIDEST
+from minigan.models import NAMES as MODELS
 from minigan.optim import SCHEDULES
 from minigan.sizes import DTYPES
 from minigan.training.options import Option, declared_options
 from minigan.user_code import FUNCTION_IN_FILE, ask_for_function, names_function, split_function
 
 LOG_EVERY, CHECKPOINT_EVERY = 20, 500  # steps
+GAN, VAE = ("gan",), ("vae",)  # the games that have an option
 
 
 def _one_of(names: Iterable[str]) -> str:
@@ -43,6 +45,10 @@ def penalty_of(text: str) -> tuple[str, float] | None:
 
 def is_penalty(text: str) -> bool:
     return penalty_of(text) is not None
+
+
+def is_sigma(sigma: float) -> bool:
+    return 1 / WIDEST <= sigma <= WIDEST
 
 
 def has_smoothing(loss: str | None) -> bool:
@@ -74,6 +80,18 @@ RECIPES: dict[str, dict[str, Any]] = {
         **{"steps": 3000, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
         **{"latent_dim": 32, "width": 16, "loss": "relativistic", "penalty": ("r1=0.1", "r2=0.1"), "critic_steps": 1},
     },
+    "vae mlp": {
+        **{"steps": 5000, "batch_size": 128, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "latent_dim": 20, "hidden": (400,)},
+        **{"likelihood": "bernoulli", "sigma": 0.3, "kl_weight": 1.0},
+    },
+    "vae conv": {
+        **{"steps": 3000, "batch_size": 128, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "latent_dim": 20, "width": 32},
+        **{"likelihood": "bernoulli", "sigma": 0.3, "kl_weight": 1.0},
+    },
+    "vae points": {
+        **{"steps": 5000, "batch_size": 256, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "latent_dim": 2, "hidden": (128, 128)},
+        **{"likelihood": "gaussian", "sigma": 0.05, "kl_weight": 1.0},
+    },
 }
 
 
@@ -81,11 +99,26 @@ RECIPES: dict[str, dict[str, Any]] = {
 # learn.
 MODELS_OF = {"images": ("dcgan", "mlp"), "points": ("mlp",), "text": ("text",), "sound": ("wave",)}
 RECIPE_OF = {"images": "dcgan", "points": "points", "text": "text", "sound": "wave"}
+# The same of a VAE, whose recipes have names of their own.
+MODELS_OF_VAE = {"images": ("mlp", "conv"), "points": ("mlp",)}
+RECIPE_OF_VAE = {"images": "mlp", "points": "points"}
+GAMES = {"gan": (MODELS_OF, RECIPE_OF, ""), "vae": (MODELS_OF_VAE, RECIPE_OF_VAE, "vae ")}
 
 
-def recipe_of(model: str, kind: str) -> dict[str, Any]:
+def models_of(game: str, kind: str) -> tuple[str, ...]:
+    """The models of a game that make data of a kind. Raises ModelError where there are none."""
+    models = GAMES[game][0]
+    if kind not in models:
+        raise ModelError(
+            f"the game {game} makes {_one_of(models)}, and the data are {kind}: take another --game, or other data"
+        )
+    return models[kind]
+
+
+def recipe_of(model: str, kind: str, game: str = "gan") -> dict[str, Any]:
     """What a model trains with on data of a kind. Networks of the user's own have sizes of their own."""
-    recipe = RECIPES[model if kind == "images" and model in MODELS else RECIPE_OF[kind]]
+    _, usual, prefix = GAMES[game]
+    recipe = RECIPES[prefix + (model if kind == "images" and model in MODELS else usual[kind])]
     return {name: value for name, value in recipe.items() if model in MODELS or OPTIONS[name].group != "model"}
 
 
@@ -131,13 +164,22 @@ class Config:
     ] = None
     batch_size: Annotated[int | None, Option("samples in a batch", "data", metavar="N", least=1)] = None
 
+    game: Annotated[
+        str,
+        Option(
+            f"{_one_of(GAMES)}: a generator against a discriminator, or a variational autoencoder",
+            *("model", "NAME"),
+            choices=tuple(GAMES),
+        ),
+    ] = "gan"
     kind: Annotated[str | None, Option("what the data are, as images or sound", on_command_line=False)] = None
     model: Annotated[
         str | None,
         Option(
             f"{', '.join(MODELS)}, or networks of your own, which learn as dcgan does: a function(image_shape, latent_dim, "
-            "backend, dtype, seed) -> (G, D), or of fewer of these. A run notices when that file changes, but not when a "
-            "file that it imports does. Default: dcgan, for points mlp, for sound wave",
+            "backend, dtype, seed) -> (G, D), or of fewer of these; of a vae (encoder, decoder). A run notices when that file "
+            "changes, but not when a file that it imports does. Default: dcgan; for points and a vae mlp, for text text, for "
+            "sound wave",
             *("model", f"NAME|{FUNCTION_IN_FILE}"),
             choices=MODELS,
             other=FUNCTION_IN_FILE,
@@ -148,7 +190,12 @@ class Config:
     model_digest: Annotated[str | None, Option("of the file that --model names", on_command_line=False)] = None
     width: Annotated[
         int | None,
-        Option("channels of its widest images, or of lines", "model", metavar="N", least=1, models=("dcgan", "text", "wave")),
+        Option(
+            "channels of its widest images, or of lines",
+            *("model", "N"),
+            least=1,
+            models=("dcgan", "conv", "text", "wave"),
+        ),
     ] = None
     extra_conv: Annotated[
         bool | None,
@@ -160,7 +207,9 @@ class Config:
         tuple[int, ...] | None, Option("width of each hidden layer", "model", metavar="N", least=1, models=("mlp",))
     ] = None
     latent_dim: Annotated[int | None, Option("length of z", "model", metavar="N", least=1)] = None
-    pack: Annotated[int, Option("samples that D judges at once, side by side as channels", "model", metavar="M", least=1)] = 1
+    pack: Annotated[
+        int, Option("samples that D judges at once, side by side as channels", "model", metavar="M", least=1, games=GAN)
+    ] = 1
     dtype: Annotated[str, Option(_one_of(DTYPES), "model", metavar="NAME", choices=DTYPES)] = "float32"
 
     epochs: Annotated[int | None, Option("passes over the data", "learning", metavar="N", least=1, alternative_to="length")] = (
@@ -168,7 +217,9 @@ class Config:
     )
     steps: Annotated[int | None, Option("batches in all", "learning", metavar="N", least=1, alternative_to="length")] = None
     lr: Annotated[float | None, Option("Adam's learning rate", "learning", above=0)] = None
-    lr_d: Annotated[float | None, Option("the discriminator's, where it differs", "learning", metavar="LR", above=0)] = None
+    lr_d: Annotated[
+        float | None, Option("the discriminator's, where it differs", "learning", metavar="LR", above=0, games=GAN)
+    ] = None
     beta1: Annotated[float | None, Option("Adam's decay of the mean gradient", "learning", metavar="B", least=0, below=1)] = (
         None
     )
@@ -178,7 +229,9 @@ class Config:
     ] = "constant"
     loss: Annotated[
         str | None,
-        Option(f"what G and D minimise: {_one_of(OBJECTIVES)}", "learning", metavar="NAME", choices=tuple(OBJECTIVES)),
+        Option(
+            f"what G and D minimise: {_one_of(OBJECTIVES)}", "learning", metavar="NAME", choices=tuple(OBJECTIVES), games=GAN
+        ),
     ] = None
     penalty: Annotated[
         tuple[str, ...] | None,
@@ -187,25 +240,53 @@ class Config:
             *("learning", "NAME=WEIGHT"),
             fits=is_penalty,
             expects=f"NAME=WEIGHT, as r1=10, with {_one_of(PENALTIES)} and a weight above 0 and up to {HEAVIEST:g}",
+            games=GAN,
         ),
     ] = None
     penalty_every: Annotated[
         int | None,
-        Option("steps from one with penalties to the next (1); they weigh as much more", "learning", metavar="K", least=1),
+        Option(
+            "steps from one with penalties to the next (1); they weigh as much more",
+            *("learning", "K"),
+            least=1,
+            games=GAN,
+        ),
     ] = None
     instance_noise: Annotated[
-        float | None, Option("sigma of noise on all that D sees", "learning", metavar="SIGMA", above=0)
+        float | None, Option("sigma of noise on all that D sees", "learning", metavar="SIGMA", above=0, games=GAN)
     ] = None
     critic_steps: Annotated[
-        int | None, Option("steps of D for one of G, each on a batch of its own", "learning", metavar="K", least=1)
+        int | None, Option("steps of D for one of G, each on a batch of its own", "learning", metavar="K", least=1, games=GAN)
     ] = None
     clip: Annotated[
-        float | None, Option("after each step of D, clip its weights to [-C, C]", "learning", metavar="C", above=0)
+        float | None, Option("after each step of D, clip its weights to [-C, C]", "learning", metavar="C", above=0, games=GAN)
     ] = None
-    smoothing: Annotated[float | None, Option("one-sided label smoothing", "learning", metavar="A", least=0, below=1)] = None
+    smoothing: Annotated[
+        float | None, Option("one-sided label smoothing", "learning", metavar="A", least=0, below=1, games=GAN)
+    ] = None
     ema: Annotated[
         float | None,
-        Option("sample with an average of G's weights that decays so; 0: none", "learning", metavar="DECAY", least=0, below=1),
+        Option(
+            *("sample with an average of G's weights that decays so; 0: none", "learning", "DECAY"), least=0, below=1, games=GAN
+        ),
+    ] = None
+    likelihood: Annotated[
+        str | None,
+        Option(
+            f"of an image given its code: {_one_of(LIKELIHOODS)}", "learning", "NAME", choices=tuple(LIKELIHOODS), games=VAE
+        ),
+    ] = None
+    sigma: Annotated[
+        float | None,
+        Option(
+            "of a gaussian likelihood", "learning", "S", fits=is_sigma, expects=f"a number from 1e-06 to {WIDEST:g}", games=VAE
+        ),
+    ] = None
+    kl_weight: Annotated[
+        float | None, Option("of the KL in the loss; 1: the bound", "learning", metavar="W", least=0, games=VAE)
+    ] = None
+    kl_warmup: Annotated[
+        int | None, Option("steps in which that weight rises from 0", "learning", metavar="STEPS", least=1, games=VAE)
     ] = None
     seed: Annotated[int, Option("decides everything random", "learning", metavar="N", least=0)] = 0
 
@@ -252,7 +333,11 @@ class Config:
             except ValueError as error:
                 raise OptionError(f"{name} is {shorten(value)}: {error}") from None
         self.kind = kind = dataset.kind.name
-        self.model = self.model or MODELS_OF[kind][0]
+        models = models_of(self.game, kind)
+        self.model = self.model or models[0]
+        for name, option in OPTIONS.items():
+            if option.games and self.game not in option.games and getattr(self, name) != option.default:
+                raise OptionError(f"{name} is an option of --game {option.games[0]}, and the game is {self.game}: leave it out")
         if self.precision != "float32" and self.dtype != "float32":
             raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
         for name in ("lr", "lr_d", "clip"):
@@ -261,19 +346,29 @@ class Config:
                 raise OptionError(f"{name} is {rate}, and {self.dtype} holds {least:.0e} to {most:.0e}: choose one within")
         if self.epochs is not None and self.steps is not None:
             raise OptionError("both epochs and steps are given: choose one")
-        if self.model in MODELS and self.model not in MODELS_OF[kind]:
-            makes, instead = " and ".join(name for name in MODELS_OF if self.model in MODELS_OF[name]), MODELS_OF[kind][0]
+        if self.model in MODELS and self.model not in models:
+            table = GAMES[self.game][0]
+            makes, instead = " and ".join(name for name in table if self.model in table[name]), models[0]
+            if not makes:
+                raise ModelError(f"{self.model} is no model of the game {self.game}: take {_one_of(models)}")
             raise ModelError(f"{self.model} makes {makes}, and {dataset.name} holds {kind}: take the model {instead}")
         for name, option in OPTIONS.items():
             if option.models and self.model not in option.models and getattr(self, name) is not None:
                 raise ModelError(f"{name} does not apply to the model {self.model_name}: leave it out")
-        recipe = recipe_of(self.model, kind)
-        if self.loss not in (None, recipe["loss"]):  # penalties and critic steps of the recipe belong to its loss
+        recipe = recipe_of(self.model, kind, self.game)
+        if self.loss not in (None, recipe.get("loss")):  # penalties and critic steps of the recipe belong to its loss
             recipe |= {"penalty": None, "critic_steps": 1}
         if self.penalty or not recipe.get("penalty"):  # and how often they are taken to the penalties
             recipe.pop("penalty_every", None)
-        if not has_smoothing(self.loss or recipe["loss"]):
+        if self.game == "gan" and not has_smoothing(self.loss or recipe["loss"]):
             recipe["smoothing"] = 0.0
+        likelihood = self.likelihood or recipe.get("likelihood")
+        if likelihood == "bernoulli" and kind != "images":
+            raise OptionError(f"likelihood is bernoulli, which is for pixels, and {dataset.name} holds {kind}: take gaussian")
+        if likelihood == "bernoulli" and self.sigma is not None:
+            raise OptionError(f"sigma is {self.sigma:g}, and a bernoulli likelihood has none: leave it out, or take gaussian")
+        if likelihood == "bernoulli":
+            del recipe["sigma"]
         for name, value in recipe.items():
             if getattr(self, name) is None and not (name == "steps" and self.epochs is not None):
                 setattr(self, name, value)

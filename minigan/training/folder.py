@@ -1,7 +1,8 @@
 """The folder of a run: what lies in it, how it is written, and where the next one goes.
 
 config.json, log.csv, samples/step_000000.png … (of text also .txt, of sound .wav), progress.gif, curves.png,
-checkpoint.safetensors; and, once it is evaluated, metrics.json and neighbours.png.
+checkpoint.safetensors; what else a game has to show (of a VAE reconstructions.png, and latent_map.png where its latent space is
+a plane); and, once it is evaluated, metrics.json and neighbours.png.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from minigan.data import Kind
 from minigan.data.kinds import KINDS
 from minigan.errors import CheckpointError, MiniganError, shorten
 from minigan.files import KEPT, remove_parts, write_atomically
+from minigan.games import Picture
 from minigan.training import checkpoint, plots
 from minigan.training.lock import locked
 from minigan.training.log import columns_of, read_log, read_settings, read_table
@@ -34,8 +36,9 @@ CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, SAMPLES = (
 PICTURE = ".png"
 OF_STEP = (PICTURE, *(kind.suffix for kind in KINDS.values() if kind.suffix))  # what files of samples end in
 METRICS, NEIGHBOURS = "metrics.json", "neighbours.png"
+PICTURES = {"reconstructions": "reconstructions.png", "latent_map": "latent_map.png"}  # what Game.pictures names
 FILES = (CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION)
-OWN = (*FILES, METRICS, NEIGHBOURS)  # with those of `minigan evaluate`
+OWN = (*FILES, *PICTURES.values(), METRICS, NEIGHBOURS)  # with those of `minigan evaluate`
 LONGEST_NAME = 240  # bytes of a folder's, with room for a number behind it
 MADE_FROM = "made_from"  # the entry of the settings of a run of a user's own networks, which is "Python"
 
@@ -149,7 +152,7 @@ class RunFolder:
         """
         self.columns = tuple(columns)
         try:
-            for name in (LOG, CURVES, ANIMATION, METRICS, NEIGHBOURS) if replaces else ():
+            for name in (LOG, CURVES, ANIMATION, *PICTURES.values(), METRICS, NEIGHBOURS) if replaces else ():
                 (self.path / name).unlink(missing_ok=True)
             remove_parts(self.path, OWN.__contains__)
             remove_parts(self.path / SAMPLES, lambda name: _step_of(name) is not None)
@@ -220,6 +223,12 @@ class RunFolder:
         if kind.suffix:
             write_atomically(path.with_suffix(kind.suffix), kind.to_file(kind.from_floats(samples)))
         plots.save_samples(path, kind, samples, real)
+
+    def save_picture(self, name: str, kind: Kind, picture: Picture, real: np.ndarray) -> None:
+        """One of a game's own pictures. Raises MiniganError for a name that is none of PICTURES."""
+        if name not in PICTURES:
+            raise MiniganError(f"the game has a picture {shorten(name)}: expected {' or '.join(PICTURES)}")
+        plots.save_samples(self.path / PICTURES[name], kind, picture.samples, real, picture.columns)
 
     def save_pictures(self) -> None:
         """The curves of the log and the animation of the samples, once the log has a row."""

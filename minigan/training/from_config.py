@@ -16,7 +16,7 @@ from minigan.backends import get_backend
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, shorten
 from minigan.losses import OBJECTIVES
 from minigan.training import checkpoint
-from minigan.training.build import build_game, config_of_checkpoint, errors_of_user_file, load_networks
+from minigan.training.build import build_game, config_of_checkpoint, errors_of_user_file
 from minigan.training.config import OPTIONS, Config, has_smoothing, with_absolute_paths
 from minigan.training.folder import RunFolder, check_settings_file, default_run_dir
 from minigan.training.messages import Hints, print_now, tell
@@ -76,7 +76,7 @@ def start_run(
         )
     game = build_game(config, dataset.shape, steps)  # before to_json: networks of a user's file note themselves in config
     if weights:
-        load_networks(game, weights[0])
+        game.load_networks(weights[0])
         tell(log, f"begins from the networks of {begins_from} after {weights[1]['step']:,} steps; the optimisers start anew")
     with errors_of_user_file(config):
         return Run(

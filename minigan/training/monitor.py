@@ -1,4 +1,4 @@
-"""How a game fares as it is played: norms of gradients and updates, dead units, saturation of D, diversity of G.
+"""How a game fares as it is played: norms of gradients and updates, dead units, saturation of D, diversity of samples, codes.
 
 Everything is measured beside the game, on copies of its networks and with samples of its own, so that a run that is measured
 ends in the same bytes as one that is not.
@@ -27,13 +27,15 @@ from minigan.metrics import (
 )
 from minigan.network import Sequential
 
-# Of a game with a generator and a discriminator.
+# Of a game with a generator and a discriminator, and of one with an encoder and a decoder.
 SHARED = ("saturated_real", "saturated_fake", "diversity", "clusters", "fidelity", "coverage")
 LIKENESS = ("fidelity", "coverage")  # not of sound: waveforms that sound alike may differ everywhere
-PROBED = ("generator", "discriminator")
+SHARED_OF_CODES = ("active_units", *SHARED[2:])
+PROBED, PROBED_CODES = ("generator", "discriminator"), ("encoder", "decoder")
 PROBE_SIZE = 64  # real and generated samples that are looked at
 POINTS = 500  # the same for fidelity and coverage of points, which cost next to nothing
 SATURATED = 1e-3  # σ this near to 0 or 1
+ACTIVE = 0.01  # variance over samples of a latent dimension's mean: Burda et al. 2016, section 5.2, found a wide gap there
 CLUSTERED = 1000  # samples of the data that clusters are found in
 
 
@@ -42,6 +44,8 @@ class Monitor:
 
     saturated_real, saturated_fake: the share of D's logits s with σ(s) within 1e-3 of 0 or 1, of real and of generated samples;
     none where s is a score.
+    active_units: of a VAE, the share of its latent dimensions whose mean code μ_j(x) varies with x, by a variance above 0.01
+    over the real samples (Burda et al. 2016, arXiv:1509.00519, section 5.2).
     diversity: (n − 1)/(n_real − 1) of the effective numbers of generated and of real samples, see effective_number. 0: all
     generated samples are alike; 1: they differ as much as real ones.
     clusters: over how many of the data's clusters generated samples are spread, over the same of the data, see Clusters. About
@@ -55,23 +59,26 @@ class Monitor:
     generator.0.update: ‖Δθ‖₂ / ‖θ‖₂ of the last step, NaN unless `snapshot` was called before it.
     generator.1.dead: for each ReLU, the share of its units (of its last axis) that are 0 at every position of every sample.
 
-    All but the norms need a generator that takes the game's latent vectors and a discriminator that takes the data's samples;
-    the columns of other games lack them. The 64 real samples and latent vectors are drawn once, from `seed`, by streams that
-    nothing else uses; both networks see them as in training (train=True). So the figures depend on the seed and the game's
-    state alone.
+    All but the norms need a generator that takes the game's latent vectors and a discriminator that takes the data's samples,
+    or an encoder and a decoder likewise; the columns of other games lack them. The 64 real samples and latent vectors are drawn
+    once, from `seed`, by streams that nothing else uses; the networks see them as in training (train=True). So the figures
+    depend on the seed and the game's state alone.
     """
 
     def __init__(self, game: Game, dataset: Dataset, seed: int = 0) -> None:
         self.backend, self._dtype = game.backend, game.dtype
         self._networks = dict(game.networks)
-        self._probe = _Probe(game, dataset, seed) if _can_be_probed(game, dataset) else None
+        self._probe: _Probe | None = None
+        if _can_be_probed(game, dataset):
+            self._probe = _Judgement(game, dataset, seed)
+        elif _has_codes(game, dataset):
+            self._probe = _Codes(game, dataset, seed)
         self._before: dict[str, Array] | None = None
         named = [f"{name}.{column}" for name, net in self._networks.items() for column in self._columns_of(net)]
-        is_logit = getattr(getattr(game, "objective", None), "is_logit", True)
-        shared = SHARED if is_logit else [name for name in SHARED if not name.startswith("saturated")]
+        shared = self._probe.columns if self._probe else ()
         if dataset.kind.name == "sound":
-            shared = [name for name in shared if name not in LIKENESS]
-        self.columns = (*(shared if self._probe else ()), *named)
+            shared = tuple(name for name in shared if name not in LIKENESS)
+        self.columns = (*shared, *named)
 
     def _columns_of(self, net: Sequential) -> list[str]:
         """The columns of one network, in the order of its layers."""
@@ -104,7 +111,7 @@ class Monitor:
 
 
 def _can_be_probed(game: Game, dataset: Dataset) -> bool:
-    """True for a game of G and D as _Probe runs them: latent vectors to samples, samples to one logit."""
+    """True for a game of G and D as _Judgement runs them: latent vectors to samples, samples to one logit."""
     if not game.networks.keys() >= set(PROBED):
         return False
     generator, discriminator = (game.networks[name] for name in PROBED)
@@ -113,19 +120,31 @@ def _can_be_probed(game: Game, dataset: Dataset) -> bool:
     return shapes == ((game.latent_dim,), dataset.shape, seen, (1,)) and len(dataset) >= _pack_of(game)
 
 
+def _has_codes(game: Game, dataset: Dataset) -> bool:
+    """True for a game of an encoder and a decoder as _Codes runs them: samples to (μ, log σ²), latent vectors to samples."""
+    if not game.networks.keys() >= set(PROBED_CODES):
+        return False
+    encoder, decoder = (game.networks[name] for name in PROBED_CODES)
+    shapes = (encoder.input_shape, encoder.output_shape, decoder.input_shape, decoder.output_shape)
+    return shapes == (dataset.shape, (2 * game.latent_dim,), (game.latent_dim,), dataset.shape)
+
+
 def _pack_of(game: Game) -> int:
     """How many samples D judges at once."""
     return getattr(game, "pack", 1)
 
 
 class _Probe:
-    """Copies of G and D that look at fixed real samples and latent vectors."""
+    """Copies of a game's networks that look at fixed real samples and latent vectors."""
+
+    names: tuple[str, ...] = PROBED  # of the networks
+    columns: tuple[str, ...] = SHARED
 
     def __init__(self, game: Game, dataset: Dataset, seed: int) -> None:
         self.backend, self._kind = game.backend, dataset.kind
         dtype, rng = game.dtype, np.random.default_rng(stream("monitor", seed))
         chosen = dataset.values[rng.choice(len(dataset), min(PROBE_SIZE, len(dataset)), replace=False)]
-        real = _as_floats(chosen, dataset, dtype)
+        real = as_floats(chosen, dataset, dtype)
         z = rng.standard_normal((PROBE_SIZE, game.latent_dim)).astype(dtype)
         self._real, self._z = self.backend.asarray(real), self.backend.asarray(z)
 
@@ -135,21 +154,21 @@ class _Probe:
         self._excess = float(effective_number(Backend(), flat - centre, self._bandwidth)) - 1  # 0 where all are alike
         self._centre = self.backend.asarray(centre, dtype)
         some = dataset.values[rng.choice(len(dataset), min(CLUSTERED, len(dataset)), replace=False)]
-        self._clusters = Clusters(_as_floats(some, dataset, dtype).reshape(len(some), -1), rng)
+        self._clusters = Clusters(as_floats(some, dataset, dtype).reshape(len(some), -1), rng)
         self._cluster_centres = self.backend.asarray(self._clusters.centres - centre, dtype)
 
         self._game, self._sampler = game, game.sampler.clone()
         count = POINTS if dataset.kind.name == "points" else PROBE_SIZE
         self._z_shown = self.backend.asarray(rng.standard_normal((count, game.latent_dim)), dtype)
         chosen = dataset.values[rng.choice(len(dataset), min(count, len(dataset)), replace=False)]
-        balls = _as_floats(chosen, dataset, dtype).reshape(len(chosen), -1).astype(np.float64) - centre
+        balls = as_floats(chosen, dataset, dtype).reshape(len(chosen), -1).astype(np.float64) - centre
         radii = neighbour_radii(balls)
         if dataset.name in MODES:
             balls, sigma = MODES[dataset.name][0] - centre, MODES[dataset.name][1]
             radii = np.full(len(balls), WITHIN * sigma)
         self._balls, self._radii = self.backend.asarray(balls, dtype), self.backend.asarray(radii, dtype)
 
-        self._twins = {name: game.networks[name].clone() for name in PROBED}
+        self._twins = {name: game.networks[name].clone() for name in self.names}
         for index, twin in enumerate(self._twins.values()):
             for layer in twin.layers:
                 if layer.random:
@@ -158,43 +177,79 @@ class _Probe:
         self._random = {name: twin.random_state for name, twin in self._twins.items()}
 
     def measure(self, networks: dict[str, Sequential]) -> dict[str, Array]:
-        """What the two networks make of the fixed samples, by column."""
+        """What the networks make of the fixed samples, by column."""
         for name, twin in self._twins.items():
             _copy_values(networks[name], twin)
             twin.random_state = self._random[name]
+        return self._look()
+
+    def _look(self) -> dict[str, Array]:
+        """The same of the copies, whose values are those of the networks."""
+        raise NotImplementedError(f"{type(self).__name__} has no _look")
+
+    def _of_samples(self, fake: Array) -> dict[str, Array]:
+        """How diverse generated samples are, and of the shown ones how like the data."""
+        flat = self._flat(fake)
+        values = {"clusters": self._clusters.evenness / same_cluster(self.backend, flat, self._cluster_centres)}
+        if self._excess:
+            values["diversity"] = (effective_number(self.backend, flat, self._bandwidth) - 1) / self._excess
+            values["fidelity"], values["coverage"] = self._of_shown_samples()
+        return values
+
+    def _flat(self, samples: Array) -> Array:
+        """Samples as they are shown, one in a row, from the centre of the data."""
+        settled = self._kind.settled(self.backend.xp, samples)
+        return settled.reshape(len(settled), -1) - self._centre
+
+    def _dead(self, peaks: list[dict[Layer, Array]]) -> dict[str, Array]:
+        """The share of dead units of each ReLU, from the largest values of its units, in the order of the networks."""
+        values: dict[str, Array] = {}
+        for name, of_layer in zip(self.names, peaks, strict=True):
+            shares = [(peak <= 0).astype(peak.dtype).mean() for peak in of_layer.values()]
+            values |= _named(name, "dead", list(of_layer), shares)
+        return values
+
+    def _of_shown_samples(self) -> tuple[Array, Array]:
+        """Fidelity and coverage of what the game's sampler makes of fixed latent vectors."""
+        _copy_values(self._game.sampler, self._sampler)
+        shown = self._game.as_samples(self._sampler.forward(self._z_shown)[0])
+        return fidelity_and_coverage(self.backend, self._flat(shown), self._balls, self._radii)
+
+
+class _Judgement(_Probe):
+    """G and D: what G makes, and what D says of it and of real samples."""
+
+    def __init__(self, game: Game, dataset: Dataset, seed: int) -> None:
+        super().__init__(game, dataset, seed)
+        if not getattr(getattr(game, "objective", None), "is_logit", True):
+            self.columns = tuple(name for name in SHARED if not name.startswith("saturated"))
+
+    def _look(self) -> dict[str, Array]:
         generator, discriminator = (self._twins[name] for name in PROBED)
         fake, peaks_g = _peaks(generator, self._z)
         (s_real, peaks_real), (s_fake, peaks_fake) = (_peaks(discriminator, self._packed(x)) for x in (self._real, fake))
         xp = self.backend.xp
         peaks_d = {layer: xp.maximum(peak, peaks_fake[layer]) for layer, peak in peaks_real.items()}
-        flat = self._settled(fake).reshape(len(fake), -1) - self._centre
-        values = {
-            "saturated_real": saturation(xp, s_real),
-            "saturated_fake": saturation(xp, s_fake),
-            "clusters": self._clusters.evenness / same_cluster(self.backend, flat, self._cluster_centres),
-        }
-        if self._excess:
-            values["diversity"] = (effective_number(self.backend, flat, self._bandwidth) - 1) / self._excess
-            values["fidelity"], values["coverage"] = self._of_shown_samples()
-        for name, peaks in zip(PROBED, (peaks_g, peaks_d), strict=True):
-            shares = [(peak <= 0).astype(peak.dtype).mean() for peak in peaks.values()]
-            values |= _named(name, "dead", list(peaks), shares)
-        return values
+        saturated = {"saturated_real": saturation(xp, s_real), "saturated_fake": saturation(xp, s_fake)}
+        return saturated | self._of_samples(fake) | self._dead([peaks_g, peaks_d])
 
     def _packed(self, x: Array) -> Array:
         """Samples as D takes them; those that fill no pack are left out."""
         pack = _pack_of(self._game)
         return x if pack == 1 else self._game.packed(x[: len(x) // pack * pack])  # type: ignore[attr-defined]
 
-    def _settled(self, samples: Array) -> Array:
-        return self._kind.settled(self.backend.xp, samples)
 
-    def _of_shown_samples(self) -> tuple[Array, Array]:
-        """Fidelity and coverage of what the game's sampler makes of fixed latent vectors."""
-        _copy_values(self._game.sampler, self._sampler)
-        shown, _ = self._sampler.forward(self._z_shown)
-        flat = self._settled(shown).reshape(len(shown), -1) - self._centre
-        return fidelity_and_coverage(self.backend, flat, self._balls, self._radii)
+class _Codes(_Probe):
+    """An encoder and a decoder: what codes say of real samples, and what is made of latent vectors."""
+
+    names = PROBED_CODES
+    columns = SHARED_OF_CODES
+
+    def _look(self) -> dict[str, Array]:
+        encoder, decoder = (self._twins[name] for name in PROBED_CODES)
+        (h, peaks_e), (y, peaks_d) = _peaks(encoder, self._real), _peaks(decoder, self._z)
+        codes = {"active_units": active_units(self.backend.xp, h[:, : h.shape[1] // 2])}
+        return codes | self._of_samples(self._game.as_samples(y)) | self._dead([peaks_e, peaks_d])
 
 
 def _copy_values(net: Sequential, twin: Sequential) -> None:
@@ -203,7 +258,7 @@ def _copy_values(net: Sequential, twin: Sequential) -> None:
         twin.state[key][...] = value
 
 
-def _as_floats(values: np.ndarray, dataset: Dataset, dtype: np.dtype) -> np.ndarray:
+def as_floats(values: np.ndarray, dataset: Dataset, dtype: np.dtype) -> np.ndarray:
     """Samples of a dataset as networks see them, on the host."""
     return dataset.kind.to_floats(Backend(), dtype)(values.astype(dtype))
 
@@ -236,6 +291,11 @@ def layer_norms(net: Sequential, vector: Array) -> list[Array]:
         return []
     largest = xp.maximum(xp.abs(vector).max(), float(np.finfo(net.dtype).tiny))
     return [largest * xp.sqrt(xp.vdot(part, part)) for layer, part in net.split(vector / largest) if layer.params]
+
+
+def active_units(xp: Any, mean: Array) -> Array:
+    """The share of latent dimensions whose mean code (N, J) has a variance above ACTIVE over the samples."""
+    return (mean.var(axis=0) > ACTIVE).astype(mean.dtype).mean()
 
 
 def saturation(xp: Any, s: Array) -> Array:

@@ -27,7 +27,7 @@ class Option:
     choices: the names that may be given. other, is_other: a form besides them, in words and as a test; other_hint: what a value
     lacks that was meant to have that form, or "".
     fits, expects: a test of a value, or of each entry of a tuple, beyond type and range; in words what it must be.
-    models: those that have this option; none: all. alternative_to: a name shared by options of which only one may be given.
+    models, games: those that have this option; none: all. alternative_to: a name shared by options of which one may be given.
     parse: from the text on the command line, where its type does not say enough. on_command_line: whether `train` offers it.
     The rest is filled in by `declared_options`: name, kind (the type without None), nullable, default.
     """
@@ -45,6 +45,7 @@ class Option:
     fits: Callable[[Any], bool] | None = None
     expects: str = ""
     models: tuple[str, ...] = ()
+    games: tuple[str, ...] = ()
     alternative_to: str = ""
     parse: Callable[[str], Any] | None = None
     on_command_line: bool = True

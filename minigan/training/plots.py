@@ -19,7 +19,7 @@ from minigan.metrics.log_spectra import frame_of, power_spectra
 from minigan.metrics.texts import GRAMS
 from minigan.training.evaluation import PREFIX
 from minigan.training.messages import LETTERS
-from minigan.training.monitor import SHARED
+from minigan.training.monitor import SHARED, SHARED_OF_CODES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Panel = Callable[["Axes", Mapping[str, Sequence[float]]], None]
 GIF_SIDE = 65_535  # pixels, for a GIF stores each side in 16 bits
+BOUND = ("loss", "reconstruction", "kl")  # of a VAE
 SHARES = ("precision", "recall", "density", "coverage", "high_quality", "copied")  # of what evaluations measure
 DISTANCES = ("frechet", "sliced_wasserstein", "reverse_kl", *(f"jsd_{n}" for n in GRAMS))
 TEXT_COLUMNS, FONT_PIXELS, MARGIN = 6, 13, 12  # of a page of lines
@@ -220,18 +221,23 @@ def save_curves(path: str | Path, log: Mapping[str, Sequence[float]]) -> None:
 def _panels(log: Mapping[str, Sequence[float]]) -> list[Panel]:
     """What draws each panel, for the columns that the log has."""
     networks = list(dict.fromkeys(name.partition(".")[0] for name in log if name.endswith(".gradient")))
-    own = {"step", "epoch", "images_per_s", "seconds", *SHARED}
+    own = {"step", "epoch", "images_per_s", "seconds", *SHARED, *SHARED_OF_CODES}
     others = [name for name in log if name not in own and "." not in name]
     panels: list[Panel] = []
     for judgement, plot in ((("prob_real", "prob_fake"), _plot_probabilities), (("score_real", "score_fake"), _plot_scores)):
         if {"loss_d", "loss_g", *judgement} <= log.keys():
             panels += [_plot_losses, plot]
             others = [name for name in others if name not in ("loss_d", "loss_g", "penalty", *judgement)]
+    if set(BOUND) <= log.keys():
+        panels += [_plot_bound, _plot_kl]
+        others = [name for name in others if name not in BOUND]
     panels += [partial(_plot_statistics, names=others)] if others else []
     for what in ("gradient", "update"):
         panels += [partial(_plot_layers, network=network, what=what) for network in networks]
+    if "saturated_real" in log or any(name.endswith(".dead") for name in log):
+        panels += [_plot_shares]
     if "clusters" in log:
-        panels += [_plot_shares, _plot_diversity]
+        panels += [_plot_diversity]
     measured = [name for name in log if name.startswith(PREFIX)]
     shares = [name for name in measured if name.removeprefix(PREFIX) in SHARES]
     distances = [name for name in measured if name.removeprefix(PREFIX) in DISTANCES]
@@ -250,6 +256,19 @@ def _plot_losses(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
         axes.axhline(math.log(2), color="tab:orange", linestyle=":", linewidth=1, label="$L_G$ at D = 1/2: log 2")
     axes.set(ylabel="loss (nats)" if "prob_real" in log else "loss")
     axes.set_title("Losses", y=1)
+
+
+def _plot_bound(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
+    axes.plot(log["step"], log["loss"], label="loss: reconstruction + weight · KL", linewidth=1)
+    axes.plot(log["step"], log["reconstruction"], label="reconstruction, $-\\log p(x|z)$", linewidth=1)
+    axes.set(ylabel="nats per sample")
+    axes.set_title("The bound's negative and its reconstruction", y=1)
+
+
+def _plot_kl(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
+    axes.plot(log["step"], log["kl"], label="KL(q(z|x) || N(0, I))", linewidth=1, color="tab:green")
+    axes.set(ylabel="nats per sample")
+    axes.set_title("What the codes say of their samples", y=1)
 
 
 def _plot_scores(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
@@ -276,6 +295,8 @@ def _plot_statistics(axes: Axes, log: Mapping[str, Sequence[float]], names: Sequ
 def _plot_diversity(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
     axes.plot(log["step"], log["diversity"], label="diversity of samples", linewidth=1)
     axes.plot(log["step"], log["clusters"], label="clusters of the data reached", linewidth=1)
+    if "active_units" in log:
+        axes.plot(log["step"], log["active_units"], label="active latent dimensions", linewidth=1, color="tab:purple")
     for name in ("fidelity", "coverage"):
         if name in log:  # a log of an earlier version lacks them
             axes.plot(log["step"], log[name], label=name, linewidth=1)
@@ -326,13 +347,14 @@ def _plot_shares(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
     if "saturated_real" in log:
         axes.plot(log["step"], log["saturated_real"], label="saturated logits, real", linewidth=1)
         axes.plot(log["step"], log["saturated_fake"], label="saturated logits, generated", linewidth=1)
-    for (network, letter), colour in zip(LETTERS.items(), ("tab:green", "tab:red"), strict=True):
+    networks = [*LETTERS, *dict.fromkeys(name.partition(".")[0] for name in log if name.endswith(".dead"))]
+    for network, colour in zip(dict.fromkeys(networks), ("tab:green", "tab:red", "tab:purple", "tab:brown"), strict=False):
         dead = [log[name] for name in log if name.startswith(f"{network}.") and name.endswith(".dead")]
         if dead:
-            worst = [max(values) for values in zip(*dead, strict=True)]
+            worst, letter = [max(values) for values in zip(*dead, strict=True)], LETTERS.get(network, network)
             axes.plot(log["step"], worst, label=f"dead ReLUs, {letter}'s worst layer", linewidth=1, color=colour)
     axes.set(ylabel="share", ylim=(-0.02, 1.02))
-    axes.set_title("Saturation of D and dead units", y=1)
+    axes.set_title("Saturation of D and dead units" if "saturated_real" in log else "Dead units", y=1)
 
 
 def save_animation_of_files(path: str | Path, frames: Sequence[Path], milliseconds: int = 150) -> None:

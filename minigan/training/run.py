@@ -40,10 +40,11 @@ from minigan.training.folder import (
 )
 from minigan.training.memory_estimate import check_memory
 from minigan.training.messages import Hints, ProgressBar, as_html, headline, print_now, python_hints, tell
-from minigan.training.monitor import Monitor
+from minigan.training.monitor import Monitor, as_floats
 from minigan.training.verdict import verdict
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
+PICTURED = 32  # samples of the data, evenly spread over it, of which a game's own pictures are made
 SYMBOLS = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}  # of statistics, in the progress bar
 SYMBOLS |= {"score_real": "s(x)", "score_fake": "s(G(z))", "penalty": "P"}
 RUN_OPTIONS = ("steps", "batch_size", "seed", "log_every", "sample_every", "evaluate_every", "checkpoint_every")
@@ -297,11 +298,12 @@ class Run:
         with self._stop_on_signal(), self.files.claim(self._log):
             self._open_folder()
             model = self.settings.get("model") or type(self.game).__name__
+            model = f"vae {model}" if self.settings.get("game") == "vae" else model
             self._log(headline(self.game, self.dataset, model, self.options["batch_size"], total))
             for note in self.dataset.notes:
                 self._log(note)
             if self.step >= total:
-                self._draw(self.files.save_pictures)
+                self._draw_pictures()
                 self._log(f"{self.folder} has its {self.step:,} steps already: {self.hints.lengthen}")
                 self._log(verdict(self.folder))
                 return True
@@ -368,7 +370,7 @@ class Run:
             self._rescue(error)
             raise
         self._is_torn = False
-        self._draw(self.files.save_pictures)
+        self._draw_pictures()
 
     def _rescue(self, error: BaseException) -> None:
         """Save the last good state before an error ends the run. The steps after it are lost: the error may have left them
@@ -400,6 +402,18 @@ class Run:
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             self._log(f"{what} of step {self.step:,} is missing: {reason[:200]}")
+
+    def _draw_pictures(self) -> None:
+        """What is shown of the run as a whole, and of the game as it is now."""
+        self._draw(self.files.save_pictures)
+        places = np.linspace(0, len(self.dataset) - 1, min(PICTURED, len(self.dataset))).round().astype(int)
+
+        def draw() -> None:
+            real = as_floats(self.dataset.values[places], self.dataset, self.game.dtype)
+            for name, picture in self.game.pictures(real).items():
+                self.files.save_picture(name, self.dataset.kind, picture, self.dataset.values)
+
+        self._draw(draw)
 
     @contextmanager
     def _stop_on_signal(self) -> Iterator[None]:

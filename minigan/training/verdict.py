@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,16 +25,16 @@ from minigan.training.advice import (
     weaker_d,
 )
 from minigan.training.config import OPTIONS, Config
+from minigan.training.findings import LEAST_ROWS, LEAST_STEPS, TITLES, Finding, View, percent, stats_of
 from minigan.training.folder import CONFIG, LOG, SAMPLES, made_from_python
 from minigan.training.log import columns_of, read_settings, read_table
+from minigan.training.posterior import judge_codes
 
-# Columns of a log that can be judged: those of an objective of logits, and of one of scores, which tell no side's winning.
-STATS = ("loss_d", "loss_g", "prob_real", "prob_fake")
-STATS_OF_SCORES = ("loss_d", "loss_g", "score_real", "score_fake")
+__all__ = ["TITLES", "Finding", "diagnose", "diagnose_run", "verdict"]
+
 # The limits stand in the gaps between games made to fail and healthy ones: dense and convolutional games on digits of 12x12
 # pixels and dense ones on eight Gaussians, some 150 runs over 5 seeds, whose true state was known from the modes or digits
 # that G made. A run is judged by the last third of its log, by medians over the rows.
-LEAST_ROWS, LEAST_STEPS = 9, 100
 # The largest losses in nats, each a mean over the steps of one row. At learning rates of 0.2 and more L_D rose above 10 and L_G
 # above 9. Elsewhere L_D stayed below 5.3, but for one game that D won with a first row of 8.9; where D hardly learned, L_D rose
 # to 13.5, and L_G stayed below 2.
@@ -57,59 +56,6 @@ COLLAPSED, YOUNG, RISING, FIRST_PART = 0.45, 0.2, 1.15, 0.25
 ALIKE = 0.6
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that a log shows. kind: a key of TITLES; evidence: the figures and their steps; sources: where to read on.
-
-    likeness: how many samples resemble the data, in words, where the log says so. is_judged: whether it tells who wins.
-    """
-
-    kind: str
-    evidence: tuple[str, ...]
-    advice: tuple[Advice, ...] = ()
-    sources: tuple[str, ...] = ()
-    likeness: str = ""
-    is_judged: bool = True
-
-    @property
-    def title(self) -> str:
-        return TITLES[self.kind] if self.is_judged else TITLES_OF_SCORES.get(self.kind, TITLES[self.kind])
-
-    @property
-    def is_trouble(self) -> bool:
-        return self.kind not in ("healthy", "young", "unmeasured", "fidelity unmeasured", "too short")
-
-    def to_json(self) -> dict[str, Any]:
-        advice = [
-            {"command": one.command if one.changes else "", "changes": dict(one.changes), "reason": one.reason}
-            for one in self.advice
-        ]
-        return {"kind": self.kind, "title": self.title, "evidence": self.evidence, "advice": advice, "sources": self.sources}
-
-
-TITLES = {
-    "learning rate": "Steps are so long that they undo what was learned: as a rule, the learning rate is too high.",
-    "discriminator wins": "The discriminator wins: it tells nearly all samples apart, and the generator does not catch up.",
-    "generator wins": "The generator wins: the discriminator takes its samples for real, and has nothing left to teach it.",
-    "collapse": "The generator has collapsed: for different z it makes the same few samples.",
-    "unlike": "Neither side wins and samples are diverse, but too few of them resemble the data.",
-    "incomplete": "Neither side wins and samples resemble the data, but they miss much of it.",
-    "healthy": "Nothing wrong shows: neither side wins, and samples are diverse and resemble the data.",
-    "young": "Too early to judge: generated samples are not yet like real ones.",
-    "sides unmeasured": "The log does not say which side wins.",
-    "unmeasured": "Neither side wins, but the log does not say whether samples are diverse.",
-    "fidelity unmeasured": "Neither side wins and samples are diverse; the log does not say whether they resemble the data.",
-    "too short": "The run is too short to tell.",
-}
-TITLES_OF_SCORES = {  # where the log does not tell who wins
-    "unlike": "Samples are diverse, but too few of them resemble the data.",
-    "incomplete": "Samples resemble the data, but they miss much of it.",
-    "healthy": "Nothing wrong shows: samples are diverse and resemble the data.",
-    "unmeasured": "The log does not say whether samples are diverse or resemble the data.",
-    "fidelity unmeasured": "Samples are diverse; the log does not say whether they resemble the data.",
-}
-
-
 def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None, folder: str | Path = "RUN") -> list[Finding]:
     """What a run's log shows: its troubles, the main one first; else a single finding that is none.
 
@@ -121,9 +67,11 @@ def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None, f
     was no finite number. config: that of the run, which the advice is made for. folder: of the run, as the advice is to
     name it.
     """
-    view = _View({name: np.asarray(values, np.float64) for name, values in log.items()}, config or Config(), str(folder))
-    rate = _learning_rate(view)
-    if view.is_short and not rate:
+    view = View({name: np.asarray(values, np.float64) for name, values in log.items()}, config or Config(), str(folder))
+    rate = None if view.has_bound else _learning_rate(view)
+    if view.has_bound and (judged := judge_codes(view, _likeness(view), _go_on(view, "then ask again"))):
+        found = judged
+    elif view.is_short and not rate:
         told = (
             f"{len(view.steps)} rows up to step {view.last:,}; it takes {LEAST_ROWS} rows and {LEAST_STEPS} steps to judge it"
         )
@@ -140,6 +88,7 @@ def diagnose(log: Mapping[str, Sequence[float]], config: Config | None = None, f
             advice=tuple(replace(advice, own=own) for advice in finding.advice),
             likeness=_likeness(view),
             is_judged=not view.has_scores,
+            has_bound=view.has_bound,
         )
         for finding in found
     ]
@@ -157,7 +106,7 @@ def diagnose_run(folder: str | Path) -> tuple[list[Finding], str]:
     log = _read_columns(folder / LOG)
     rows = len(log["step"])
     last = f"{rows:,} rows up to step {int(log['step'][-1]):,}" if rows else "no rows yet"
-    findings, what = diagnose(log, config, folder), str(config.model)
+    findings, what = diagnose(log, config, folder), f"{'vae ' if config.game == 'vae' else ''}{config.model}"
     if is_from_python:
         findings, what = [_in_words(finding, folder) for finding in findings], "networks of your own"
     return findings, f"{folder}: {what} on {config.data}, {LOG} has {last}"
@@ -201,84 +150,17 @@ def _read_columns(path: Path) -> dict[str, list[float]]:
     if not path.exists():
         raise CheckpointError(f"there is no {path}: the run has not begun, or its log was removed")
     names, rows = read_table(path)
-    stats = _stats_of(names)
+    stats = stats_of(names)
     missing = [name for name in ("step", *stats) if name not in names]
     if missing:
         raise CheckpointError(f"{path} has no column {', '.join(missing)}: put back an earlier copy")
     return columns_of(rows) if rows else {name: [] for name in names}
 
 
-def _stats_of(columns: Collection[str]) -> tuple[str, ...]:
-    return STATS_OF_SCORES if "score_real" in columns else STATS
-
-
-class _View:
-    """A log as the rules see it."""
-
-    def __init__(self, columns: dict[str, np.ndarray], config: Config, folder: str) -> None:
-        self.config, self.folder, self.steps = config, folder, columns["step"]
-        self.stats = _stats_of(columns)
-        self.has_scores = self.stats is STATS_OF_SCORES
-        infinite = [np.isinf(columns[name]) for name in self.stats if name in columns]
-        self.broken = self.steps[np.any(infinite, axis=0)] if infinite else self.steps[:0]
-        self.columns = {name: np.where(np.isinf(values), np.nan, values) for name, values in columns.items()}
-        if "penalty" in columns:  # the limits are those of L_D itself
-            self.columns["loss_d"] = self.columns["loss_d"] - self.columns["penalty"]
-        self.last = int(self.steps[-1]) if len(self.steps) else 0
-        self.epoch = float(columns["epoch"][-1]) if len(columns.get("epoch", ())) else math.nan  # the last; the first is 0
-        self.is_short = len(self.steps) < LEAST_ROWS or self.last < LEAST_STEPS
-        self.late = slice(2 * len(self.steps) // 3, None)
-        self.middle = slice(len(self.steps) // 3, 2 * len(self.steps) // 3)
-        self.early = slice(0, max(1, len(self.steps) // 10))
-
-    @property
-    def progress(self) -> float:
-        """The share of the configured length that is done; of epochs, the last counts as a whole. NaN for a single epoch."""
-        if self.config.steps:
-            return self.last / self.config.steps
-        epochs = self.config.epochs or 1
-        return (self.epoch + 1) / epochs if epochs > 1 else math.nan
-
-    def spread(self, part: slice) -> float:
-        """√(diversity · clusters), of medians; NaN where it was not measured."""
-        return float(np.sqrt(np.maximum(0, self.median("diversity", part) * self.median("clusters", part))))
-
-    @property
-    def since(self) -> str:
-        """From which step on the medians are."""
-        return f"from step {int(self.steps[self.late][0]):,} on"
-
-    def median(self, name: str, part: slice | None = None) -> float:
-        """Of the rows that have the value; NaN where none has."""
-        values = self.columns.get(name, np.array([]))[self.late if part is None else part]
-        values = values[~np.isnan(values)]
-        return float(np.median(values)) if values.size else math.nan
-
-    def peak(self, name: str) -> tuple[float, int]:
-        """The largest value and its step."""
-        values = self.columns[name]
-        if not values.size or np.isnan(values).all():
-            return math.nan, 0
-        index = int(np.nanargmax(values))
-        return float(values[index]), int(self.steps[index])
-
-    def names(self, network: str, what: str) -> list[str]:
-        return [name for name in self.columns if name.startswith(f"{network}.") and name.endswith(f".{what}")]
-
-    def gradient(self, network: str, part: slice) -> float:
-        """The median norm of a network's whole gradient."""
-        names = self.names(network, "gradient")
-        if not names:
-            return math.nan
-        norms = np.sqrt(sum(self.columns[name][part] ** 2 for name in names))
-        norms = norms[~np.isnan(norms)]
-        return float(np.median(norms)) if norms.size else math.nan
-
-
 # -- the rules -------------------------------------------------------------------------------------------------------------
 
 
-def _learning_rate(view: _View) -> Finding | None:
+def _learning_rate(view: View) -> Finding | None:
     if not len(view.steps):
         return None
     evidence = []
@@ -291,7 +173,7 @@ def _learning_rate(view: _View) -> Finding | None:
             f"(step {step_g:,}); where D only guesses they are 1.39 and 0.69"
         )
     dead = [
-        f"{_percent(view.median(name))} in layer {name.split('.')[1]} of the {network}"
+        f"{percent(view.median(name))} in layer {name.split('.')[1]} of the {network}"
         for network in ("generator", "discriminator")
         for name in view.names(network, "dead")
         if view.median(name) >= ALL_DEAD
@@ -306,7 +188,7 @@ def _learning_rate(view: _View) -> Finding | None:
     return Finding("learning rate", tuple(evidence), shorter_steps(view.config), SOURCES["learning rate"])
 
 
-def _discriminator_wins(view: _View) -> Finding | None:
+def _discriminator_wins(view: View) -> Finding | None:
     if view.has_scores:
         return None
     fake, real, saturated = (view.median(name) for name in ("prob_fake", "prob_real", "saturated_fake"))
@@ -315,11 +197,11 @@ def _discriminator_wins(view: _View) -> Finding | None:
     evidence = [f"{view.since} D(x) is {real:.3g} and D(G(z)) is {fake:.2g}; where D only guesses both are 0.5"]
     if saturated > 0:
         evidence.append(
-            f"{_percent(saturated)} of D's logits s of generated samples are saturated: σ(s) is within 0.001 of 0 or 1"
+            f"{percent(saturated)} of D's logits s of generated samples are saturated: σ(s) is within 0.001 of 0 or 1"
         )
     if view.config.loss == "saturating":
         slope = "with --loss saturating the slope of L_G by D's logit is −D(G(z))"
-        evidence.append(f"{slope}: {_percent(fake)} of the most it can be")
+        evidence.append(f"{slope}: {percent(fake)} of the most it can be")
     before, after = view.gradient("generator", view.early), view.gradient("generator", view.late)
     if after < before / 3:
         evidence.append(f"G's gradient has vanished: its norm was {before:.2g} at the start and is {after:.2g}")
@@ -330,7 +212,7 @@ def _discriminator_wins(view: _View) -> Finding | None:
     return Finding("discriminator wins", tuple(evidence), weaker_d(view.config), SOURCES["discriminator wins"])
 
 
-def _generator_wins(view: _View) -> Finding | None:
+def _generator_wins(view: View) -> Finding | None:
     if view.has_scores:
         return None
     fake, real, loss_d, loss_g = (view.median(name) for name in ("prob_fake", "prob_real", "loss_d", "loss_g"))
@@ -344,7 +226,7 @@ def _generator_wins(view: _View) -> Finding | None:
     return Finding("generator wins", evidence, stronger_d(view.config), SOURCES["generator wins"])
 
 
-def _is_young(view: _View) -> bool:
+def _is_young(view: View) -> bool:
     """Whether samples that are not diverse may yet become so: see COLLAPSED and the limits beside it."""
     now, before = view.spread(view.late), view.spread(view.middle)
     fell = before > YOUNG and now < before / RISING
@@ -353,13 +235,13 @@ def _is_young(view: _View) -> bool:
     return view.progress < FIRST_PART and not fell
 
 
-def _collapse(view: _View) -> Finding | None:
+def _collapse(view: View) -> Finding | None:
     if not view.spread(view.late) < COLLAPSED or _is_young(view):
         return None
     best, step = view.peak("clusters")
     evidence = (
         f"{view.since} {_diversity(view)}",
-        f"the share of clusters was {_percent(best)} at step {step:,}, the most; 10 % or so says that all samples lie in one",
+        f"the share of clusters was {percent(best)} at step {step:,}, the most; 10 % or so says that all samples lie in one",
     )
     advice = more_diversity(view.config)
     if view.spread(view.late) > RISING * view.spread(view.middle):
@@ -367,7 +249,7 @@ def _collapse(view: _View) -> Finding | None:
     return Finding("collapse", evidence, advice, SOURCES["collapse"])
 
 
-def _no_trouble(view: _View) -> Finding:
+def _no_trouble(view: View) -> Finding:
     if lacking := [name for name in view.stats if math.isnan(view.median(name))]:
         told = f"{view.since} the log has nothing in {', '.join(lacking)}"
         what = "say how the two sides stand" if view.has_scores else "say which side wins"
@@ -410,29 +292,25 @@ def _no_trouble(view: _View) -> Finding:
     return Finding("young", tuple(evidence), (_go_on(view, reason),))
 
 
-def _likeness(view: _View) -> str:
+def _likeness(view: View) -> str:
     """Fidelity and coverage in words, or "" where they were not measured."""
     fidelity, coverage = view.median("fidelity"), view.median("coverage")
     if view.config.data in MODES:
         count = len(MODES[view.config.data][0])
-        near = f"{_percent(fidelity)} of samples lie within 3 σ of a mode"
+        near = f"{percent(fidelity)} of samples lie within 3 σ of a mode"
         reached, joint = f"{coverage * count:.0f} of {count} modes are reached", ", "
     else:
-        near = f"{_percent(fidelity)} of samples lie close to a real one"
-        reached, joint = f"{_percent(coverage)} of real ones have a sample close by (97 % where samples are real)", ", and "
+        near = f"{percent(fidelity)} of samples lie close to a real one"
+        reached, joint = f"{percent(coverage)} of real ones have a sample close by (97 % where samples are real)", ", and "
     return joint.join(words for words, share in ((near, fidelity), (reached, coverage)) if not math.isnan(share))
 
 
-def _go_on(view: _View, reason: str, least: int = 0) -> Advice:
+def _go_on(view: View, reason: str, least: int = 0) -> Advice:
     return go_on(view.config, view.folder, view.last, view.epoch, reason, least)
 
 
-def _diversity(view: _View) -> str:
+def _diversity(view: View) -> str:
     return (
-        f"generated samples are spread over {_percent(view.median('clusters'))} as many clusters of the data as real ones are, "
+        f"generated samples are spread over {percent(view.median('clusters'))} as many clusters of the data as real ones are, "
         f"and their diversity is {view.median('diversity'):.2g} (0: all alike, 1: they differ as real ones do)"
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"

@@ -43,8 +43,11 @@ def test_the_whole_suite(fast, monkeypatch):
         assert f"{make()!r} on a batch of {batch}" in names
     for objective in suite.objective_table():
         assert {f"{objective!r}.discriminator", f"{objective!r}.generator"} <= set(names)
-    for other in ("bce_with_logits", "mse", "softmax_cross_entropy"):
+    likelihoods = list(map(repr, suite.likelihood_table()))
+    for other in ("bce_with_logits", "mse", "softmax_cross_entropy", "reparametrise", "gaussian_kl", *likelihoods):
         assert other in names
+    for model, likelihood in zip(mg.models.VAE_MODELS, likelihoods, strict=True):
+        assert f"game vae {model} ({likelihood})" in names
     games = ("mlp", "dcgan", "with R1 and R2 in one pass with the loss")
     assert names[-6:] == [f"game {model} ({mode})" for model in games for mode in ("full", "projection")]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from minigan import cli, training
 from minigan.data import load
 from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError
-from minigan.models import MODELS
+from minigan.models import NAMES as MODELS
 from minigan.training import OPTIONS, RECIPES, Config, monitor, recipe_of
 from minigan.training.build import build_game
 from minigan.training.config import with_absolute_paths
@@ -69,17 +69,23 @@ def test_the_help_of_train_lists_every_option(capsys):
             assert option.help.replace("- ", "-") in text, option.name
         for choice in option.choices:
             assert choice in text
-    for words in ("(dcgan 64, mlp 64, points 256)", "dcgan: channels of its widest images (32)", "(non-saturating)", "(on)"):
+    for words in (
+        "(dcgan 64, mlp 64, points 256, vae mlp 128,",
+        "dcgan, conv: channels of its widest images (32)",
+        "(non-saturating)",
+        "(on)",
+    ):
         assert words in text
 
 
 def test_recipes_name_options_that_their_models_have():
     for name, recipe in RECIPES.items():
-        model = name if name in MODELS else "mlp"
+        model = name.removeprefix("vae ") if name.removeprefix("vae ") in MODELS else "mlp"
         assert recipe.keys() <= OPTIONS.keys()
         for option, value in recipe.items():
             assert OPTIONS[option].convert(value) == value
             assert not OPTIONS[option].models or model in OPTIONS[option].models
+            assert not OPTIONS[option].games or OPTIONS[option].games == (("vae",) if "vae" in name else ("gan",))
         own = {option.name for option in OPTIONS.values() if model in option.models}
         assert own <= recipe.keys()
 
@@ -124,7 +130,7 @@ def test_entries_that_are_unknown_or_missing_are_named():
         ("log_every", None, "log_every is None: expected a whole number from 1 up"),
         ("log_every", 0, "log_every is 0: expected a whole number from 1 up"),
         ("seed", -1, "seed is -1: expected a whole number from 0 up"),
-        ("model", "zz", "model is 'zz': an unknown name; choose from mlp, dcgan, text, FILE.py:function"),
+        ("model", "zz", "model is 'zz': an unknown name; choose from mlp, dcgan, text, wave, conv, FILE.py:function"),
         ("model", "nets.py", "model is 'nets.py': a Python file without the name of a function: write FILE.py:NAME"),
         ("dtype", "float3", "dtype is 'float3': an unknown name; did you mean 'float32'"),
         ("schedule", "zz", "schedule is 'zz': an unknown name"),

@@ -8,6 +8,7 @@ import re
 import numpy as np
 
 from minigan import losses
+from minigan.backends import get_backend
 from minigan.explain.worked.calculator import Working, at, plus
 from minigan.explain.worked.registry import example
 from minigan.explain.worked.running import run_loss, run_objective
@@ -198,3 +199,74 @@ def softmax_cross_entropy(page: Working) -> None:
     page.show("ds")
     page.gradient("ds[0,0]", "(p[0,0] - 1) / 2")
     page.gradient("ds[0,1]", "p[0,1] / 2")
+
+
+@example(losses.reparametrise)
+def reparametrise(page: Working) -> None:
+    page.values |= {"e": np.array([[0.5, -1.5]]), "dz": np.array([[2.0, -1.0]])}
+    be, values = get_backend("textbook"), page.values
+
+    def run(h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        z = losses.reparametrise(be, h, values["e"])
+        return (z * values["dz"]).sum(), losses.reparametrise_grad(be, values["dz"], h, values["e"])
+
+    run_loss(page, run, "reparametrise", {"h": [[1, -1, 0, -2]]})
+    values["z"] = losses.reparametrise(be, values["h"], values["e"])
+    page.write(
+        "One code of two dimensions, h = (mu, log sigma^2), the noise e, and z; L is the sum of z·dz, so that ∂L/∂z = dz:"
+    )
+    page.show("h", "e", "z", "dz")
+    page.write_out("z[0,1]", "h[0,1] + exp(h[0,3] / 2)·e[0,1]")
+    page.write()
+    page.write("The gradient, dh: that of mu is dz itself, that of log sigma^2 passes through the factor of the noise.")
+    page.show("dh")
+    page.gradient("dh[0,0]", "dz[0,0]")
+    page.gradient("dh[0,3]", "exp(h[0,3] / 2)·e[0,1]·dz[0,1] / 2")
+
+
+@example(losses.gaussian_kl)
+def gaussian_kl(page: Working) -> None:
+    be = get_backend("textbook")
+    run_loss(page, lambda h: losses.gaussian_kl(be, h), "gaussian_kl", {"h": [[1, 0, 0, -2], [0, 0.5, 0, 1]]})
+    page.write("Two codes of two dimensions each, the rows of h = (mu, log sigma^2):")
+    page.show("h")
+    terms = [f"(h{at((n, j))}^2 + exp(h{at((n, j + 2))}) - 1 - h{at((n, j + 2))}) / 2" for n in range(2) for j in range(2)]
+    page.write_out("L", f"({plus(terms)}) / 2")
+    page.write()
+    page.write("The gradient, dh: mu is drawn to 0, log sigma^2 to 0, and where both are there nothing is left to draw.")
+    page.show("dh")
+    page.gradient("dh[0,0]", "h[0,0] / 2")
+    page.gradient("dh[0,3]", "(exp(h[0,3]) - 1) / 4")
+
+
+@example(losses.Bernoulli)
+def bernoulli(page: Working) -> None:
+    page.values |= {"x": np.array([[1, -1], [0, 1.0]])}
+    page.values["t"] = (page.values["x"] + 1) / 2
+    run_loss(page, lambda y: losses.Bernoulli().loss(y, page.values["x"]), "Bernoulli", {"y": [[2, -1], [0.5, -3]]})
+    page.values["p"] = sigmoid(np, page.values["y"])
+    page.write("Two images of two pixels, the rows of x, with t = (x + 1) / 2; the decoder's logits y, and p = σ(y):")
+    page.show("x", "t", "y", "p")
+    entries = list(itertools.product(range(2), repeat=2))
+    page.write_out("L", f"({plus(f'(log(1 + exp(y{at(e)})) - t{at(e)}·y{at(e)})' for e in entries)}) / 2")
+    page.write()
+    page.write("The gradient, dy: each logit is drawn to where p is its target. Images are averaged over, pixels are added up.")
+    page.show("dy")
+    page.gradient("dy[0,0]", "(p[0,0] - t[0,0]) / 2")
+    page.gradient("dy[1,0]", "(p[1,0] - t[1,0]) / 2")
+
+
+@example(losses.Gaussian)
+def gaussian(page: Working) -> None:
+    page.values |= {"x": np.array([[1, -1], [0, 1.0]]), "s": 0.5, "pi": np.pi}
+    run_loss(page, lambda y: losses.Gaussian(0.5).loss(y, page.values["x"]), "Gaussian(0.5)", {"y": [[0.5, -1], [0.5, 0]]})
+    page.write("Two images of two pixels, the rows of x, the decoder's means y, and s = sigma:")
+    page.show("x", "y", "s")
+    entries = list(itertools.product(range(2), repeat=2))
+    squares = plus(f"((x{at(e)} - y{at(e)}) / s)^2 / 2" for e in entries)
+    page.write_out("L", f"({squares}) / 2 + 2·(log(s) + log(2·pi) / 2)")
+    page.write()
+    page.write("The gradient, dy: that of a squared error, in units of sigma^2.")
+    page.show("dy")
+    page.gradient("dy[0,0]", "(y[0,0] - x[0,0]) / (s^2·2)")
+    page.gradient("dy[1,1]", "(y[1,1] - x[1,1]) / (s^2·2)")
