@@ -84,6 +84,36 @@ def test_lines_of_any_length_build_and_play(places, letters, pack):
     np.testing.assert_allclose(gan.sample(2).sum(axis=2), 1, rtol=1e-5)
 
 
+def test_wave_is_wavegan():
+    """Of 16,384 values, with the paper's width: its tables 3 and 4."""
+    assert models.wave((256, 1), width=4, backend="textbook")[0].output_shape == (256, 1)
+    g, d = models.wave((1024, 2), 100, 8, backend="textbook")
+    turns = "kernel_size=(1, 25), stride=(1, 4), padding=(0, 11)"
+    up = f"{turns}, output_padding=(0, 1)"
+    assert described(g) == [
+        "Dense(units=512)",
+        "Reshape(shape=(1, 16, 32))",
+        "ReLU()",
+        *(f"ConvTranspose2d(channels=16, {up})", "ReLU()", f"ConvTranspose2d(channels=8, {up})", "ReLU()"),
+        *(f"ConvTranspose2d(channels=2, {up})", "Tanh()", "Reshape(shape=(1024, 2))"),
+    ]
+    assert described(d) == [
+        "Reshape(shape=(1, 1024, -1))",
+        *(f"Conv2d(channels=8, {turns})", "LeakyReLU()", "PhaseShuffle()"),
+        *(f"Conv2d(channels=16, {turns})", "LeakyReLU()", "PhaseShuffle()"),
+        *(f"Conv2d(channels=32, {turns})", "LeakyReLU()", "Flatten()", "Dense(units=1)"),
+    ]
+    assert [len(models.wave((n, 1), width=1, backend="textbook")[1].layers) for n in (64, 4096, 16_384)] == [5, 14, 17]
+
+
+@given(st.integers(1, 2), st.integers(16, 63), st.integers(1, 2), st.integers(1, 3))
+def test_wave_of_any_length_that_fits(depth, first, channels, pack):
+    shape = (first * 4**depth, channels)
+    gan = mg.GAN(*models.wave(shape, 3, 2, backend="textbook", pack=pack), pack=pack, penalties=[mg.losses.R1(1.0)])
+    assert np.isfinite(float(gan.step(np.zeros((6, *shape), np.float32))["loss_g"]))
+    assert gan.sample(2).shape == (2, *shape)
+
+
 @given(
     st.sampled_from(["mlp", "dcgan"]),
     st.integers(1, 5),
@@ -115,6 +145,9 @@ def test_points():
         (lambda: models.dcgan(image_shape=(28, 28, 2)), r"\(H, W, 1\) or \(H, W, 3\), not \(28, 28, 2\)"),
         (lambda: models.dcgan(image_shape=(2,)), "take the model mlp"),
         (lambda: models.mlp(image_shape=(28, 28)), r"not \(28, 28\)"),
+        (lambda: models.wave((1000, 1)), "a multiple of 16, got 1000: a length of 992 or 1008 would fit"),
+        (lambda: models.wave((63, 1)), "at least 64 values, a multiple of 4, got 63: a length of 64 would fit"),
+        (lambda: models.wave((28, 28, 1)), r"wave makes sound \(T, C\), not \(28, 28, 1\): for images take the model dcgan"),
         (lambda: models.mlp(hidden=0), "hidden is"),
         (lambda: models.mlp(hidden=()), "hidden is"),
         (lambda: models.dcgan(width=-1), "width is"),

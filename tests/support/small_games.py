@@ -45,6 +45,14 @@ GAMES = {
         penalties=[mg.losses.R1(2.0)],
         ema=0.9,
     ),
+    "phase shuffle": lambda be: mg.GAN(
+        mg.models.mlp(IMAGE, 5, backend=be)[0],
+        mg.Sequential(
+            [mg.Conv2d(3, (1, 5), (1, 2), (0, 2)), mg.LeakyReLU(), mg.PhaseShuffle(), mg.Flatten(), mg.Dense(1)], IMAGE, be
+        ),
+        penalties=[mg.losses.R1(2.0)],
+        objective=mg.losses.Relativistic(),
+    ),
     "dropout": lambda be: mg.GAN(mg.models.mlp(IMAGE, 5, backend=be)[0], mg.Sequential(DROPOUT(), IMAGE, be)),
 }
 
