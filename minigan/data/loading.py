@@ -17,10 +17,12 @@ from minigan.data.dataset import Dataset
 from minigan.data.files import load_path
 from minigan.data.idx import read_idx
 from minigan.data.images import resize
+from minigan.data.labels import whole_labels
 from minigan.data.reading import check_memory, kind_of, shown
 from minigan.errors import DataError, nearest_name
 from minigan.sizes import pair
 
+_LABELLED = "name digits, a .npz with labels, or a folder with a sub-folder for each class, or leave the classes out"
 DATASETS = ("digits", *mnist.SOURCES, "ring", "grid")
 
 
@@ -28,6 +30,7 @@ def load(
     data: str | os.PathLike[str] | Dataset | Any,
     data_dir: str | os.PathLike[str] | None = None,
     image_size: tuple[int, int] | int | None = None,
+    labels: bool = False,
 ) -> Dataset:
     """A dataset by name, or the user's own by path or as an array.
 
@@ -38,6 +41,9 @@ def load(
     the folders below it and linked ones included, names that begin with a dot not. Photos are turned upright, transparency is
     composed on white. "~" is the home folder.
     image_size: (height, width) or one number to scale images to, cut about the centre where the proportions differ.
+    labels: whether the classes are wanted: "digits" has them always, "mnist" and "fashion-mnist" have IDX files of them, .npz
+    files arrays named labels, y_train and the like, an IDX file of images one of labels beside it, and in a folder of images
+    each sub-folder is a class; data without them are then refused.
     What reading has decided or changed is told in the dataset's `notes`.
     Raises DataError that names what was found and what was expected, OptionError for an image_size that is none.
     """
@@ -50,7 +56,9 @@ def load(
     if data is None or (name is None and np.isscalar(data)):
         raise DataError(f"data is {shown(repr(data), 40)}: expected a path, an array, or one of {', '.join(DATASETS)}")
     try:
-        dataset = as_dataset(data) if name is None else _load_text(name, data_dir, size)
+        dataset = as_dataset(data) if name is None else _load_text(name, data_dir, size, labels)
+        if labels and dataset.labels is None:
+            raise DataError(f"{shown(dataset.name)} has no labels, which classes are learned from: {_LABELLED}")
         return _resized(dataset, size) if size else dataset
     except MemoryError:
         raise DataError(f"{shown(name or 'the array')} does not fit in memory: take fewer or smaller samples") from None
@@ -65,25 +73,31 @@ def _resized(dataset: Dataset, size: tuple[int, int]) -> Dataset:
     return replace(dataset, values=np.stack([resize(image, size) for image in dataset.values]))
 
 
-def _load_text(name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None) -> Dataset:
+def _load_text(
+    name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None, labels: bool
+) -> Dataset:
     """The dataset that a text names."""
     if name in DATASETS:
-        return _load_named(name, Path(data_dir).expanduser() if data_dir else None)
+        return _load_named(name, Path(data_dir).expanduser() if data_dir else None, labels)
     path = os.path.expanduser(name)
     if kind_of(path):
-        return load_path(Path(path), size)
+        return load_path(Path(path), size, labels)
     if os.sep in name or Path(name).suffix:
         raise DataError(f"no file or folder '{shown(name)}': expected a path that exists, or one of {', '.join(DATASETS)}")
     raise DataError(f"unknown dataset '{shown(name)}': {nearest_name(name, DATASETS)}, or a path to your own")
 
 
-def _load_named(name: str, data_dir: Path | None) -> Dataset:
+def _load_named(name: str, data_dir: Path | None, labels: bool) -> Dataset:
     if name == "digits":
         with resources.files("minigan.data.bundled").joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
             return Dataset(name, arrays["images"][..., None], arrays["labels"])
     if name in mnist.SOURCES:
         path = mnist.find_or_download(name, data_dir)
-        return replace(as_dataset(read_idx(path), str(path)), name=name)
+        dataset = replace(as_dataset(read_idx(path), str(path)), name=name)
+        if not labels:
+            return dataset
+        classes = read_idx(mnist.find_or_download(name, data_dir, "labels"))
+        return replace(dataset, labels=whole_labels(classes, name, len(dataset)), class_names=mnist.CLASS_NAMES[name])
     return Dataset(name, synthetic.ring() if name == "ring" else synthetic.grid())
 
 
