@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 from minigan.backends.machine import Machine
 from minigan.cli.parser import add_command, add_option, whole_number
 from minigan.data import DATASETS, Kind, load
-from minigan.errors import MiniganError
+from minigan.data.reading import shown
+from minigan.errors import MiniganError, near_name, shorten
 from minigan.files import write_atomically
 from minigan.games import GAN
-from minigan.training import load_game
-from minigan.training.plots import GRID_PIXELS
+from minigan.training import Config, load_game
+from minigan.training.plots import GRID_PIXELS, rows_of_classes
 
 BYTES_PER_VALUE = 17  # of a sample and its latent vector: in parts, joined, as pixels on the way from floats (measured)
 GIF_FRAME = GRID_PIXELS**2  # bytes, an enlarged picture
@@ -30,10 +32,12 @@ def add(commands: Any) -> None:
     about = "Draw images (or points) from a trained run."
     parser = add_command(commands, "sample", "draw from a trained run", about, sample)
     parser.add_argument("folder", metavar="RUN", help="a run folder")
-    parser.add_argument("-n", type=whole_number(1), default=64, metavar="N", help="how many (64)")
+    parser.add_argument("-n", type=whole_number(1), metavar="N", help="how many (64; of a run with classes, up to 10 of each)")
+    of_class = "of a run with classes: only this one, by its name or number; without it a row of each"
+    parser.add_argument("--class", dest="asked", metavar="NAME|K", help=of_class)
     add_option(parser, "seed", default=0)
     what = (
-        "a grid as .png; uint8 (N, H, W, C) as .npy, or .npz under the key images; an animation as .gif; else a folder of PNGs"
+        "a grid as .png; uint8 (N, H, W, C) as .npy, or .npz under the key images, of classes with labels; an animation as .gif; else a folder of PNGs"
     )
     parser.add_argument("--out", required=True, metavar="FILE|DIR", help=what)
     walk = f"walk on great circles from one latent point to the next, about {WALK_STEPS} images to each, and back to the first"
@@ -52,6 +56,8 @@ def sample(options: argparse.Namespace) -> int:
     if out.exists() and not (out.is_dir() or out.is_file()):
         raise MiniganError(f"--out is {options.out}, a pipe or a device: expected the name of a file or folder")
     game, config, kind = load_game(options.folder, options.backend)
+    classes, columns = _classes(options, game, config)
+    options.n = options.n or (64 if classes is None or np.ndim(classes) == 0 else len(classes))
     _check_memory(game, options.n, suffix)
     if suffix not in SUFFIXES[kind.name]:
         written = ", ".join(name for name in SUFFIXES[kind.name] if name)
@@ -59,15 +65,48 @@ def sample(options: argparse.Namespace) -> int:
     if suffix == "" and out.is_dir() and any(out.iterdir()) and not options.overwrite:
         raise MiniganError(f"--out is {options.out}, a folder that is not empty: choose another, or add --overwrite")
     if options.interpolate:
-        z = latent_walk(game.latent(count_corners(options.n), options.seed), options.n)
+        steps = columns or options.n  # with a row of each class, all walk alike
+        walk = latent_walk(game.latent(count_corners(steps), options.seed), steps)
+        z, columns = np.resize(walk, (options.n, walk.shape[1])), columns or WALK_STEPS
     else:
         z = game.latent(options.n, options.seed)
-    samples = game.decode(z)
+    samples = game.decode(z, classes)
     # Points are drawn over those they were learned from, where these are at hand.
     real = load(config.data).values if kind.name == "points" and config.data in DATASETS else None
-    _write(out, suffix, kind, samples, WALK_STEPS if options.interpolate else 0, real)
+    labels = np.broadcast_to(classes, len(samples)) if game.classes else None
+    _write(out, suffix, kind, samples, columns, real, labels)
     print(f"{len(samples)} {kind.name} of {options.folder} in {out}")
     return 0
+
+
+def _classes(options: argparse.Namespace, game: GAN, config: Config) -> tuple[Any, int]:
+    """The class that is asked for, or a class number for each sample, a row of each; and the columns of the grid, 0: any.
+
+    Raises MiniganError for an unknown class, and for one of a run without classes.
+    """
+    names = config.class_names or ()
+    if options.asked is None:
+        return rows_of_classes(game.classes, options.n) if game.classes else (None, 0)
+    if not game.classes:
+        raise MiniganError(
+            f"--class is {shorten(options.asked)}, and {options.folder} was trained without classes: leave it out, or train "
+            "one with --classes"
+        )
+    return class_number(options.asked, names), 0
+
+
+def class_number(asked: str, names: Sequence[str]) -> int:
+    """The number of a class by its name, or by its number. Raises MiniganError for neither, with the nearest name."""
+    if asked in names:
+        return names.index(asked)
+    if asked.isascii() and asked.isdecimal() and len(asked) < 10 and int(asked) < len(names):
+        return int(asked)
+    close = near_name(asked, names)
+    hint = f"did you mean {shorten(close)}? " if close else ""
+    listed = ", ".join(shown(name, 20) for name in names[:10]) + (", …" if len(names) > 10 else "")
+    raise MiniganError(
+        f"--class is {shorten(asked, 40)}: {hint}expected one of {listed}, or a number from 0 to {len(names) - 1}"
+    )
 
 
 def _check_memory(game: GAN, count: int, suffix: str) -> None:
@@ -77,7 +116,15 @@ def _check_memory(game: GAN, count: int, suffix: str) -> None:
     Machine().require_memory(size, f"sample -n {count}", "draw fewer, with several --seed")
 
 
-def _write(out: Path, suffix: str, kind: Kind, samples: np.ndarray, columns: int, real: np.ndarray | None) -> None:
+def _write(
+    out: Path,
+    suffix: str,
+    kind: Kind,
+    samples: np.ndarray,
+    columns: int,
+    real: np.ndarray | None,
+    labels: np.ndarray | None = None,
+) -> None:
     from minigan.training import plots
 
     values = kind.from_floats(samples)
@@ -95,7 +142,7 @@ def _write(out: Path, suffix: str, kind: Kind, samples: np.ndarray, columns: int
         if suffix == ".npy":
             np.save(buffer, values)
         else:
-            named: dict[str, Any] = {kind.name: values}
+            named: dict[str, Any] = {kind.name: values, **({} if labels is None else {"labels": labels})}
             np.savez_compressed(buffer, **named)
         write_atomically(out, buffer.getvalue())
 

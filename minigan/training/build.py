@@ -25,7 +25,7 @@ from minigan.training.folder import CHECKPOINT, refuse_python_run
 from minigan.user_code import describe_error, digest_of, function_of, imports_beside, split_function
 
 Networks = tuple[Sequential, Sequential]
-GIVEN = ("image_shape", "latent_dim", "backend", "dtype", "seed")  # what the function of a user's file may take
+GIVEN = ("image_shape", "latent_dim", "backend", "dtype", "seed", "classes")  # what the function of a user's file may take
 
 
 def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
@@ -40,6 +40,8 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         own = {name: getattr(config, name) for name, option in OPTIONS.items() if config.model in option.models}
         common = {"latent_dim": config.latent_dim, "backend": backend, "dtype": config.dtype, "seed": config.seed}
         common["pack"] = config.pack
+        if config.class_names:
+            common["classes"] = len(config.class_names)
         generator, discriminator = models.build(config.model or "", image_shape=shape, **common, **own)
     else:
         generator, discriminator = _networks_of_user(config, shape, backend)
@@ -57,6 +59,7 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         penalties=[PENALTIES[name](weight) for name, weight in filter(None, map(penalty_of, config.penalty or ()))],
         penalty_every=config.penalty_every,
         pack=config.pack,
+        classes=len(config.class_names or ()),
         instance_noise=config.instance_noise,
         critic_steps=config.critic_steps or 1,
         clip=config.clip,
@@ -134,8 +137,8 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     path, name = split_function(config.model or "")
     config.model_digest = _checked_digest(path, config.model_digest)
     function = function_of(path, name)
-    where = f"{path}: {name}"
-    known = {"image_shape": shape, "backend": backend, "dtype": config.dtype, "seed": config.seed}
+    where, classes = f"{path}: {name}", len(config.class_names or ())
+    known = {"image_shape": shape, "backend": backend, "dtype": config.dtype, "seed": config.seed, "classes": classes}
     usual = RECIPES["dcgan" if len(shape) == 3 else "points"]["latent_dim"]
     arguments = _arguments(function, {**known, "latent_dim": config.latent_dim}, {"latent_dim": usual}, where)
     try:
@@ -146,7 +149,7 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     except BaseException as error:  # also SystemExit, and what a user's file derives from BaseException
         raise UserFileError(f"{where} fails: {describe_error(error, path)}") from None
     _check_networks(made, config, shape, backend, where)
-    config.latent_dim = made[0].input_shape[0]
+    config.latent_dim = made[0].input_shape[0] - classes
     return made
 
 
@@ -209,14 +212,21 @@ def _check_networks(made: Any, config: Config, shape: tuple[int, ...], backend: 
     """Raise ModelError unless a user's function returned two networks for the run's samples, latent_dim, backend and dtype."""
     if not (isinstance(made, (tuple, list)) and len(made) == 2 and all(isinstance(net, Sequential) for net in made)):
         raise ModelError(f"{where} must return (G, D), two minigan.Sequential; it returns {shorten(made)}")
-    generator = made[0]
+    generator, classes = made[0], len(config.class_names or ())
     if len(generator.input_shape) != 1:
         raise ModelError(f"{where}: G must take latent vectors, shape (latent,); it takes {generator.input_shape}")
     if generator.output_shape != shape:
         raise ModelError(f"{where}: G makes {generator.output_shape}, and the data are {shape}: build it by image_shape")
-    if config.latent_dim is not None and generator.input_shape != (config.latent_dim,):
+    if classes and (generator.input_shape[0] <= classes or made[1].output_shape != (1 + classes,)):
         raise ModelError(
-            f"{where}: G takes {generator.input_shape}, and latent_dim is {config.latent_dim}: leave that out, or build G by it"
+            f"{where}: G takes {generator.input_shape} and D puts out {made[1].output_shape}; for {classes} classes G takes "
+            f"latent_dim + {classes} numbers, and D puts out 1 + {classes}: build them by the argument classes"
+        )
+    if config.latent_dim is not None and generator.input_shape != (config.latent_dim + classes,):
+        beside = f" beside {classes} classes" if classes else ""
+        raise ModelError(
+            f"{where}: G takes {generator.input_shape}, and latent_dim is {config.latent_dim}{beside}: leave that out, or build "
+            "G by it"
         )
     if generator.backend is not backend or generator.dtype != config.dtype:
         built, wanted = f"{generator.dtype} on {generator.backend.name}", f"{config.dtype} on {backend.name}"

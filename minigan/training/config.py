@@ -126,6 +126,11 @@ class Config:
     ] = None
     latent_dim: Annotated[int | None, Option("length of z", "model", metavar="N", least=1)] = None
     pack: Annotated[int, Option("samples that D judges at once, side by side as channels", "model", metavar="M", least=1)] = 1
+    classes: Annotated[
+        bool,
+        Option("learn each class of the data by its label, so that one may ask for it: sample RUN --class 7", "model"),
+    ] = False
+    class_names: Annotated[tuple[str, ...] | None, Option("of the classes learned", on_command_line=False)] = None
     dtype: Annotated[str, Option(_one_of(DTYPES), "model", metavar="NAME", choices=DTYPES)] = "float32"
 
     epochs: Annotated[int | None, Option("passes over the data", "learning", metavar="N", least=1, alternative_to="length")] = (
@@ -218,6 +223,13 @@ class Config:
                 raise OptionError(f"{name} is {shorten(value)}: {error}") from None
         self.kind = kind = dataset.kind.name
         self.model = self.model or MODELS_OF[kind][0]
+        self.class_names = (dataset.class_names or self.class_names) if self.classes else None
+        if self.classes and not self.class_names:
+            raise OptionError(f"classes is on, and {dataset.name} has no labels: leave it out, or name data that have")
+        if self.classes and self.model in MODELS and "classes" not in inspect.signature(MODELS[self.model]).parameters:
+            raise ModelError(f"classes does not apply to the model {self.model_name}: leave it out")
+        if self.classes and self.pack > 1:
+            raise OptionError(f"pack is {self.pack}, and with classes D judges one sample at a time: leave one of them out")
         if self.precision != "float32" and self.dtype != "float32":
             raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
         for name in ("lr", "lr_d", "clip"):

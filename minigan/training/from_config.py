@@ -57,7 +57,7 @@ def start_run(
     weights = None if begins_from is None else _weights_of(begins_from, folder.path)
     backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
     with _hint_at_moved_data(weights is not None and weights[1]["config"].get("data") == config.data):
-        dataset = load(config.data, config.data_dir, config.image_size)
+        dataset = load(config.data, config.data_dir, config.image_size, config.classes)
     paths = with_absolute_paths({"data": config.data, "data_dir": config.data_dir, "model": config.model})
     config = replace(config, backend=backend.name, **paths)
     config.resolve(dataset)
@@ -68,6 +68,12 @@ def start_run(
         shape = tuple(weights[1]["shape"])
         raise MiniganError(
             f"{dataset.name} holds {dataset.shape}, and the run in {begins_from} makes {shape}: its data must fit"
+        )
+    if weights and len(weights[1]["config"].get("class_names") or ()) != len(config.class_names or ()):
+        names = weights[1]["config"].get("class_names") or ()
+        raise MiniganError(
+            f"{dataset.name} holds {len(config.class_names or ())} classes, and the run in {begins_from} makes {len(names)}: "
+            "their number must fit"
         )
     game = build_game(config, dataset.shape, steps)  # before to_json: networks of a user's file note themselves in config
     if weights:
