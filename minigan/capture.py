@@ -68,8 +68,8 @@ class _OnBatches(Step):
         self._is_checked = False
         self._labels = getattr(batches, "labels", dict)  # of batches that know of no labels there are none
         if hasattr(batches, "dataset"):
-            zeros, count = batches.backend.zeros, batches.batch_size
-            labels = {"labels": zeros((count, batches.classes), batches.dtype)} if batches.classes else {}
+            zeros, count, classes = batches.backend.zeros, batches.batch_size, getattr(batches, "classes", 0)
+            labels: dict[str, Array] = {"labels": zeros((count, classes), batches.dtype)} if classes else {}
             game.check(zeros((count, *batches.dataset.shape), batches.dtype), **labels)
         self.backend, self.networks, self.optimizers = game.backend, game.networks, game.optimizers
 

@@ -192,7 +192,7 @@ class Sequential(CopiedByValue, ShownAsTable):
 
     @property
     def piecewise_linear(self) -> bool:
-        """True if each output is a linear function of its sample, piece by piece: then no curvature reaches the layers below."""
+        """True if each output is a linear function of its sample, piece by piece: then no curvature reaches lower layers."""
         return all(isinstance(layer, Linear) or getattr(layer, "d2f", layer) is None for layer in self.layers)
 
     @ignore_underflow

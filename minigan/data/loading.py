@@ -73,9 +73,7 @@ def _resized(dataset: Dataset, size: tuple[int, int]) -> Dataset:
     return replace(dataset, values=np.stack([resize(image, size) for image in dataset.values]))
 
 
-def _load_text(
-    name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None, labels: bool
-) -> Dataset:
+def _load_text(name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None, labels: bool) -> Dataset:
     """The dataset that a text names."""
     if name in DATASETS:
         return _load_named(name, Path(data_dir).expanduser() if data_dir else None, labels)

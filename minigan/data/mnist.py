@@ -32,9 +32,7 @@ LABEL_SOURCES = {
 }
 CLASS_NAMES = {
     "mnist": tuple("0123456789"),
-    "fashion-mnist": (
-        *("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
-    ),
+    "fashion-mnist": (*("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),),
 }
 _FILE_NAMES = {
     "images": ("train-images-idx3-ubyte", "train-images.idx3-ubyte"),
@@ -68,9 +66,7 @@ def _find(name: str, data_dir: Path | None, what: str) -> Path | None:
     files = [folder / (stem + ending) for folder in folders for stem in stems for ending in ("", ".gz")]
     found = next((file for file in files if kind_of(file) == "file"), None)
     if data_dir and not found:
-        raise DataError(
-            f"{shown(data_dir)} holds no {stems[0]} or {stems[0]}.gz: put the file there, or leave --data-dir out"
-        )
+        raise DataError(f"{shown(data_dir)} holds no {stems[0]} or {stems[0]}.gz: put the file there, or leave --data-dir out")
     return found
 
 

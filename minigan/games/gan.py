@@ -6,6 +6,8 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from minigan.backends import Array, stream
 from minigan.errors import ModelError, OptionError, ShapeError, shorten
 from minigan.games.game import Game
@@ -173,9 +175,7 @@ class GAN(Game):
 
     # -- one step of the game ------------------------------------------------------------------------------------------
 
-    def step(  # type: ignore[override]
-        self, real: Array, z: Array | None = None, labels: Array | None = None
-    ) -> dict[str, Array]:
+    def step(self, real: Array, z: Array | None = None, labels: Array | None = None) -> dict[str, Array]:
         """critic_steps steps of D, then one of G, on as many batches of real images, one after the other in `real`.
 
         z: the noise, as many rows, drawn from N(0, 1) where not given. labels: with classes, one-hot rows (critic_steps · N, K)
@@ -185,13 +185,11 @@ class GAN(Game):
         Raises ShapeError unless real is an array (critic_steps · N, *image shape) and z (critic_steps · N, latent) of this
         backend and dtype, and labels are there for a game with classes alone.
         """
-        if self.classes and labels is not None and np.ndim(labels) == 1:
+        if self.classes and isinstance(labels, (list, tuple, np.ndarray)) and np.ndim(labels) == 1:
             labels = self.backend.asarray(self.one_hot(len(real), labels))
         return super().step(real, z, **({} if labels is None else {"labels": labels}))
 
-    def check(  # type: ignore[override]
-        self, real: Array, z: Array | None = None, labels: Array | None = None
-    ) -> None:
+    def check(self, real: Array, z: Array | None = None, labels: Array | None = None) -> None:
         self.discriminator.check_input(real, shape=self.sample_shape)
         if len(real) % self.critic_steps:
             raise ShapeError(f"real has {len(real)} images: {self.critic_steps} critic steps take as many batches of one size")

@@ -48,9 +48,7 @@ class Penalty:
         raise NotImplementedError(f"{type(self).__name__} has no value_and_grad")
 
     @ignore_underflow
-    def add_grads(
-        self, discriminator: Sequential, real: Array, fake: Array, grads: Grads, score: Score | None = None
-    ) -> Array:
+    def add_grads(self, discriminator: Sequential, real: Array, fake: Array, grads: Grads, score: Score | None = None) -> Array:
         """P, a 0-d array; ∂P/∂θ is added to grads, whose names are those of discriminator.params.
 
         real, fake: batches (N, …) of one shape. score: of D's outputs, with the labels where there are some. Raises ModelError if a layer of D has no tangent or no curvature, ShapeError

@@ -52,7 +52,10 @@ def dcgan(
             f"dcgan needs a height and width divisible by 4, got {height}x{breadth}: {near[0]}x{near[1]} would fit"
         )
     generator = _generator((height // 4, breadth // 4, 2 * width), channels, extra_conv)
-    discriminator, seen = _discriminator(width, extra_conv, 1 + classes), (height, breadth, positive_int(pack, "pack") * channels)
+    discriminator, seen = (
+        _discriminator(width, extra_conv, 1 + classes),
+        (height, breadth, positive_int(pack, "pack") * channels),
+    )
     return (
         Sequential(generator, z_shape, backend, dtype, (*seeds, 0)),
         Sequential(discriminator, seen, backend, dtype, (*seeds, 1)),

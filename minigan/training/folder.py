@@ -208,9 +208,7 @@ class RunFolder:
         with suppress(OSError), open(self.path / LOG, "rb+") as file:
             os.fsync(file.fileno())
 
-    def save_samples(
-        self, step: int, kind: Kind, samples: np.ndarray, real: np.ndarray | None, columns: int = 0
-    ) -> None:
+    def save_samples(self, step: int, kind: Kind, samples: np.ndarray, real: np.ndarray | None, columns: int = 0) -> None:
         plots.save_samples(self.path / SAMPLES / frame_name(step), kind, samples, real, columns)
 
     def save_pictures(self) -> None:
