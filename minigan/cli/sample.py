@@ -36,7 +36,10 @@ def add(commands: Any) -> None:
     of_class = "of a run with classes: only this one, by its name or number; without it a row of each"
     parser.add_argument("--class", dest="asked", metavar="NAME|K", help=of_class)
     add_option(parser, "seed", default=0)
-    what = "a grid as .png; uint8 (N, H, W, C) as .npy, or .npz under the key images, of classes with labels; an animation as .gif; else a folder of PNGs"
+    what = (
+        "a grid as .png; uint8 (N, H, W, C) as .npy, or .npz under the key images, of classes with labels; an animation as "
+        ".gif; else a folder of PNGs"
+    )
     parser.add_argument("--out", required=True, metavar="FILE|DIR", help=what)
     walk = f"walk on great circles from one latent point to the next, about {WALK_STEPS} images to each, and back to the first"
     parser.add_argument("--interpolate", action="store_true", help=walk)

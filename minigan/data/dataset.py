@@ -31,7 +31,7 @@ class Dataset:
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises DataError for values that are neither, `as_dataset` makes them of other arrays; and for labels that do not fit."""
+        """Raises DataError for values that are neither (`as_dataset` makes them of other arrays) and labels that do not fit."""
         values, labels = self.values, self.labels
         if not isinstance(self.name, str):
             raise DataError(f"the name of a Dataset is {shorten(self.name)}: expected text, which messages call it by")

@@ -24,8 +24,8 @@ class Game(CopiedAfterItsNetworks, Step):
     networks, optimizers: by the networks' names. stats: the names of the statistics; losses: which of them each network
     minimises, as a mean over its updates in the step, where these are several. batches_per_step: how many batches of data a
     step takes, one after the other in one array. classes: of how many classes a step takes the samples' labels, as the keyword
-    `labels`, one-hot rows (N, classes); 0: it takes none. sampler: the network that makes samples from latent vectors, with classes beside
-    the labels asked for. streams: the game's own random streams by name.
+    `labels`, one-hot rows (N, classes); 0: it takes none. sampler: the network that makes samples from latent vectors, with
+    classes from [z, one-hot label]. streams: the game's own random streams by name.
     """
 
     networks: dict[str, Sequential]
@@ -89,8 +89,7 @@ class Game(CopiedAfterItsNetworks, Step):
         least_and_most = (numbers.min(initial=0), numbers.max(initial=0)) if numbers.dtype.kind in "iu" else (-1, -1)
         if numbers.shape not in ((), (n,)) or least_and_most[0] < 0 or least_and_most[1] >= self.classes:
             raise OptionError(
-                f"classes is {shorten(classes)}: expected a class from 0 to {self.classes - 1}, {n} of them, or None for all in "
-                "turn"
+                f"classes is {shorten(classes)}: expected a class from 0 to {self.classes - 1}, {n} of them, or None: all in turn"
             )
         return (np.broadcast_to(numbers, (n,))[:, None] == np.arange(self.classes)).astype(self.dtype)
 

@@ -51,8 +51,9 @@ class Penalty:
     def add_grads(self, discriminator: Sequential, real: Array, fake: Array, grads: Grads, score: Score | None = None) -> Array:
         """P, a 0-d array; ∂P/∂θ is added to grads, whose names are those of discriminator.params.
 
-        real, fake: batches (N, …) of one shape. score: of D's outputs, with the labels where there are some. Raises ModelError if a layer of D has no tangent or no curvature, ShapeError
-        for images that D does not take or grads that lack a parameter.
+        real, fake: batches (N, …) of one shape. score: of D's outputs, with the labels where there are some. Raises ModelError
+        if a layer of D has no tangent or no curvature, ShapeError for images that D does not take or grads that lack a
+        parameter.
         """
         net, be = discriminator, discriminator.backend
         if mixing := next((layer for layer in net.layers if layer.cross_sample), None):
@@ -90,8 +91,8 @@ def backward_with_penalties(
     """net.backward_each(∂L/∂o, caches, grads) with all penalties' gradients added; returns their sum, a 0-d array.
 
     batches: real and generated images; ds: ∂L/∂s of each; caches: of their forward_each; score: s of both, from D's outputs o,
-    by default s = o. Through a piecewise linear net, a penalty at one of the batches shares its backward pass and the products of
-    its weight gradients with the loss.
+    by default s = o. Through a piecewise linear net, a penalty at one of the batches shares its backward pass and the products
+    of its weight gradients with the loss.
     """
     be, score = net.backend, score or Score(net.backend)
     shared = [p for p in penalties if p.batch is not None] if net.piecewise_linear and net.watch is None else []

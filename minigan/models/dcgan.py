@@ -36,8 +36,8 @@ def dcgan(
     extra_conv: the relative that `minigan train` prefers. G gets one more Conv2d width, k3 s1 p1 (no bias), BatchNorm, ReLU at
        half the image's size, D one more Conv2d 2·width, k3 s1 p1, LeakyReLU at a quarter of it, and D has no BatchNorm. Both
        learn to draw strokes in fewer steps; the reference is faster by the step.
-    pack: images that D judges at once, as pack · C channels (see minigan.GAN). classes: K, of a game with labels: G
-    takes K numbers beside z, and D puts out K more beside the logit.
+    pack: images that D judges at once, as pack · C channels (see minigan.GAN). classes: of a game with labels, G takes so many
+    numbers beside z, and D puts out so many more beside the logit.
     Raises ModelError unless H and W are divisible by 4 and C is 1 or 3: the message says which size would fit.
     """
     shape, width = numbers(image_shape, "image_shape"), positive_int(width, "width")

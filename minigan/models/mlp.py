@@ -27,8 +27,8 @@ def mlp(
 
     G: z -> Dense hidden, ReLU -> Dense H·W·C, Tanh.  D: Dense hidden, ReLU -> Dense 1 (logit).
     hidden: the width of the hidden layer, or of each of several. image_shape may also be (K,), for points in the plane and
-    the like: G's output is then not bounded by Tanh. pack: images that D judges at once (see minigan.GAN). classes: K, of a game with labels: G takes K
-    numbers beside z, and D puts out K more beside the logit.
+    the like: G's output is then not bounded by Tanh. pack: images that D judges at once (see minigan.GAN). classes: of a game
+    with labels, G takes so many numbers beside z, and D puts out so many more beside the logit.
     Raises OptionError for a shape or width that is not made of whole numbers from 1 up, ModelError for another kind of shape.
     """
     shape, widths = numbers(image_shape, "image_shape"), numbers(hidden, "hidden")

@@ -225,8 +225,8 @@ def _check_networks(made: Any, config: Config, shape: tuple[int, ...], backend: 
     if config.latent_dim is not None and generator.input_shape != (config.latent_dim + classes,):
         beside = f" beside {classes} classes" if classes else ""
         raise ModelError(
-            f"{where}: G takes {generator.input_shape}, and latent_dim is {config.latent_dim}{beside}: leave that out, or build "
-            "G by it"
+            f"{where}: G takes {generator.input_shape}, and latent_dim is {config.latent_dim}{beside}: leave that out, or "
+            "build G by it"
         )
     if generator.backend is not backend or generator.dtype != config.dtype:
         built, wanted = f"{generator.dtype} on {generator.backend.name}", f"{config.dtype} on {backend.name}"
