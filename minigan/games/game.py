@@ -89,7 +89,7 @@ class Game(CopiedAfterItsNetworks, Step):
         least_and_most = (numbers.min(initial=0), numbers.max(initial=0)) if numbers.dtype.kind in "iu" else (-1, -1)
         if numbers.shape not in ((), (n,)) or least_and_most[0] < 0 or least_and_most[1] >= self.classes:
             raise OptionError(
-                f"classes is {shorten(classes)}: expected a class from 0 to {self.classes - 1}, {n} of them, or None: all in turn"
+                f"classes is {shorten(classes)}: expected a class from 0 to {self.classes - 1}, {n} of them, or None for all"
             )
         return (np.broadcast_to(numbers, (n,))[:, None] == np.arange(self.classes)).astype(self.dtype)
 
