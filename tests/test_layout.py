@@ -56,6 +56,7 @@ ORDER = {
             "images numpy_files",
             "arrays",
             "mnist idx dataset synthetic",
+            "labels",
             "kinds reading",
         ),
         "bundled",

@@ -301,7 +301,7 @@ def test_labels_that_do_not_fit_are_refused_before_anything_moves(labels):
 
 @pytest.mark.parametrize("labels", [[0, 1, 2, 3], [0, -1, 0, 0], [0, 1], [0.5, 1, 1, 1]])
 def test_class_numbers_that_are_none_are_refused(labels):
-    with pytest.raises(OptionError, match="^classes is "):
+    with pytest.raises(OptionError, match=r"^classes is "):
         game().step(REAL, labels=labels)
 
 
