@@ -66,8 +66,12 @@ class _OnBatches(Step):
         self.game, self.batches = game, batches
         self.steps_itself = "step" in vars(game) or is_own(_definer(type(game), "step"))  # around compute, or instead of it
         self._is_checked = False
+        # Of batches that know of no labels there are none.
+        self._labels: Callable[[], dict[str, Array]] = getattr(batches, "labels", dict)
         if hasattr(batches, "dataset"):
-            game.check(batches.backend.zeros((batches.batch_size, *batches.dataset.shape), batches.dtype))
+            zeros, count, classes = batches.backend.zeros, batches.batch_size, getattr(batches, "classes", 0)
+            labels: dict[str, Array] = {"labels": zeros((count, classes), batches.dtype)} if classes else {}
+            game.check(zeros((count, *batches.dataset.shape), batches.dtype), **labels)
         self.backend, self.networks, self.optimizers = game.backend, game.networks, game.optimizers
 
     @property
@@ -80,11 +84,11 @@ class _OnBatches(Step):
             self.game.advance()
 
     def compute(self) -> Any:
-        batch = self.batches.take()
+        batch, labels = self.batches.take(), self._labels()
         if not self._is_checked:  # in the first call, which is eager
-            self.game.check(batch)
+            self.game.check(batch, **labels)
             self._is_checked = True
-        return self.game.step(batch) if self.steps_itself else self.game.compute(batch)
+        return self.game.step(batch, **labels) if self.steps_itself else self.game.compute(batch, **labels)
 
     def arrays(self) -> Iterator[Array]:
         yield from self.game.arrays()

@@ -17,6 +17,7 @@ from minigan.errors import CheckpointError, DataError, MiniganError, OptionError
 from minigan.files import write_atomically
 from minigan.games import Game
 from minigan.metrics.digits import SHAPE as DIGIT
+from minigan.metrics.digits import recognised_digits
 from minigan.metrics.reference import Extract, Reference, reference_of
 from minigan.metrics.texts import GRAMS, TextReference
 from minigan.tables import aligned
@@ -54,6 +55,7 @@ MEASURES = {
     "distinct": Measure("different lines, %", 100, 1, "as real"),
     "jsd_1": Measure("JSD of letters, bits", decimals=4, best="0"),
     **{f"jsd_{n}": Measure(f"JSD of {n}-grams, bits", decimals=4, best="0") for n in GRAMS[1:]},
+    "class_accuracy": Measure("class accuracy, %", 100, 1, "100"),
     "sliced_wasserstein": Measure("sliced Wasserstein x 1000", 1000, 2, "0"),
     "sliced_wasserstein_": Measure("of a level", 1000, 2, "0"),
 }
@@ -73,11 +75,15 @@ class Trained(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Values of a dataset: those that samples are compared with, and two sets of others for the figures of chance alone."""
+    """Values of a dataset: those that samples are compared with, and two sets of others for the figures of chance alone.
+
+    floor_labels: of the last set, where the dataset has labels.
+    """
 
     reference: np.ndarray
     floor_reference: np.ndarray
     floor: np.ndarray
+    floor_labels: np.ndarray | None = None
 
 
 class Column(NamedTuple):
@@ -136,6 +142,8 @@ def _measured(
     for run in watch([None, *runs]):
         if run is None:
             figures = floor.all(parts.floor, floor.rows(parts.floor))
+            if parts.floor_labels is not None and any(learns_digits(run) for run in runs):
+                figures["class_accuracy"] = class_accuracy(parts.floor, parts.floor_labels)
             columns.append(Column("real", len(parts.floor), len(parts.floor_reference), figures))
         else:
             columns.append(_measure(run, dataset, reference, settings["seed"]))
@@ -158,14 +166,15 @@ def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
         dataset = load(against, image_size=first.config.image_size, **_read_as(first, against))
     else:
         try:
-            dataset = first.config.load_data()
+            dataset = first.config.load_data(labels=any(run.game.classes for run in runs))
         except DataError as error:
             raise DataError(f"{error} (--against names where the data of {first.name} lie now)") from None
     for run in runs:
-        if against is None and run.digest != dataset.digest:
+        if against is None and run.digest != dataset.digest_of(run.game.classes > 0):
             moved = f"{dataset.name} has changed since {run.name} was trained on it"
             other = f"{run.name} and {first.name} were trained on different data"
-            raise MiniganError(f"{moved if run.digest == first.digest else other}: name the real data by --against")
+            is_like_first = run.digest == first.digest or run.config.data == first.config.data
+            raise MiniganError(f"{moved if is_like_first else other}: name the real data by --against")
         if dataset.shape != tuple(run.game.sample_shape):
             raise MiniganError(
                 f"{dataset.name} holds {dataset.shape}, and {run.name} makes {run.game.sample_shape}: --against must name data "
@@ -199,10 +208,22 @@ def split(dataset: Dataset, count: int | None, seed: int) -> Split:
     count = min(MOST, half) if count is None else count
     if count > len(dataset):
         raise OptionError(f"samples is {count}, and {dataset.name} has {len(dataset):,} real ones: expected no more than these")
-    values = dataset.values[np.random.default_rng(stream("evaluate", seed)).permutation(len(dataset))]
-    if count <= half:
-        return Split(values[:count], values[:count], values[count : 2 * count])
-    return Split(values[:count], values[:half], values[half : 2 * half])
+    order = np.random.default_rng(stream("evaluate", seed)).permutation(len(dataset))
+    size = min(count, half)
+    parts = order[:count], order[:size], order[size : 2 * size]
+    labels = None if dataset.labels is None else dataset.labels[parts[2]]
+    reference, floor_reference, floor = (dataset.values[part] for part in parts)
+    return Split(reference, floor_reference, floor, labels)
+
+
+def learns_digits(run: Trained) -> bool:
+    """True if the classes of the run are those that the bundled classifier tells apart."""
+    return run.config.class_names == tuple("0123456789") and tuple(run.game.sample_shape) == DIGIT
+
+
+def class_accuracy(values: np.ndarray, classes: np.ndarray) -> float:
+    """The share of images that the bundled classifier takes for the digits that they are to be."""
+    return float((recognised_digits(values) == classes).mean())
 
 
 def _split_held_out(dataset: Dataset, held_out: np.ndarray, count: int | None, seed: int) -> Split:
@@ -218,13 +239,15 @@ def _split_held_out(dataset: Dataset, held_out: np.ndarray, count: int | None, s
 
 def trained_on(run: Trained, dataset: Dataset, values: np.ndarray) -> float | None:
     """The share of these values of a dataset that the run was trained on; None where its own data are gone or have changed."""
-    if run.digest == dataset.digest and dataset.held_out is None:
+    labels = run.game.classes > 0
+    is_own = run.digest == dataset.digest_of(labels)
+    if is_own and dataset.held_out is None:
         return 1.0
     try:
-        own = dataset if run.digest == dataset.digest else run.config.load_data()
+        own = dataset if is_own else run.config.load_data()
     except DataError:
         return None
-    if own.digest != run.digest:
+    if own.digest_of(labels) != run.digest:
         return None
     seen = {value.tobytes() for value in own.values}
     return sum(value.tobytes() in seen for value in values) / len(values)
@@ -274,7 +297,10 @@ def _measure(run: Trained, dataset: Dataset, reference: Reference | TextReferenc
         plots.save_neighbours(path, values[chosen], reference.values[indices[chosen]])
     else:
         plots.save_samples(path, dataset.kind, samples[: dataset.kind.shown], reference.values)
-    return Column(run.name, count, count, reference.all(values, rows), trained_on(run, dataset, reference.values))
+    figures = reference.all(values, rows)
+    if learns_digits(run):
+        figures["class_accuracy"] = class_accuracy(values, np.arange(count) % run.game.classes)  # in turn, as sample asks
+    return Column(run.name, count, count, figures, trained_on(run, dataset, reference.values))
 
 
 def _write(run: Trained, own: Column, floor: Column, settings: dict[str, Any]) -> None:
@@ -298,8 +324,9 @@ def table(columns: Sequence[Column]) -> str:
     rows.append(["real samples", "", *(f"{column.real_samples:,}" for column in columns)])
     shares = ["unknown" if column.trained_on is None else f"{column.trained_on:.0%}" for column in columns[1:]]
     rows.append(["trained on them", "", "", *shares])
-    for name in columns[0].measures:
+    for name in dict.fromkeys(name for column in columns for name in column.measures):
         row = MEASURES.get(name) or MEASURES[LEVEL]._replace(title=f"  of {name.removeprefix(LEVEL)}")
-        cells = (f"{row.scale * column.measures[name]:.{row.decimals}f}" for column in columns)
+        measured = (column.measures.get(name) for column in columns)
+        cells = ("" if value is None else f"{row.scale * value:.{row.decimals}f}" for value in measured)
         rows.append([row.title, row.best, *cells])
     return aligned(rows)

@@ -192,20 +192,23 @@ class Sequential(CopiedByValue, ShownAsTable):
 
     @property
     def piecewise_linear(self) -> bool:
-        """True if each logit is a linear function of its sample, piece by piece: then no curvature reaches the layers below."""
+        """True if each output is a linear function of its sample, piece by piece: then no curvature reaches lower layers."""
         return all(isinstance(layer, Linear) or getattr(layer, "d2f", layer) is None for layer in self.layers)
 
     @ignore_underflow
-    def backward_with_slope(self, ds: Array, caches: list[Any], x_dot: Callable[[Array], Array], grads: Grads) -> None:
-        """backward(ds, caches, grads), with the gradient of ẋ · g added, g = ∂(Σ_n s_n)/∂x: one backward pass serves both.
+    def backward_with_slope(
+        self, ds: Array, caches: list[Any], x_dot: Callable[[Array], Array], grads: Grads, upstream: Array
+    ) -> None:
+        """backward(ds t, caches, grads), with the gradient of ẋ · g added, g = ∂(Σ_n s_n)/∂x: one backward pass serves both.
 
-        For a net that is piecewise linear and has one logit s_n a sample. ds (N, 1); x_dot makes ẋ (N, *input_shape) of g.
+        For a net that is piecewise linear, and one score a sample, s_n = ⟨y_n, t_n⟩ of its output. ds (N, 1); x_dot makes ẋ
+        (N, *input_shape) of g; upstream: t (N, *output_shape), 1 where the net puts out s itself.
         With b = ∂(Σ_n s_n)/∂y for each layer, the loss has ∂L/∂y_n = ds_n b_n, and ẋ · g has the gradient Σ_n ẋ_n ⊗ b_n in its
         weight (see curvature), x_n and ẋ_n being the layer's input and its tangent:
             dW = Σ_n (ds_n x_n) ⊗ b_n + Σ_n ẋ_n ⊗ b_n = Σ_n (ds_n x_n + ẋ_n) ⊗ b_n,  db = Σ_n ds_n b_n
         """
         be, of_layer, dys = self.backend, self._grads_of_layers(grads), list[Array]()
-        tangent = x_dot(self.backward(be.xp.ones_like(ds), caches, dys=dys))
+        tangent = x_dot(self.backward(upstream, caches, dys=dys))
         for layer, cache, dy, own in zip(self.layers, caches, dys, of_layer, strict=True):
             if isinstance(layer, Linear) and own:
                 of_sample = ds.reshape(len(ds), *(1,) * (dy.ndim - 1))

@@ -56,6 +56,7 @@ ORDER = {
             "images numpy_files",
             "arrays text",
             "mnist idx dataset synthetic",
+            "labels",
             "kinds",
             "wav",
             "reading",
@@ -75,7 +76,7 @@ ORDER = {
     ],
     "losses": [
         *("gradient_penalty hinge relativistic_average saturating zero_centred", "penalty relativistic wasserstein"),
-        *("f_gan least_squares non_saturating supervised", "base"),
+        *("f_gan least_squares non_saturating score supervised", "base"),
     ],
     "metrics": [
         *(

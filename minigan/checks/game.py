@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
@@ -109,8 +109,8 @@ def still(game: Game) -> Any:
 class _Repeated:
     """The step of a still game, always from the same state: the same draws, counts and running statistics."""
 
-    def __init__(self, twin: Any, random_state: Any, real: Array) -> None:
-        self.twin, self.real, self.random_state = twin, real, random_state
+    def __init__(self, twin: Any, random_state: Any, real: Array, labels: Mapping[str, Array]) -> None:
+        self.twin, self.real, self.labels, self.random_state = twin, real, labels, random_state
         self.streams = [value for _, value, _ in walk(twin, "") if isinstance(value, np.random.Generator)]
         self.states = [stream.bit_generator.state for stream in self.streams]
         self.plain = {name: value for name, value in vars(twin).items() if isinstance(value, (bool, int, float, str))}
@@ -129,7 +129,7 @@ class _Repeated:
         for net in twin.networks.values():
             net.watch = watch
         try:
-            stats: dict[str, Array] = twin.step(self.real)
+            stats: dict[str, Array] = twin.step(self.real, **self.labels)
         finally:  # the streams that all of Python shares
             np.random.set_state(self.before[0])
             random.setstate(self.before[1])
@@ -192,6 +192,7 @@ def check_game(
     game: Game,
     real: Any,
     *,
+    labels: Any = None,
     mode: str = "full",
     max_entries: int | None = None,
     tolerance: float = TOLERANCE,
@@ -200,8 +201,9 @@ def check_game(
 ) -> Report:
     """Compare the gradient that each optimiser of a game gets, in the game's own step, with differences of the loss in it.
 
-    real: a batch; modes as for check_gradients. What is differentiated is the statistic that game.losses names for the network,
-    as the step returns it: a subclass is checked with its own losses and its own order. Biases and the like are moved off their
+    real: a batch; labels: its class numbers, of a game that takes them; modes as for check_gradients. What is differentiated is
+    the statistic that game.losses names for the network, as the step returns it: a subclass is checked with its own losses and
+    its own order. Biases and the like are moved off their
     initial values, for a unit that is dead because its bias is 0 proves nothing. The wiring is checked too: what an optimiser
     gets does not depend on the gradients of the step before, the rest of the step leaves it alone, and the optimiser's own
     first updates go down the slope, in each array of parameters.
@@ -210,15 +212,18 @@ def check_game(
     if not isinstance(game, Game):
         raise OptionError(f"game is {shorten(game)}: expected a game, as minigan.GAN(G, D); for a network use check_gradients")
     with unused(game):
-        return _check_game(game, real, mode, max_entries, tolerance, seed, name)
+        return _check_game(game, real, labels, mode, max_entries, tolerance, seed, name)
 
 
-def _check_game(game: Game, real: Any, mode: str, max_entries: int | None, tolerance: float, seed: int, name: str) -> Report:
+def _check_game(
+    game: Game, real: Any, labels: Any, mode: str, max_entries: int | None, tolerance: float, seed: int, name: str
+) -> Report:
     twin, be, rng = still(game), game.backend, np.random.default_rng(stream("checks", seed))
     for vector in (a for net in twin.networks.values() for a in net.params.values() if a.ndim == 1):
         vector += be.asarray(0.1 * rng.standard_normal(vector.shape))
     real = in_float64(be, real, "real")
-    step = _Repeated(twin, game.random_state, real)
+    rows = {} if labels is None else {"labels": be.asarray(game.one_hot(len(real), labels), np.float64)}
+    step = _Repeated(twin, game.random_state, real, rows)
     for net in twin.networks.values():
         net.flat_grads[...] = np.nan  # left from the step before
     before = [net.flat_params.copy() for net in twin.networks.values()]

@@ -9,6 +9,7 @@ import numpy as np
 from minigan.backends import Array, Backend, get_backend, stream
 from minigan.data.arrays import as_dataset
 from minigan.data.dataset import Dataset
+from minigan.data.kinds import one_hot
 from minigan.data.reading import shown
 from minigan.errors import DataError
 from minigan.sizes import float_type, plain, positive_int
@@ -21,13 +22,21 @@ class Batches:
     single bytes and become floats in [−1, 1] as a batch is taken; points stay as they are (see minigan.data.kinds).
     Every epoch has an order of its own that depends on the seed and the epoch alone; the samples that do not fill a last
     batch are left out of that epoch. So `state` (epoch and batch within it) is all that a resumed run needs.
+    classes: whether the labels are handed out too: `labels()` are those of the batch that `next` or `take` has returned, for a
+    game's step(batches.next(), **batches.labels()).
     `next` is `advance`, the host's part of it, and `take`, the device's; a captured step calls them apart.
     Raises DataError for an array that is no dataset, and for a batch that is larger than the data; OptionError for a batch_size
     or seed that is no whole number.
     """
 
     def __init__(
-        self, data: Dataset | Any, batch_size: int, backend: str | Backend, dtype: Any = "float32", seed: int = 0
+        self,
+        data: Dataset | Any,
+        batch_size: int,
+        backend: str | Backend,
+        dtype: Any = "float32",
+        seed: int = 0,
+        classes: bool = False,
     ) -> None:
         dataset = as_dataset(data)
         batch_size, seed = positive_int(batch_size, "batch_size"), plain(seed)
@@ -41,6 +50,11 @@ class Batches:
         self.per_epoch = len(dataset) // batch_size
         self.epoch, self.batch = 0, 0
         self._resident = backend.asarray(dataset.values)
+        if classes and dataset.labels is None:
+            raise DataError(f"{shown(dataset.name)} has no labels: give a Dataset that has, or leave classes out")
+        self.classes = len(dataset.class_names) if classes else 0  # of which labels are handed out
+        self._labels = backend.asarray(dataset.labels, self.dtype).reshape(-1, 1) if classes else None
+        self._places = backend.asarray(np.arange(self.classes), self.dtype)
         self._to_floats = dataset.kind.to_floats(backend, self.dtype)
         self._order, self._start = backend.zeros((len(dataset),), np.int64), backend.scalar()
         self._shuffle(0)
@@ -60,6 +74,13 @@ class Batches:
     def take(self) -> Array:
         """The batch (batch_size, *shape) that `advance` went on to."""
         return self._to_floats(self.backend.take_rows(self._resident, self._order, self._start, self.batch_size, self.dtype))
+
+    def labels(self) -> dict[str, Array]:
+        """The labels of the batch that `advance` went on to, as one-hot rows (batch_size, K): {"labels": rows}, else {}."""
+        if self._labels is None:
+            return {}
+        numbers = self.backend.take_rows(self._labels, self._order, self._start, self.batch_size, self.dtype)
+        return {"labels": self.backend.elementwise(one_hot, numbers, self._places)}
 
     def next(self) -> Array:
         """The next batch (batch_size, *shape)."""

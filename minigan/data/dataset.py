@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from minigan.data.kinds import Kind, kind_of_values
+from minigan.data.labels import check_labels
 from minigan.errors import DataError, shorten
 
 
@@ -17,7 +18,8 @@ class Dataset:
     """name; values: images uint8 (N, H, W, C), 0 = −1 and 255 = 1, or points float32 (N, 2), or what another `kind` holds.
 
     kind: what the values are (minigan.data.kinds); None: images or points, as their form tells.
-    labels: the class of each value (N,), whole numbers from 0 up, where they are known: of "digits"; else None.
+    labels: the class of each value (N,), whole numbers from 0 up, where they are known, else None; class_names: what the
+    classes are called, by default by their numbers.
     notes: one line for each thing that reading the data has decided or changed; a run prints them.
     held_out: more such values, on which no run is trained, to compare samples with; None where the data leave none.
     """
@@ -28,9 +30,10 @@ class Dataset:
     notes: tuple[str, ...] = ()
     kind: Kind = None  # type: ignore[assignment]  # __post_init__ fills it in
     held_out: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises DataError for values that are neither; `as_dataset` makes them of other arrays."""
+        """Raises DataError for values that are neither (`as_dataset` makes them of other arrays) and labels that do not fit."""
         values, labels = self.values, self.labels
         if not isinstance(self.name, str):
             raise DataError(f"the name of a Dataset is {shorten(self.name)}: expected text, which messages call it by")
@@ -42,8 +45,10 @@ class Dataset:
                 "(N, K); as_dataset makes them"
             )
         object.__setattr__(self, "kind", kind)
-        if labels is not None and (np.shape(labels) != (len(values),) or np.asarray(labels).dtype.kind not in "iu"):
-            raise DataError(f"the labels of {shorten(self.name)} are {shorten(labels)}: expected {len(values)} whole numbers")
+        if labels is not None:
+            labels, names = check_labels(labels, len(values), self.class_names, self.name)
+            object.__setattr__(self, "labels", labels)
+            object.__setattr__(self, "class_names", names)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise DataError(f"the values of {shorten(self.name)} hold NaN or infinite numbers: remove those samples")
 
@@ -59,6 +64,13 @@ class Dataset:
     def digest(self) -> str:
         """A hash of all values: a resumed run must go on with the data that it began with."""
         return hashlib.blake2b(np.ascontiguousarray(self.values).data, digest_size=16).hexdigest()
+
+    def digest_of(self, with_labels: bool) -> str:
+        """The digest, of a run that learns classes with the labels and the names of the classes in it."""
+        if not with_labels or self.labels is None:
+            return self.digest
+        parts = (self.digest.encode(), self.labels.astype("<i8").tobytes(), "\0".join(self.class_names).encode())
+        return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
 
     @property
     def is_images(self) -> bool:

@@ -9,9 +9,10 @@ import numpy as np
 
 from minigan.data.arrays import as_dataset
 from minigan.data.dataset import Dataset
-from minigan.data.folders import read_folder, wav_files
+from minigan.data.folders import classes_of_folder, read_folder, wav_files
 from minigan.data.idx import GZIP, UINT8, read_idx
 from minigan.data.images import IMAGE_SUFFIXES
+from minigan.data.labels import whole_labels
 from minigan.data.numpy_files import NPY, ZIP, read_npy, read_npz
 from minigan.data.reading import kind_of, opened, shown
 from minigan.data.sounds import read_sounds
@@ -19,9 +20,15 @@ from minigan.data.wav import WAV_SUFFIXES
 from minigan.errors import DataError
 
 
-def load_path(path: Path, image_size: tuple[int, int] | None, length: int | None = None, rate: int | None = None) -> Dataset:
-    """The dataset in a file or folder. image_size scales the images of a folder as they are read; length and rate are those
-    of the pieces that sound is cut into.
+def load_path(
+    path: Path,
+    image_size: tuple[int, int] | None,
+    labels: bool = False,
+    length: int | None = None,
+    rate: int | None = None,
+) -> Dataset:
+    """The dataset in a file or folder. image_size scales the images of a folder as they are read; labels: whether to read them;
+    length and rate are those of the pieces that sound is cut into.
 
     Raises DataError that names what was found and what was expected.
     """
@@ -30,16 +37,24 @@ def load_path(path: Path, image_size: tuple[int, int] | None, length: int | None
     if sounds:
         dataset = read_sounds(path, sounds, length, rate)
         return replace(dataset, notes=(*on_sounds, *dataset.notes))
+    classes, class_names = None, tuple[str, ...]()
     if is_folder:
         array, notes = read_folder(path, image_size)
+        if labels:
+            classes, class_names = classes_of_folder(path)
     else:
-        array, notes = _read_file(path)
+        array, classes, notes = _read_file(path, labels)
     dataset = as_dataset(array, str(path))
-    return replace(dataset, notes=(*notes, *dataset.notes))
+    if classes is not None:
+        classes = whole_labels(classes, str(path), len(dataset))
+    return replace(dataset, labels=classes, class_names=class_names, notes=(*notes, *dataset.notes))
 
 
-def _read_file(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The array in a file, and notes. How it begins tells what it is; its name, what a damaged one was."""
+def _read_file(path: Path, labels: bool) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """The array in a file, its labels if they are wanted and there, and notes.
+
+    How the file begins tells what it is; its name, what a damaged one was.
+    """
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         raise DataError(f"{shown(path)} is a single image: give the folder of the images")
@@ -47,7 +62,9 @@ def _read_file(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         start = file.read(len(NPY))
     is_npy, is_zip, is_idx = start == NPY, start[:4] in ZIP, start[:2] == GZIP or start[:3] == UINT8
     if is_zip or (suffix == ".npz" and not (is_npy or is_idx)):
-        return read_npz(path)
+        return read_npz(path, labels)
     if is_npy or (suffix == ".npy" and not is_idx):
-        return read_npy(path), ()
-    return read_idx(path), ()
+        return read_npy(path), None, ()
+    beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    has_labels = labels and beside != path and kind_of(beside) == "file"
+    return read_idx(path), read_idx(beside) if has_labels else None, ()

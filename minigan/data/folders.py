@@ -60,6 +60,21 @@ def wav_files(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     return files, (note,) if files and images else ()
 
 
+def classes_of_folder(folder: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(labels, class_names) of the images that read_folder reads, in its order: a class for each sub-folder that has some.
+
+    Raises DataError for an image that lies in none.
+    """
+    files = sorted(path for path in _walk(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
+    parts = [file.relative_to(folder).parts for file in files]
+    if alone := [file for file, within in zip(files, parts, strict=True) if len(within) == 1]:
+        where = f"{len(alone):,} of {len(files):,} images lie beside them, as {shown(alone[0].name, 40)}"
+        raise DataError(f"{shown(folder)}: to learn classes, each must be a sub-folder, and {where}: move them into one")
+    names = sorted({within[0] for within in parts})
+    number = {name: index for index, name in enumerate(names)}
+    return np.array([number[within[0]] for within in parts], np.int64), tuple(names)
+
+
 def folders_read(top: Path) -> set[Path]:
     """The folders, links resolved, in which a folder of images is looked for images."""
     return {top.resolve(), *(path.parent.resolve() for path in _walk(top))}

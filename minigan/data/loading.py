@@ -18,6 +18,7 @@ from minigan.data.files import load_path
 from minigan.data.idx import read_idx
 from minigan.data.images import resize
 from minigan.data.kinds import Sound
+from minigan.data.labels import whole_labels
 from minigan.data.reading import check_memory, kind_of, shown
 from minigan.data.text import as_text, read_text
 from minigan.errors import DataError, OptionError, nearest_name, shorten
@@ -26,12 +27,14 @@ from minigan.sizes import pair
 DATASETS = ("digits", *mnist.SOURCES, "ring", "grid", "names", "tones")
 BUNDLED_TEXT = "names"
 KINDS_OF = {"length": ("text", "sound"), "alphabet": ("text",), "hold_out": ("text",), "rate": ("sound",)}  # by option
+_LABELLED = "name digits, a .npz with labels, or a folder with a sub-folder for each class, or leave the classes out"
 
 
 def load(
     data: str | os.PathLike[str] | Dataset | Any,
     data_dir: str | os.PathLike[str] | None = None,
     image_size: tuple[int, int] | int | None = None,
+    labels: bool = False,
     *,
     length: int | None = None,
     alphabet: str | None = None,
@@ -49,6 +52,9 @@ def load(
     composed on white. A .txt file in UTF-8 holds one sample a line. A folder that holds WAV files, of 16 bits, is one of sound,
     cut to pieces. "~" is the home folder.
     image_size: (height, width) or one number to scale images to, cut about the centre where the proportions differ.
+    labels: whether the classes are wanted: "digits" has them always, "mnist" and "fashion-mnist" have IDX files of them, .npz
+    files arrays named labels, y_train and the like, an IDX file of images one of labels beside it, and in a folder of images
+    each sub-folder is a class; data without them are then refused.
     length, alphabet, hold_out: of lines of text, see minigan.data.text.as_text. length, rate: values in a piece of sound (None:
     4,096), and how many a second it is resampled to (None: as most files have).
     What reading has decided or changed is told in the dataset's `notes`.
@@ -64,11 +70,13 @@ def load(
         raise DataError(f"data is {shown(repr(data), 40)}: expected a path, an array, or one of {', '.join(DATASETS)}")
     try:
         reading = {"length": length, "alphabet": alphabet, "hold_out": hold_out, "rate": rate}
-        dataset = as_dataset(data) if name is None else _load_named_or_path(name, data_dir, size, reading)
+        dataset = as_dataset(data) if name is None else _load_named_or_path(name, data_dir, size, labels, reading)
         for option, value in reading.items():
             if value is not None and dataset.kind.name not in KINDS_OF[option]:
                 what = f"{shown(dataset.name)} holds {dataset.kind.name}"
                 raise OptionError(f"{option} is {shorten(value)}, but {what}: leave it out")
+        if labels and dataset.labels is None:
+            raise DataError(f"{shown(dataset.name)} has no labels, which classes are learned from: {_LABELLED}")
         return _resized(dataset, size) if size else dataset
     except MemoryError:
         raise DataError(f"{shown(name or 'the array')} does not fit in memory: take fewer or smaller samples") from None
@@ -89,7 +97,11 @@ def _resized(dataset: Dataset, size: tuple[int, int]) -> Dataset:
 
 
 def _load_named_or_path(
-    name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None, reading: dict[str, Any]
+    name: str,
+    data_dir: str | os.PathLike[str] | None,
+    size: tuple[int, int] | None,
+    labels: bool,
+    reading: dict[str, Any],
 ) -> Dataset:
     of_text = {option: value for option, value in reading.items() if "text" in KINDS_OF[option]}
     if name == BUNDLED_TEXT:
@@ -98,25 +110,29 @@ def _load_named_or_path(
     if name == "tones":
         return _tones(reading["length"] or synthetic.TONE_LENGTH, reading["rate"] or synthetic.TONE_RATE)
     if name in DATASETS:
-        return _load_named(name, Path(data_dir).expanduser() if data_dir else None)
+        return _load_named(name, Path(data_dir).expanduser() if data_dir else None, labels)
     path = os.path.expanduser(name)
     if kind_of(path):
         is_file = is_text(name) and kind_of(path) == "file"
         if is_file:
             return as_text(read_text(Path(path)), name, **of_text)
-        return load_path(Path(path), size, reading["length"], reading["rate"])
+        return load_path(Path(path), size, labels, reading["length"], reading["rate"])
     if os.sep in name or Path(name).suffix:
         raise DataError(f"no file or folder '{shown(name)}': expected a path that exists, or one of {', '.join(DATASETS)}")
     raise DataError(f"unknown dataset '{shown(name)}': {nearest_name(name, DATASETS)}, or a path to your own")
 
 
-def _load_named(name: str, data_dir: Path | None) -> Dataset:
+def _load_named(name: str, data_dir: Path | None, labels: bool) -> Dataset:
     if name == "digits":
         with resources.files("minigan.data.bundled").joinpath("digits.npz").open("rb") as file, np.load(file) as arrays:
             return Dataset(name, arrays["images"][..., None], arrays["labels"])
     if name in mnist.SOURCES:
         path = mnist.find_or_download(name, data_dir)
-        return replace(as_dataset(read_idx(path), str(path)), name=name)
+        dataset = replace(as_dataset(read_idx(path), str(path)), name=name)
+        if not labels:
+            return dataset
+        classes = read_idx(mnist.find_or_download(name, data_dir, "labels"))
+        return replace(dataset, labels=whole_labels(classes, name, len(dataset)), class_names=mnist.CLASS_NAMES[name])
     return Dataset(name, synthetic.ring() if name == "ring" else synthetic.grid())
 
 

@@ -20,6 +20,8 @@ NPY, ZIP = b"\x93NUMPY", (b"PK\x03\x04", b"PK\x05\x06")  # how the files begin; 
 _HEAD = 2**14  # bytes: more than any header that NumPy reads
 # Where several arrays could be the data: names that people give them, and NumPy's own for the first.
 _NAMES = ("images", "x_train", "train_images", "train_x", "imgs", "data", "x", "arr_0")
+# Those of labels; the last is NumPy's own for the second array.
+_LABELS = ("labels", "y_train", "train_labels", "train_y", "label", "classes", "targets", "y", "arr_1")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # those that NumPy writes, and that can be unpacked a piece at a time
 
 
@@ -41,10 +43,11 @@ def read_npy(path: Pathname) -> np.ndarray:
         return _read_array(file, path)
 
 
-def read_npz(path: Pathname) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The array of a .npz file that holds the data, and a note on which one it is, where there are others.
+def read_npz(path: Pathname, labels: bool = False) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+    """The array of a .npz file that holds the data, that of its labels, and a note on which these are, where there are others.
 
     That is the one named images, else the only one whose shape can be images or points, else the first of the usual names.
+    labels: whether they are wanted; None where they are not, or where no array has a usual name of labels.
     Raises DataError if none or several could be meant, and for a damaged file.
     """
     with opened(path) as file, _refusing_damage(path, ".npz"), zipfile.ZipFile(file) as archive:
@@ -61,9 +64,19 @@ def read_npz(path: Pathname) -> tuple[np.ndarray, tuple[str, ...]]:
         chosen = next(iter(arrays)) if len(arrays) == 1 else _choose(archive, arrays, path)
         with archive.open(arrays[chosen]) as stream:
             array = _read_array(stream, path)
-    others = [name for name in arrays if name != chosen]
-    note = f"{shown(path)}: took the array {shown(chosen, 30)} {array.shape}; not used: {_listed(others)}"
-    return array, (note,) if others else ()
+        named = [name for known in _LABELS for name in arrays if name != chosen and _bare(name) == known] if labels else []
+        classes = None
+        if named:
+            with archive.open(arrays[named[0]]) as stream:
+                classes = _read_array(stream, path)
+    others = [name for name in arrays if name not in (chosen, *named[:1])]
+    taken = f"{shown(chosen, 30)} {array.shape}" + (f" and the labels {shown(named[0], 30)}" if named else "")
+    note = f"{shown(path)}: took the array {taken}; not used: {_listed(others)}"
+    return array, classes, (note,) if others else ()
+
+
+def _bare(name: str) -> str:
+    return name.lower().rpartition("/")[2]
 
 
 def _choose(archive: zipfile.ZipFile, arrays: dict[str, zipfile.ZipInfo], path: Pathname) -> str:
@@ -75,7 +88,7 @@ def _choose(archive: zipfile.ZipFile, arrays: dict[str, zipfile.ZipInfo], path: 
         with archive.open(info) as stream:
             if _read_header(stream)[0].is_data:
                 fitting.append(name)
-    usual = [name for known in _NAMES for name in fitting if name.lower().rpartition("/")[2] == known]
+    usual = [name for known in _NAMES for name in fitting if _bare(name) == known]
     if len(fitting) == 1 or usual:
         return (usual or fitting)[0]
     raise DataError(

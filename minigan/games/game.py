@@ -10,7 +10,7 @@ import numpy as np
 from minigan.backends import Array, Backend, Generator, Machine, stream
 from minigan.capture import Step
 from minigan.copying import CopiedAfterItsNetworks, undone_on_error
-from minigan.errors import CheckpointError, shorten
+from minigan.errors import CheckpointError, OptionError, shorten
 from minigan.network import Sequential
 from minigan.optim import Optimizer
 from minigan.sizes import check_kind, ignore_underflow, positive_int
@@ -30,8 +30,9 @@ class Game(CopiedAfterItsNetworks, Step):
 
     networks, optimizers: by the networks' names. stats: the names of the statistics; losses: which of them each network
     minimises, as a mean over its updates in the step, where these are several. batches_per_step: how many batches of data a
-    step takes, one after the other in one array. sampler: the network that makes samples from latent vectors. streams: the
-    game's own random streams by name.
+    step takes, one after the other in one array. classes: of how many classes a step takes the samples' labels, as the keyword
+    `labels`, one-hot rows (N, classes); 0: it takes none. sampler: the network that makes samples from latent vectors, with
+    classes from [z, one-hot label]. streams: the game's own random streams by name.
     """
 
     networks: dict[str, Sequential]
@@ -40,20 +41,21 @@ class Game(CopiedAfterItsNetworks, Step):
     losses: ClassVar[Mapping[str, str]]
     updates: Mapping[str, int] = {}
     batches_per_step: int = 1
+    classes: int = 0
     streams: dict[str, Generator]
     backend: Backend
 
-    def compute(self, *batch: Any) -> dict[str, Array]:
+    def compute(self, *batch: Any, **labels: Any) -> dict[str, Array]:
         raise NotImplementedError(f"{type(self).__name__} has no compute")
 
     @ignore_underflow
-    def step(self, *batch: Any) -> dict[str, Array]:
+    def step(self, *batch: Any, **labels: Any) -> dict[str, Array]:
         """One training step on a batch: the host's part, then the device's. Returns its statistics, 0-d device arrays."""
-        self.check(*batch)
+        self.check(*batch, **labels)
         self.advance()
-        return self.compute(*batch)
+        return self.compute(*batch, **labels)
 
-    def check(self, *batch: Any) -> None:
+    def check(self, *batch: Any, **labels: Any) -> None:
         """Raise what a step on this batch would, before it moves anything. A game that refuses batches says so here."""
 
     # -- samples -------------------------------------------------------------------------------------------------------
@@ -68,18 +70,41 @@ class Game(CopiedAfterItsNetworks, Step):
 
     @property
     def latent_dim(self) -> int:
-        return self.sampler.input_shape[0]
+        return self.sampler.input_shape[0] - self.classes
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
         return self.sampler.output_shape
 
-    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+    def sample(self, n: int, seed: int = 0, classes: Any = None) -> np.ndarray:
         """n samples as a host array, images in [−1, 1] or points in the data's own units.
 
         The same n and seed give the same samples. Networks run in inference mode, so no sample depends on the others.
+        classes: which samples are asked for, in a game that takes labels: a class number, one for each sample, or None for all
+        classes in turn.
         """
-        return self.decode(self.latent(n, seed))
+        return self.decode(self.latent(n, seed), classes)
+
+    def one_hot(self, n: int, classes: Any = None) -> np.ndarray:
+        """Labels of n samples as one-hot rows (n, K) on the host; classes: as for sample.
+
+        Raises OptionError for what are no class numbers of this game, and for a game that takes no labels.
+        """
+        if not self.classes:
+            raise OptionError(f"classes is {shorten(classes)}, and this game takes no labels: leave it out")
+        numbers = np.arange(n) % self.classes if classes is None else np.asarray(classes)
+        least_and_most = (numbers.min(initial=0), numbers.max(initial=0)) if numbers.dtype.kind in "iu" else (-1, -1)
+        if numbers.shape not in ((), (n,)) or least_and_most[0] < 0 or least_and_most[1] >= self.classes:
+            raise OptionError(
+                f"classes is {shorten(classes)}: expected a class from 0 to {self.classes - 1}, {n} of them, or None for all"
+            )
+        return (np.broadcast_to(numbers, (n,))[:, None] == np.arange(self.classes)).astype(self.dtype)
+
+    def with_labels(self, z: np.ndarray, classes: Any = None) -> np.ndarray:
+        """What the sampler takes: host latent vectors z (N, latent), with classes [z, one-hot labels], (N, latent + K)."""
+        if not self.classes and classes is None:
+            return z
+        return np.concatenate([z, self.one_hot(len(z), classes)], axis=1, dtype=self.dtype)
 
     def latent(self, n: int, seed: int = 0) -> np.ndarray:
         """n latent vectors from N(0, 1) on the host: the same on every backend."""
@@ -88,9 +113,9 @@ class Game(CopiedAfterItsNetworks, Step):
         Machine().require_memory(n * size, f"drawing {shorten(n)} samples", "draw fewer at a time")
         return np.random.default_rng(stream("samples", seed)).standard_normal((n, self.latent_dim)).astype(self.dtype)
 
-    def decode(self, z: np.ndarray) -> np.ndarray:
-        """Samples from host latent vectors (N, latent): a host array."""
-        return self.inferred(self.sampler, z, self.as_samples)
+    def decode(self, z: np.ndarray, classes: Any = None) -> np.ndarray:
+        """Samples from host latent vectors (N, latent): a host array. classes: as for sample."""
+        return self.inferred(self.sampler, self.with_labels(np.asarray(z), classes), self.as_samples)
 
     def as_samples(self, y: Array) -> Array:
         """The samples that the sampler's output y stands for, which are y itself unless a game says otherwise."""

@@ -14,6 +14,7 @@ from minigan.games.game import Game
 from minigan.layers.elementwise import sigmoid
 from minigan.losses import GradientPenalty, NonSaturating, Objective, Penalty
 from minigan.losses.penalty import HEAVIEST, backward_with_penalties
+from minigan.losses.score import Score, beside
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule, constant
 from minigan.ranges import RangeCheck
@@ -59,6 +60,8 @@ class GAN(Game):
     so many times as large, in the other steps "penalty" is 0 (Karras et al. 2020, arXiv:1912.04958, appendix B).
     pack: images that D judges at once, side by side along their last axis: it takes (…, pack · C), and one logit says whether
     all of them are real. Generated images that are too much alike give themselves away (Lin et al. 2018, arXiv:1712.04086).
+    classes: K, for a game with labels (Mirza and Osindero 2014, arXiv:1411.1784): G takes [z, y], y a one-hot row beside z, and
+    D puts out 1 + K numbers, of which `minigan.losses.Score` makes s(x, y). G's images get the labels of the batch's real ones.
     instance_noise: σ of noise from N(0, σ²) that is added to all images as D sees them, so that real and generated ones overlap
     (Sønderby et al. 2017, arXiv:1610.04490, section 2.4). A number or a schedule, as linear(0.1, steps).
     critic_steps: updates of D in a step, for one of G. clip: D's weights are clipped to [−clip, clip] after each.
@@ -82,6 +85,7 @@ class GAN(Game):
         penalties: Sequence[Penalty] = (),
         penalty_every: int = 1,
         pack: int = 1,
+        classes: int = 0,
         instance_noise: float | Schedule | None = None,
         critic_steps: int = 1,
         clip: float | None = None,
@@ -95,6 +99,7 @@ class GAN(Game):
         seed: int = 0,
     ) -> None:
         self.generator, self.discriminator, self.pack = generator, discriminator, positive_int(pack, "pack")
+        self.classes = positive_int(classes, "classes", least=0)
         self._check_networks()
         self.ema = None if ema is None else real(ema, "ema", "a decay between 0 and 1, or None", lambda decay: 0 < decay < 1)
         self.backend = generator.backend
@@ -154,28 +159,37 @@ class GAN(Game):
             fitting = f"its last axis must hold {self.pack} of them, side by side"
             fitting = "make them equal, or give pack, how many D judges at once" if self.pack == 1 else fitting
             raise ModelError(f"the generator makes {g.output_shape}, the discriminator takes {d.input_shape}: {fitting}")
-        if d.output_shape != (1,):
-            raise ModelError(f"the discriminator must end in one logit, shape (1,); it ends in {d.output_shape}")
-        if len(g.input_shape) != 1:
-            raise ModelError(f"the generator must take latent vectors, shape (latent,); it takes {g.input_shape}")
+        if self.classes and self.pack > 1:
+            raise OptionError(f"pack is {self.pack}, and a game with classes judges one image at a time: leave one of them out")
+        if d.output_shape != (1 + self.classes,):
+            ending = f"1 + {self.classes} outputs for its classes" if self.classes else "one logit"
+            raise ModelError(
+                f"the discriminator must end in {ending}, shape {(1 + self.classes,)}; it ends in {d.output_shape}"
+            )
+        if len(g.input_shape) != 1 or g.input_shape[0] <= self.classes:
+            beside = f" beside {self.classes} numbers for the class" if self.classes else ""
+            raise ModelError(f"the generator must take latent vectors, shape (latent,){beside}; it takes {g.input_shape}")
         if g.backend is not d.backend or g.dtype != d.dtype:
             ours, theirs = f"{g.backend.name} {g.dtype}", f"{d.backend.name} {d.dtype}"
             raise ModelError(f"generator ({ours}) and discriminator ({theirs}) must share backend and dtype")
 
     # -- one step of the game ------------------------------------------------------------------------------------------
 
-    def step(self, real: Array, z: Array | None = None) -> dict[str, Array]:
+    def step(self, real: Array, z: Array | None = None, labels: Array | None = None) -> dict[str, Array]:
         """critic_steps steps of D, then one of G, on as many batches of real images, one after the other in `real`.
 
-        z: the noise, as many rows, drawn from N(0, 1) where not given. G's step takes the images of D's last step.
+        z: the noise, as many rows, drawn from N(0, 1) where not given. labels: with classes, one-hot rows (critic_steps · N, K)
+        of the real images, as Batches hands them out, or class numbers on the host. G's step takes the images of D's last step.
         Returns 0-d arrays of the device: loss_d, loss_g, prob_real = E D(x), prob_fake = E D(x̃), penalty if there are any; all
         but loss_g are means over D's steps, as these saw them. (With an objective of scores, score_real and score_fake.)
         Raises ShapeError unless real is an array (critic_steps · N, *image shape) and z (critic_steps · N, latent) of this
-        backend and dtype.
+        backend and dtype, and labels are there for a game with classes alone.
         """
-        return super().step(real, z)
+        if self.classes and isinstance(labels, (list, tuple, np.ndarray)) and np.ndim(labels) == 1:
+            labels = self.backend.asarray(self.one_hot(len(real), labels))
+        return super().step(real, z, **({} if labels is None else {"labels": labels}))
 
-    def check(self, real: Array, z: Array | None = None) -> None:
+    def check(self, real: Array, z: Array | None = None, labels: Array | None = None) -> None:
         self.discriminator.check_input(real, shape=self.sample_shape)
         if len(real) % self.critic_steps:
             raise ShapeError(f"real has {len(real)} images: {self.critic_steps} critic steps take as many batches of one size")
@@ -185,11 +199,25 @@ class GAN(Game):
         self.generator.check_batch(count, train=True)
         self.discriminator.check_batch(count // self.pack, train=True)
         if z is not None:
-            self.generator.check_input(z, train=True)
+            self.generator.check_input(z, train=True, shape=(self.latent_dim,))
             if len(z) != len(real):
                 raise ShapeError(f"z has {len(z)} rows, real has {len(real)}: give one noise vector per image")
             check_finite(z, "z")
+        self._check_labels(labels, len(real))
         self._range_check(real)
+
+    def _check_labels(self, labels: Any, count: int) -> None:
+        if not self.classes:
+            if labels is not None:
+                raise ShapeError("labels are given, and this game takes none: leave them out, or build it with classes")
+            return
+        form = (getattr(labels, "shape", None), getattr(labels, "dtype", None))
+        if not self.backend.owns(labels) or form != ((count, self.classes), self.dtype):
+            found = shorten(labels) if None in form else f"{type(labels).__name__} {form[1]} {form[0]}"
+            raise ShapeError(
+                f"labels is {found}: expected one-hot rows ({count}, {self.classes}), {self.dtype} on {self.backend.name}, as "
+                "Batches(…, classes=True).labels() hands them out"
+            )
 
     def advance(self) -> None:
         """Count the step of both optimisers, and set the rate of the moving average and the size of the noise."""
@@ -206,10 +234,13 @@ class GAN(Game):
         """Whether the next step takes the penalties: steps with and without them are recorded apart."""
         return bool(self.penalties) and self.optimizer_g.steps % self.penalty_every == 0
 
-    def compute(self, real: Array, z: Array | None = None) -> dict[str, Array]:  # type: ignore[override]
+    def compute(  # type: ignore[override]
+        self, real: Array, z: Array | None = None, labels: Array | None = None
+    ) -> dict[str, Array]:
         """The step itself, whose order stands here and nowhere else.
 
-        z ~ p_z;  x̃ = G(z), one forward pass, its cache kept for G's step. D sees x and x̃ with their noise and packed, if so
+        z ~ p_z;  x̃ = G(z), with classes G([z, y]), one forward pass, its cache kept for G's step. D sees x and x̃ with their
+            noise and packed, if so; s(x) is what D puts out, with classes s(x, y) = ⟨o, [1, y]⟩ of its outputs o
         D:  L_D of D(x) and D(x̃), two passes, for BatchNorm's statistics of the two must not mix, and the penalties on D's
             gradient;  step on D's parameters. All this critic_steps times, each on batches and noise of its own
         G:  L_G of D(x̃), D as just updated and run again on x̃;  back through D, whose parameters get no gradient, and
@@ -222,28 +253,29 @@ class GAN(Game):
         z = self.noise(len(real)) if z is None else z
         seen = []
         for turn in range(self.critic_steps):
+            batch, noise, y = real, z, labels
             if self.critic_steps > 1:
-                batch, noise = (a[turn * count : (turn + 1) * count] for a in (real, z))
-            else:
-                batch, noise = real, z
-            fake, cache = g.forward(noise, train=True)
+                batch, noise, y = (a if a is None else a[turn * count : (turn + 1) * count] for a in (real, z, labels))
+            fake, cache = g.forward(noise if y is None else beside(self.backend, noise, y), train=True)
 
-            shown = self._as_shown(batch), self._as_shown(fake)
-            (s_real, s_fake), caches = d.forward_each(shown, train=True)
+            shown, score = (self._as_shown(batch), self._as_shown(fake)), Score(self.backend, y)
+            (o_real, o_fake), caches = d.forward_each(shown, train=True)
+            s_real, s_fake = score.value(o_real), score.value(o_fake)
             loss_d, ds = self.objective.discriminator(s_real, s_fake)
             if self._takes_penalties:
-                penalty = backward_with_penalties(d, shown, ds, caches, self.penalties, grads=d.grads)
+                penalty = backward_with_penalties(d, shown, ds, caches, self.penalties, d.grads, score)
             else:
-                d.backward_each(ds, caches, grads=d.grads, input_grad=False)
+                d.backward_each([score.backward(part) for part in ds], caches, grads=d.grads, input_grad=False)
                 penalty = None
             del ds, caches  # or their memory would be held through G's step
             self.optimizer_d.compute(d, turn)
             seen.append(self._judgement(loss_d, s_real, s_fake, penalty))
 
-        s_rival = d.forward(shown[0], train=True)[0] if self.objective.compares else None
-        s_judged, cache_d = d.forward(self._as_shown(fake), train=True)
-        loss_g, ds_fake = self.objective.generator(s_judged, s_rival)
-        g.backward(self.unpacked(d.backward(ds_fake, cache_d)), cache, grads=g.grads, input_grad=False)
+        s_rival = score.value(d.forward(shown[0], train=True)[0]) if self.objective.compares else None
+        o_judged, cache_d = d.forward(self._as_shown(fake), train=True)
+        loss_g, ds_fake = self.objective.generator(score.value(o_judged), s_rival)
+        d_fake = self.unpacked(d.backward(score.backward(ds_fake), cache_d))
+        g.backward(d_fake, cache, grads=g.grads, input_grad=False)
         self.optimizer_g.compute(g)
         self._update_average()
 

@@ -15,6 +15,7 @@ from minigan.losses.penalty import Penalty
 from minigan.losses.relativistic import Relativistic
 from minigan.losses.relativistic_average import RelativisticAverage
 from minigan.losses.saturating import Saturating
+from minigan.losses.score import Score
 from minigan.losses.supervised import bce_with_logits, mse, softmax_cross_entropy
 from minigan.losses.variational import Bernoulli, Gaussian, Likelihood, gaussian_kl, reparametrise, reparametrise_grad
 from minigan.losses.wasserstein import Wasserstein
@@ -30,6 +31,6 @@ PENALTIES: dict[str, type[Penalty]] = {"r1": R1, "r2": R2, "wgan-gp": GradientPe
 LIKELIHOODS: dict[str, type[Likelihood]] = {"bernoulli": Bernoulli, "gaussian": Gaussian}  # of a VAE, by `--likelihood`
 
 __all__ = ["DRAGAN", "KL", "OBJECTIVES", "PENALTIES", "R1", "R2", "GradientPenalty", "Hinge", "LeastSquares", "NonSaturating"]
-__all__ += ["Objective", "Pearson", "Penalty", "Relativistic", "RelativisticAverage", "ReverseKL", "Saturating", "Wasserstein"]
-__all__ += ["bce_with_logits", "mse", "softmax_cross_entropy"]
+__all__ += ["Objective", "Pearson", "Penalty", "Relativistic", "RelativisticAverage", "ReverseKL", "Saturating", "Score"]
+__all__ += ["Wasserstein", "bce_with_logits", "mse", "softmax_cross_entropy"]
 __all__ += ["LIKELIHOODS", "Bernoulli", "Gaussian", "Likelihood", "gaussian_kl", "reparametrise", "reparametrise_grad"]

@@ -10,6 +10,7 @@ from typing import Any
 from minigan.backends import Array, Backend
 from minigan.layers.base import Grads
 from minigan.layers.formulas import product
+from minigan.losses.score import Score
 from minigan.network import Sequential
 from minigan.sizes import ignore_underflow, real
 
@@ -47,20 +48,21 @@ class Penalty:
         raise NotImplementedError(f"{type(self).__name__} has no value_and_grad")
 
     @ignore_underflow
-    def add_grads(self, discriminator: Sequential, real: Array, fake: Array, grads: Grads) -> Array:
+    def add_grads(self, discriminator: Sequential, real: Array, fake: Array, grads: Grads, score: Score | None = None) -> Array:
         """P, a 0-d array; ∂P/∂θ is added to grads, whose names are those of discriminator.params.
 
-        real, fake: batches (N, …) of one shape. Raises ModelError if a layer of D has no tangent or no curvature, ShapeError
-        for images that D does not take or grads that lack a parameter.
+        real, fake: batches (N, …) of one shape. score: of D's outputs, with the labels where there are some. Raises ModelError
+        if a layer of D has no tangent or no curvature, ShapeError for images that D does not take or grads that lack a
+        parameter.
         """
         net, be = discriminator, discriminator.backend
         if mixing := next((layer for layer in net.layers if layer.cross_sample), None):
             warnings.warn(f"{mixing.label} of D mixes the samples of a batch{MIXED}", stacklevel=3)
         net.check_grads(grads)
         x = self.points(be, real, fake)
-        s, caches = net.forward(x, train=True)
+        o, caches = net.forward(x, train=True)
         dys: list[Array] = []
-        g = net.backward(be.xp.ones_like(s), caches, dys=dys)
+        g = net.backward((score or Score(be)).upstream(o), caches, dys=dys)
         value, v = self.slope(be, g)
         own = net.empty_grads()
         net.curvature(v, caches, dys, own)
@@ -84,13 +86,15 @@ def backward_with_penalties(
     caches: list[Any],
     penalties: Sequence[Penalty],
     grads: Grads,
+    score: Score | None = None,
 ) -> Array:
-    """net.backward_each(ds, caches, grads) with all penalties' gradients added; returns their sum, a 0-d array.
+    """net.backward_each(∂L/∂o, caches, grads) with all penalties' gradients added; returns their sum, a 0-d array.
 
-    batches: real and generated images; caches: of their forward_each. Through a piecewise linear net, a penalty at one of the
-    batches shares its backward pass and the products of its weight gradients with the loss.
+    batches: real and generated images; ds: ∂L/∂s of each; caches: of their forward_each; score: s of both, from D's outputs o,
+    by default s = o. Through a piecewise linear net, a penalty at one of the batches shares its backward pass and the products
+    of its weight gradients with the loss.
     """
-    be = net.backend
+    be, score = net.backend, score or Score(net.backend)
     shared = [p for p in penalties if p.batch is not None] if net.piecewise_linear and net.watch is None else []
     values = []
 
@@ -106,17 +110,19 @@ def backward_with_penalties(
         return v
 
     if not shared:
-        net.backward_each(ds, caches, grads=grads, input_grad=False)
+        net.backward_each([score.backward(one) for one in ds], caches, grads=grads, input_grad=False)
     for index, cache in enumerate(caches if shared else ()):
         numbers, own = ((0, 1) if len(caches) == 1 else (index,)), (grads if index == 0 else net.empty_grads())
-        dy = be.concatenate(ds) if len(caches) == 1 else ds[index]
+        dy, up = ds[index], score.upstream(ds[index])
+        if len(caches) == 1:
+            dy, up = be.concatenate(ds), be.concatenate([up, up])
         if any(p.batch in numbers for p in shared):
-            net.backward_with_slope(dy, cache, partial(along, numbers=numbers), own)
+            net.backward_with_slope(dy, cache, partial(along, numbers=numbers), own, up)
         else:
-            net.backward(dy, cache, own, input_grad=False)
+            net.backward(score.backward(dy), cache, own, input_grad=False)
         if index:
             net.add_grads(grads, own)
-    values += [p.add_grads(net, *batches, grads) for p in penalties if p not in shared]
+    values += [p.add_grads(net, *batches, grads, score) for p in penalties if p not in shared]
     return sum(values[1:], start=values[0])
 
 

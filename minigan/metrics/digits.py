@@ -42,8 +42,8 @@ def trained_weights() -> dict[str, np.ndarray]:
 
 
 @cache
-def _feature_network() -> Sequential:
-    net, state = Sequential(_layers(), SHAPE, "numpy"), trained_weights()
+def _trained(with_logits: bool) -> Sequential:
+    net, state = Sequential([*_layers(), *([Dense(10)] if with_logits else [])], SHAPE, "numpy"), trained_weights()
     net.load_state_dict({name: state[name] for name in net.state_dict()})
     return net
 
@@ -53,6 +53,15 @@ def digit_features(images: Any) -> np.ndarray:
 
     Raises ShapeError for anything else.
     """
+    return _outputs(_trained(with_logits=False), images)
+
+
+def recognised_digits(images: Any) -> np.ndarray:
+    """The digit, 0 to 9, that the classifier takes each image for: (N,), of images as for digit_features."""
+    return _outputs(_trained(with_logits=True), images).argmax(axis=1)
+
+
+def _outputs(net: Sequential, images: Any) -> np.ndarray:
     array = np.asarray(images)
     if array.ndim != 4 or array.shape[1:] != SHAPE or not len(array) or array.dtype.kind not in "uf":
         raise ShapeError(f"images are {array.dtype} {array.shape}: expected grey ones (N, 28, 28, 1), uint8 or in [-1, 1]")
@@ -61,4 +70,4 @@ def digit_features(images: Any) -> np.ndarray:
     if array.dtype.kind == "u":
         array = pixels_to_floats(np, array)
     parts = (array[start : start + BATCH].astype(np.float32) for start in range(0, len(array), BATCH))
-    return np.concatenate([_feature_network().forward(part)[0] for part in parts])
+    return np.concatenate([net.forward(part)[0] for part in parts])

@@ -5,6 +5,7 @@ A new model is a file here and a line of `MODELS`, or of `VAE_MODELS`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,12 @@ MODELS: dict[str, Callable[..., tuple[Sequential, Sequential]]] = {"mlp": mlp, "
 VAE_MODELS: dict[str, Callable[..., tuple[Sequential, Sequential]]] = {"mlp": vae_mlp, "conv": vae_conv}
 NAMES = tuple(dict.fromkeys((*MODELS, *VAE_MODELS)))  # of all models
 
-__all__ = ["MODELS", "NAMES", "VAE_MODELS", "build", "dcgan", "mlp", "text", "vae_conv", "vae_mlp", "wave"]
+__all__ = ["MODELS", "NAMES", "VAE_MODELS", "build", "dcgan", "mlp", "takes_classes", "text", "vae_conv", "vae_mlp", "wave"]
+
+
+def takes_classes(name: str) -> bool:
+    """Whether the pair of that name can be built for samples that are told apart by their classes."""
+    return name in MODELS and "classes" in inspect.signature(MODELS[name]).parameters
 
 
 def build(name: str, *shape: Sequence[int], game: str = "gan", **options: Any) -> tuple[Sequential, Sequential]:

@@ -25,6 +25,7 @@ def dcgan(
     dtype: Any = "float32",
     seed: int = 0,
     pack: int = 1,
+    classes: int = 0,
 ) -> tuple[Sequential, Sequential]:
     """Two convolutional networks after Radford et al. 2015 (arXiv:1511.06434), with two strided layers each.
 
@@ -35,11 +36,13 @@ def dcgan(
     extra_conv: the relative that `minigan train` prefers. G gets one more Conv2d width, k3 s1 p1 (no bias), BatchNorm, ReLU at
        half the image's size, D one more Conv2d 2·width, k3 s1 p1, LeakyReLU at a quarter of it, and D has no BatchNorm. Both
        learn to draw strokes in fewer steps; the reference is faster by the step.
-    pack: images that D judges at once, as pack · C channels (see minigan.GAN).
+    pack: images that D judges at once, as pack · C channels (see minigan.GAN). classes: of a game with labels, G takes so many
+    numbers beside z, and D puts out so many more beside the logit.
     Raises ModelError unless H and W are divisible by 4 and C is 1 or 3: the message says which size would fit.
     """
     shape, width = numbers(image_shape, "image_shape"), positive_int(width, "width")
-    z_shape, seeds = (positive_int(latent_dim, "latent_dim"),), seed_parts(seed)
+    classes, seeds = positive_int(classes, "classes", least=0), seed_parts(seed)
+    z_shape = (positive_int(latent_dim, "latent_dim") + classes,)
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise ModelError(f"dcgan makes images (H, W, 1) or (H, W, 3), not {shape}: for other data take the model mlp")
     height, breadth, channels = shape
@@ -49,7 +52,10 @@ def dcgan(
             f"dcgan needs a height and width divisible by 4, got {height}x{breadth}: {near[0]}x{near[1]} would fit"
         )
     generator = _generator((height // 4, breadth // 4, 2 * width), channels, extra_conv)
-    discriminator, seen = _discriminator(width, extra_conv), (height, breadth, positive_int(pack, "pack") * channels)
+    discriminator, seen = (
+        _discriminator(width, extra_conv, 1 + classes),
+        (height, breadth, positive_int(pack, "pack") * channels),
+    )
     return (
         Sequential(generator, z_shape, backend, dtype, (*seeds, 0)),
         Sequential(discriminator, seen, backend, dtype, (*seeds, 1)),
@@ -73,7 +79,7 @@ def _generator(first_image: tuple[int, int, int], channels: int, extra_conv: boo
     ]
 
 
-def _discriminator(width: int, extra_conv: bool) -> list[Layer]:
+def _discriminator(width: int, extra_conv: bool, outputs: int) -> list[Layer]:
     extra = [Conv2d(2 * width, 3, padding=1, weight_init=START), LeakyReLU(0.2)] if extra_conv else []
     return [
         Conv2d(width, 4, stride=2, padding=1, weight_init=START),
@@ -83,5 +89,5 @@ def _discriminator(width: int, extra_conv: bool) -> list[Layer]:
         LeakyReLU(0.2),
         *extra,
         Flatten(),
-        Dense(1, weight_init=START),
+        Dense(outputs, weight_init=START),
     ]

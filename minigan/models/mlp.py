@@ -21,16 +21,19 @@ def mlp(
     dtype: Any = "float32",
     seed: int = 0,
     pack: int = 1,
+    classes: int = 0,
 ) -> tuple[Sequential, Sequential]:
     """Two dense networks with ReLU: the paper's own kind (Goodfellow et al. 2014, section 5).
 
     G: z -> Dense hidden, ReLU -> Dense H·W·C, Tanh.  D: Dense hidden, ReLU -> Dense 1 (logit).
     hidden: the width of the hidden layer, or of each of several. image_shape may also be (K,), for points in the plane and
-    the like: G's output is then not bounded by Tanh. pack: images that D judges at once (see minigan.GAN).
+    the like: G's output is then not bounded by Tanh. pack: images that D judges at once (see minigan.GAN). classes: of a game
+    with labels, G takes so many numbers beside z, and D puts out so many more beside the logit.
     Raises OptionError for a shape or width that is not made of whole numbers from 1 up, ModelError for another kind of shape.
     """
     shape, widths = numbers(image_shape, "image_shape"), numbers(hidden, "hidden")
-    z_shape, seeds = (positive_int(latent_dim, "latent_dim"),), seed_parts(seed)
+    classes, seeds = positive_int(classes, "classes", least=0), seed_parts(seed)
+    z_shape = (positive_int(latent_dim, "latent_dim") + classes,)
     if len(shape) not in (1, 3):
         raise ModelError(f"mlp makes images (H, W, C) or points (K,), not {shape}")
     size, is_image = math.prod(shape), len(shape) == 3
@@ -42,5 +45,5 @@ def mlp(
     opening: list[Layer] = [Flatten()] if is_image else []
     generator = Sequential([*hidden_layers(), Dense(size), *ending], z_shape, backend, dtype, (*seeds, 0))
     seen = (*shape[:-1], positive_int(pack, "pack") * shape[-1])
-    discriminator = Sequential([*opening, *hidden_layers(), Dense(1)], seen, backend, dtype, (*seeds, 1))
+    discriminator = Sequential([*opening, *hidden_layers(), Dense(1 + classes)], seen, backend, dtype, (*seeds, 1))
     return generator, discriminator

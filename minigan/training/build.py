@@ -23,7 +23,7 @@ from minigan.training.folder import CHECKPOINT, refuse_python_run
 from minigan.user_code import describe_error, digest_of, function_of, imports_beside, split_function
 
 Networks = tuple[Sequential, Sequential]
-GIVEN = ("image_shape", "latent_dim", "backend", "dtype", "seed")  # what the function of a user's file may take
+GIVEN = ("image_shape", "latent_dim", "backend", "dtype", "seed", "classes")  # what the function of a user's file may take
 
 
 def build_game(config: Config, shape: tuple[int, ...], steps: int) -> Game:
@@ -38,6 +38,8 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> Game:
         own = {name: getattr(config, name) for name, option in OPTIONS.items() if config.model in option.models}
         common = {"latent_dim": config.latent_dim, "backend": backend, "dtype": config.dtype, "seed": config.seed}
         common |= {"pack": config.pack} if config.game == "gan" else {"bounded": len(shape) == 3 and config.sigma is not None}
+        if config.class_names:
+            common["classes"] = len(config.class_names)
         networks = models.build(config.model or "", shape, game=config.game, **common, **own)
     else:
         networks = _networks_of_user(config, shape, backend)
@@ -62,6 +64,7 @@ def _gan(networks: Networks, config: Config, steps: int) -> GAN:
         penalties=[PENALTIES[name](weight) for name, weight in filter(None, map(penalty_of, config.penalty or ()))],
         penalty_every=config.penalty_every or 1,
         pack=config.pack,
+        classes=len(config.class_names or ()),
         instance_noise=config.instance_noise,
         critic_steps=config.critic_steps or 1,
         clip=config.clip,
@@ -143,8 +146,8 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     path, name = split_function(config.model or "")
     config.model_digest = _checked_digest(path, config.model_digest)
     function = function_of(path, name)
-    where = f"{path}: {name}"
-    known = {"image_shape": shape, "backend": backend, "dtype": config.dtype, "seed": config.seed}
+    where, classes = f"{path}: {name}", len(config.class_names or ())
+    known = {"image_shape": shape, "backend": backend, "dtype": config.dtype, "seed": config.seed, "classes": classes}
     _, recipes, prefix = GAMES[config.game]
     usual = RECIPES[prefix + recipes[config.kind or "images"]]["latent_dim"]
     arguments = _arguments(function, {**known, "latent_dim": config.latent_dim}, {"latent_dim": usual}, where)
@@ -156,7 +159,7 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     except BaseException as error:  # also SystemExit, and what a user's file derives from BaseException
         raise UserFileError(f"{where} fails: {describe_error(error, path)}") from None
     _check_networks(made, config, shape, backend, where)
-    config.latent_dim = made[config.game == "vae"].input_shape[0]
+    config.latent_dim = made[config.game == "vae"].input_shape[0] - classes
     return made
 
 
@@ -221,14 +224,21 @@ def _check_networks(made: Any, config: Config, shape: tuple[int, ...], backend: 
     if not (isinstance(made, (tuple, list)) and len(made) == 2 and all(isinstance(net, Sequential) for net in made)):
         raise ModelError(f"{where} must return {pair}, two minigan.Sequential; it returns {shorten(made)}")
     sampler = made[config.game == "vae"]  # of a VAE the second is what makes samples
+    classes = len(config.class_names or ())
     if len(sampler.input_shape) != 1:
         raise ModelError(f"{where}: {name} must take latent vectors, shape (latent,); it takes {sampler.input_shape}")
     if sampler.output_shape != shape:
         raise ModelError(f"{where}: {name} makes {sampler.output_shape}, and the data are {shape}: build it by image_shape")
-    if config.latent_dim is not None and sampler.input_shape != (config.latent_dim,):
+    if classes and (sampler.input_shape[0] <= classes or made[1].output_shape != (1 + classes,)):
         raise ModelError(
-            f"{where}: {name} takes {sampler.input_shape}, and latent_dim is {config.latent_dim}: leave that out, or build "
-            f"{name} by it"
+            f"{where}: G takes {sampler.input_shape} and D puts out {made[1].output_shape}; for {classes} classes G takes "
+            f"latent_dim + {classes} numbers, and D puts out 1 + {classes}: build them by the argument classes"
+        )
+    if config.latent_dim is not None and sampler.input_shape != (config.latent_dim + classes,):
+        beside = f" beside {classes} classes" if classes else ""
+        raise ModelError(
+            f"{where}: {name} takes {sampler.input_shape}, and latent_dim is {config.latent_dim}{beside}: leave that out, or "
+            f"build {name} by it"
         )
     if sampler.backend is not backend or sampler.dtype != config.dtype:
         built, wanted = f"{sampler.dtype} on {sampler.backend.name}", f"{config.dtype} on {backend.name}"

@@ -19,6 +19,7 @@ from minigan.losses import LIKELIHOODS, OBJECTIVES, PENALTIES
 from minigan.losses.penalty import HEAVIEST
 from minigan.losses.variational import WIDEST
 from minigan.models import NAMES as MODELS
+from minigan.models import takes_classes
 from minigan.optim import SCHEDULES
 from minigan.sizes import DTYPES
 from minigan.training.options import Option, declared_options
@@ -210,6 +211,13 @@ class Config:
     pack: Annotated[
         int, Option("samples that D judges at once, side by side as channels", "model", metavar="M", least=1, games=GAN)
     ] = 1
+    classes: Annotated[
+        bool,
+        Option(
+            "learn each class of the data by its label, so that one may ask for it: sample RUN --class 7", "model", games=GAN
+        ),
+    ] = False
+    class_names: Annotated[tuple[str, ...] | None, Option("of the classes learned", on_command_line=False)] = None
     dtype: Annotated[str, Option(_one_of(DTYPES), "model", metavar="NAME", choices=DTYPES)] = "float32"
 
     epochs: Annotated[int | None, Option("passes over the data", "learning", metavar="N", least=1, alternative_to="length")] = (
@@ -338,6 +346,13 @@ class Config:
         for name, option in OPTIONS.items():
             if option.games and self.game not in option.games and getattr(self, name) != option.default:
                 raise OptionError(f"{name} is an option of --game {option.games[0]}, and the game is {self.game}: leave it out")
+        self.class_names = (dataset.class_names or self.class_names) if self.classes else None
+        if self.classes and not self.class_names:
+            raise OptionError(f"classes is on, and {dataset.name} has no labels: leave it out, or name data that have")
+        if self.classes and self.model in MODELS and not takes_classes(self.model):
+            raise ModelError(f"classes does not apply to the model {self.model_name}: leave it out")
+        if self.classes and self.pack > 1:
+            raise OptionError(f"pack is {self.pack}, and with classes D judges one sample at a time: leave one of them out")
         if self.precision != "float32" and self.dtype != "float32":
             raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
         for name in ("lr", "lr_d", "clip"):
@@ -388,10 +403,10 @@ class Config:
                 f"penalty weighs {heaviest:g}, {shorten(every)} times: expected at most {HEAVIEST:g}; choose less"
             )
 
-    def load_data(self) -> Dataset:
-        """The dataset that this configuration names."""
+    def load_data(self, labels: bool = False) -> Dataset:
+        """The dataset that this configuration names. labels: with the classes, as --classes reads it."""
         reading: dict[str, Any] = {name: getattr(self, name) for name in ("length", "alphabet", "hold_out", "rate")}
-        return load(self.data, self.data_dir, self.image_size, **reading)
+        return load(self.data, self.data_dir, self.image_size, self.classes or labels, **reading)
 
     @property
     def is_built_in(self) -> bool:

@@ -35,7 +35,7 @@ def find_divergence(game: Game, batches: Batches, steps: int) -> tuple[int, str]
             net.watch = partial(watch, name)
         for step in range(1, steps + 1):
             try:
-                game.step(batches.next())
+                game.step(batches.next(), **batches.labels())
                 _check_state(game, check)
             except _NotFinite as found:
                 return step, str(found)

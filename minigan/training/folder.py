@@ -218,11 +218,11 @@ class RunFolder:
         with suppress(OSError), open(self.path / LOG, "rb+") as file:
             os.fsync(file.fileno())
 
-    def save_samples(self, step: int, kind: Kind, samples: np.ndarray, real: np.ndarray | None) -> None:
+    def save_samples(self, step: int, kind: Kind, samples: np.ndarray, real: np.ndarray | None, columns: int = 0) -> None:
         path = self.path / SAMPLES / frame_name(step)
         if kind.suffix:
             write_atomically(path.with_suffix(kind.suffix), kind.to_file(kind.from_floats(samples)))
-        plots.save_samples(path, kind, samples, real)
+        plots.save_samples(path, kind, samples, real, columns)
 
     def save_picture(self, name: str, kind: Kind, picture: Picture, real: np.ndarray) -> None:
         """One of a game's own pictures. Raises MiniganError for a name that is none of PICTURES."""

@@ -74,6 +74,12 @@ def start_run(
         raise MiniganError(
             f"{dataset.name} holds {dataset.shape}, and the run in {begins_from} makes {shape}: its data must fit"
         )
+    if weights and len(weights[1]["config"].get("class_names") or ()) != len(config.class_names or ()):
+        names = weights[1]["config"].get("class_names") or ()
+        raise MiniganError(
+            f"{dataset.name} holds {len(config.class_names or ())} classes, and the run in {begins_from} makes {len(names)}: "
+            "their number must fit"
+        )
     game = build_game(config, dataset.shape, steps)  # before to_json: networks of a user's file note themselves in config
     if weights:
         game.load_networks(weights[0])

@@ -96,9 +96,10 @@ def headline(game: Game, data: Dataset, model: str, batch_size: int, steps: int)
     size = "x".join(map(str, data.shape))
     counts = " + ".join(f"{LETTERS.get(name, name)} {net.num_params:,}" for name, net in game.networks.items())
     precision = "" if game.backend.precision == "float32" else f" with {game.backend.precision} products"
+    classes = f" of {game.classes} classes" if game.classes else ""
     return (
         f"{game.backend.device} | backend {game.backend.name} | {model} {game.dtype}{precision}, {counts} parameters | "
-        f"{data.name}: {len(data):,} {data.kind.counted} {size} | batch {batch_size}, {steps:,} steps"
+        f"{data.name}: {len(data):,} {data.kind.counted} {size}{classes} | batch {batch_size}, {steps:,} steps"
     )
 
 

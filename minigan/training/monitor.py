@@ -16,6 +16,7 @@ from minigan.data import Dataset
 from minigan.data.synthetic import MODES
 from minigan.games import Game
 from minigan.layers import Layer, ReLU
+from minigan.losses import Score
 from minigan.metrics import (
     WITHIN,
     Clusters,
@@ -115,9 +116,10 @@ def _can_be_probed(game: Game, dataset: Dataset) -> bool:
     if not game.networks.keys() >= set(PROBED):
         return False
     generator, discriminator = (game.networks[name] for name in PROBED)
-    shapes = (generator.input_shape, generator.output_shape, discriminator.input_shape, discriminator.output_shape)
+    shapes, classes = (generator.input_shape, generator.output_shape, discriminator.input_shape), game.classes
     seen = (*dataset.shape[:-1], _pack_of(game) * dataset.shape[-1])
-    return shapes == ((game.latent_dim,), dataset.shape, seen, (1,)) and len(dataset) >= _pack_of(game)
+    fits = shapes == ((game.latent_dim + classes,), dataset.shape, seen) and discriminator.output_shape == (1 + classes,)
+    return fits and len(dataset) >= _pack_of(game)
 
 
 def _has_codes(game: Game, dataset: Dataset) -> bool:
@@ -143,10 +145,12 @@ class _Probe:
     def __init__(self, game: Game, dataset: Dataset, seed: int) -> None:
         self.backend, self._kind = game.backend, dataset.kind
         dtype, rng = game.dtype, np.random.default_rng(stream("monitor", seed))
-        chosen = dataset.values[rng.choice(len(dataset), min(PROBE_SIZE, len(dataset)), replace=False)]
-        real = as_floats(chosen, dataset, dtype)
+        chosen = rng.choice(len(dataset), min(PROBE_SIZE, len(dataset)), replace=False)
+        real = as_floats(dataset.values[chosen], dataset, dtype)
         z = rng.standard_normal((PROBE_SIZE, game.latent_dim)).astype(dtype)
-        self._real, self._z = self.backend.asarray(real), self.backend.asarray(z)
+        self._real, self._z = self.backend.asarray(real), self.backend.asarray(game.with_labels(z))
+        of_real, of_fake = (None if dataset.labels is None else dataset.labels[chosen]), None  # of G's: all classes in turn
+        self._scores = [self._score(game, len(x), classes) for x, classes in ((real, of_real), (z, of_fake))]
 
         flat = real.reshape(len(real), -1).astype(np.float64)
         centre = flat.mean(axis=0)
@@ -159,7 +163,7 @@ class _Probe:
 
         self._game, self._sampler = game, game.sampler.clone()
         count = POINTS if dataset.kind.name == "points" else PROBE_SIZE
-        self._z_shown = self.backend.asarray(rng.standard_normal((count, game.latent_dim)), dtype)
+        self._z_shown = self.backend.asarray(game.with_labels(rng.standard_normal((count, game.latent_dim))), dtype)
         chosen = dataset.values[rng.choice(len(dataset), min(count, len(dataset)), replace=False)]
         balls = as_floats(chosen, dataset, dtype).reshape(len(chosen), -1).astype(np.float64) - centre
         radii = neighbour_radii(balls)
@@ -175,6 +179,10 @@ class _Probe:
                     noise = self.backend.generator(stream("monitor's dropout", seed, index, layer.index))
                     layer.bind(layer.backend, layer.params, layer.state, noise)
         self._random = {name: twin.random_state for name, twin in self._twins.items()}
+
+    def _score(self, game: Game, n: int, classes: np.ndarray | None) -> Score:
+        """What makes the scores of D's outputs for n samples with these class numbers, where the game has classes."""
+        return Score(self.backend, self.backend.asarray(game.one_hot(n, classes)) if game.classes else None)
 
     def measure(self, networks: dict[str, Sequential]) -> dict[str, Array]:
         """What the networks make of the fixed samples, by column."""
@@ -227,7 +235,8 @@ class _Judgement(_Probe):
     def _look(self) -> dict[str, Array]:
         generator, discriminator = (self._twins[name] for name in PROBED)
         fake, peaks_g = _peaks(generator, self._z)
-        (s_real, peaks_real), (s_fake, peaks_fake) = (_peaks(discriminator, self._packed(x)) for x in (self._real, fake))
+        (o_real, peaks_real), (o_fake, peaks_fake) = (_peaks(discriminator, self._packed(x)) for x in (self._real, fake))
+        s_real, s_fake = (score.value(o) for score, o in zip(self._scores, (o_real, o_fake), strict=True))
         xp = self.backend.xp
         peaks_d = {layer: xp.maximum(peak, peaks_fake[layer]) for layer, peak in peaks_real.items()}
         saturated = {"saturated_real": saturation(xp, s_real), "saturated_fake": saturation(xp, s_fake)}

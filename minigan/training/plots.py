@@ -54,6 +54,15 @@ def save_samples(path: str | Path, kind: Kind, samples: np.ndarray, real: np.nda
         save_scatter(path, values, real)
 
 
+def rows_of_classes(classes: int, count: int | None = None) -> tuple[np.ndarray, int]:
+    """(the class number of each sample, columns) of a picture with a row for each class.
+
+    count: samples in all, of which the last row may lack some; None: up to 10 of each class, and about 100 in all.
+    """
+    columns = max(1, min(10, 100 // classes)) if count is None else -(-count // classes)
+    return np.repeat(np.arange(classes), columns)[: 100 if count is None and classes > 100 else count], columns
+
+
 def grid(images: np.ndarray, columns: int = 0, gap: int = 1) -> Image.Image:
     """uint8 images (N, H, W, C) in rows of `columns` (as square as can be if 0), `gap` pixels apart, enlarged to be seen."""
     from PIL import Image

@@ -41,6 +41,7 @@ from minigan.training.folder import (
 from minigan.training.memory_estimate import check_memory
 from minigan.training.messages import Hints, ProgressBar, as_html, headline, print_now, python_hints, tell
 from minigan.training.monitor import Monitor, as_floats
+from minigan.training.plots import rows_of_classes
 from minigan.training.verdict import verdict
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
@@ -91,12 +92,12 @@ class Run:
             raise ModelError(f"game is a {type(game).__name__}: expected a game, as mg.GAN(G, D)")
         self.files = out if isinstance(out, RunFolder) else RunFolder(out)
         self.game, self.log = game, log
-        self.dataset = load(data)
+        self.dataset = load(data, labels=game.classes > 0)
         self._check_game()
         options = (steps, batch_size, seed, log_every, sample_every, evaluate_every, checkpoint_every)
         self.options: dict[str, Any] = dict(zip(RUN_OPTIONS, options, strict=True))
         self._check_options()
-        self.batches = Batches(self.dataset, self._samples_per_step(), game.backend, game.dtype, seed)
+        self.batches = Batches(self.dataset, self._samples_per_step(), game.backend, game.dtype, seed, game.classes > 0)
         self._rehearse()
         self.monitor = Monitor(game, self.dataset, seed)
         self.evaluation = Evaluation(game, self.dataset, seed) if self.options["evaluate_every"] else None
@@ -174,9 +175,10 @@ class Run:
         Returns False if the random streams start anew, because those of this game's backend are of another kind.
         Raises CheckpointError, changing nothing, if it is of another game or other data.
         """
-        if info["dataset"] != self.dataset.digest:
+        if info["dataset"] != self.dataset.digest_of(self.game.classes > 0):
+            held = "values and labels" if self.game.classes else "values"
             raise CheckpointError(
-                f"{self.dataset.name} does not hold the values that the run began with: put them back, or name the data that do"
+                f"{self.dataset.name} does not hold the {held} that the run began with: put them back, or name the data that do"
             )
         if tuple(info["shape"]) != self.dataset.shape:
             raise CheckpointError(
@@ -234,6 +236,11 @@ class Run:
             raise ModelError(
                 f"the game makes samples of shape {tuple(self.game.sample_shape)}, and {self.dataset.name} holds "
                 f"{self.dataset.shape}: make them equal"
+            )
+        if self.game.classes not in (0, len(self.dataset.class_names)):
+            raise ModelError(
+                f"the game takes labels of {self.game.classes} classes, and {self.dataset.name} has "
+                f"{len(self.dataset.class_names)}: make them equal"
             )
 
     def _check_options(self) -> None:
@@ -529,9 +536,14 @@ class Run:
 
     def _save_samples(self) -> None:
         since = time.perf_counter()
-        kind = self.dataset.kind
-        samples = self.game.sample(kind.shown, seed=self.options["seed"])
-        self.files.save_samples(self.step, kind, samples, self.dataset.values)
+        kind, seed = self.dataset.kind, self.options["seed"]
+        if self.game.classes:  # a row for each
+            numbers, columns = rows_of_classes(self.game.classes)
+            self.files.save_samples(
+                self.step, kind, self.game.sample(len(numbers), seed, numbers), self.dataset.values, columns
+            )
+        else:
+            self.files.save_samples(self.step, kind, self.game.sample(kind.shown, seed), self.dataset.values)
         self._since += time.perf_counter() - since  # the log's images/s is that of training alone
 
     def _save_checkpoint(self) -> None:
@@ -554,7 +566,7 @@ class Run:
             "config": self.settings,
             "shape": list(self.dataset.shape),
             "kind": self.dataset.kind.to_json(),
-            "dataset": self.dataset.digest,
+            "dataset": self.dataset.digest_of(self.game.classes > 0),
             **({"partial": {"steps": steps, "sums": sums.tolist()}} if steps else {}),
         }
 
