@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigan.backends import stream
-from minigan.data import Dataset, load
+from minigan.data import Dataset
 from minigan.data.reading import shown
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, UserFileError, shorten
 from minigan.files import write_atomically
@@ -144,10 +144,10 @@ def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
     """The data to compare with. Raises DataError, MiniganError where they are gone, or are not those of all runs."""
     first = runs[0]
     if against is not None:
-        dataset = load(against, image_size=first.config.image_size)
+        dataset = first.config.load_other(against)
     else:
         try:
-            dataset = load(first.config.data, first.config.data_dir, first.config.image_size)
+            dataset = first.config.load_data()
         except DataError as error:
             raise DataError(f"{error} (--against names where the data of {first.name} lie now)") from None
     for run in runs:
@@ -175,10 +175,10 @@ def split(dataset: Dataset, count: int | None, seed: int) -> Split:
     count = min(MOST, half) if count is None else count
     if count > len(dataset):
         raise OptionError(f"samples is {count}, and {dataset.name} has {len(dataset):,} real ones: expected no more than these")
-    values = dataset.values[np.random.default_rng(stream("evaluate", seed)).permutation(len(dataset))]
-    if count <= half:
-        return Split(values[:count], values[:count], values[count : 2 * count])
-    return Split(values[:count], values[:half], values[half : 2 * half])
+    order = np.random.default_rng(stream("evaluate", seed)).permutation(len(dataset))
+    half = min(count, half)
+    places = (order[:count], order[:half], order[half : 2 * half])
+    return Split(*(dataset.values[place] for place in places))  # those alone: all of them may not fit in memory
 
 
 def trained_on(run: Trained, dataset: Dataset, values: np.ndarray) -> float | None:
@@ -186,7 +186,7 @@ def trained_on(run: Trained, dataset: Dataset, values: np.ndarray) -> float | No
     if run.digest == dataset.digest:
         return 1.0
     try:
-        own = load(run.config.data, run.config.data_dir, run.config.image_size)
+        own = run.config.load_data()
     except DataError:
         return None
     if own.digest != run.digest:

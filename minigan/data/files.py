@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +18,15 @@ from minigan.data.reading import kind_of, opened, shown
 from minigan.errors import DataError
 
 
-def load_path(path: Path, image_size: tuple[int, int] | None) -> Dataset:
-    """The dataset in a file or folder. image_size scales the images of a folder as they are read.
+def load_path(path: Path, image_size: tuple[int, int] | None, **of_folder: Any) -> Dataset:
+    """The dataset in a file or folder. image_size scales the images of a folder as they are read; of_folder: see read_folder.
 
     Raises DataError that names what was found and what was expected.
     """
     if kind_of(path) == "folder":
-        array, notes = read_folder(path, image_size)
-    else:
-        array, notes = _read_file(path)
+        array, notes = read_folder(path, image_size, **of_folder)
+        return Dataset(str(path), array, notes=notes)
+    array, notes = _read_file(path)
     dataset = as_dataset(array, str(path))
     return replace(dataset, notes=(*notes, *dataset.notes))
 

@@ -15,10 +15,11 @@ from minigan.data import mnist, synthetic
 from minigan.data.arrays import as_dataset
 from minigan.data.dataset import Dataset
 from minigan.data.files import load_path
+from minigan.data.folders import MEMORY_SHARE
 from minigan.data.idx import read_idx
-from minigan.data.images import resize
+from minigan.data.images import FITS, resize
 from minigan.data.reading import check_memory, kind_of, shown
-from minigan.errors import DataError, nearest_name
+from minigan.errors import DataError, OptionError, nearest_name, shorten
 from minigan.sizes import pair
 
 DATASETS = ("digits", *mnist.SOURCES, "ring", "grid")
@@ -28,6 +29,10 @@ def load(
     data: str | os.PathLike[str] | Dataset | Any,
     data_dir: str | os.PathLike[str] | None = None,
     image_size: tuple[int, int] | int | None = None,
+    *,
+    fit: str = "cut",
+    mirror: bool = False,
+    memory_share: float = MEMORY_SHARE,
 ) -> Dataset:
     """A dataset by name, or the user's own by path or as an array.
 
@@ -37,11 +42,18 @@ def load(
     Paths: .npy, .npz or IDX files of an array that `as_dataset` takes; a folder of PNG, JPEG, WebP and BMP files of one size,
     the folders below it and linked ones included, names that begin with a dot not. Photos are turned upright, transparency is
     composed on white. "~" is the home folder.
-    image_size: (height, width) or one number to scale images to, cut about the centre where the proportions differ.
+    image_size: (height, width) or one number to bring images to; fit: how. "cut" scales them and cuts them about the centre
+    where the proportions differ, "pad" scales them to lie within and sets black beside them, "stretch" scales each side by
+    itself, "crop" does not scale: it cuts about the centre, or sets black around.
+    mirror: learn from the images' reflections, left to right, too.
+    memory_share: the images of a folder are held in memory up to this share of what is free; more are decoded once into a file
+    in the user's cache, and batches are read from it as they are taken.
     What reading has decided or changed is told in the dataset's `notes`.
-    Raises DataError that names what was found and what was expected, OptionError for an image_size that is none.
+    Raises DataError that names what was found and what was expected, OptionError for image_size, fit, memory_share of no use.
     """
     size = None if image_size is None else pair(image_size, "image_size")
+    _check_options(size, fit, memory_share)
+    of_folder = {"fit": fit, "memory_share": memory_share}
     name = os.fsdecode(data) if isinstance(data, (str, os.PathLike)) else None
     if data_dir and name not in mnist.SOURCES:
         raise DataError(
@@ -50,28 +62,49 @@ def load(
     if data is None or (name is None and np.isscalar(data)):
         raise DataError(f"data is {shown(repr(data), 40)}: expected a path, an array, or one of {', '.join(DATASETS)}")
     try:
-        dataset = as_dataset(data) if name is None else _load_text(name, data_dir, size)
-        return _resized(dataset, size) if size else dataset
+        dataset = as_dataset(data) if name is None else _load_text(name, data_dir, size, of_folder)
+        dataset = _resized(dataset, size, fit) if size else dataset
+        return _mirrored(dataset) if mirror else dataset
     except MemoryError:
         raise DataError(f"{shown(name or 'the array')} does not fit in memory: take fewer or smaller samples") from None
 
 
-def _resized(dataset: Dataset, size: tuple[int, int]) -> Dataset:
+def _check_options(size: tuple[int, int] | None, fit: str, memory_share: float) -> None:
+    if fit not in FITS:
+        raise OptionError(f"fit is {shorten(fit)}: {nearest_name(str(fit), FITS)}")
+    if fit != "cut" and size is None:
+        raise OptionError(f"fit is {fit}, and there is no image_size to bring images to: name one, or leave fit out")
+    if not (isinstance(memory_share, (int, float)) and 0 <= memory_share < 1):
+        raise OptionError(f"memory_share is {shorten(memory_share)}: expected a number from 0 to below 1")
+
+
+def _resized(dataset: Dataset, size: tuple[int, int], fit: str) -> Dataset:
     if not dataset.is_images:
         raise DataError(f"image_size is {size}, but {shown(dataset.name)} holds points: leave it out")
     if dataset.shape[:2] == size:
         return dataset
-    check_memory(f"{len(dataset):,} images of {size[0]}x{size[1]}", len(dataset) * math.prod(size) * dataset.shape[2])
-    return replace(dataset, values=np.stack([resize(image, size) for image in dataset.values]))
+    shape = (len(dataset), *size, dataset.shape[2])
+    check_memory(f"{len(dataset):,} images of {size[0]}x{size[1]}", math.prod(shape))
+    values = np.empty(shape, np.uint8)
+    for index, image in enumerate(dataset.values):
+        values[index] = resize(image, size, fit)
+    return replace(dataset, values=values)
 
 
-def _load_text(name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None) -> Dataset:
+def _mirrored(dataset: Dataset) -> Dataset:
+    note = f"{shown(dataset.name)}: with their reflections, {len(dataset):,} images are {2 * len(dataset):,} an epoch"
+    return replace(dataset, mirrored=True, notes=(*dataset.notes, note))
+
+
+def _load_text(
+    name: str, data_dir: str | os.PathLike[str] | None, size: tuple[int, int] | None, of_folder: dict[str, Any]
+) -> Dataset:
     """The dataset that a text names."""
     if name in DATASETS:
         return _load_named(name, Path(data_dir).expanduser() if data_dir else None)
     path = os.path.expanduser(name)
     if kind_of(path):
-        return load_path(Path(path), size)
+        return load_path(Path(path), size, **of_folder)
     if os.sep in name or Path(name).suffix:
         raise DataError(f"no file or folder '{shown(name)}': expected a path that exists, or one of {', '.join(DATASETS)}")
     raise DataError(f"unknown dataset '{shown(name)}': {nearest_name(name, DATASETS)}, or a path to your own")

@@ -9,7 +9,7 @@ from typing import Any
 
 from minigan import training
 from minigan.backends import Array, get_backend
-from minigan.data import Batches, Dataset, load
+from minigan.data import Batches, Dataset
 from minigan.errors import CheckpointError, DataError, DivergenceError
 from minigan.games import GAN
 from minigan.training import CHECKPOINT, Config, checkpoint
@@ -44,7 +44,7 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     Raises what Config.resolve and load raise, and DivergenceError if the steps lead to numbers that are not finite.
     """
     backend = get_backend(config.backend)
-    dataset = load(config.data, config.data_dir, config.image_size)
+    dataset = config.load_data()
     model = config.model or MODELS_OF[dataset.kind.name][0]
     size = {name: value for name, value in SMALL.get(model, {}).items() if getattr(config, name) is None}
     config = replace(config, model=model, dtype="float64", steps=max(steps, 1), batch_size=config.batch_size or BATCH, **size)
@@ -92,7 +92,7 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
 def _data_of_run(config: Config, shape: tuple[int, ...]) -> Dataset | None:
     """The data of a run; None if they are gone or have another shape now."""
     try:
-        dataset = load(config.data, config.data_dir, config.image_size)
+        dataset = config.load_data()
     except (DataError, OSError):
         return None
     return dataset if dataset.shape == shape else None
@@ -105,7 +105,7 @@ def _length(config: Config, dataset: Dataset | None, info: Mapping[str, Any], fo
     assert config.batch_size is not None
     place = info["data"]
     if dataset is not None:
-        per_epoch = len(dataset) // config.batch_size
+        per_epoch = dataset.epoch_size // config.batch_size
     elif place["epoch"]:
         per_epoch = (info["step"] - place["batch"]) // place["epoch"]
     else:

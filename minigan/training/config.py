@@ -12,17 +12,19 @@ from typing import Annotated, Any
 import numpy as np
 
 from minigan.backends import BACKENDS, PRECISIONS
-from minigan.data import DATASETS, Dataset, parse_size
+from minigan.data import DATASETS, FITS, MEMORY_SHARE, Dataset, load, parse_size
 from minigan.errors import CheckpointError, ModelError, OptionError, shorten
 from minigan.losses import OBJECTIVES, PENALTIES
 from minigan.losses.penalty import HEAVIEST
 from minigan.models import MODELS
+from minigan.models.dcgan import UPSAMPLINGS
 from minigan.optim import SCHEDULES
 from minigan.sizes import DTYPES
 from minigan.training.options import Option, declared_options
 from minigan.user_code import FUNCTION_IN_FILE, ask_for_function, names_function, split_function
 
 LOG_EVERY, CHECKPOINT_EVERY = 20, 500  # steps
+FITS_IN_WORDS = "; ".join(f"{name}: {words}" for name, words in FITS.items())
 
 
 def _one_of(names: Iterable[str]) -> str:
@@ -55,6 +57,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "dcgan": {
         **{"steps": 2200, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
         **{"latent_dim": 32, "width": 32, "extra_conv": True, "loss": "non-saturating", "critic_steps": 1},
+        **{"upsample": "transposed"},
     },
     "mlp": {
         **{"steps": 8000, "batch_size": 64, "lr": 5e-4, "beta1": 0.5, "beta2": 0.999, "ema": 0.999, "smoothing": 0.1},
@@ -95,6 +98,17 @@ class Config:
         tuple[int, int] | None,
         Option("scale images to this size", "data", metavar="N|HxW", least=1, parse=parse_size),
     ] = None
+    fit: Annotated[str, Option(f"how they come to it: {FITS_IN_WORDS}", "data", metavar="HOW", choices=tuple(FITS))] = "cut"
+    mirror: Annotated[bool, Option("learn from every image's reflection, left to right, too", "data")] = False
+    memory_share: Annotated[
+        float,
+        Option(
+            "of what memory is free, that a folder's images may fill; more are streamed from a file in the user's cache",
+            *("data", "SHARE"),
+            least=0,
+            below=1,
+        ),
+    ] = MEMORY_SHARE
     batch_size: Annotated[int | None, Option("samples in a batch", "data", metavar="N", least=1)] = None
 
     kind: Annotated[str | None, Option("what the data are, as images or points", on_command_line=False)] = None
@@ -119,6 +133,15 @@ class Config:
         bool | None,
         Option(
             "one more convolution in G and in D, no BatchNorm in D; without it: the reference game", "model", models=("dcgan",)
+        ),
+    ] = None
+    upsample: Annotated[
+        str | None,
+        Option(
+            "how G doubles an image: transposed convolution, or resize by nearest neighbours and convolve",
+            *("model", "HOW"),
+            choices=UPSAMPLINGS,
+            models=("dcgan",),
         ),
     ] = None
     hidden: Annotated[
@@ -251,6 +274,16 @@ class Config:
             raise OptionError(
                 f"batch_size is {self.batch_size}, and D judges {self.pack} samples at once: choose a multiple of that"
             )
+
+    def load_data(self) -> Dataset:
+        """The dataset that this configuration names."""
+        of_images: dict[str, Any] = {"fit": self.fit, "mirror": self.mirror, "memory_share": self.memory_share}
+        return load(self.data, self.data_dir, self.image_size, **of_images)
+
+    def load_other(self, data: str) -> Dataset:
+        """Another dataset in its place, of the same form where it can have that."""
+        fit = self.fit if self.image_size else "cut"
+        return load(data, image_size=self.image_size, fit=fit, memory_share=self.memory_share)
 
     @property
     def is_built_in(self) -> bool:

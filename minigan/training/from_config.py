@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import get_backend
-from minigan.data import load
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, shorten
 from minigan.losses import OBJECTIVES
 from minigan.training import checkpoint
@@ -25,10 +24,16 @@ from minigan.training.run import RUN_OPTIONS, Run
 from minigan.user_code import names_function, split_function
 
 LENGTHS = {"steps", "epochs"}
-DATA = {"data", "data_dir", "image_size"}  # which may name another place: the digest tells whether the values are the same
+DATA = {
+    "data",
+    "data_dir",
+    "image_size",
+    "fit",
+}  # which may name another place: the digest tells whether the values are the same
 CHANGEABLE = {
     *LENGTHS,
     *DATA,
+    "memory_share",
     "log_every",
     "sample_every",
     "evaluate_every",
@@ -57,12 +62,14 @@ def start_run(
     weights = None if begins_from is None else _weights_of(begins_from, folder.path)
     backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
     with _hint_at_moved_data(weights is not None and weights[1]["config"].get("data") == config.data):
-        dataset = load(config.data, config.data_dir, config.image_size)
+        dataset = config.load_data()
     paths = with_absolute_paths({"data": config.data, "data_dir": config.data_dir, "model": config.model})
     config = replace(config, backend=backend.name, **paths)
     config.resolve(dataset)
     assert config.batch_size is not None
-    steps = config.steps or (config.epochs or 0) * max(1, len(dataset) // (config.batch_size * (config.critic_steps or 1)))
+    steps = config.steps or (config.epochs or 0) * max(
+        1, dataset.epoch_size // (config.batch_size * (config.critic_steps or 1))
+    )
     options = {name: getattr(config, name) for name in RUN_OPTIONS if name != "steps"}
     if weights and list(dataset.shape) != weights[1]["shape"]:
         shape = tuple(weights[1]["shape"])
