@@ -53,6 +53,7 @@ ORDER = {
             "loading",
             "files batches",
             "folders",
+            "cache decoding",
             "images numpy_files",
             "arrays",
             "mnist idx dataset synthetic",

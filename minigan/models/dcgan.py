@@ -89,7 +89,7 @@ def _fitting(height: int, width: int) -> str:
 def _generator(smallest: tuple[int, int], widths: Sequence[int], channels: int, extra_conv: bool, upsample: str) -> list[Layer]:
     first_image = (*smallest, widths[-1])
     extra = [Conv2d(widths[0], 3, padding=1, bias=False, weight_init=START), BatchNorm(), ReLU()] if extra_conv else []
-    doubled = [[*_doubling(width, upsample, bias=False), BatchNorm(), ReLU()] for width in reversed(widths[:-1])]
+    doubled = [[*doubling(width, upsample, bias=False), BatchNorm(), ReLU()] for width in reversed(widths[:-1])]
     return [
         Dense(math.prod(first_image), bias=False, weight_init=START),
         Reshape(first_image),
@@ -97,12 +97,12 @@ def _generator(smallest: tuple[int, int], widths: Sequence[int], channels: int, 
         ReLU(),
         *(layer for layers in doubled for layer in layers),
         *extra,
-        *_doubling(channels, upsample),
+        *doubling(channels, upsample),
         Tanh(),
     ]
 
 
-def _doubling(channels: int, upsample: str, bias: bool = True) -> list[Layer]:
+def doubling(channels: int, upsample: str, bias: bool = True) -> list[Layer]:
     """The layers that make an image twice as large."""
     if upsample == "resize":
         return [Upsample(2), Conv2d(channels, 3, padding=1, bias=bias, weight_init=START)]
