@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigan.backends import stream
-from minigan.data import Dataset, Kind, load
+from minigan.data import Dataset, Kind
 from minigan.data.kinds import Sound, Text
 from minigan.data.loading import is_text
 from minigan.data.reading import shown
@@ -163,7 +163,7 @@ def real_data(runs: Sequence[Trained], against: str | None) -> Dataset:
     """The data to compare with. Raises DataError, MiniganError where they are gone, or are not those of all runs."""
     first = runs[0]
     if against is not None:
-        dataset = load(against, image_size=first.config.image_size, **_read_as(first, against))
+        dataset = first.config.load_other(against, **_read_as(first, against))
     else:
         try:
             dataset = first.config.load_data(labels=any(run.game.classes for run in runs))
@@ -212,7 +212,7 @@ def split(dataset: Dataset, count: int | None, seed: int) -> Split:
     size = min(count, half)
     parts = order[:count], order[:size], order[size : 2 * size]
     labels = None if dataset.labels is None else dataset.labels[parts[2]]
-    reference, floor_reference, floor = (dataset.values[part] for part in parts)
+    reference, floor_reference, floor = (dataset.values[part] for part in parts)  # those alone: all may not fit in memory
     return Split(reference, floor_reference, floor, labels)
 
 

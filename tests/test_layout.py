@@ -53,6 +53,7 @@ ORDER = {
             "loading",
             "files batches",
             "folders sounds",
+            "cache decoding",
             "images numpy_files",
             "arrays text",
             "mnist idx dataset synthetic",

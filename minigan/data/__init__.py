@@ -6,12 +6,16 @@ Images stay uint8 in memory and become floats in [−1, 1] when a batch is made;
 from minigan.data.arrays import as_dataset
 from minigan.data.batches import Batches
 from minigan.data.dataset import Dataset
+from minigan.data.folders import MEMORY_SHARE
 from minigan.data.idx import read_idx
+from minigan.data.images import FITS
 from minigan.data.kinds import Kind, floats_to_pixels, pixels_to_floats
 from minigan.data.loading import DATASETS, load, parse_size
 
 __all__ = [
     "DATASETS",
+    "FITS",
+    "MEMORY_SHARE",
     "Batches",
     "Dataset",
     "Kind",

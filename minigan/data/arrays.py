@@ -54,10 +54,17 @@ def as_dataset(data: Any, name: str = "array") -> Dataset:
         if not is_opaque:
             notes.append("transparent pixels were composed on white")
         pixels = pixels[..., :3] if is_opaque else on_white(pixels)
-    low, high = int(pixels.min()), int(pixels.max())
-    if high - low < _FEW:
-        notes.append(f"all pixels lie between {low} and {high} of 255: the images look blank")
+    _note_if_blank(int(pixels.min()), int(pixels.max()), notes)
     return Dataset(name, np.ascontiguousarray(pixels), notes=tuple(f"{called}: {note}" for note in notes))
+
+
+def levels_of(low: int, high: int, called: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """(table, notes) for uint8 images whose values lie between these: table[p − low] is what as_dataset makes of p; None: p."""
+    notes: list[str] = []
+    values = np.arange(low, high + 1, dtype=np.uint8)
+    table = _to_pixels(values, called, notes)
+    _note_if_blank(int(table.min()), int(table.max()), notes)
+    return None if table is values else table, tuple(f"{called}: {note}" for note in notes)
 
 
 def layout_of(shape: tuple[int, ...]) -> str | None:
@@ -124,6 +131,11 @@ def _with_channels_last(array: np.ndarray, layout: str, notes: list[str]) -> np.
     elif layout == "channels first":
         notes.append(f"channels come first in {array.shape}: the axes were reordered to (N, H, W, C)")
     return array.transpose(0, 2, 3, 1) if layout == "channels first" else array
+
+
+def _note_if_blank(low: int, high: int, notes: list[str]) -> None:
+    if high - low < _FEW:
+        notes.append(f"all pixels lie between {low} and {high} of 255: the images look blank")
 
 
 def _square(length: int) -> tuple[int, int] | None:

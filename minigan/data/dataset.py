@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,15 @@ import numpy as np
 from minigan.data.kinds import Kind, kind_of_values
 from minigan.data.labels import check_labels
 from minigan.errors import DataError, shorten
+
+BLOCK = 2**22  # bytes of values that are looked at together, where all of them may not fit in memory
+
+
+def blocks_of(count: int, size: int) -> Iterator[tuple[int, int]]:
+    """(the first, how many) of so many values of `size` bytes each, in blocks of about BLOCK bytes."""
+    step = max(1, BLOCK // max(1, size))
+    for first in range(0, count, step):
+        yield first, min(step, count - first)
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,7 @@ class Dataset:
     classes are called, by default by their numbers.
     notes: one line for each thing that reading the data has decided or changed; a run prints them.
     held_out: more such values, on which no run is trained, to compare samples with; None where the data leave none.
+    mirrored: whether batches hold the images' reflections, left to right, too: an epoch then has twice as many samples.
     """
 
     name: str
@@ -31,6 +42,7 @@ class Dataset:
     kind: Kind = None  # type: ignore[assignment]  # __post_init__ fills it in
     held_out: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         """Raises DataError for values that are neither (`as_dataset` makes them of other arrays) and labels that do not fit."""
@@ -51,6 +63,8 @@ class Dataset:
             object.__setattr__(self, "class_names", names)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise DataError(f"the values of {shorten(self.name)} hold NaN or infinite numbers: remove those samples")
+        if self.mirrored and not self.is_images:
+            raise DataError(f"mirror is for images, and {shorten(self.name)} holds {kind.name}: leave it out")
 
     def __len__(self) -> int:
         return len(self.values)
@@ -60,10 +74,16 @@ class Dataset:
         """The shape of one sample as networks see it."""
         return self.kind.shape(self.values)
 
+    @property
+    def epoch_size(self) -> int:
+        """The samples that an epoch deals."""
+        return len(self) * (2 if self.mirrored else 1)
+
     @cached_property
     def digest(self) -> str:
         """A hash of all values: a resumed run must go on with the data that it began with."""
-        return hashlib.blake2b(np.ascontiguousarray(self.values).data, digest_size=16).hexdigest()
+        digest = getattr(self.values, "digest", "") or hash_of(self.values)  # known of images that lie in a file
+        return f"{digest} mirrored" if self.mirrored else digest
 
     def digest_of(self, with_labels: bool) -> str:
         """The digest, of a run that learns classes with the labels and the names of the classes in it."""
@@ -75,3 +95,11 @@ class Dataset:
     @property
     def is_images(self) -> bool:
         return self.kind.name == "images"
+
+
+def hash_of(values: np.ndarray) -> str:
+    """A hash of the bytes of all values, of which a block at a time is looked at."""
+    found = hashlib.blake2b(digest_size=16)
+    for first, count in blocks_of(len(values), values[:1].nbytes):
+        found.update(np.ascontiguousarray(values[first : first + count]).data)
+    return found.hexdigest()

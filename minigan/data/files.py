@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +27,10 @@ def load_path(
     labels: bool = False,
     length: int | None = None,
     rate: int | None = None,
+    **of_folder: Any,
 ) -> Dataset:
     """The dataset in a file or folder. image_size scales the images of a folder as they are read; labels: whether to read them;
-    length and rate are those of the pieces that sound is cut into.
+    length and rate are those of the pieces that sound is cut into; of_folder: see read_folder.
 
     Raises DataError that names what was found and what was expected.
     """
@@ -37,17 +39,15 @@ def load_path(
     if sounds:
         dataset = read_sounds(path, sounds, length, rate)
         return replace(dataset, notes=(*on_sounds, *dataset.notes))
-    classes, class_names = None, tuple[str, ...]()
     if is_folder:
-        array, notes = read_folder(path, image_size)
-        if labels:
-            classes, class_names = classes_of_folder(path)
-    else:
-        array, classes, notes = _read_file(path, labels)
+        array, notes = read_folder(path, image_size, **of_folder)
+        classes, class_names = classes_of_folder(path) if labels else (None, ())
+        return Dataset(str(path), array, labels=classes, class_names=class_names, notes=notes)
+    array, classes, notes = _read_file(path, labels)
     dataset = as_dataset(array, str(path))
     if classes is not None:
         classes = whole_labels(classes, str(path), len(dataset))
-    return replace(dataset, labels=classes, class_names=class_names, notes=(*notes, *dataset.notes))
+    return replace(dataset, labels=classes, notes=(*notes, *dataset.notes))
 
 
 def _read_file(path: Path, labels: bool) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:

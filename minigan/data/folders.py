@@ -1,54 +1,171 @@
-"""A folder of image files as one array."""
+"""A folder of image files as one array, in memory or mapped from a file of the cache."""
 
 from __future__ import annotations
 
 import errno
+import itertools
+import math
+import operator
 import os
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from minigan.data.images import IMAGE_SUFFIXES, KINDS, read_image, resize
+from minigan.backends.machine import free_and_total_memory
+from minigan.data.arrays import levels_of
+from minigan.data.cache import CachedImages, CacheFile, MappedImages
+from minigan.data.dataset import blocks_of
+from minigan.data.decoding import decode_all
+from minigan.data.images import IMAGE_SUFFIXES, KINDS, Picture, read_image
 from minigan.data.reading import cannot_read, check_memory, is_litter, shown
 from minigan.data.wav import WAV_SUFFIXES
 from minigan.errors import DataError
 
+MEMORY_SHARE = 0.25  # of what is free: more is streamed, so that the networks and their batches have room
+_UNTOLD = 2**32  # bytes that are taken to be free where the system does not tell
+
 _OTHER_IMAGES = (".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".psd", ".svg")
 
 
-def read_folder(folder: Path, size: tuple[int, int] | None) -> tuple[np.ndarray, tuple[str, ...]]:
+def read_folder(
+    folder: Path, size: tuple[int, int] | None, fit: str = "cut", memory_share: float = MEMORY_SHARE
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """uint8 (N, H, W, C) and notes: every image in a folder and the folders below it, in the order of their names.
 
-    size: (height, width) to scale each to. One colour image makes all of them RGB.
-    Raises DataError for a folder without images, one that may not be read, a damaged image, and unequal sizes.
+    size: (height, width) to bring each to, by `fit` (see FITS). One colour image makes all of them RGB. Images that would fill
+    more than `memory_share` of what memory is free lie in a file of the user's cache, and the array maps it: see CachedImages.
+    Raises DataError for a folder without images, one that may not be read, a damaged image, unequal sizes, and a cache without
+    room.
     """
     found = list(_walk(folder))
     files = sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise DataError(f"{shown(folder)} holds no {KINDS} files{_instead(found)}")
-    images: list[np.ndarray] = []
-    changes: Counter[str] = Counter()
-    for file in files:
-        pixels, changed = read_image(file)
-        changes.update(changed)
-        if not images:
-            height, width = size or pixels.shape[:2]
-            check_memory(folder, len(files) * height * width * pixels.shape[2])
-        images.append(resize(pixels, size) if size else pixels)
-        (h0, w0), (h1, w1) = images[0].shape[:2], images[-1].shape[:2]
-        if (h0, w0) != (h1, w1):
-            raise DataError(
-                f"{shown(files[0])} is {h0}x{w0} and {shown(file)} is {h1}x{w1}: images must have one size; "
-                "--image-size makes one"
-            )
-    grey = sum(image.shape[2] == 1 for image in images)
-    if 0 < grey < len(images):
-        images = [np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image for image in images]
-        changes["grey, read as RGB as the others are"] = grey
-    notes = [f"{shown(folder)}: {count} of {len(files)} images {change}" for change, count in changes.items()]
-    return np.stack(images), (*notes, *_left_out(folder, found))
+    cache = _cache_of(folder, files, size, fit)
+    images, notes = cache.load() or _Reading(folder, files, size, fit, memory_share).read(cache)
+    if isinstance(images, MappedImages) and _fits(images.size, memory_share):
+        images = np.array(images)
+    return images, (*notes, *_left_out(folder, found))
+
+
+def _fits(size: int, memory_share: float) -> bool:
+    """Whether so many bytes are no more than that share of what memory is free."""
+    memory = free_and_total_memory()
+    return size <= memory_share * (memory[0] * 2**20 if memory else _UNTOLD)
+
+
+def _cache_of(folder: Path, files: Sequence[Path], size: tuple[int, int] | None, fit: str) -> CachedImages:
+    """The cache of these files, which tells by their names, sizes and times whether they are those that it was made of."""
+    from PIL import __version__
+
+    try:
+        stats = ((file.relative_to(folder), *operator.attrgetter("st_size", "st_mtime_ns")(os.stat(file))) for file in files)
+        return CachedImages((folder.resolve(), size, fit), (__version__, *itertools.chain(*stats)))
+    except OSError as error:
+        raise cannot_read(error.filename or folder, error) from None
+
+
+class _Reading:
+    """The images of a folder as they are decoded, in memory or in a file of the cache."""
+
+    def __init__(
+        self, folder: Path, files: Sequence[Path], size: tuple[int, int] | None, fit: str, memory_share: float
+    ) -> None:
+        self._folder, self._files, self._size, self._fit, self._share = folder, files, size, fit, memory_share
+        self._changes: Counter[str] = Counter()
+        self._grey, self._low, self._high = 0, 255, 0
+        self._bar: Any = None
+
+    def read(self, cache: CachedImages) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Decode all files. Raises what read_folder raises."""
+        self._cache = cache
+        first = read_image(self._files[0]).pixels
+        self._images = self._room_for((len(self._files), *(self._size or first.shape[:2]), first.shape[2]))
+        with self._progress():
+            try:
+                decode_all(list(map(os.fspath, self._files)), self._size, self._fit, self._store)
+                notes = self._notes()
+                if isinstance(self._images, CacheFile):
+                    return self._cache.finish(self._images, notes), notes
+                return self._images.array, notes
+            finally:
+                self._images.discard()
+
+    def _room_for(self, shape: tuple[int, ...]) -> _InMemory | CacheFile:
+        size = math.prod(shape)
+        check_memory(f"an image of {shape[1]}x{shape[2]}", size // shape[0])
+        return _InMemory(shape) if _fits(size, self._share) else self._cache.begin(shape)
+
+    def _store(self, first: int, pictures: list[Picture]) -> None:
+        """Keep pictures, those of file number `first` and after it."""
+        height, width = self._images.shape[1:3]
+        for file, picture in zip(self._files[first:], pictures, strict=False):
+            h, w = picture.pixels.shape[:2]
+            if (h, w) != (height, width):
+                raise DataError(
+                    f"{shown(self._files[0])} is {height}x{width} and {shown(file)} is {h}x{w}: images must have one size; "
+                    "--image-size makes one"
+                )
+            self._changes.update(picture.changes)
+            self._grey += picture.pixels.shape[2] == 1
+        if any(picture.pixels.shape[2] == 3 for picture in pictures) and self._images.shape[3] == 1:
+            self._take_colours()
+        channels = self._images.shape[3]
+        block = np.stack([np.broadcast_to(picture.pixels, (height, width, channels)) for picture in pictures])
+        self._low, self._high = min(self._low, int(block.min())), max(self._high, int(block.max()))
+        self._images.write(first, block)
+        self._bar.update(len(pictures))
+
+    def _take_colours(self) -> None:
+        """Make room for three channels, in place of one."""
+        grey = self._images
+        self._images = self._room_for((*grey.shape[:3], 3))
+        for first, count in blocks_of(len(self._files), math.prod(grey.shape[1:])):
+            self._images.write(first, np.repeat(grey.read(first, count), 3, axis=3))
+        grey.discard()
+
+    def _notes(self) -> tuple[str, ...]:
+        """What was done to the images; done to their values, too, where these are few levels of grey."""
+        levels, of_levels = levels_of(self._low, self._high, shown(self._folder))
+        if levels is not None:
+            for first, count in blocks_of(len(self._files), math.prod(self._images.shape[1:])):
+                self._images.write(first, levels[self._images.read(first, count) - self._low])
+        if 0 < self._grey < len(self._files):
+            self._changes["grey, read as RGB as the others are"] = self._grey
+        changed = (f"{count} of {len(self._files)} images {change}" for change, count in self._changes.items())
+        return (*(f"{shown(self._folder)}: {change}" for change in changed), *of_levels)
+
+    @contextmanager
+    def _progress(self) -> Iterator[None]:
+        """A bar on a terminal, of what takes longer than a second."""
+        from tqdm import tqdm
+
+        is_seen = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+        with tqdm(
+            total=len(self._files), unit="image", desc="decoding", disable=not is_seen, delay=1, leave=False
+        ) as self._bar:
+            yield
+
+
+class _InMemory:
+    """Images (N, H, W, C) in an array, read and written in blocks as those in a CacheFile."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.array = shape, np.empty(shape, np.uint8)
+
+    def read(self, first: int, count: int) -> np.ndarray:
+        return self.array[first : first + count]
+
+    def write(self, first: int, block: np.ndarray) -> None:
+        self.array[first : first + len(block)] = block
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
 
 
 def wav_files(folder: Path) -> tuple[list[Path], tuple[str, ...]]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigan.data.arrays import on_white
-from minigan.data.reading import opened, refusing_damage
+from minigan.data.reading import Pathname, opened, refusing_damage
 from minigan.errors import DataError
 
 KINDS = "PNG, JPEG, WebP or BMP"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")  # Pillow knows dozens; some of them start other programs
+FITS = {
+    "cut": "scaled and cut about the centre",
+    "pad": "scaled whole, with black beside",
+    "stretch": "scaled, proportions or not",
+    "crop": "not scaled, but cut about the centre, or set in black",
+}
 _ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
 TURNED, COMPOSED, ANIMATED = (
     "turned upright as their EXIF orientation says",
@@ -30,7 +35,7 @@ class Picture(NamedTuple):
     changes: tuple[str, ...]
 
 
-def read_image(path: Path) -> Picture:
+def read_image(path: Pathname) -> Picture:
     """An image file: turned upright, transparency composed on white, 16 bits brought to 8.
 
     Raises DataError for a file that is damaged, may not be read, or is of another format, whatever its name says.
@@ -49,17 +54,31 @@ def read_image(path: Path) -> Picture:
             return _decode(image)
 
 
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image uint8 (H, W, C) at (height, width), cut about the centre where the proportions differ."""
-    from PIL import Image, ImageOps
+def resize(image: np.ndarray, size: tuple[int, int], fit: str = "cut") -> np.ndarray:
+    """An image uint8 (H, W, C) at (height, width); fit: how it comes to it, see FITS."""
+    from PIL import Image
 
     flat = image[..., 0] if image.shape[2] == 1 else image
     try:
-        fitted = ImageOps.fit(Image.fromarray(flat), (size[1], size[0]), Image.Resampling.LANCZOS)
+        fitted = _fitted(Image.fromarray(flat), (size[1], size[0]), fit)
     except (ValueError, MemoryError, OverflowError):
         height, width = image.shape[:2]
         raise DataError(f"an image of {height}x{width} cannot be scaled to {size[0]}x{size[1]}: choose another size") from None
     return np.array(fitted).reshape(*size, image.shape[2])
+
+
+def _fitted(image: Any, size: tuple[int, int], fit: str) -> Any:
+    """A picture of Pillow's at (width, height)."""
+    from PIL import Image, ImageOps
+
+    if fit == "pad":
+        return ImageOps.pad(image, size, Image.Resampling.LANCZOS)
+    if fit == "stretch":
+        return image.resize(size, Image.Resampling.LANCZOS)
+    if fit == "crop":
+        left, top = ((own - wanted) // 2 for own, wanted in zip(image.size, size, strict=True))
+        return image.crop((left, top, left + size[0], top + size[1]))  # black beyond the edges
+    return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
 
 
 def _decode(image: Any) -> Picture:

@@ -15,8 +15,9 @@ from minigan.data import mnist, synthetic
 from minigan.data.arrays import as_dataset
 from minigan.data.dataset import Dataset
 from minigan.data.files import load_path
+from minigan.data.folders import MEMORY_SHARE
 from minigan.data.idx import read_idx
-from minigan.data.images import resize
+from minigan.data.images import FITS, resize
 from minigan.data.kinds import Sound
 from minigan.data.labels import whole_labels
 from minigan.data.reading import check_memory, kind_of, shown
@@ -36,6 +37,9 @@ def load(
     image_size: tuple[int, int] | int | None = None,
     labels: bool = False,
     *,
+    fit: str = "cut",
+    mirror: bool = False,
+    memory_share: float = MEMORY_SHARE,
     length: int | None = None,
     alphabet: str | None = None,
     hold_out: int | None = None,
@@ -51,16 +55,24 @@ def load(
     the folders below it and linked ones included, names that begin with a dot not. Photos are turned upright, transparency is
     composed on white. A .txt file in UTF-8 holds one sample a line. A folder that holds WAV files, of 16 bits, is one of sound,
     cut to pieces. "~" is the home folder.
-    image_size: (height, width) or one number to scale images to, cut about the centre where the proportions differ.
+    image_size: (height, width) or one number to bring images to; fit: how. "cut" scales them and cuts them about the centre
+    where the proportions differ, "pad" scales them to lie within and sets black beside them, "stretch" scales each side by
+    itself, "crop" does not scale: it cuts about the centre, or sets black around.
     labels: whether the classes are wanted: "digits" has them always, "mnist" and "fashion-mnist" have IDX files of them, .npz
     files arrays named labels, y_train and the like, an IDX file of images one of labels beside it, and in a folder of images
     each sub-folder is a class; data without them are then refused.
+    mirror: learn from the images' reflections, left to right, too.
+    memory_share: the images of a folder are held in memory up to this share of what is free; more are decoded once into a file
+    in the user's cache, and batches are read from it as they are taken.
     length, alphabet, hold_out: of lines of text, see minigan.data.text.as_text. length, rate: values in a piece of sound (None:
     4,096), and how many a second it is resampled to (None: as most files have).
     What reading has decided or changed is told in the dataset's `notes`.
-    Raises DataError that names what was found and what was expected, OptionError for an image_size that is none.
+    Raises DataError that names what was found and what was expected, OptionError for image_size, fit, memory_share of no use.
     """
     size = None if image_size is None else pair(image_size, "image_size")
+    _check_options(size, fit, memory_share)
+    of_folder = {"fit": fit, "memory_share": memory_share}
+    reading = {"length": length, "alphabet": alphabet, "hold_out": hold_out, "rate": rate}
     name = os.fsdecode(data) if isinstance(data, (str, os.PathLike)) else None
     if data_dir and name not in mnist.SOURCES:
         raise DataError(
@@ -69,17 +81,26 @@ def load(
     if data is None or (name is None and np.isscalar(data)):
         raise DataError(f"data is {shown(repr(data), 40)}: expected a path, an array, or one of {', '.join(DATASETS)}")
     try:
-        reading = {"length": length, "alphabet": alphabet, "hold_out": hold_out, "rate": rate}
-        dataset = as_dataset(data) if name is None else _load_named_or_path(name, data_dir, size, labels, reading)
+        dataset = as_dataset(data) if name is None else _load_named_or_path(name, data_dir, size, labels, of_folder, reading)
         for option, value in reading.items():
             if value is not None and dataset.kind.name not in KINDS_OF[option]:
                 what = f"{shown(dataset.name)} holds {dataset.kind.name}"
                 raise OptionError(f"{option} is {shorten(value)}, but {what}: leave it out")
         if labels and dataset.labels is None:
             raise DataError(f"{shown(dataset.name)} has no labels, which classes are learned from: {_LABELLED}")
-        return _resized(dataset, size) if size else dataset
+        dataset = _resized(dataset, size, fit) if size else dataset
+        return _mirrored(dataset) if mirror else dataset
     except MemoryError:
         raise DataError(f"{shown(name or 'the array')} does not fit in memory: take fewer or smaller samples") from None
+
+
+def _check_options(size: tuple[int, int] | None, fit: str, memory_share: float) -> None:
+    if fit not in FITS:
+        raise OptionError(f"fit is {shorten(fit)}: {nearest_name(str(fit), FITS)}")
+    if fit != "cut" and size is None:
+        raise OptionError(f"fit is {fit}, and there is no image_size to bring images to: name one, or leave fit out")
+    if not (isinstance(memory_share, (int, float)) and 0 <= memory_share < 1):
+        raise OptionError(f"memory_share is {shorten(memory_share)}: expected a number from 0 to below 1")
 
 
 def is_text(name: str) -> bool:
@@ -87,13 +108,22 @@ def is_text(name: str) -> bool:
     return name == BUNDLED_TEXT or Path(name).suffix.lower() == ".txt"
 
 
-def _resized(dataset: Dataset, size: tuple[int, int]) -> Dataset:
+def _resized(dataset: Dataset, size: tuple[int, int], fit: str) -> Dataset:
     if not dataset.is_images:
         raise DataError(f"image_size is {size}, but {shown(dataset.name)} holds {dataset.kind.name}: leave it out")
     if dataset.shape[:2] == size:
         return dataset
-    check_memory(f"{len(dataset):,} images of {size[0]}x{size[1]}", len(dataset) * math.prod(size) * dataset.shape[2])
-    return replace(dataset, values=np.stack([resize(image, size) for image in dataset.values]))
+    shape = (len(dataset), *size, dataset.shape[2])
+    check_memory(f"{len(dataset):,} images of {size[0]}x{size[1]}", math.prod(shape))
+    values = np.empty(shape, np.uint8)
+    for index, image in enumerate(dataset.values):
+        values[index] = resize(image, size, fit)
+    return replace(dataset, values=values)
+
+
+def _mirrored(dataset: Dataset) -> Dataset:
+    note = f"{shown(dataset.name)}: with their reflections, {len(dataset):,} images are {2 * len(dataset):,} an epoch"
+    return replace(dataset, mirrored=True, notes=(*dataset.notes, note))
 
 
 def _load_named_or_path(
@@ -101,6 +131,7 @@ def _load_named_or_path(
     data_dir: str | os.PathLike[str] | None,
     size: tuple[int, int] | None,
     labels: bool,
+    of_folder: dict[str, Any],
     reading: dict[str, Any],
 ) -> Dataset:
     of_text = {option: value for option, value in reading.items() if "text" in KINDS_OF[option]}
@@ -116,7 +147,7 @@ def _load_named_or_path(
         is_file = is_text(name) and kind_of(path) == "file"
         if is_file:
             return as_text(read_text(Path(path)), name, **of_text)
-        return load_path(Path(path), size, labels, reading["length"], reading["rate"])
+        return load_path(Path(path), size, labels, reading["length"], reading["rate"], **of_folder)
     if os.sep in name or Path(name).suffix:
         raise DataError(f"no file or folder '{shown(name)}': expected a path that exists, or one of {', '.join(DATASETS)}")
     raise DataError(f"unknown dataset '{shown(name)}': {nearest_name(name, DATASETS)}, or a path to your own")

@@ -115,7 +115,7 @@ def _length(config: Config, dataset: Dataset | None, info: Mapping[str, Any], fo
     assert config.batch_size is not None
     place = info["data"]
     if dataset is not None:
-        per_epoch = len(dataset) // config.batch_size
+        per_epoch = dataset.epoch_size // config.batch_size
     elif place["epoch"]:
         per_epoch = (info["step"] - place["batch"]) // place["epoch"]
     else:

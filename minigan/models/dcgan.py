@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigan.backends import Backend
-from minigan.errors import ModelError
+from minigan.errors import ModelError, nearest_name
 from minigan.initializers import normal
-from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Tanh
+from minigan.layers import BatchNorm, Conv2d, ConvTranspose2d, Dense, Flatten, Layer, LeakyReLU, ReLU, Reshape, Tanh, Upsample
 from minigan.network import Sequential
 from minigan.sizes import numbers, positive_int, seed_parts
 
 START = normal(0.02)  # the paper's, for every weight
+LEAST_SIDE = 4  # of the smallest image within a network, if that leaves two strided layers
+LEAST_STRIDES = 2
+WIDEST = 8  # times `width`: the most channels of an image, as in the paper's four layers
+UPSAMPLINGS = ("transposed", "resize")
 
 
 def dcgan(
@@ -26,67 +30,100 @@ def dcgan(
     seed: int = 0,
     pack: int = 1,
     classes: int = 0,
+    upsample: str = "transposed",
 ) -> tuple[Sequential, Sequential]:
-    """Two convolutional networks after Radford et al. 2015 (arXiv:1511.06434), with two strided layers each.
+    """Two convolutional networks after Radford et al. 2015 (arXiv:1511.06434), with as many strided layers as images need.
 
-    G: z -> Dense H/4·W/4·2·width (no bias), Reshape, BatchNorm, ReLU -> ConvTranspose2d width, k4 s2 p1 (no bias), BatchNorm,
-       ReLU -> ConvTranspose2d C, k4 s2 p1, Tanh
-    D: Conv2d width, k4 s2 p1, LeakyReLU 0.2 -> Conv2d 2·width, k4 s2 p1 (no bias), BatchNorm, LeakyReLU 0.2 -> Flatten, Dense 1
+    These are S: 28×28 has two (7×7 is the smallest image within), 64×64 four and 128×128 five (4×4); see `stride_count`. An
+    image that is halved i times has w_i = min(2^(i−1), 8) · width channels.
+    G: z -> Dense H/2^S·W/2^S·w_S (no bias), Reshape, BatchNorm, ReLU -> for i = S − 1 … 1: ConvTranspose2d w_i, k4 s2 p1
+       (no bias), BatchNorm, ReLU -> ConvTranspose2d C, k4 s2 p1, Tanh
+    D: Conv2d w_1, k4 s2 p1, LeakyReLU 0.2 -> for i = 2 … S: Conv2d w_i, k4 s2 p1 (no bias), BatchNorm, LeakyReLU 0.2
+       -> Flatten, Dense 1
     All weights start from N(0, 0.02²).
     extra_conv: the relative that `minigan train` prefers. G gets one more Conv2d width, k3 s1 p1 (no bias), BatchNorm, ReLU at
-       half the image's size, D one more Conv2d 2·width, k3 s1 p1, LeakyReLU at a quarter of it, and D has no BatchNorm. Both
+       half the image's size, D one more Conv2d w_S, k3 s1 p1, LeakyReLU at the smallest, and D has no BatchNorm. Both
        learn to draw strokes in fewer steps; the reference is faster by the step.
     pack: images that D judges at once, as pack · C channels (see minigan.GAN). classes: of a game with labels, G takes so many
     numbers beside z, and D puts out so many more beside the logit.
-    Raises ModelError unless H and W are divisible by 4 and C is 1 or 3: the message says which size would fit.
+    upsample: how G doubles an image: "transposed", as above; "resize": Upsample 2 (nearest neighbour), then Conv2d k3 s1 p1 in
+        place of each ConvTranspose2d. The four outputs at a pixel of a transposed convolution come from weights of their own,
+        which may draw a checkerboard; those of a resized image share theirs (Odena et al. 2016,
+        distill.pub/2016/deconv-checkerboard).
+    Raises ModelError unless H and W are divisible by 2^S and C is 1 or 3: the message says which sizes would fit; and for
+    another way of doubling.
     """
     shape, width = numbers(image_shape, "image_shape"), positive_int(width, "width")
     classes, seeds = positive_int(classes, "classes", least=0), seed_parts(seed)
     z_shape = (positive_int(latent_dim, "latent_dim") + classes,)
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise ModelError(f"dcgan makes images (H, W, 1) or (H, W, 3), not {shape}: for other data take the model mlp")
+    if upsample not in UPSAMPLINGS:
+        raise ModelError(f"unknown upsample {upsample!r}: {nearest_name(str(upsample), UPSAMPLINGS)}")
     height, breadth, channels = shape
-    if height % 4 or breadth % 4:
-        near = tuple(max(4, 4 * round(n / 4)) for n in (height, breadth))
-        raise ModelError(
-            f"dcgan needs a height and width divisible by 4, got {height}x{breadth}: {near[0]}x{near[1]} would fit"
-        )
-    generator = _generator((height // 4, breadth // 4, 2 * width), channels, extra_conv)
-    discriminator, seen = (
-        _discriminator(width, extra_conv, 1 + classes),
-        (height, breadth, positive_int(pack, "pack") * channels),
-    )
+    count = stride_count(height, breadth)
+    if height % 2**count or breadth % 2**count:
+        found = f"dcgan needs a height and width divisible by {2**count}, got {height}x{breadth}"
+        raise ModelError(f"{found}: {_fitting(height, breadth)} would fit")
+    widths = [width * min(2**i, WIDEST) for i in range(count)]  # from the widest image to the smallest
+    generator = _generator((height >> count, breadth >> count), widths, channels, extra_conv, upsample)
+    discriminator = _discriminator(widths, extra_conv, 1 + classes)
+    seen = (height, breadth, positive_int(pack, "pack") * channels)
     return (
         Sequential(generator, z_shape, backend, dtype, (*seeds, 0)),
         Sequential(discriminator, seen, backend, dtype, (*seeds, 1)),
     )
 
 
-def _generator(first_image: tuple[int, int, int], channels: int, extra_conv: bool) -> list[Layer]:
-    width = first_image[2] // 2
-    extra = [Conv2d(width, 3, padding=1, bias=False, weight_init=START), BatchNorm(), ReLU()] if extra_conv else []
+def stride_count(height: int, width: int) -> int:
+    """So many strided layers that the smallest image's smaller side is 4 to 7; at least two, which 28×28 has too."""
+    return max(LEAST_STRIDES, (min(height, width) // LEAST_SIDE).bit_length() - 1)
+
+
+def _fitting(height: int, width: int) -> str:
+    """The next sizes that fit, in words: the one below, where there is one, and the one above."""
+    step = 2 ** stride_count(height, width)
+    below, above = (height // step * step, width // step * step), (height, width)
+    while any(side % step for side in above):  # a larger size may have one strided layer more
+        above = (-(-above[0] // step) * step, -(-above[1] // step) * step)
+        step = 2 ** stride_count(*above)
+    return " and ".join("x".join(map(str, size)) for size in (below, above) if all(size))
+
+
+def _generator(smallest: tuple[int, int], widths: Sequence[int], channels: int, extra_conv: bool, upsample: str) -> list[Layer]:
+    first_image = (*smallest, widths[-1])
+    extra = [Conv2d(widths[0], 3, padding=1, bias=False, weight_init=START), BatchNorm(), ReLU()] if extra_conv else []
+    doubled = [[*doubling(width, upsample, bias=False), BatchNorm(), ReLU()] for width in reversed(widths[:-1])]
     return [
         Dense(math.prod(first_image), bias=False, weight_init=START),
         Reshape(first_image),
         BatchNorm(),
         ReLU(),
-        ConvTranspose2d(width, 4, stride=2, padding=1, bias=False, weight_init=START),
-        BatchNorm(),
-        ReLU(),
+        *(layer for layers in doubled for layer in layers),
         *extra,
-        ConvTranspose2d(channels, 4, stride=2, padding=1, weight_init=START),
+        *doubling(channels, upsample),
         Tanh(),
     ]
 
 
-def _discriminator(width: int, extra_conv: bool, outputs: int) -> list[Layer]:
-    extra = [Conv2d(2 * width, 3, padding=1, weight_init=START), LeakyReLU(0.2)] if extra_conv else []
+def doubling(channels: int, upsample: str, bias: bool = True) -> list[Layer]:
+    """The layers that make an image twice as large."""
+    if upsample == "resize":
+        return [Upsample(2), Conv2d(channels, 3, padding=1, bias=bias, weight_init=START)]
+    return [ConvTranspose2d(channels, 4, stride=2, padding=1, bias=bias, weight_init=START)]
+
+
+def _discriminator(widths: Sequence[int], extra_conv: bool, outputs: int) -> list[Layer]:
+    extra = [Conv2d(widths[-1], 3, padding=1, weight_init=START), LeakyReLU(0.2)] if extra_conv else []
+    norm: list[type[Layer]] = [] if extra_conv else [BatchNorm]
+    halved = [
+        [Conv2d(width, 4, stride=2, padding=1, bias=extra_conv, weight_init=START), *(made() for made in norm), LeakyReLU(0.2)]
+        for width in widths[1:]
+    ]
     return [
-        Conv2d(width, 4, stride=2, padding=1, weight_init=START),
+        Conv2d(widths[0], 4, stride=2, padding=1, weight_init=START),
         LeakyReLU(0.2),
-        Conv2d(2 * width, 4, stride=2, padding=1, bias=extra_conv, weight_init=START),
-        *([] if extra_conv else [BatchNorm()]),
-        LeakyReLU(0.2),
+        *(layer for layers in halved for layer in layers),
         *extra,
         Flatten(),
         Dense(outputs, weight_init=START),

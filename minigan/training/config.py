@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from minigan.backends import BACKENDS, PRECISIONS
-from minigan.data import DATASETS, Dataset, load, parse_size
+from minigan.data import DATASETS, FITS, MEMORY_SHARE, Dataset, load, parse_size
 from minigan.data.text import check_alphabet
 from minigan.errors import CheckpointError, ModelError, OptionError, shorten
 from minigan.losses import LIKELIHOODS, OBJECTIVES, PENALTIES
@@ -20,6 +20,7 @@ from minigan.losses.penalty import HEAVIEST
 from minigan.losses.variational import WIDEST
 from minigan.models import NAMES as MODELS
 from minigan.models import takes_classes
+from minigan.models.dcgan import UPSAMPLINGS
 from minigan.optim import SCHEDULES
 from minigan.sizes import DTYPES
 from minigan.training.options import Option, declared_options
@@ -27,6 +28,7 @@ from minigan.user_code import FUNCTION_IN_FILE, ask_for_function, names_function
 
 LOG_EVERY, CHECKPOINT_EVERY = 20, 500  # steps
 GAN, VAE = ("gan",), ("vae",)  # the games that have an option
+FITS_IN_WORDS = "; ".join(f"{name}: {words}" for name, words in FITS.items())
 
 
 def _one_of(names: Iterable[str]) -> str:
@@ -63,6 +65,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "dcgan": {
         **{"steps": 2200, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
         **{"latent_dim": 32, "width": 32, "extra_conv": True, "loss": "non-saturating", "critic_steps": 1},
+        **{"upsample": "transposed"},
     },
     "mlp": {
         **{"steps": 8000, "batch_size": 64, "lr": 5e-4, "beta1": 0.5, "beta2": 0.999, "ema": 0.999, "smoothing": 0.1},
@@ -139,6 +142,17 @@ class Config:
         tuple[int, int] | None,
         Option("scale images to this size", "data", metavar="N|HxW", least=1, parse=parse_size),
     ] = None
+    fit: Annotated[str, Option(f"how they come to it: {FITS_IN_WORDS}", "data", metavar="HOW", choices=tuple(FITS))] = "cut"
+    mirror: Annotated[bool, Option("learn from every image's reflection, left to right, too", "data")] = False
+    memory_share: Annotated[
+        float,
+        Option(
+            "of what memory is free, that a folder's images may fill; more are streamed from a file in the user's cache",
+            *("data", "SHARE"),
+            least=0,
+            below=1,
+        ),
+    ] = MEMORY_SHARE
     length: Annotated[
         int | None,
         Option(
@@ -202,6 +216,15 @@ class Config:
         bool | None,
         Option(
             "one more convolution in G and in D, no BatchNorm in D; without it: the reference game", "model", models=("dcgan",)
+        ),
+    ] = None
+    upsample: Annotated[
+        str | None,
+        Option(
+            "how G doubles an image: transposed convolution, or resize by nearest neighbours and convolve",
+            *("model", "HOW"),
+            choices=UPSAMPLINGS,
+            models=("dcgan",),
         ),
     ] = None
     hidden: Annotated[
@@ -405,8 +428,14 @@ class Config:
 
     def load_data(self, labels: bool = False) -> Dataset:
         """The dataset that this configuration names. labels: with the classes, as --classes reads it."""
-        reading: dict[str, Any] = {name: getattr(self, name) for name in ("length", "alphabet", "hold_out", "rate")}
+        names = ("fit", "mirror", "memory_share", "length", "alphabet", "hold_out", "rate")
+        reading: dict[str, Any] = {name: getattr(self, name) for name in names}
         return load(self.data, self.data_dir, self.image_size, self.classes or labels, **reading)
+
+    def load_other(self, data: str, **reading: Any) -> Dataset:
+        """Another dataset in its place, of the same form where it can have that. reading: more options of load."""
+        fit = self.fit if self.image_size else "cut"
+        return load(data, image_size=self.image_size, fit=fit, memory_share=self.memory_share, **reading)
 
     @property
     def is_built_in(self) -> bool:

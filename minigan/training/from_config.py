@@ -30,10 +30,12 @@ DATA = {
     "image_size",
     "length",
     "rate",
+    "fit",
 }  # which may name another place: the digest tells whether the values are the same
 CHANGEABLE = {
     *LENGTHS,
     *DATA,
+    "memory_share",
     "log_every",
     "sample_every",
     "evaluate_every",
@@ -67,7 +69,9 @@ def start_run(
     config = replace(config, backend=backend.name, **paths)
     config.resolve(dataset)
     assert config.batch_size is not None
-    steps = config.steps or (config.epochs or 0) * max(1, len(dataset) // (config.batch_size * (config.critic_steps or 1)))
+    steps = config.steps or (config.epochs or 0) * max(
+        1, dataset.epoch_size // (config.batch_size * (config.critic_steps or 1))
+    )
     options = {name: getattr(config, name) for name in RUN_OPTIONS if name != "steps"}
     if weights and list(dataset.shape) != weights[1]["shape"]:
         shape = tuple(weights[1]["shape"])

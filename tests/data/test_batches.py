@@ -1,5 +1,7 @@
 """Batches: every sample once an epoch, an order of its own for each, and a state that continues exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -127,3 +129,81 @@ def test_a_refused_state_changes_nothing(state):
     with pytest.raises((DataError, OptionError, KeyError)):
         batches.state = state
     assert batches.state == {"epoch": 0, "batch": 0}
+
+
+# -- from a file, and mirrored -------------------------------------------------------------------------------------------
+
+
+def mapped(dataset, folder):
+    """The same dataset, its values mapped from a file."""
+    np.save(folder / "values.npy", dataset.values)
+    values = np.load(folder / "values.npy", mmap_mode="r")
+    assert isinstance(values, np.memmap)
+    return replace(dataset, values=values)
+
+
+def pictures(count):
+    values = np.random.default_rng(0).integers(0, 256, (count, 3, 4, 3), dtype=np.uint8)
+    return Dataset("pictures", values)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_file_gives_the_batches_that_memory_gives(tmp_path, backend, mirrored, dtype):
+    be = mg.get_backend(backend)
+    held = replace(pictures(20), mirrored=mirrored)
+    ours, other = Batches(mapped(held, tmp_path), 6, be, dtype, seed=1), Batches(held, 6, be, dtype, seed=1)
+    for step in range(20):
+        if step == 10:  # as a resumed run
+            ours = Batches(mapped(held, tmp_path), 6, be, dtype, seed=1)
+            ours.state = other.state
+        first, second = ours.next(), other.next()
+        assert be.owns(first)
+        assert first.dtype == dtype
+        np.testing.assert_array_equal(be.to_numpy(first), be.to_numpy(second))
+        assert ours.state == other.state
+
+
+def test_no_more_than_a_batch_of_a_file_is_on_the_device(tmp_path, backend, monkeypatch):
+    be, sizes = mg.get_backend(backend), []
+    asarray = be.asarray
+    monkeypatch.setattr(be, "asarray", lambda host, *more: sizes.append(np.asarray(host).nbytes) or asarray(host, *more))
+    dataset = mapped(pictures(500), tmp_path)
+    batches = Batches(dataset, 4, be)
+    for _ in range(3):
+        batches.next()
+    assert max(sizes) == 500 * 8, "the order of an epoch"
+    assert sizes[-3:] == [4 * 3 * 4 * 3] * 3, "one transfer for a batch"
+
+
+def test_points_in_a_file(tmp_path):
+    points = Dataset("points", np.random.default_rng(0).standard_normal((30, 2)).astype(np.float32))
+    be = mg.get_backend("textbook")
+    ours, other = Batches(mapped(points, tmp_path), 7, be), Batches(points, 7, be)
+    for _ in range(9):
+        np.testing.assert_array_equal(ours.next(), other.next())
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 3))
+def test_a_mirrored_epoch_deals_every_image_and_its_reflection(count, batch_size, seed):
+    dataset = replace(pictures(count), mirrored=True)
+    if batch_size > count:
+        return
+    batches = Batches(dataset, batch_size, mg.get_backend("textbook"), seed=seed)
+    assert batches.per_epoch == 2 * count // batch_size
+    both = np.concatenate([dataset.values, dataset.values[:, :, ::-1]])
+    for epoch in range(2):
+        dealt = np.concatenate([floats_to_pixels(batches.next()) for _ in range(batches.per_epoch)])
+        assert batches.epoch == epoch
+        known = [next(i for i, image in enumerate(both) if (image == own).all()) for own in dealt]
+        assert len(set(known)) == len(known) == 2 * count // batch_size * batch_size
+
+
+def test_mirrored_data_are_other_data():
+    plain = pictures(4)
+    mirrored = replace(plain, mirrored=True)
+    assert len(mirrored) == 4
+    assert mirrored.epoch_size == 8
+    assert mirrored.digest != plain.digest
+    with pytest.raises(DataError, match="mirror is for images, and 'p' holds points"):
+        Dataset("p", np.zeros((3, 2), np.float32), mirrored=True)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -168,11 +169,22 @@ def test_notes_say_what_was_done_to_the_images(tmp_path):
 
 
 def test_large_photos_are_scaled_as_they_are_read(tmp_path, monkeypatch):
-    """One after another: all of them at their own size would not fit in memory."""
+    """A few at a time: all of them at their own size would not fit. At the wanted one they lie in memory, or in a file."""
     fill(tmp_path, 4)
     whole = load(tmp_path, image_size=(4, 4)).values
-    monkeypatch.setattr("minigan.data.reading.free_and_total_memory", lambda: (0.0, 4 * 4 * 6 / 2**20))
-    np.testing.assert_array_equal(load(tmp_path, image_size=(4, 4)).values, whole)
-    for size in (None, (5, 5), (99_999, 99_999)):
-        with pytest.raises(DataError, match="GiB of memory, and this machine has"):
-            load(tmp_path, image_size=size)
+    room = 4 * 4 * 4
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
+    monkeypatch.setattr("minigan.data.reading.free_and_total_memory", lambda: (0.0, room / 2**20))
+    monkeypatch.setattr("minigan.data.folders.free_and_total_memory", lambda: (2 * room / 2**20, room / 2**20))
+    monkeypatch.setattr("minigan.data.cache.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 3 * room))
+    held = load(tmp_path, image_size=(4, 4), memory_share=0.5).values
+    assert not isinstance(held, np.memmap)
+    np.testing.assert_array_equal(held, whole)
+    streamed = load(tmp_path, image_size=(4, 4), memory_share=0.49).values
+    assert isinstance(streamed, np.memmap)
+    np.testing.assert_array_equal(streamed, whole)
+    assert load(tmp_path).values.shape == (4, 8, 6, 1)
+    with pytest.raises(DataError, match=r"4 images of 6x10 take .* GiB, and .* has .* left"):
+        load(tmp_path, image_size=(6, 10))
+    with pytest.raises(DataError, match=r"an image of 99999x99999 would take 9\.31 GiB of memory, and this machine has"):
+        load(tmp_path, image_size=(99_999, 99_999))

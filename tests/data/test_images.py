@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minigan.data.images import ANIMATED, COMPOSED, TURNED, read_image
-from minigan.errors import DataError
+from minigan.data import load
+from minigan.data.images import ANIMATED, COMPOSED, FITS, TURNED, read_image, resize
+from minigan.errors import DataError, OptionError
 
 SHADES = np.random.default_rng(0).integers(0, 256, (8, 6), dtype=np.uint8)
 COLOURS = np.random.default_rng(1).integers(0, 256, (8, 6, 3), dtype=np.uint8)
@@ -146,3 +147,60 @@ def test_an_image_cut_off_is_damaged(tmp_path):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with pytest.raises(DataError, match=f"{re.escape(name)} is not a readable image"):
             read_image(path)
+
+
+# -- another size --------------------------------------------------------------------------------------------------------
+
+WIDE = np.repeat(np.array([[10, 20, 30, 40]], np.uint8), 2, axis=0)[..., None]  # 2x4
+
+
+def test_how_images_come_to_a_size():
+    """By Pillow, whose scaling is a mean where it halves; black is what none of the image lies on."""
+    cut, pad, stretch, crop = (resize(WIDE, (2, 2), fit)[..., 0] for fit in FITS)
+    np.testing.assert_array_equal(cut, [[20, 30], [20, 30]])
+    np.testing.assert_array_equal(crop, [[20, 30], [20, 30]])
+    assert pad.shape == (2, 2)
+    assert stretch[0, 0] == stretch[1, 0] < 20
+    assert stretch[0, 1] > 30
+    np.testing.assert_array_equal(resize(WIDE, (4, 4), "pad")[..., 0], [[0] * 4, WIDE[0, :, 0], WIDE[0, :, 0], [0] * 4])
+    np.testing.assert_array_equal(resize(WIDE, (3, 6), "crop")[1, :, 0], [0, 10, 20, 30, 40, 0])
+    np.testing.assert_array_equal(resize(WIDE, (4, 2), "crop")[..., 0], [[0, 0], [20, 30], [20, 30], [0, 0]])
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(8, 6), (5, 9), (16, 3), (1, 1)])
+def test_images_of_every_size_come_to_any(fit, channels, size):
+    image = np.random.default_rng(0).integers(0, 256, (8, 6, channels), dtype=np.uint8)
+    made = resize(image, size, fit)
+    assert (made.shape, made.dtype) == ((*size, channels), np.uint8)
+    if size == (8, 6):
+        np.testing.assert_array_equal(made, image)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fit": "stretsh", "image_size": 8}, "fit is 'stretsh': did you mean 'stretch'"),
+        ({"fit": "pad"}, "fit is pad, and there is no image_size to bring images to: name one, or leave fit out"),
+        ({"memory_share": 1}, "memory_share is 1: expected a number from 0 to below 1"),
+        ({"memory_share": float("nan")}, "memory_share is nan"),
+        ({"memory_share": "x"}, "memory_share is 'x'"),
+    ],
+)
+def test_options_of_no_use(options, message):
+    with pytest.raises(OptionError, match=message):
+        load("digits", **options)
+
+
+def test_arrays_are_padded_too():
+    """28x28 in the middle of 32x32, as MNIST often is."""
+    digits = load("digits", image_size=32, fit="crop").values
+    np.testing.assert_array_equal(digits[:, 2:-2, 2:-2], load("digits").values)
+    assert digits[:, :2].max() == digits[:, :, -2:].max() == 0
+
+
+@pytest.mark.parametrize("data", ["ring", "grid"])
+def test_points_have_no_reflection(data):
+    with pytest.raises(DataError, match=f"mirror is for images, and '?{data}'? holds points: leave it out"):
+        load(data, mirror=True)

@@ -1,5 +1,7 @@
 """The reference games: their layers and sizes, other image shapes, and errors that say what would fit."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 
 import minigan as mg
 from minigan import models
-from minigan.errors import MiniganError
+from minigan.errors import MiniganError, ModelError
+from minigan.models.dcgan import UPSAMPLINGS, doubling, stride_count
 
 
 def described(net):
@@ -114,6 +117,59 @@ def test_wave_of_any_length_that_fits(depth, first, channels, pack):
     assert gan.sample(2).shape == (2, *shape)
 
 
+def channels(net, kind):
+    return [layer.channels for layer in net.layers if type(layer).__name__ == kind]
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "smallest"),
+    [
+        *((4, 2, 1), (12, 2, 3), (16, 2, 4), (28, 2, 7), (32, 3, 4), (48, 3, 6), (56, 3, 7), (64, 4, 4), (96, 4, 6)),
+        *((128, 5, 4), (160, 5, 5), (256, 6, 4)),
+    ],
+)
+def test_dcgan_has_as_many_strided_layers_as_the_size_asks_for(size, strides, smallest):
+    g, d = models.dcgan((size, size, 3), latent_dim=2, width=1, backend="textbook")
+    widths = [1, 2, 4, 8, 8, 8][:strides]
+    assert channels(d, "Conv2d") == widths
+    assert channels(g, "ConvTranspose2d") == [*widths[-2::-1], 3]
+    assert g.layers[1].output_shape == (smallest, smallest, widths[-1]) == d.layers[-3].output_shape
+    assert g.output_shape == d.input_shape == (size, size, 3)
+
+
+def test_the_smaller_side_decides():
+    g, _ = models.dcgan((28, 64, 1), latent_dim=2, width=1, backend="textbook")
+    assert g.layers[1].output_shape == (7, 16, 2)
+
+
+@pytest.mark.parametrize("extra_conv", [False, True])
+def test_resizing_takes_the_place_of_every_transposed_convolution(extra_conv):
+    options = {"latent_dim": 2, "width": 1, "extra_conv": extra_conv, "backend": "textbook"}
+    (g, d), (other, same) = (models.dcgan((64, 64, 3), upsample=how, **options) for how in ("resize", "transposed"))
+    assert described(d) == described(same)
+    expected = []
+    for layer in described(other):
+        if layer.startswith("ConvTranspose2d"):
+            count, bias = layer.partition("channels=")[2].partition(",")[0], ", bias=False" if "bias" in layer else ""
+            expected += ["Upsample()", f"Conv2d(channels={count}, kernel_size=3, padding=1{bias})"]
+        else:
+            expected.append(layer)
+    assert described(g) == expected
+    assert described(g).count("Upsample()") == 4
+
+
+def test_what_comes_of_resizing_has_no_checkerboard():
+    """Of an image without any pattern, untrained transposed convolutions make one that repeats every second pixel."""
+
+    def pattern(how):
+        net = mg.Sequential([*doubling(8, how), *doubling(1, how)], (8, 8, 4), "textbook", "float64", seed=1)
+        image = net.forward(np.ones((1, 8, 8, 4)))[0][0, 8:24, 8:24, 0]  # away from the edges, where zeros are seen
+        return np.ptp(image) / np.abs(image).max()
+
+    assert pattern("resize") < 1e-12
+    assert pattern("transposed") > 0.1
+
+
 @given(
     st.sampled_from(["mlp", "dcgan"]),
     st.integers(1, 5),
@@ -121,14 +177,36 @@ def test_wave_of_any_length_that_fits(depth, first, channels, pack):
     st.sampled_from([1, 3]),
     st.integers(1, 4),
     st.integers(1, 9),
+    st.sampled_from(UPSAMPLINGS),
 )
-def test_any_fitting_shape_builds_and_plays(name, height, width, channels, size, latent_dim):
-    options = {"width": size} if name == "dcgan" else {"hidden": (size, 3)}
+def test_any_fitting_shape_builds_and_plays(name, height, width, channels, size, latent_dim, upsample):
+    options = {"width": size, "upsample": upsample} if name == "dcgan" else {"hidden": (size, 3)}
     shape = (4 * height, 4 * width, channels)
     gan = mg.GAN(*models.build(name, image_shape=shape, latent_dim=latent_dim, backend="textbook", **options))
     stats = gan.step(np.zeros((3, *shape), np.float32))
     assert np.isfinite(float(stats["loss_g"]))
     assert gan.sample(2).shape == (2, *shape)
+
+
+@given(st.integers(1, 140), st.integers(1, 140), st.booleans())
+def test_dcgan_plays_at_any_size_that_fits_and_names_two_for_others(height, width, extra_conv):
+    options = {"latent_dim": 1, "width": 1, "extra_conv": extra_conv, "backend": "textbook"}
+    strides = stride_count(height, width)
+    if height % 2**strides == 0 and width % 2**strides == 0:
+        gan = mg.GAN(*models.dcgan((height, width, 1), **options))
+        assert np.isfinite(float(gan.step(np.zeros((2, height, width, 1), np.float32))["loss_g"]))
+        return
+    with pytest.raises(ModelError, match=rf"divisible by {2**strides}, got {height}x{width}: ") as refused:
+        models.dcgan((height, width, 1), **options)
+    named = [tuple(map(int, size)) for size in re.findall(r"(\d+)x(\d+)", str(refused.value).partition(": ")[2])]
+    assert len(named) == (2 if min(height, width) >= 4 else 1)
+    below, above = named[0], named[-1]
+    assert above[0] >= height
+    assert above[1] >= width
+    for size in named:
+        assert models.dcgan((*size, 1), **options)[0].output_shape == (*size, 1)
+    if len(named) == 2:
+        assert (below[0], below[1]) == (height - height % 2**strides, width - width % 2**strides)
 
 
 def test_points():
@@ -140,8 +218,11 @@ def test_points():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: models.dcgan(image_shape=(30, 28, 1)), "divisible by 4, got 30x28: 32x28 would fit"),
-        (lambda: models.dcgan(image_shape=(2, 2, 1)), "4x4 would fit"),
+        (lambda: models.dcgan(image_shape=(30, 28, 1)), "divisible by 4, got 30x28: 28x28 and 32x28 would fit"),
+        (lambda: models.dcgan(image_shape=(2, 2, 1)), "got 2x2: 4x4 would fit"),
+        (lambda: models.dcgan(image_shape=(100, 100, 3)), "divisible by 16, got 100x100: 96x96 and 112x112 would fit"),
+        (lambda: models.dcgan(image_shape=(60, 72, 3)), "divisible by 8, got 60x72: 56x72 and 64x80 would fit"),
+        (lambda: models.dcgan(upsample="resise"), "unknown upsample 'resise': did you mean 'resize'"),
         (lambda: models.dcgan(image_shape=(28, 28, 2)), r"\(H, W, 1\) or \(H, W, 3\), not \(28, 28, 2\)"),
         (lambda: models.dcgan(image_shape=(2,)), "take the model mlp"),
         (lambda: models.mlp(image_shape=(28, 28)), r"not \(28, 28\)"),

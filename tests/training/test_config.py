@@ -92,7 +92,9 @@ def test_recipes_name_options_that_their_models_have():
 
 def test_a_users_networks_learn_as_a_model_does_and_have_sizes_of_their_own():
     recipe = recipe_of("nets.py:build", "images")
-    assert recipe == {name: RECIPES["dcgan"][name] for name in RECIPES["dcgan"].keys() - {"width", "extra_conv", "latent_dim"}}
+    assert recipe == {
+        name: RECIPES["dcgan"][name] for name in RECIPES["dcgan"].keys() - {"width", "extra_conv", "upsample", "latent_dim"}
+    }
     assert recipe_of("nets.py:build", "points")["lr"] == RECIPES["points"]["lr"]
 
 
