@@ -19,7 +19,7 @@ LIKELIHOODS = {"mlp": mg.losses.Bernoulli(), "conv": mg.losses.Gaussian(0.3)}
 
 
 def game(backend="textbook", dtype="float64", name="mlp", latent=3, seed=0, shape=IMAGE, **options):
-    pair = mg.models.build(name, "vae", image_shape=shape, latent_dim=latent, backend=backend, dtype=dtype, **BUILT[name])
+    pair = mg.models.build(name, game="vae", image_shape=shape, latent_dim=latent, backend=backend, dtype=dtype, **BUILT[name])
     return mg.VAE(*pair, **{"likelihood": LIKELIHOODS[name], "seed": seed, **options})
 
 
@@ -146,7 +146,7 @@ def test_twenty_steps_beside_pytorch(name, backend):
     sizes = {"latent_dim": 20} if name == "mlp" else {"latent_dim": 4, "width": 4, "bounded": True}
     shape, likelihood = (28, 28, 1), LIKELIHOODS[name]
     vae = mg.VAE(
-        *mg.models.build(name, "vae", image_shape=shape, backend=backend, dtype="float64", **sizes), likelihood=likelihood
+        *mg.models.build(name, game="vae", image_shape=shape, backend=backend, dtype="float64", **sizes), likelihood=likelihood
     )
     be, latent = vae.backend, sizes["latent_dim"]
     twins = {
@@ -305,7 +305,7 @@ def nets(latent=3, made=IMAGE, doubled=2, **options):
         (lambda: mg.models.vae_conv((30, 28, 1)), ModelError, "30x28: 32x28 would fit"),
         (lambda: mg.models.vae_conv((2,)), ModelError, "take the model mlp"),
         (lambda: mg.models.vae_mlp((2, 2)), ModelError, r"images \(H, W, C\) or points \(K,\), not \(2, 2\)"),
-        (lambda: mg.models.build("dcgan", "vae"), ModelError, "unknown model 'dcgan': choose from mlp, conv"),
+        (lambda: mg.models.build("dcgan", game="vae"), ModelError, "unknown model 'dcgan': choose from mlp, conv"),
     ],
 )
 def test_mistakes_are_one_line(make, error, words):

@@ -70,8 +70,8 @@ def test_the_help_of_train_lists_every_option(capsys):
         for choice in option.choices:
             assert choice in text
     for words in (
-        "(dcgan 64, mlp 64, points 256, vae mlp 128,",
-        "dcgan, conv: channels of its widest images (32)",
+        "(dcgan 64, mlp 64, points 256, text 64, wave 64, vae mlp 128,",
+        "dcgan, conv, text, wave: channels of its widest images, or of lines",
         "(non-saturating)",
         "(on)",
     ):
@@ -184,7 +184,7 @@ def is_of(value, option):
         length = None if ... in get_args(option.kind) else len(get_args(option.kind))
         right = isinstance(value, list) and (len(value) == length if length else len(value) >= 1)
         if option.item is str:
-            return right and all(type(text) is str and option.fits(text) for text in value)
+            return right and all(type(text) is str and (option.fits is None or option.fits(text)) for text in value)
         return right and all(type(n) is int and n >= option.least for n in value)
     if option.kind is float:
         if type(value) not in (int, float) or not abs(value) < math.inf:
