@@ -57,7 +57,7 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
         penalties=[PENALTIES[name](weight) for name, weight in filter(None, map(penalty_of, config.penalty or ()))],
         penalty_every=config.penalty_every or 1,
         pack=config.pack,
-        instance_noise=config.instance_noise,
+        instance_noise=config.instance_noise or None,
         critic_steps=config.critic_steps or 1,
         clip=config.clip,
         ema=config.ema or None,
