@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.quality import command, digits, mixtures, stacked
+from benchmarks.quality import command, digits, mixtures, stacked, words
 from minigan.data import load, pixels_to_floats
 from minigan.data.synthetic import MODES, drawn_around
 
@@ -21,14 +21,14 @@ def planted(samples):
 @pytest.mark.parametrize("name", command.PROTOCOLS)
 def test_a_few_steps_of_each_protocol(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(mixtures, "POINTS", 2000)
-    for module, count in ((mixtures, 200), (stacked, 40), (digits, 40)):
+    for module, count in ((mixtures, 200), (stacked, 40), (digits, 40), (words, 40)):
         monkeypatch.setattr(module, "SAMPLES", count)
     monkeypatch.setattr(stacked, "TRIPLES", 200)
     arguments = ["quality", name, "--steps", "4", "--seeds", "2", "--out", str(tmp_path)]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     protocol = command.PROTOCOLS[name]
-    assert all(f"| {who} |" in printed for who in protocol.published)
+    assert all(f"| {who} |" in printed for who in (*protocol.published, *protocol.references()))
     assert "**minigan, mean of 2**" in printed
     result = json.loads((tmp_path / f"quality-{name}.json").read_text())
     assert [point["seed"] for point in result["points"]] == [0, 1]
@@ -109,6 +109,30 @@ def test_digits_against_themselves_are_perfect():
     assert found["frechet"] == pytest.approx(0, abs=1e-3)
     assert found["precision"] == found["recall"] == found["coverage"] == 1
     assert digits.measure(planted(values[:10]))["recall"] < 0.5
+
+
+def test_a_markov_model_says_what_follows():
+    """Of "abcd" and "abce", half each; runs of four letters, the start and the end included, are those of the lines."""
+    made = words.markov(["abcd", "abce", "xbcd"], 600, 12, np.random.default_rng(0))
+    assert {line: made.count(line) / 600 for line in set(made)} == pytest.approx(
+        {"abcd": 1 / 3, "abce": 1 / 3, "xbcd": 1 / 3}, abs=0.08
+    )
+    longer = words.markov(["aaaaa"], 50, 7, np.random.default_rng(0))
+    assert max(map(len, longer)) <= 7
+    assert set("".join(longer)) == {"a"}
+
+
+def test_words_that_are_real_and_words_that_are_not():
+    data = load("names")
+    found = words.references()
+    real, model, uniform = (dict(zip(words.FIGURES, values, strict=True)) for values in found.values())
+    assert [real[f"jsd_{n}"] for n in (1, 2, 3)] == pytest.approx([0.002, 0.025, 0.14], rel=0.4)
+    assert [model[f"jsd_{n}"] for n in (1, 2, 3)] == pytest.approx([0.002, 0.028, 0.145], rel=0.4)
+    assert [uniform[f"jsd_{n}"] for n in (1, 2, 3)] == pytest.approx([0.083, 0.28, 0.5], rel=0.05)
+    assert (real["copied"], uniform["copied"]) == (1, pytest.approx(0, abs=0.01))
+    assert 0.1 < model["copied"] < 0.5
+    game = SimpleNamespace(sample=lambda n: np.eye(27)[data.held_out[:n]])
+    assert words.measure(game)["jsd_3"] == pytest.approx(0, abs=1e-9)
 
 
 def test_seeds_side_by_side_make_the_same_figures(tmp_path, capsys):

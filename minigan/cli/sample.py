@@ -72,7 +72,8 @@ def sample(options: argparse.Namespace) -> int:
     options.n = options.n or (DRAWN if classes is None or np.ndim(classes) == 0 else len(classes))
     _check_memory(game, options.n, suffix)
     if suffix not in SUFFIXES[kind.name]:
-        written = ", ".join(name for name in SUFFIXES[kind.name] if name)
+        *others, last = filter(None, SUFFIXES[kind.name])
+        written = f"{', '.join(others)} or {last}"
         raise MiniganError(f"--out is {options.out}: {kind.name} can be written as {written}")
     if suffix == "" and out.is_dir() and any(out.iterdir()) and not options.overwrite:
         raise MiniganError(f"--out is {options.out}, a folder that is not empty: choose another, or add --overwrite")

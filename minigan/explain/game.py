@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 8, "latent_dim": 16, "extra_conv": False, "lr": 2e-3},
     "mlp": {"hidden": (32,), "latent_dim": 16, "lr": 2e-3},
     "wave": {"width": 4, "latent_dim": 16},
+    "text": {"width": 8, "latent_dim": 16},
 }
 
 

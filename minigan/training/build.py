@@ -65,7 +65,7 @@ def _gan(networks: Networks, config: Config, steps: int) -> GAN:
         penalty_every=config.penalty_every or 1,
         pack=config.pack,
         classes=len(config.class_names or ()),
-        instance_noise=config.instance_noise,
+        instance_noise=config.instance_noise or None,
         critic_steps=config.critic_steps or 1,
         clip=config.clip,
         ema=config.ema or None,

@@ -78,7 +78,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "text": {
         **{"steps": 8000, "batch_size": 64, "lr": 2e-3, "beta1": 0.0, "beta2": 0.9, "ema": 0.998, "smoothing": 0.0},
         **{"latent_dim": 64, "width": 64, "loss": "relativistic", "penalty": ("r1=0.1", "r2=0.1"), "critic_steps": 1},
-        **{"penalty_every": 4},
+        **{"penalty_every": 4, "instance_noise": 0.2},
     },
     "wave": {
         **{"steps": 3000, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
@@ -277,14 +277,14 @@ class Config:
     penalty_every: Annotated[
         int | None,
         Option(
-            "steps from one with penalties to the next (1); they weigh as much more",
+            "steps from one with penalties to the next, 1 unless said otherwise; they weigh as much more",
             *("learning", "K"),
             least=1,
             games=GAN,
         ),
     ] = None
     instance_noise: Annotated[
-        float | None, Option("sigma of noise on all that D sees", "learning", metavar="SIGMA", above=0, games=GAN)
+        float | None, Option("sigma of noise on all that D sees; 0: none", "learning", metavar="SIGMA", least=0, games=GAN)
     ] = None
     critic_steps: Annotated[
         int | None, Option("steps of D for one of G, each on a batch of its own", "learning", metavar="K", least=1, games=GAN)

@@ -239,7 +239,7 @@ def test_any_object_is_refused_in_one_line(values):
         ("critic_steps", "100", "a step takes 100 batches of 64, and digits has 5000: choose fewer"),
         ("pack", "3", "batch_size is 64, and D judges 3 samples at once: choose a multiple of that"),
         ("pack", "0", "argument --pack: '0' is not a whole number from 1 up"),
-        ("instance_noise", "-1", "argument --instance-noise: '-1' is not a finite number above 0"),
+        ("instance_noise", "-1", "argument --instance-noise: '-1' is not a finite number from 0 up"),
         ("instance_noise", "1e30", "instance_noise is 1e+30: expected a number from 0 to 1,000,000"),
         ("clip", "-1", "argument --clip: '-1' is not a finite number above 0"),
         ("model", "x" * 500, "argument --model: unknown name 'xxx"),

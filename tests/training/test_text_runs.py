@@ -139,7 +139,10 @@ def test_sample_writes_files(trained, tmp_path, capsys):
     assert len(text.read_text(encoding="utf-8").splitlines()) == 9
     assert "9 lines of" in capsys.readouterr().out
     assert picture.stat().st_size > 500
-    for name, message in (("own.npy", "text can be written as .txt, .png"), ("folder", "text can be written as .txt, .png")):
+    for name, message in (
+        ("own.npy", "text can be written as .txt or .png"),
+        ("folder", "text can be written as .txt or .png"),
+    ):
         assert cli.main(["sample", str(trained[0]), "--out", str(tmp_path / name)]) == 2
         assert message in capsys.readouterr().err
 
