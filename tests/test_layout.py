@@ -81,11 +81,11 @@ ORDER = {
             "reference",
             "fidelity parzen prdc",
             "modes neighbours",
-            "digits diversity frechet kid ngrams sliced_wasserstein",
+            "digits diversity frechet kid log_spectra ngrams sliced_wasserstein",
             "points",
         ),
     ],
-    "models": ["dcgan mlp"],
+    "models": ["dcgan mlp wave"],
     "training": [
         "from_config",
         "build run",
@@ -98,7 +98,7 @@ ORDER = {
 }
 GROWING = {"layers", "losses", "models", "games"}  # here a new file needs no line: it stands on top of its folder
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/*.py", "checks/differences.py"]
-MOST_LINES = 3900  # docstrings, and so the derivations, included; the second order and what came with it are 1,500 of them
+MOST_LINES = 4000  # docstrings, and so the derivations, included; the second order and what came with it are 1,500 of them
 
 # Names of our own where the field has one.
 BANNED_WORDS = {"tape", "stranger", "hindrance", "film", "refine"}  # also as a part of an identifier, and BANNED_PROSE in text
