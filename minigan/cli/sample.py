@@ -62,8 +62,8 @@ def sample(options: argparse.Namespace) -> int:
     game, config, kind = load_game(options.folder, options.backend)
     _check_memory(game, options.n, suffix)
     if suffix not in SUFFIXES[kind.name]:
-        written = ", ".join(name for name in SUFFIXES[kind.name] if name)
-        raise MiniganError(f"--out is {options.out}: {kind.name} can be written as {written}")
+        *others, last = [name for name in SUFFIXES[kind.name] if name]
+        raise MiniganError(f"--out is {options.out}: {kind.name} can be written as {', '.join(others)} or {last}")
     if suffix == "" and out.is_dir() and any(out.iterdir()) and not options.overwrite:
         raise MiniganError(f"--out is {options.out}, a folder that is not empty: choose another, or add --overwrite")
     if options.interpolate:
