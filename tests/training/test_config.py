@@ -124,7 +124,7 @@ def test_entries_that_are_unknown_or_missing_are_named():
         ("log_every", None, "log_every is None: expected a whole number from 1 up"),
         ("log_every", 0, "log_every is 0: expected a whole number from 1 up"),
         ("seed", -1, "seed is -1: expected a whole number from 0 up"),
-        ("model", "zz", "model is 'zz': an unknown name; choose from mlp, dcgan, FILE.py:function"),
+        ("model", "zz", "model is 'zz': an unknown name; choose from mlp, dcgan, wave, FILE.py:function"),
         ("model", "nets.py", "model is 'nets.py': a Python file without the name of a function: write FILE.py:NAME"),
         ("dtype", "float3", "dtype is 'float3': an unknown name; did you mean 'float32'"),
         ("schedule", "zz", "schedule is 'zz': an unknown name"),
