@@ -135,7 +135,7 @@ def _default_in_words(option: Option) -> str:
     if option.default is not None:
         return in_words(option.default)
     by_model = {model: in_words(recipe[option.name]) for model, recipe in RECIPES.items() if option.name in recipe}
-    if len(set(by_model.values())) == 1:
+    if len(set(by_model.values())) == 1 and (option.models or len(by_model) == len(RECIPES)):
         return next(iter(by_model.values()))
     return ", ".join(f"{model} {words}" for model, words in by_model.items())
 
