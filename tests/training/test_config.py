@@ -69,7 +69,12 @@ def test_the_help_of_train_lists_every_option(capsys):
             assert option.help.replace("- ", "-") in text, option.name
         for choice in option.choices:
             assert choice in text
-    for words in ("(dcgan 64, mlp 64, points 256, wave 64)", "dcgan, wave: channels of its widest images", "wave relativistic)", "(on)"):
+    for words in (
+        "(dcgan 64, mlp 64, points 256, wave 64)",
+        "dcgan, wave: channels of its widest images",
+        "wave relativistic)",
+        "(on)",
+    ):
         assert words in text
 
 
