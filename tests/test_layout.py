@@ -88,7 +88,7 @@ ORDER = {
             "points",
         ),
     ],
-    "models": ["dcgan mlp"],
+    "models": ["dcgan mlp wave"],
     "training": [
         "from_config",
         "build run",

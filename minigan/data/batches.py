@@ -24,8 +24,8 @@ class Batches:
     """Endless shuffled batches of a dataset, on the backend's device, in `dtype`.
 
     data: a Dataset, or an array that `as_dataset` takes; `dataset.notes` tells what was converted. Images lie on the device as
-    single bytes and become floats in [−1, 1] as a batch is taken; points stay as they are (see minigan.data.kinds). Of values
-    that are mapped from a file, no more than a batch comes into memory and to the device: `advance` brings it.
+    single bytes, sounds as 16 bits, and become floats in [−1, 1] as a batch is taken; points stay as they are (see kinds). Of
+    values that are mapped from a file, no more than a batch comes into memory and to the device: `advance` brings it.
     Every epoch has an order of its own that depends on the seed and the epoch alone; the samples that do not fill a last
     batch are left out of that epoch. So `state` (epoch and batch within it) is all that a resumed run needs. An epoch of a
     mirrored dataset deals each image twice, once reflected.

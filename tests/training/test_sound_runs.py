@@ -113,7 +113,7 @@ def test_sample(home, tmp_path, capsys):
     assert (tmp_path / "all.wav").read_bytes() == wav_bytes(sounds, 1000)
     assert sorted(os.listdir(tmp_path / "one")) == [f"{index:04d}.wav" for index in range(5)]
     np.testing.assert_array_equal(read_wav(tmp_path / "one" / "0003.wav").values, sounds[3])
-    assert "sound can be written as .wav, .png, .npz, .npy" in refused(capsys, "sample", run, "--out", tmp_path / "x.gif")
+    assert "sound can be written as .wav, .png, .npz or .npy" in refused(capsys, "sample", run, "--out", tmp_path / "x.gif")
 
 
 def test_evaluate(home, capsys):
