@@ -12,7 +12,7 @@ import copy
 import math
 from typing import Any
 
-from minigan.backends import Array, Backend, get_backend
+from minigan.backends import Array, Backend, Formula, get_backend
 from minigan.sizes import ignore_underflow, real
 
 WIDEST = 1e6  # σ of a Gaussian likelihood
@@ -22,6 +22,12 @@ def halves(h: Array) -> tuple[Array, Array]:
     """μ and log σ², each (N, J), of an encoder's output h (N, 2J)"""
     size = h.shape[1] // 2
     return h[:, :size], h[:, size:]
+
+
+def per_sample(be: Backend, formula: Formula, *arrays: Array, **constants: Any) -> Array:
+    """Σ_nk f_nk / N of an element-wise formula of arrays (N, …), a 0-d array"""
+    rows = (a.reshape(len(a), -1) for a in arrays)
+    return be.xp.asanyarray(be.column_sums(formula, *rows, **constants)[0].sum() / len(arrays[0]))
 
 
 def drawn(xp: Any, mean: Array, log_var: Array, noise: Array) -> Array:
@@ -74,9 +80,8 @@ def gaussian_kl(be: Backend, h: Array) -> tuple[Array, Array]:
     Source: Kingma and Welling 2014, appendix B.
     """
     mean, log_var = halves(h)
-    (value,) = be.means(divergence, mean, log_var)
     dh = be.xp.concatenate([mean / len(h), be.elementwise(divergence_grad, log_var, count=float(len(h)))], axis=1)
-    return be.xp.asanyarray(value * mean.shape[1]), dh
+    return per_sample(be, divergence, mean, log_var), dh
 
 
 class Likelihood:
@@ -138,9 +143,8 @@ class Bernoulli(Likelihood):
 
     @ignore_underflow
     def loss(self, y: Array, x: Array) -> tuple[Array, Array]:
-        (value,) = self.backend.means(bernoulli, y, x)
         dy = self.backend.elementwise(bernoulli_grad, y, x, count=float(len(y)))
-        return self.backend.xp.asanyarray(value * math.prod(y.shape[1:])), dy
+        return per_sample(self.backend, bernoulli, y, x), dy
 
     @ignore_underflow
     def mean(self, y: Array) -> Array:
@@ -175,9 +179,9 @@ class Gaussian(Likelihood):
     @ignore_underflow
     def loss(self, y: Array, x: Array) -> tuple[Array, Array]:
         be, size = self.backend, math.prod(y.shape[1:])
-        (value,) = be.means(gaussian, y, x, sigma=self.sigma)
+        value = per_sample(be, gaussian, y, x, sigma=self.sigma)
         dy = be.elementwise(gaussian_grad, y, x, scale=1 / (self.sigma**2 * len(y)))
-        return be.xp.asanyarray(value * size + size * (math.log(self.sigma) + math.log(2 * math.pi) / 2)), dy
+        return be.xp.asanyarray(value + size * (math.log(self.sigma) + math.log(2 * math.pi) / 2)), dy
 
     def mean(self, y: Array) -> Array:
         return y
