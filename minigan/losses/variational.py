@@ -24,10 +24,11 @@ def halves(h: Array) -> tuple[Array, Array]:
     return h[:, :size], h[:, size:]
 
 
-def per_sample(be: Backend, formula: Formula, *arrays: Array, **constants: Any) -> Array:
-    """Σ_nk f_nk / N of an element-wise formula of arrays (N, …), a 0-d array"""
-    rows = (a.reshape(len(a), -1) for a in arrays)
-    return be.xp.asanyarray(be.column_sums(formula, *rows, **constants)[0].sum() / len(arrays[0]))
+def per_sample(be: Backend, formula: Formula, x: Array, y: Array, **constants: Any) -> Array:
+    """Σ_nk f_nk / N of an element-wise formula of two arrays (N, …), a 0-d array"""
+    rows = (a.reshape(len(a), -1) for a in (x, y))
+    (sums,) = be.column_sums(formula, *rows, **constants)
+    return be.xp.asanyarray(sums.sum() / len(x))
 
 
 def drawn(xp: Any, mean: Array, log_var: Array, noise: Array) -> Array:
@@ -45,8 +46,8 @@ def reparametrise(be: Backend, h: Array, noise: Array) -> Array:
     """z = μ + σ ε (N, J) from h = (μ, log σ²) (N, 2J) and ε ~ N(0, I): a draw from N(μ, σ²) that μ and σ can be differentiated
     through, for the chance in it does not depend on them.
 
-    With ℓ = log σ², σ = exp(½ ℓ), which is above 0 whatever the encoder puts out. Gradient, element by element: ∂z/∂μ = 1 and
-    ∂z/∂ℓ = ½ exp(½ ℓ) ε, so dμ = dz and dℓ = ½ σ ε dz: see reparametrise_grad.
+    With ℓ = log σ², σ = exp(½ ℓ), which is above 0 whatever the encoder puts out.
+    Gradient, element by element: ∂z/∂μ = 1 and ∂z/∂ℓ = ½ exp(½ ℓ) ε, so dμ = dz and dℓ = ½ σ ε dz (reparametrise_grad).
     Source: Kingma and Welling 2014, section 2.4, and equation 10 for the Gaussian.
     """
     return be.elementwise(drawn, *halves(h), noise)
@@ -136,8 +137,9 @@ class Bernoulli(Likelihood):
     t = (x + 1)/2 brings images from [−1, 1] to [0, 1]; a grey pixel counts as a share of white ones. From the logits y, with
     −log σ(y) = ζ(−y) = ζ(y) − y and −log(1 − σ(y)) = ζ(y), where ζ(y) = log(1 + e^y):
         L = Σ_nk (t_nk (ζ(y_nk) − y_nk) + (1 − t_nk) ζ(y_nk)) / N = Σ_nk (ζ(y_nk) − t_nk y_nk) / N
-    which is finite for any logit. Gradient: ζ' = σ, so ∂L/∂y_nk = (σ(y_nk) − t_nk) / N. The mean of x is 2 p − 1 =
-    (1 − e^−y)/(1 + e^−y) = tanh(y/2), so the gradient is also half of (mean − x)/N.
+    which is finite for any logit.
+    Gradient: ζ' = σ, so ∂L/∂y_nk = (σ(y_nk) − t_nk) / N. The mean of x is 2 p − 1 = (1 − e^−y)/(1 + e^−y) = tanh(y/2), so the
+    gradient is also half of (mean − x)/N.
     Source: Kingma and Welling 2014, appendix C.1.
     """
 
