@@ -11,8 +11,8 @@ import numpy as np
 from minigan.backends import Array, stream
 from minigan.errors import ModelError, ShapeError, nearest_name, shorten
 from minigan.games.game import SAMPLE_BATCH, Game, Picture
-from minigan.losses import LIKELIHOODS, Likelihood, gaussian_kl, reparametrise, reparametrise_grad
-from minigan.losses.variational import Bernoulli, halves
+from minigan.losses import LIKELIHOODS, Bernoulli, Likelihood, gaussian_kl, reparametrise
+from minigan.losses.variational import halves, reparametrise_grad
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule, constant
 from minigan.ranges import RangeCheck

@@ -17,7 +17,7 @@ from minigan.losses.relativistic_average import RelativisticAverage
 from minigan.losses.saturating import Saturating
 from minigan.losses.score import Score
 from minigan.losses.supervised import bce_with_logits, mse, softmax_cross_entropy
-from minigan.losses.variational import Bernoulli, Gaussian, Likelihood, gaussian_kl, reparametrise, reparametrise_grad
+from minigan.losses.variational import Bernoulli, Gaussian, Likelihood, gaussian_kl, reparametrise
 from minigan.losses.wasserstein import Wasserstein
 from minigan.losses.zero_centred import R1, R2
 
@@ -33,4 +33,4 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {"bernoulli": Bernoulli, "gaussian": 
 __all__ = ["DRAGAN", "KL", "OBJECTIVES", "PENALTIES", "R1", "R2", "GradientPenalty", "Hinge", "LeastSquares", "NonSaturating"]
 __all__ += ["Objective", "Pearson", "Penalty", "Relativistic", "RelativisticAverage", "ReverseKL", "Saturating", "Score"]
 __all__ += ["Wasserstein", "bce_with_logits", "mse", "softmax_cross_entropy"]
-__all__ += ["LIKELIHOODS", "Bernoulli", "Gaussian", "Likelihood", "gaussian_kl", "reparametrise", "reparametrise_grad"]
+__all__ += ["LIKELIHOODS", "Bernoulli", "Gaussian", "Likelihood", "gaussian_kl", "reparametrise"]

@@ -12,8 +12,7 @@ import copy
 import math
 from typing import Any
 
-from minigan.backends import Array, Backend, get_backend
-from minigan.layers.elementwise import sigmoid, softplus
+from minigan.backends import Array, Backend, Formula, get_backend
 from minigan.sizes import ignore_underflow, real
 
 WIDEST = 1e6  # σ of a Gaussian likelihood
@@ -23,6 +22,13 @@ def halves(h: Array) -> tuple[Array, Array]:
     """μ and log σ², each (N, J), of an encoder's output h (N, 2J)"""
     size = h.shape[1] // 2
     return h[:, :size], h[:, size:]
+
+
+def per_sample(be: Backend, formula: Formula, x: Array, y: Array, **constants: Any) -> Array:
+    """Σ_nk f_nk / N of an element-wise formula of two arrays (N, …), a 0-d array"""
+    rows = (a.reshape(len(a), -1) for a in (x, y))
+    (sums,) = be.column_sums(formula, *rows, **constants)
+    return be.xp.asanyarray(sums.sum() / len(x))
 
 
 def drawn(xp: Any, mean: Array, log_var: Array, noise: Array) -> Array:
@@ -40,8 +46,8 @@ def reparametrise(be: Backend, h: Array, noise: Array) -> Array:
     """z = μ + σ ε (N, J) from h = (μ, log σ²) (N, 2J) and ε ~ N(0, I): a draw from N(μ, σ²) that μ and σ can be differentiated
     through, for the chance in it does not depend on them.
 
-    With ℓ = log σ², σ = exp(½ ℓ), which is above 0 whatever the encoder puts out. Gradient, element by element: ∂z/∂μ = 1 and
-    ∂z/∂ℓ = ½ exp(½ ℓ) ε, so dμ = dz and dℓ = ½ σ ε dz: see reparametrise_grad.
+    With ℓ = log σ², σ = exp(½ ℓ), which is above 0 whatever the encoder puts out.
+    Gradient, element by element: ∂z/∂μ = 1 and ∂z/∂ℓ = ½ exp(½ ℓ) ε, so dμ = dz and dℓ = ½ σ ε dz (reparametrise_grad).
     Source: Kingma and Welling 2014, section 2.4, and equation 10 for the Gaussian.
     """
     return be.elementwise(drawn, *halves(h), noise)
@@ -75,9 +81,8 @@ def gaussian_kl(be: Backend, h: Array) -> tuple[Array, Array]:
     Source: Kingma and Welling 2014, appendix B.
     """
     mean, log_var = halves(h)
-    (value,) = be.means(divergence, mean, log_var)
     dh = be.xp.concatenate([mean / len(h), be.elementwise(divergence_grad, log_var, count=float(len(h)))], axis=1)
-    return be.xp.asanyarray(value * mean.shape[1]), dh
+    return per_sample(be, divergence, mean, log_var), dh
 
 
 class Likelihood:
@@ -109,18 +114,21 @@ class Likelihood:
 
 
 def bernoulli(xp: Any, y: Array, x: Array) -> Array:
-    """ζ(y) − t y with t = (x + 1)/2"""
-    return softplus(xp, y) - (x + 1) / 2 * y
+    """ζ(y) − t y = log(1 + e^−|y|) + ½ (|y| − x y), for t = (x + 1)/2 and ζ(y) = ½ (y + |y|) + log(1 + e^−|y|)"""
+    size = xp.abs(y)
+    return (
+        xp.log(1 + xp.exp(-size)) + (size - x * y) / 2
+    )  # log1p would keep digits that the sum drops, and takes ten times as long
 
 
 def bernoulli_grad(xp: Any, y: Array, x: Array, count: float) -> Array:
-    """(σ(y) − t) / N with t = (x + 1)/2"""
-    return (sigmoid(xp, y) - (x + 1) / 2) / count
+    """(σ(y) − t) / N = (tanh(y/2) − x) / 2N"""
+    return (xp.tanh(y / 2) - x) / (2 * count)
 
 
 def bernoulli_mean(xp: Any, y: Array) -> Array:
-    """2 σ(y) − 1"""
-    return 2 * sigmoid(xp, y) - 1
+    """2 σ(y) − 1 = tanh(y/2)"""
+    return xp.tanh(y / 2)
 
 
 class Bernoulli(Likelihood):
@@ -129,16 +137,16 @@ class Bernoulli(Likelihood):
     t = (x + 1)/2 brings images from [−1, 1] to [0, 1]; a grey pixel counts as a share of white ones. From the logits y, with
     −log σ(y) = ζ(−y) = ζ(y) − y and −log(1 − σ(y)) = ζ(y), where ζ(y) = log(1 + e^y):
         L = Σ_nk (t_nk (ζ(y_nk) − y_nk) + (1 − t_nk) ζ(y_nk)) / N = Σ_nk (ζ(y_nk) − t_nk y_nk) / N
-    which is finite for any logit. Gradient: ζ' = σ, so ∂L/∂y_nk = (σ(y_nk) − t_nk) / N.
-    The mean of x is 2 p − 1 = 2 σ(y) − 1.
+    which is finite for any logit.
+    Gradient: ζ' = σ, so ∂L/∂y_nk = (σ(y_nk) − t_nk) / N. The mean of x is 2 p − 1 = (1 − e^−y)/(1 + e^−y) = tanh(y/2), so the
+    gradient is also half of (mean − x)/N.
     Source: Kingma and Welling 2014, appendix C.1.
     """
 
     @ignore_underflow
     def loss(self, y: Array, x: Array) -> tuple[Array, Array]:
-        (value,) = self.backend.means(bernoulli, y, x)
         dy = self.backend.elementwise(bernoulli_grad, y, x, count=float(len(y)))
-        return self.backend.xp.asanyarray(value * math.prod(y.shape[1:])), dy
+        return per_sample(self.backend, bernoulli, y, x), dy
 
     @ignore_underflow
     def mean(self, y: Array) -> Array:
@@ -173,9 +181,9 @@ class Gaussian(Likelihood):
     @ignore_underflow
     def loss(self, y: Array, x: Array) -> tuple[Array, Array]:
         be, size = self.backend, math.prod(y.shape[1:])
-        (value,) = be.means(gaussian, y, x, sigma=self.sigma)
+        value = per_sample(be, gaussian, y, x, sigma=self.sigma)
         dy = be.elementwise(gaussian_grad, y, x, scale=1 / (self.sigma**2 * len(y)))
-        return be.xp.asanyarray(value * size + size * (math.log(self.sigma) + math.log(2 * math.pi) / 2)), dy
+        return be.xp.asanyarray(value + size * (math.log(self.sigma) + math.log(2 * math.pi) / 2)), dy
 
     def mean(self, y: Array) -> Array:
         return y

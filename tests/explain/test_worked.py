@@ -23,7 +23,7 @@ from minigan.explain.worked.registry import EXAMPLES
 
 LAYERS = {type(make()).__name__ for make, _ in layer_table()}
 LOSSES = {name for name, value in vars(losses).items() if inspect.isfunction(value)} | {
-    kind.__name__ for kind in losses.OBJECTIVES.values()
+    kind.__name__ for kind in (*losses.OBJECTIVES.values(), *losses.LIKELIHOODS.values())
 }
 OPTIMISERS = {name for name, value in vars(optim).items() if inspect.isclass(value) and issubclass(value, optim.Optimizer)} - {
     "Optimizer"

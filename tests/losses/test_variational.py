@@ -4,9 +4,10 @@ import inspect
 
 import numpy as np
 import pytest
-from planted_faults import compiled, faults, is_caught
+from planted_faults import compiled, exchanges, faults, is_caught
 
 from minigan import check_loss, get_backend, losses
+from minigan.checks import suite
 from minigan.checks.suite import _check_bound, likelihood_table
 from minigan.errors import OptionError
 from minigan.losses import variational
@@ -27,7 +28,7 @@ def test_gradients(backend):
 
 FORMULAS = ("drawn", "drawn_grad", "divergence", "divergence_grad", "bernoulli", "bernoulli_grad", "gaussian", "gaussian_grad")
 METHODS = [(variational.Bernoulli, "loss"), (variational.Gaussian, "loss")]
-FUNCTIONS = ("reparametrise", "reparametrise_grad", "gaussian_kl")
+FUNCTIONS = ("halves", "per_sample", "reparametrise", "reparametrise_grad", "gaussian_kl")
 
 
 def is_right():
@@ -53,15 +54,17 @@ def test_every_fault_in_a_formula_is_caught(name, monkeypatch):
         with monkeypatch.context() as patch:
             faulty = compiled(tree, variational)
             patch.setattr(variational, name, faulty)
-            if name in FUNCTIONS:
-                patch.setattr(losses, name, faulty)
+            for place in (losses, suite):
+                if hasattr(place, name):
+                    patch.setattr(place, name, faulty)
             assert is_caught(lambda: Right(is_right())), description
 
 
 @pytest.mark.parametrize(("owner", "name"), METHODS, ids=lambda value: getattr(value, "__name__", value))
 def test_every_fault_in_a_likelihood_is_caught(owner, name, monkeypatch):
-    planted = list(faults(inspect.unwrap(getattr(owner, name))))
-    assert len(planted) > 3
+    method = inspect.unwrap(getattr(owner, name))
+    planted = [*faults(method), *exchanges(method)]
+    assert planted
     for description, tree in planted:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, compiled(tree, variational))
@@ -127,7 +130,7 @@ def test_dtype_and_form(backend):
         assert gradient.shape == of.shape
         assert value.dtype == gradient.dtype == np.float32
     z = losses.reparametrise(be, h, h[:, :2])
-    assert (z.shape, z.dtype, losses.reparametrise_grad(be, z, h, z).dtype) == ((3, 2), np.float32, np.float32)
+    assert (z.shape, z.dtype, variational.reparametrise_grad(be, z, h, z).dtype) == ((3, 2), np.float32, np.float32)
 
 
 @pytest.mark.parametrize("sigma", [0, -1, np.nan, np.inf, 1e7, "wide", None, True])

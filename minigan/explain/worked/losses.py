@@ -14,6 +14,7 @@ from minigan.explain.worked.registry import example
 from minigan.explain.worked.running import run_loss, run_objective
 from minigan.layers.elementwise import sigmoid
 from minigan.losses import NonSaturating, Objective, Saturating
+from minigan.losses.variational import reparametrise_grad
 
 
 @example(NonSaturating)
@@ -208,7 +209,7 @@ def reparametrise(page: Working) -> None:
 
     def run(h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         z = losses.reparametrise(be, h, values["e"])
-        return (z * values["dz"]).sum(), losses.reparametrise_grad(be, values["dz"], h, values["e"])
+        return (z * values["dz"]).sum(), reparametrise_grad(be, values["dz"], h, values["e"])
 
     run_loss(page, run, "reparametrise", {"h": [[1, -1, 0, -2]]})
     values["z"] = losses.reparametrise(be, values["h"], values["e"])
