@@ -265,7 +265,8 @@ class GAN(Game):
             if self._takes_penalties:
                 penalty = backward_with_penalties(d, shown, ds, caches, self.penalties, d.grads, score)
             else:
-                d.backward_each([score.backward(part) for part in ds], caches, grads=d.grads, input_grad=False)
+                do = [score.backward(part) for part in ds]
+                d.backward_each(do, caches, grads=d.grads, input_grad=False)
                 penalty = None
             del ds, caches  # or their memory would be held through G's step
             self.optimizer_d.compute(d, turn)
@@ -273,9 +274,9 @@ class GAN(Game):
 
         s_rival = score.value(d.forward(shown[0], train=True)[0]) if self.objective.compares else None
         o_judged, cache_d = d.forward(self._as_shown(fake), train=True)
-        loss_g, ds_fake = self.objective.generator(score.value(o_judged), s_rival)
-        d_fake = self.unpacked(d.backward(score.backward(ds_fake), cache_d))
-        g.backward(d_fake, cache, grads=g.grads, input_grad=False)
+        s_judged = score.value(o_judged)
+        loss_g, ds_fake = self.objective.generator(s_judged, s_rival)
+        g.backward(self.unpacked(d.backward(score.backward(ds_fake), cache_d)), cache, grads=g.grads, input_grad=False)
         self.optimizer_g.compute(g)
         self._update_average()
 

@@ -102,8 +102,8 @@ class Config:
         str | None,
         Option(
             f"{', '.join(MODELS)}, or networks of your own, which learn as dcgan does: a function(image_shape, latent_dim, "
-            "backend, dtype, seed) -> (G, D), or of fewer of these. A run notices when that file changes, but not when a "
-            "file that it imports does. Default: dcgan, for points mlp",
+            "backend, dtype, seed, classes) -> (G, D), or of fewer of these. A run notices when that file changes, but not "
+            "when a file that it imports does. Default: dcgan, for points mlp",
             *("model", f"NAME|{FUNCTION_IN_FILE}"),
             choices=MODELS,
             other=FUNCTION_IN_FILE,
