@@ -43,8 +43,8 @@ def test_the_whole_suite(fast, monkeypatch):
         assert {f"{objective!r}.discriminator", f"{objective!r}.generator"} <= set(names)
     for other in ("bce_with_logits", "mse", "softmax_cross_entropy"):
         assert other in names
-    games = ("mlp", "dcgan", "with R1 and R2 in one pass with the loss")
-    assert names[-6:] == [f"game {model} ({mode})" for model in games for mode in ("full", "projection")]
+    games = ("mlp", "dcgan", "with R1 and R2 in one pass with the loss", "with classes and R1, likewise")
+    assert names[-8:] == [f"game {model} ({mode})" for model in games for mode in ("full", "projection")]
 
 
 def test_faults_between_blocks_turn_the_suite_red(monkeypatch):
