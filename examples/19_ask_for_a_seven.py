@@ -32,7 +32,7 @@ from minigan.training.plots import grid
 options = arguments(__doc__, steps=500)
 be, K, HANDS, PER_CLASS = options.backend, 10, 8, 10 if options.quick else 100
 
-# -- the score, and its gradient beside differences --------------------------------------------------------------------------
+# -- the score, and its gradient beside differences ----------------------------------------------------------------------------
 
 rng = np.random.default_rng(options.seed)
 o, y, ds, h = rng.standard_normal((3, 1 + K)), np.eye(K)[[7, 1, 7]], rng.standard_normal((3, 1)), 1e-6

@@ -121,7 +121,12 @@ def test_split(count, sizes, monkeypatch):
     monkeypatch.setattr(evaluation, "LEAST", 5)
     dataset = Dataset("own", np.arange(40, dtype=np.float32).reshape(20, 2))
     parts = evaluation.split(dataset, count, 0)
-    assert tuple(map(len, parts)) == sizes
+    assert tuple(map(len, parts[:3])) == sizes
+    assert parts.floor_labels is None
+    labelled = Dataset("own", dataset.values, np.arange(20) % 3)
+    same = evaluation.split(labelled, count, 0)
+    np.testing.assert_array_equal(same.floor, parts.floor)
+    np.testing.assert_array_equal(same.floor_labels, same.floor[:, 0].astype(int) // 2 % 3)
     assert not {*parts.floor[:, 0]} & {*parts.floor_reference[:, 0]}
     assert len({*parts.reference[:, 0]}) == sizes[0]
     assert not np.array_equal(parts.reference, evaluation.split(dataset, count, 1).reference)

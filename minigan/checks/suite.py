@@ -225,8 +225,8 @@ def check_objective(objective: losses.Objective, s_real: Array, s_fake: Array, b
 
 
 def _check_games(be: Backend) -> Iterator[Report]:
-    """Both VAEs; the reference games, and one whose penalties share a pass with D's loss, each in a few entries of every array
-    and then in directions through all of it.
+    """Both VAEs; the reference games, and two whose penalties share a pass with D's loss, one of them with classes, each in a
+    few entries of every array and then in directions through all of it.
     """
     real = np.random.default_rng(0).uniform(-1, 1, (2, 28, 28, 1))
     for (name, build), likelihood in zip(models.VAE_MODELS.items(), likelihood_table(), strict=True):
@@ -245,4 +245,10 @@ def _check_games(be: Backend) -> Iterator[Report]:
         batch = np.random.default_rng(0).uniform(-1, 1, (4, *shape))
         yield check_game(
             gan, batch, mode=mode, max_entries=count, name=f"game with R1 and R2 in one pass with the loss ({mode})"
+        )
+    for mode, count in (("full", 6), ("projection", 2)):
+        gan = GAN(*models.mlp((4, 4, 1), 5, 8, be, "float64", classes=3), classes=3, penalties=[losses.R1(3.0)])
+        batch, labels = np.random.default_rng(0).uniform(-1, 1, (4, 4, 4, 1)), [0, 2, 1, 0]
+        yield check_game(
+            gan, batch, labels=labels, mode=mode, max_entries=count, name=f"game with classes and R1, likewise ({mode})"
         )

@@ -30,7 +30,8 @@ SMALL: dict[str, dict[str, Any]] = {
 class Opened:
     """A game in float64, about to take a step on `real` and z, and in words which one it is.
 
-    has_data: False where the data are gone, so that other samples of G stand in for the real ones.
+    has_data: False where the data are gone, so that other samples of G stand in for the real ones. labels: one-hot rows, where
+    the game has classes.
     """
 
     gan: GAN
@@ -38,6 +39,7 @@ class Opened:
     z: Array
     about: str
     has_data: bool = True
+    labels: Array | None = None
 
 
 def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[int]] = iter) -> Opened:
@@ -53,12 +55,13 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     config.resolve(dataset)
     gan = _gan(config, dataset.shape, max(steps, 1))
     assert config.batch_size is not None
-    batches = Batches(dataset, config.batch_size, backend, "float64", config.seed)
+    batches = Batches(dataset, config.batch_size, backend, "float64", config.seed, config.classes)
     for _ in progress(range(steps)):
-        gan.step(batches.next())
+        gan.step(batches.next(), **batches.labels())
     if not all(bool(backend.xp.isfinite(net.flat_params).all()) for net in gan.networks.values()):
         raise DivergenceError(f"after {_steps(steps)} the parameters are not finite: try a smaller learning rate (--lr)")
-    about = f"{config.model} on {config.data} after {_steps(steps)}, batch {config.batch_size}, seed {config.seed}"
+    classes = f", {gan.classes} classes" if gan.classes else ""
+    about = f"{config.model} on {config.data}{classes} after {_steps(steps)}, batch {config.batch_size}, seed {config.seed}"
     return _about_to_step(gan, batches, about)
 
 
@@ -85,9 +88,11 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     if dataset is None:
         count = batch_size or BATCH
         real = gan.backend.asarray(gan.sample(count, seed), "float64")
-        return Opened(gan, real, gan.noise(count), f"{about}, which is not at hand, batch {count}, seed {seed}", has_data=False)
-    changed = "" if dataset.digest == info["dataset"] else ", which has changed since"
-    batches = Batches(dataset, batch_size or min(BATCH, len(dataset)), gan.backend, "float64", seed)
+        labels = gan.backend.asarray(gan.one_hot(count), "float64") if gan.classes else None
+        about = f"{about}, which is not at hand, batch {count}, seed {seed}"
+        return Opened(gan, real, gan.noise(count), about, has_data=False, labels=labels)
+    changed = "" if dataset.digest_of(config.classes) == info["dataset"] else ", which has changed since"
+    batches = Batches(dataset, batch_size or min(BATCH, len(dataset)), gan.backend, "float64", seed, config.classes)
     return _about_to_step(gan, batches, f"{about}{changed}, batch {batches.batch_size}, seed {seed}")
 
 
@@ -106,7 +111,8 @@ def _data_of_run(config: Config, shape: tuple[int, ...]) -> Dataset | None:
         dataset = config.load_data()
     except (DataError, OSError):
         return None
-    return dataset if dataset.shape == shape else None
+    has_classes = not config.classes or dataset.class_names == config.class_names
+    return dataset if dataset.shape == shape and has_classes else None
 
 
 def _length(config: Config, dataset: Dataset | None, info: Mapping[str, Any], folder: str | Path) -> int:
@@ -132,4 +138,4 @@ def _steps(count: int) -> str:
 
 
 def _about_to_step(gan: GAN, batches: Batches, about: str) -> Opened:
-    return Opened(gan, batches.next(), gan.noise(batches.batch_size), about)
+    return Opened(gan, batches.next(), gan.noise(batches.batch_size), about, labels=batches.labels().get("labels"))

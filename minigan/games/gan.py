@@ -167,8 +167,8 @@ class GAN(Game):
                 f"the discriminator must end in {ending}, shape {(1 + self.classes,)}; it ends in {d.output_shape}"
             )
         if len(g.input_shape) != 1 or g.input_shape[0] <= self.classes:
-            beside = f" beside {self.classes} numbers for the class" if self.classes else ""
-            raise ModelError(f"the generator must take latent vectors, shape (latent,){beside}; it takes {g.input_shape}")
+            also = f" beside {self.classes} numbers for the class" if self.classes else ""
+            raise ModelError(f"the generator must take latent vectors, shape (latent,){also}; it takes {g.input_shape}")
         if g.backend is not d.backend or g.dtype != d.dtype:
             ours, theirs = f"{g.backend.name} {g.dtype}", f"{d.backend.name} {d.dtype}"
             raise ModelError(f"generator ({ours}) and discriminator ({theirs}) must share backend and dtype")
@@ -258,14 +258,16 @@ class GAN(Game):
                 batch, noise, y = (a if a is None else a[turn * count : (turn + 1) * count] for a in (real, z, labels))
             fake, cache = g.forward(noise if y is None else beside(self.backend, noise, y), train=True)
 
-            shown, score = (self._as_shown(batch), self._as_shown(fake)), Score(self.backend, y)
+            shown = self._as_shown(batch), self._as_shown(fake)
+            score = Score(self.backend, y)
             (o_real, o_fake), caches = d.forward_each(shown, train=True)
             s_real, s_fake = score.value(o_real), score.value(o_fake)
             loss_d, ds = self.objective.discriminator(s_real, s_fake)
             if self._takes_penalties:
                 penalty = backward_with_penalties(d, shown, ds, caches, self.penalties, d.grads, score)
             else:
-                d.backward_each([score.backward(part) for part in ds], caches, grads=d.grads, input_grad=False)
+                do = [score.backward(part) for part in ds]
+                d.backward_each(do, caches, grads=d.grads, input_grad=False)
                 penalty = None
             del ds, caches  # or their memory would be held through G's step
             self.optimizer_d.compute(d, turn)
@@ -273,9 +275,9 @@ class GAN(Game):
 
         s_rival = score.value(d.forward(shown[0], train=True)[0]) if self.objective.compares else None
         o_judged, cache_d = d.forward(self._as_shown(fake), train=True)
-        loss_g, ds_fake = self.objective.generator(score.value(o_judged), s_rival)
-        d_fake = self.unpacked(d.backward(score.backward(ds_fake), cache_d))
-        g.backward(d_fake, cache, grads=g.grads, input_grad=False)
+        s_judged = score.value(o_judged)
+        loss_g, ds_fake = self.objective.generator(s_judged, s_rival)
+        g.backward(self.unpacked(d.backward(score.backward(ds_fake), cache_d)), cache, grads=g.grads, input_grad=False)
         self.optimizer_g.compute(g)
         self._update_average()
 

@@ -95,7 +95,11 @@ def test_a_fault_in_one_critic_step_is_caught():
 
 
 def test_a_fault_in_packing_is_caught():
-    wrong = game(rewritten(("self.unpacked(d.backward(ds_fake, cache_d))", "d.backward(ds_fake, cache_d).reshape(fake.shape)")))
+    wrong = game(
+        rewritten(
+            ("self.unpacked(d.backward(score.backward(ds_fake), cache_d))", "d.backward(ds_fake, cache_d).reshape(fake.shape)")
+        )
+    )
     assert mg.check_game(wrong, REAL).ok, "without packs it is none"
     color = lambda pack: mg.models.mlp((4, 4, 3), 3, 5, pack=pack, backend="textbook")  # noqa: E731
     real = np.random.default_rng(0).uniform(-1, 1, (4, 4, 4, 3))
@@ -220,17 +224,17 @@ def test_a_wrapped_step_is_checked():
 
 # -- faults in the step ------------------------------------------------------------------------------------------------
 
-D_BACKWARD = "d.backward_each(ds, caches, grads=d.grads, input_grad=False)"
+D_BACKWARD = "d.backward_each(do, caches, grads=d.grads, input_grad=False)"
 DROPPED = "del ds, caches  # or their memory would be held through G's step"
 LOSS_D = '"loss_d": stats.pop("loss_d")'
-G_BACKWARD = "g.backward(self.unpacked(d.backward(ds_fake, cache_d)), cache, grads=g.grads, input_grad=False)"
+G_BACKWARD = "g.backward(self.unpacked(d.backward(score.backward(ds_fake), cache_d)), cache, grads=g.grads, input_grad=False)"
 FAULTS = {
     "the sign of G's gradient": (G_BACKWARD, G_BACKWARD.replace("ds_fake", "-ds_fake")),
-    "the real half of D's gradient lost": (D_BACKWARD, D_BACKWARD.replace("(ds,", "((0 * ds[0], ds[1]),")),
-    "the fake half of D's gradient lost": (D_BACKWARD, "d.backward(ds[0], caches[0], grads=d.grads)"),
-    "the second half written over the first": (D_BACKWARD, "[d.backward(*pair, grads=d.grads) for pair in zip(ds, caches)]"),
+    "the real half of D's gradient lost": (D_BACKWARD, D_BACKWARD.replace("(do,", "((0 * do[0], do[1]),")),
+    "the fake half of D's gradient lost": (D_BACKWARD, "d.backward(do[0], caches[0], grads=d.grads)"),
+    "the second half written over the first": (D_BACKWARD, "[d.backward(*pair, grads=d.grads) for pair in zip(do, caches)]"),
     "the real pass's cache twice": (D_BACKWARD, D_BACKWARD.replace("caches", "[caches[0]] * 2")),
-    "the two gradients exchanged": (D_BACKWARD, D_BACKWARD.replace("(ds,", "(ds[::-1],")),
+    "the two gradients exchanged": (D_BACKWARD, D_BACKWARD.replace("(do,", "(do[::-1],")),
     "D's update forgotten": ("self.optimizer_d.compute(d, turn)", "pass"),
     "G's update forgotten": ("self.optimizer_g.compute(g)", "pass"),
     "D's gradient forgotten": (D_BACKWARD, "pass"),

@@ -48,8 +48,8 @@ def test_the_whole_suite(fast, monkeypatch):
         assert other in names
     for model, likelihood in zip(mg.models.VAE_MODELS, likelihoods, strict=True):
         assert f"game vae {model} ({likelihood})" in names
-    games = ("mlp", "dcgan", "with R1 and R2 in one pass with the loss")
-    assert names[-6:] == [f"game {model} ({mode})" for model in games for mode in ("full", "projection")]
+    games = ("mlp", "dcgan", "with R1 and R2 in one pass with the loss", "with classes and R1, likewise")
+    assert names[-8:] == [f"game {model} ({mode})" for model in games for mode in ("full", "projection")]
 
 
 def test_faults_between_blocks_turn_the_suite_red(monkeypatch):

@@ -120,7 +120,7 @@ def test_a_run_folder_is_named_after_the_function(folder):
 @pytest.mark.parametrize(
     ("function", "parts"),
     [
-        ("strange", ["needs 'depth'", "expected function(image_shape, latent_dim, backend, dtype, seed) -> (G, D)", "default"]),
+        ("strange", ["needs 'depth'", "expected function(image_shape, latent_dim, backend, dtype, seed, classes)", "default"]),
         ("nothing", ["nothing must return (G, D), two minigan.Sequential; it returns None"]),
         ("one", ["one must return (G, D)"]),
         ("wrong_shape", ["G makes (4, 4, 3), and the data are (8, 8, 3)"]),

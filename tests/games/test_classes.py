@@ -138,7 +138,7 @@ def test_every_fault_in_the_score_is_caught(name, monkeypatch):
 FAULTS = {
     "G's images are judged without their labels": ("score.value(o_judged)", "o_judged[:, :1]"),
     "the gradient of G's images goes to the logit alone": ("score.backward(ds_fake)", "0 * score.t + [1, 0, 0, 0] * ds_fake"),
-    "D's gradient without labels": ("[score.backward(part) for part in ds]", "[part * 1.0 + 0 * score.t for part in ds]"),
+    "D's gradient without labels": ("[score.backward(part) for part in ds]", "[part + 0 * score.t for part in ds]"),
     "the penalties without labels": ("self.penalties, d.grads, score)", "self.penalties, d.grads, Score(self.backend, 0 * y))"),
 }
 

@@ -27,10 +27,10 @@ class Curves:
 
     def _agrees(self, objective: Objective) -> bool:
         step = self.step
-        s_real, s_fake, s_judged = (record.outputs[-1] for record in (step.real, step.fake, step.judged))
+        s_real, s_fake, s_judged = (record.s for record in (step.real, step.fake, step.judged))
         loss_d, ds = objective.discriminator(s_real, s_fake)
-        loss_g, ds_judged = objective.generator(s_judged, step.rival.outputs[-1] if step.rival else s_real)
-        recorded = (step.loss_d, step.loss_g, *(record.output_grads[-1] for record in (step.real, step.fake, step.judged)))
+        loss_g, ds_judged = objective.generator(s_judged, step.rival.s if step.rival else s_real)
+        recorded = (step.loss_d, step.loss_g, *(record.ds for record in (step.real, step.fake, step.judged)))
         pairs = zip((loss_d, loss_g, *ds, ds_judged), recorded, strict=True)
         return all(b is not None and np.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in pairs)
 
@@ -38,7 +38,7 @@ class Curves:
         """L_D or L_G for a D that gives every sample s = 0."""
         if not self.known or self.objective is None:
             return None
-        zero = np.zeros_like(self.step.real.outputs[-1])
+        zero = np.zeros_like(self.step.real.s)
         value = self.objective.discriminator(zero, zero)[0] if player == "D" else self.objective.generator(zero, zero)[0]
         return float(value)
 
@@ -50,11 +50,11 @@ class Curves:
 
     def _draw(self, passes: Any) -> list[dict[str, Any]]:
         passes = list(passes)
-        reach = np.ceil(1.1 * max(1.8, *(float(np.abs(record.outputs[-1]).max()) for _, _, record in passes)))
+        reach = np.ceil(1.1 * max(1.8, *(float(np.abs(record.s).max()) for _, _, record in passes)))
         return [self._curve(role, label, record, np.linspace(-reach, reach, POINTS)) for role, label, record in passes]
 
     def _curve(self, role: str, label: str, record: Pass, at: np.ndarray) -> dict[str, Any]:
-        gradient, s = record.output_grads[-1], record.outputs[-1].ravel()
+        gradient, s = record.ds, record.s.ravel()
         assert gradient is not None
         shown = {"at": at, "s": s, "ds": gradient.ravel()}
         if self.known and self.objective is not None and self.formulas is not None and self.formulas.per_sample:

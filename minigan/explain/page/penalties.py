@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minigan.backends import Backend
 from minigan.explain.formulas import mathml
 from minigan.explain.page import prose
 from minigan.explain.page.facts import checks, fact, norm, shape_fact, size_fact
@@ -13,6 +14,7 @@ from minigan.explain.page.figures import Figures
 from minigan.explain.page.place import Place
 from minigan.explain.second_order import penalty_formulas, second_order_of
 from minigan.explain.step import OpenedStep, Pass
+from minigan.losses import Score
 
 SWEEPS = (
     r"\dot{y}_l = J_l \, \dot{y}_{l-1}, \qquad \dot{y}_0 = v",
@@ -48,7 +50,7 @@ class PenaltyStations:
         facts = [
             *([] if second.value is None else [fact("P", f"{second.value:.6f}")]),
             fact("‖g_n‖", f"mean {slopes.mean():.4g}, from {slopes.min():.4g} to {slopes.max():.4g}"),
-            *([] if through is None else [fact("v · g, and Σ ṡ", f"{along:.6g}, and {float(through.sum()):.6g}")]),
+            *([] if through is None else [fact("v · g, and Σ ṡ", f"{along:.6g}, and {self._sum_of(through):.6g}")]),
             shape_fact("g, and of v", self.g),
             size_fact("v", {"": second.v}),
             *(
@@ -74,6 +76,10 @@ class PenaltyStations:
             **{"symbols": symbols, "facts": facts, "figures": figures},
         }
 
+    def _sum_of(self, through: np.ndarray) -> float:
+        """Σ ṡ of the outputs' tangent: s is linear in them."""
+        return float(Score(Backend(), self.record.labels).value(through).sum())
+
     def layers(self) -> list[dict[str, Any]]:
         """A station for each layer that the sweeps downwards reached, from the last to the first."""
         learners = [int(name.partition(".")[0]) for name in self.second.own_grads]
@@ -88,8 +94,8 @@ class PenaltyStations:
         arrays = {"x_dot": x_dot, "y_dot": second.tangents[index], "b": b, "c": c, "a": a_above}
         words = {
             "x_dot": "ẋ: the tangent of the layer's input" if index else "ẋ = v",
-            "y_dot": "ẏ: the tangent of its output" if not place.is_last else "ẏ = ṡ: how each logit changes along v",
-            "b": "b = ∂(Σ s)/∂y, kept from the pass that made g" if not place.is_last else "b = ∂(Σ s)/∂s = 1",
+            "y_dot": "ẏ: the tangent of its output" if not place.is_last else self._last_tangent(),
+            "b": "b = ∂(Σ s)/∂y, kept from the pass that made g" if not place.is_last else self._last_b(),
             "c": "c: what Q feels of the layer's input, for its slope moves with it",
             "a": "a: what Q feels of the layer's output, from the layers above",
         }
@@ -115,6 +121,12 @@ class PenaltyStations:
             **{"formulas": [mathml(t) for t in tex if t], "symbols": known.symbols if known else ""},
             **{"figures": figures, "facts": facts, "checks": found},
         }
+
+    def _last_b(self) -> str:
+        return "b = ∂(Σ s)/∂s = 1" if self.record.labels is None else "b = ∂(Σ s)/∂o = t = [1, y]"
+
+    def _last_tangent(self) -> str:
+        return "ẏ = ṡ: how each logit changes along v" if self.record.labels is None else "ȯ: how D's outputs change along v"
 
     def _swept_above(self, index: int) -> np.ndarray | None:
         """a at the layer's output."""

@@ -43,6 +43,30 @@ def noise_and_batch(count: int, has_data: bool) -> list[str]:
     ]
 
 
+def labels_beside(step: OpenedStep) -> list[str]:
+    """What is to be said where the game has classes."""
+    if step.real.labels is None:
+        return []
+    count = step.real.labels.shape[1]
+    return [
+        f"Each real sample has the label of one of {count} classes, y, a row with a one at its place. G gets it beside the "
+        f"noise, as its last {count} inputs: its sample is to be of the same class."
+    ]
+
+
+def and_its_label(step: OpenedStep) -> str:
+    return "" if step.real.labels is None else ", and its label y"
+
+
+def scores_of_classes(step: OpenedStep) -> list[str]:
+    if step.real.labels is None:
+        return []
+    return [
+        "D puts out one number for all samples and one for each class, o. The score s is the first and that of the sample's "
+        "own label, added; so these two get the gradient of s, and those of the other classes get none."
+    ]
+
+
 def generated(discriminator: Sequential) -> list[str]:
     mixed = any(isinstance(layer, BatchNorm) for layer in discriminator.layers)
     apart = ", so that the statistics of BatchNorm do not mix" if mixed else ""
@@ -152,7 +176,10 @@ def penalty(record: Pass, known: PenaltyFormulas | None, step: OpenedStep, sweep
     """The station of a penalty: what it wants, how g was made, and by which ways its gradient comes."""
     net, one = record.net, record.second.penalty if record.second else None
     text = [known.reading] if known else docstring(one) if one is not None else ["D also pays for its slope g."]
-    every = getattr(step.game, "penalty_every", 1)
+    every, start = (
+        getattr(step.game, "penalty_every", 1),
+        "ds = 1" if record.labels is None else "ds = 1, which is do = [1, y],",
+    )
     if every > 1:
         text.append(f"It is taken in one step of {every}, with {every} times its weight.")
     mixed = "".join(
@@ -171,7 +198,7 @@ def penalty(record: Pass, known: PenaltyFormulas | None, step: OpenedStep, sweep
     )
     return [
         *text,
-        "D's slope g was made by a pass of its own: forwards, and backwards from ds = 1 for every sample. The gradient b at "
+        f"D's slope g was made by a pass of its own: forwards, and backwards from {start} for every sample. The gradient b at "
         f"each layer's output was kept.{mixed}{shared}",
         "P reaches D's weights through g alone. With v = ∂P/∂g held fixed, its gradient is that of v · g, and v · g is how "
         "much the logits change, in sum, as x moves along v. So v is pushed forwards through D: the tangents ẏ. What each of "

@@ -24,6 +24,11 @@ from minigan.explain.step import Nudge, OpenedStep, Pass, Update
 from minigan.layers import Layer
 from minigan.layers.elementwise import sigmoid
 
+SCORE = (
+    r"s_n = \langle o_n, t_n \rangle, \qquad t_n = [1, y_n]",
+    r"\frac{\partial L}{\partial o_n} = \frac{\partial L}{\partial s_n} \, t_n",
+)
+
 
 class Walk:
     """Makes the stations of a step; their values go to `arrays`, as far as the budget allows.
@@ -40,7 +45,8 @@ class Walk:
         self.is_logit = self.formulas is not None and self.formulas.is_logit
         self.real_samples = "real samples" if has_data else "stand-ins for real samples"
         points = {"real": step.real.x, "generated": step.fake.x}
-        is_plane = step.real.x.shape[1:] == (2,)
+        # With classes, D has a landscape for each of them.
+        is_plane = step.real.x.shape[1:] == (2,) and step.real.labels is None
         self.plane = Plane(arrays, points, probabilities=self.is_logit) if is_plane else None
         self.stations: list[dict[str, Any]] = []
         self._walk()
@@ -81,13 +87,13 @@ class Walk:
     def _begin(self) -> None:
         z, real = self.step.generator.x, self.step.real.x
         figures = [
-            self.figures.samples("z", "noise z of this sample", {"": z}),
+            self.figures.samples("z", f"noise z of this sample{prose.and_its_label(self.step)}", {"": z}),
             self.figures.samples("x", f"{self.real_samples} x", {"": real}, image=True),
         ]
         more: dict[str, Any] = {"figures": figures, "facts": [shape_fact("z", z), shape_fact("x", real)]}
         if self.plane:
             more["plane"] = self.plane.picture(f"{self.real_samples}: the whole batch", {"real": real})
-        text = prose.noise_and_batch(len(real), self.has_data)
+        text = prose.noise_and_batch(len(real), self.has_data) + prose.labels_beside(self.step)
         self._add("D", "input", "G", "z", "Noise, and a batch of real samples", text, **more)
 
     def _generated(self) -> None:
@@ -213,8 +219,8 @@ class Walk:
         known, step = self.formulas, self.step
         labels = known.labels_d if known else ("real samples", "generated samples")
         curves = self.curves.discriminator(labels)
-        text = prose.discriminator_loss(known, len(step.real.x)) + prose.also_penalised(step)
-        tex = (*known.value_d, *known.grad_d) if known else ()
+        text = prose.discriminator_loss(known, len(step.real.x)) + prose.scores_of_classes(step) + prose.also_penalised(step)
+        tex = (*(known.value_d if known else ()), *(known.grad_d if known else ()), *self._of_classes())
         judged = {self.real_samples: step.real, "generated samples": step.fake}
         self._add_loss("D", "The discriminator's loss", text, tex, curves, step.loss_d, judged)
 
@@ -222,8 +228,12 @@ class Walk:
         known, step = self.formulas, self.step
         curves = self.curves.generator(known.label_g if known else "generated samples")
         text = prose.generator_loss(known)
-        tex = (*known.value_g, *known.grad_g) if known else ()
+        tex = (*(known.value_g if known else ()), *(known.grad_g if known else ()), *self._of_classes())
         self._add_loss("G", "The generator's loss", text, tex, curves, step.loss_g, {"generated samples": step.judged})
+
+    def _of_classes(self) -> tuple[str, ...]:
+        """The score of a game with classes, and its gradient, in TeX."""
+        return () if self.step.real.labels is None else SCORE
 
     def _add_loss(
         self,
@@ -239,7 +249,7 @@ class Walk:
         undecided = self.curves.undecided(act)
         indifferent = "could not tell at all, D = ½" if self.is_logit else "gave every sample s = 0"
         beside = "" if undecided is None else f" ({undecided:.3f} if D {indifferent})"
-        logits = {who: record.outputs[-1] for who, record in judged.items()}
+        logits = {who: record.s for who, record in judged.items()}
         means = {who: float(np.mean(sigmoid(np, s) if self.is_logit else s)) for who, s in logits.items()}
         facts = [
             fact(name, f"{loss:.6f}{' nats' if self.unit else ''}{beside}"),

@@ -31,25 +31,33 @@ EXPECTED = {"generator": 1, "discriminator": 3}  # forward passes of each networ
 
 
 def open_step(
-    game: Game, real: Array, z: Array, *, shown: int = 4, seed: int = 0, tick: Callable[[], None] = lambda: None
+    game: Game,
+    real: Array,
+    z: Array,
+    labels: Array | None = None,
+    *,
+    shown: int = 4,
+    seed: int = 0,
+    tick: Callable[[], None] = lambda: None,
 ) -> OpenedStep:
     """Let the game take one step on real and z, both networks moving as they do, and record it.
 
-    shown: derivatives are checked at entries of the first so many samples. tick is called after every array checked.
+    labels: one-hot rows, of a game with classes. shown: derivatives are checked at entries of the first so many samples. tick
+    is called after every array checked.
     Raises OptionError unless the game has a generator and a discriminator, computes in float64, without which differences
     prove nothing, and makes the passes of one step of D and one of G; DivergenceError for a loss that is not finite.
     """
     _check_game(game)
     before = {name: _Snapshot(net, game.optimizers[name]) for name, net in game.networks.items()}
     random_state = game.random_state
-    passes, losses = _record(game, real, z)
+    passes, losses = _record(game, real, z, labels)
     (made,), (of_real, of_fake, *others, judged) = passes["generator"], passes["discriminator"]
     penalties = [record for record in others if record.second is not None]
     _name_penalties(game, penalties)
     after = {name: _Snapshot(net, game.optimizers[name]) for name, net in game.networks.items()}
     after["discriminator"].grads = judged.grads_before  # as D's optimiser saw them
     moved_random_state = game.random_state
-    rerun = Rerun(game, real, z, passes, random_state)
+    rerun = Rerun(game, real, z, labels, passes, random_state)
 
     look = _Look(rerun, passes, before, after, shown, np.random.default_rng(stream("explain", seed)), tick)
     look.check_outputs("discriminator", "discriminator", 0)
@@ -81,18 +89,20 @@ def _check_game(game: Game) -> None:
         raise OptionError(f"the game computes in {game.dtype}: build it with dtype='float64' to open a step")
 
 
-def _record(game: Game, real: Array, z: Array) -> tuple[dict[str, list[Pass]], dict[str, float]]:
+def _record(game: Game, real: Array, z: Array, labels: Array | None) -> tuple[dict[str, list[Pass]], dict[str, float]]:
     """Take the step: its passes by network, and its losses."""
     recorders = {name: Recorder(net) for name, net in game.networks.items()}
     watching = {name: net.watch for name, net in game.networks.items()}
     for name, net in game.networks.items():
         net.watch = recorders[name]
     try:
-        stats = game.step(real, z)
+        stats = game.step(real, z, **({} if labels is None else {"labels": labels}))
     finally:
         for name, net in game.networks.items():
             net.watch = watching[name]
     passes = {name: recorder.passes for name, recorder in recorders.items()}
+    for record in passes["discriminator"]:
+        record.labels = None if labels is None else game.backend.to_numpy(labels)
     compares = getattr(getattr(game, "objective", None), "compares", False)  # then D judges the real batch again for G
     for name, found in passes.items():
         count = len([record for record in found if record.second is None])

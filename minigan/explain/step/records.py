@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from minigan.backends import Backend
 from minigan.checks.entries import Comparison
 from minigan.games import Game
-from minigan.losses import Penalty
+from minigan.losses import Penalty, Score
 from minigan.network import Sequential
 from minigan.optim import Optimizer
 
@@ -48,6 +49,17 @@ class Pass:
     checks: list[list[Comparison]] = field(default_factory=list)  # of output_grads, by layer
     state: dict[str, np.ndarray] = field(default_factory=dict)  # of the layers, as the pass left it
     second: SecondOrder | None = None  # of a penalty's pass
+    labels: np.ndarray | None = None  # of a pass of D in a game with classes, one-hot rows
+
+    @property
+    def s(self) -> np.ndarray:
+        """The scores (N, 1) of D's outputs."""
+        return Score(Backend(), self.labels).value(self.outputs[-1])
+
+    @property
+    def ds(self) -> np.ndarray | None:
+        """∂L/∂s (N, 1). With classes what went back is ∂L/∂o = ∂L/∂s [1, y], so it stands in the first column."""
+        return None if self.output_grads[-1] is None else self.output_grads[-1][:, :1]
 
 
 @dataclass

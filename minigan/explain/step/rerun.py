@@ -15,6 +15,7 @@ from minigan.checks.game import forward_only, still
 from minigan.explain.step.records import Pass
 from minigan.games import Game
 from minigan.layers import Layer
+from minigan.losses import Score
 from minigan.network import Sequential
 
 
@@ -61,9 +62,16 @@ class Rerun:
     """
 
     def __init__(
-        self, game: Game, real: Array, z: Array, recorded: Mapping[str, list[Pass]], random_state: dict[str, Any]
+        self,
+        game: Game,
+        real: Array,
+        z: Array,
+        labels: Array | None,
+        recorded: Mapping[str, list[Pass]],
+        random_state: dict[str, Any],
     ) -> None:
         self._game, self._real, self._z, self._recorded, self._random_state = still(game), real, z, recorded, random_state
+        self._labels = labels
         self.networks: dict[str, Sequential] = self._game.networks
         # Gradients go nowhere while the optimisers hold still. Unless a loss depends on one, none is made.
         wanted = self._compute()
@@ -111,14 +119,15 @@ class Rerun:
         assert record.second.penalty is not None
         net.watch = None
         put_back(net, record)
-        s, caches = Sequential.forward(net, net.backend.asarray(record.x.copy()), train=True)
-        g = net.backward(net.backend.xp.ones_like(s), caches)
+        o, caches = Sequential.forward(net, net.backend.asarray(record.x.copy()), train=True)
+        g = net.backward(Score(net.backend, self._labels).upstream(o), caches)
         assert g is not None
         return record.second.penalty.slope(net.backend, g)[0], branch_signatures(net, caches)
 
     def _compute(self) -> dict[str, Array]:
         self._game.random_state = self._random_state
-        return self._game.compute(self._real.copy(), self._z.copy())  # copies: views of them may be written to
+        labels = {} if self._labels is None else {"labels": self._labels.copy()}
+        return self._game.compute(self._real.copy(), self._z.copy(), **labels)  # copies: views of them may be written to
 
 
 class _Replay:
