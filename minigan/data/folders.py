@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import math
-import operator
 import os
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +19,8 @@ from minigan.backends.machine import free_and_total_memory
 from minigan.data.arrays import levels_of
 from minigan.data.cache import CachedImages, CacheFile, MappedImages
 from minigan.data.dataset import blocks_of
-from minigan.data.decoding import decode_all
-from minigan.data.images import IMAGE_SUFFIXES, KINDS, Picture, read_image
+from minigan.data.decoding import decode, decode_all
+from minigan.data.images import IMAGE_SUFFIXES, KINDS, Picture
 from minigan.data.reading import cannot_read, check_memory, is_litter, shown
 from minigan.errors import DataError
 
@@ -63,8 +62,10 @@ def _cache_of(folder: Path, files: Sequence[Path], size: tuple[int, int] | None,
     from PIL import __version__
 
     try:
-        stats = ((file.relative_to(folder), *operator.attrgetter("st_size", "st_mtime_ns")(os.stat(file))) for file in files)
-        return CachedImages((folder.resolve(), size, fit), (__version__, *itertools.chain(*stats)))
+        stats = [os.stat(file) for file in files]
+        names = [os.fspath(file).removeprefix(os.fspath(folder)) for file in files]
+        times = [(status.st_size, status.st_mtime_ns) for status in stats]
+        return CachedImages((folder.resolve(), size, fit), (__version__, *names, times))
     except OSError as error:
         raise cannot_read(error.filename or folder, error) from None
 
@@ -82,8 +83,13 @@ class _Reading:
 
     def read(self, cache: CachedImages) -> tuple[np.ndarray, tuple[str, ...]]:
         """Decode all files. Raises what read_folder raises."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow doubts many files that it can read
+            return self._read(cache)
+
+    def _read(self, cache: CachedImages) -> tuple[np.ndarray, tuple[str, ...]]:
         self._cache = cache
-        first = read_image(self._files[0]).pixels
+        ((first, _),) = decode([os.fspath(self._files[0])], None, self._fit)
         self._images = self._room_for((len(self._files), *(self._size or first.shape[:2]), first.shape[2]))
         with self._progress():
             try:
@@ -102,20 +108,25 @@ class _Reading:
 
     def _store(self, first: int, pictures: list[Picture]) -> None:
         """Keep pictures, those of file number `first` and after it."""
-        height, width = self._images.shape[1:3]
-        for file, picture in zip(self._files[first:], pictures, strict=False):
-            h, w = picture.pixels.shape[:2]
-            if (h, w) != (height, width):
-                raise DataError(
-                    f"{shown(self._files[0])} is {height}x{width} and {shown(file)} is {h}x{w}: images must have one size; "
-                    "--image-size makes one"
-                )
-            self._changes.update(picture.changes)
-            self._grey += picture.pixels.shape[2] == 1
-        if any(picture.pixels.shape[2] == 3 for picture in pictures) and self._images.shape[3] == 1:
+        height, width, channels = self._images.shape[1:]
+        shapes = Counter(picture.pixels.shape for picture in pictures)
+        if any(shape[:2] != (height, width) for shape in shapes):
+            other = next(index for index, picture in enumerate(pictures) if picture.pixels.shape[:2] != (height, width))
+            h, w = pictures[other].pixels.shape[:2]
+            raise DataError(
+                f"{shown(self._files[0])} is {height}x{width} and {shown(self._files[first + other])} is {h}x{w}: images must "
+                "have one size; --image-size makes one"
+            )
+        for picture in pictures:
+            if picture.changes:
+                self._changes.update(picture.changes)
+        self._grey += shapes[height, width, 1]
+        if channels == 1 and shapes[height, width, 3]:
             self._take_colours()
-        channels = self._images.shape[3]
-        block = np.stack([np.broadcast_to(picture.pixels, (height, width, channels)) for picture in pictures])
+        if len(shapes) > 1 or (height, width, self._images.shape[3]) not in shapes:
+            block = np.stack([np.broadcast_to(picture.pixels, self._images.shape[1:]) for picture in pictures])
+        else:
+            block = np.stack([picture.pixels for picture in pictures])
         self._low, self._high = min(self._low, int(block.min())), max(self._high, int(block.max()))
         self._images.write(first, block)
         self._bar.update(len(pictures))
