@@ -59,15 +59,16 @@ def _fits(size: int, memory_share: float) -> bool:
 
 def _cache_of(folder: Path, files: Sequence[Path], size: tuple[int, int] | None, fit: str) -> CachedImages:
     """The cache of these files, which tells by their names, sizes and times whether they are those that it was made of."""
-    from PIL import __version__
 
-    try:
-        stats = [os.stat(file) for file in files]
-        names = [os.fspath(file).removeprefix(os.fspath(folder)) for file in files]
-        times = [(status.st_size, status.st_mtime_ns) for status in stats]
-        return CachedImages((folder.resolve(), size, fit), (__version__, *names, times))
-    except OSError as error:
-        raise cannot_read(error.filename or folder, error) from None
+    def made_of() -> Iterator[Any]:
+        from PIL import __version__
+
+        yield __version__
+        for file in files:
+            status = os.stat(file)
+            yield f"{os.fspath(file).removeprefix(os.fspath(folder))} {status.st_size} {status.st_mtime_ns}"
+
+    return CachedImages((folder.resolve(), size, fit), made_of)
 
 
 class _Reading:
