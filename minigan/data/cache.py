@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,7 @@ def _hash(parts: Iterable[Any]) -> str:
 
 
 @contextlib.contextmanager
-def _refusing_to_write(path: Path) -> Any:
+def _refusing_to_write(path: Path) -> Iterator[None]:
     """Turn what the system says of a cache that cannot be written into one DataError."""
     try:
         yield

@@ -33,6 +33,7 @@ def load(
     fit: str = "cut",
     mirror: bool = False,
     memory_share: float = MEMORY_SHARE,
+    progress: bool = False,
 ) -> Dataset:
     """A dataset by name, or the user's own by path or as an array.
 
@@ -47,13 +48,13 @@ def load(
     itself, "crop" does not scale: it cuts about the centre, or sets black around.
     mirror: learn from the images' reflections, left to right, too.
     memory_share: the images of a folder are held in memory up to this share of what is free; more are decoded once into a file
-    in the user's cache, and batches are read from it as they are taken.
+    in the user's cache, and batches are read from it as they are taken. progress: whether to show a bar, on a terminal.
     What reading has decided or changed is told in the dataset's `notes`.
     Raises DataError that names what was found and what was expected, OptionError for image_size, fit, memory_share of no use.
     """
     size = None if image_size is None else pair(image_size, "image_size")
     _check_options(size, fit, memory_share)
-    of_folder = {"fit": fit, "memory_share": memory_share}
+    of_folder = {"fit": fit, "memory_share": memory_share, "progress": progress}
     name = os.fsdecode(data) if isinstance(data, (str, os.PathLike)) else None
     if data_dir and name not in mnist.SOURCES:
         raise DataError(

@@ -275,9 +275,14 @@ class Config:
                 f"batch_size is {self.batch_size}, and D judges {self.pack} samples at once: choose a multiple of that"
             )
 
-    def load_data(self) -> Dataset:
-        """The dataset that this configuration names."""
-        of_images: dict[str, Any] = {"fit": self.fit, "mirror": self.mirror, "memory_share": self.memory_share}
+    def load_data(self, progress: bool = False) -> Dataset:
+        """The dataset that this configuration names. progress: whether to show a bar where decoding images takes long."""
+        of_images: dict[str, Any] = {
+            "fit": self.fit,
+            "mirror": self.mirror,
+            "memory_share": self.memory_share,
+            "progress": progress,
+        }
         return load(self.data, self.data_dir, self.image_size, **of_images)
 
     def load_other(self, data: str) -> Dataset:
