@@ -128,7 +128,8 @@ def test_killed_and_resumed_to_the_same_bytes(tmp_path, data):
         "0",
         "--checkpoint-every",
         "10",
-        "--steps", "120",
+        "--steps",
+        "120",
         "--backend",
         "numpy",
     ]
