@@ -50,11 +50,11 @@ def train(options: argparse.Namespace) -> int:
             raise MiniganError("--resume and --overwrite exclude each other: choose one")
         if options.begins_from:
             raise MiniganError("--resume and --from exclude each other: choose one")
-        run = resume_run(options.out, changes=given)
+        run = resume_run(options.out, changes=given, progress=not options.quiet)
     else:
         source = options.begins_from
         config = config_from(source, given) if source else Config(**given)
-        run = start_run(config, options.out, begins_from=source, overwrite=options.overwrite)
+        run = start_run(config, options.out, begins_from=source, overwrite=options.overwrite, progress=not options.quiet)
     with errors_of_user_file(Config(model=run.settings["model"])):
         ended = run.train(progress=not options.quiet)
     discard_what_cannot_be_written()  # the run is saved, and the status is to say so

@@ -9,7 +9,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,20 @@ class MappedImages(np.memmap):
 class CachedImages:
     """The images of one folder at one size: a .npy file in the user's cache, and a .json file that tells what it was made of.
 
-    source: what names them, such as the folder and the size. made_of: what would change with the images themselves.
+    source: what names them, such as the folder and the size. made_of: a function that tells what would change with the images
+    themselves; it is asked once, before they are read, and only where that matters.
     """
 
-    def __init__(self, source: Iterable[Any], made_of: Iterable[Any]) -> None:
+    def __init__(self, source: Iterable[Any], made_of: Callable[[], Iterable[Any]]) -> None:
         import platformdirs
 
         folder = Path(platformdirs.user_cache_dir("minigan")) / "images"
         self.path, self._about = (folder / f"{_hash(source)}{ending}" for ending in (".npy", ".json"))
-        self._made_of = _hash([FORMAT, *made_of])
+        self._ask = made_of
+
+    @cached_property
+    def _made_of(self) -> str:
+        return _hash([FORMAT, *self._ask()])
 
     def load(self) -> tuple[np.ndarray, tuple[str, ...]] | None:
         """(images, notes); None where there are none, or they are of other files, or damaged."""
@@ -60,6 +66,7 @@ class CachedImages:
     def begin(self, shape: tuple[int, ...]) -> CacheFile:
         """A new file for images of this shape, in place of one of no use. Raises DataError where there is no room for it."""
         folder, size = self.path.parent, int(np.prod(shape, dtype=object))
+        self._made_of  # noqa: B018  asked now: a file that changes while it is read makes this one stale
         with _refusing_to_write(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for path in (self._about, self.path, *self._abandoned()):
@@ -145,7 +152,7 @@ def _hash(parts: Iterable[Any]) -> str:
 
 
 @contextlib.contextmanager
-def _refusing_to_write(path: Path) -> Any:
+def _refusing_to_write(path: Path) -> Iterator[None]:
     """Turn what the system says of a cache that cannot be written into one DataError."""
     try:
         yield

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import math
-import operator
 import os
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from minigan.backends.machine import free_and_total_memory
 from minigan.data.arrays import levels_of
 from minigan.data.cache import CachedImages, CacheFile, MappedImages
 from minigan.data.dataset import blocks_of
-from minigan.data.decoding import decode_all
-from minigan.data.images import IMAGE_SUFFIXES, KINDS, Picture, read_image
+from minigan.data.decoding import decode, decode_all
+from minigan.data.images import ANIMATED, COMPOSED, IMAGE_SUFFIXES, KINDS, TURNED, Picture
 from minigan.data.reading import cannot_read, check_memory, is_litter, shown
 from minigan.data.wav import WAV_SUFFIXES
 from minigan.errors import DataError
@@ -29,16 +28,22 @@ from minigan.errors import DataError
 MEMORY_SHARE = 0.25  # of what is free: more is streamed, so that the networks and their batches have room
 _UNTOLD = 2**32  # bytes that are taken to be free where the system does not tell
 
+GREY = "grey, read as RGB as the others are"
 _OTHER_IMAGES = (".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".pgm", ".tga", ".psd", ".svg")
 
 
 def read_folder(
-    folder: Path, size: tuple[int, int] | None, fit: str = "cut", memory_share: float = MEMORY_SHARE
+    folder: Path,
+    size: tuple[int, int] | None,
+    fit: str = "cut",
+    memory_share: float = MEMORY_SHARE,
+    progress: bool = False,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """uint8 (N, H, W, C) and notes: every image in a folder and the folders below it, in the order of their names.
 
     size: (height, width) to bring each to, by `fit` (see FITS). One colour image makes all of them RGB. Images that would fill
     more than `memory_share` of what memory is free lie in a file of the user's cache, and the array maps it: see CachedImages.
+    progress: whether to show a bar, on a terminal.
     Raises DataError for a folder without images, one that may not be read, a damaged image, unequal sizes, and a cache without
     room.
     """
@@ -47,10 +52,13 @@ def read_folder(
     if not files:
         raise DataError(f"{shown(folder)} holds no {KINDS} files{_instead(found)}")
     cache = _cache_of(folder, files, size, fit)
-    images, notes = cache.load() or _Reading(folder, files, size, fit, memory_share).read(cache)
-    if isinstance(images, MappedImages) and _fits(images.size, memory_share):
-        images = np.array(images)
-    return images, (*notes, *_left_out(folder, found))
+    images, notes = cache.load() or _Reading(folder, files, size, fit, memory_share).read(cache, progress)
+    notes = (*notes, *_left_out(folder, found))
+    if not isinstance(images, MappedImages):
+        return images, notes
+    if _fits(images.size, memory_share):
+        return np.array(images), notes
+    return images, (*notes, f"{shown(folder)}: {images.size / 2**30:,.2g} GiB of pixels are streamed from {cache.path}")
 
 
 def _fits(size: int, memory_share: float) -> bool:
@@ -61,13 +69,16 @@ def _fits(size: int, memory_share: float) -> bool:
 
 def _cache_of(folder: Path, files: Sequence[Path], size: tuple[int, int] | None, fit: str) -> CachedImages:
     """The cache of these files, which tells by their names, sizes and times whether they are those that it was made of."""
-    from PIL import __version__
 
-    try:
-        stats = ((file.relative_to(folder), *operator.attrgetter("st_size", "st_mtime_ns")(os.stat(file))) for file in files)
-        return CachedImages((folder.resolve(), size, fit), (__version__, *itertools.chain(*stats)))
-    except OSError as error:
-        raise cannot_read(error.filename or folder, error) from None
+    def made_of() -> Iterator[Any]:
+        from PIL import __version__
+
+        yield __version__
+        for file in files:
+            status = os.stat(file)
+            yield f"{os.fspath(file).removeprefix(os.fspath(folder))} {status.st_size} {status.st_mtime_ns}"
+
+    return CachedImages((folder.resolve(), size, fit), made_of)
 
 
 class _Reading:
@@ -81,14 +92,16 @@ class _Reading:
         self._grey, self._low, self._high = 0, 255, 0
         self._bar: Any = None
 
-    def read(self, cache: CachedImages) -> tuple[np.ndarray, tuple[str, ...]]:
+    def read(self, cache: CachedImages, progress: bool) -> tuple[np.ndarray, tuple[str, ...]]:
         """Decode all files. Raises what read_folder raises."""
         self._cache = cache
-        first = read_image(self._files[0]).pixels
-        self._images = self._room_for((len(self._files), *(self._size or first.shape[:2]), first.shape[2]))
-        with self._progress():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow doubts many files that it can read
+            ((first, _),) = decode([os.fspath(self._files[0])], None, self._fit)
+            self._images = self._room_for((len(self._files), *(self._size or first.shape[:2]), first.shape[2]))
             try:
-                decode_all(list(map(os.fspath, self._files)), self._size, self._fit, self._store)
+                with self._showing_progress(progress):
+                    decode_all(list(map(os.fspath, self._files)), self._size, self._fit, self._store)
                 notes = self._notes()
                 if isinstance(self._images, CacheFile):
                     return self._cache.finish(self._images, notes), notes
@@ -103,31 +116,39 @@ class _Reading:
 
     def _store(self, first: int, pictures: list[Picture]) -> None:
         """Keep pictures, those of file number `first` and after it."""
-        height, width = self._images.shape[1:3]
-        for file, picture in zip(self._files[first:], pictures, strict=False):
-            h, w = picture.pixels.shape[:2]
-            if (h, w) != (height, width):
-                raise DataError(
-                    f"{shown(self._files[0])} is {height}x{width} and {shown(file)} is {h}x{w}: images must have one size; "
-                    "--image-size makes one"
-                )
-            self._changes.update(picture.changes)
-            self._grey += picture.pixels.shape[2] == 1
-        if any(picture.pixels.shape[2] == 3 for picture in pictures) and self._images.shape[3] == 1:
+        height, width, channels = self._images.shape[1:]
+        shapes = Counter(picture.pixels.shape for picture in pictures)
+        if any(shape[:2] != (height, width) for shape in shapes):
+            other = next(index for index, picture in enumerate(pictures) if picture.pixels.shape[:2] != (height, width))
+            h, w = pictures[other].pixels.shape[:2]
+            raise DataError(
+                f"{shown(self._files[0])} is {height}x{width} and {shown(self._files[first + other])} is {h}x{w}: images must "
+                "have one size; --image-size makes one"
+            )
+        for picture in pictures:
+            if picture.changes:
+                self._changes.update(picture.changes)
+        self._grey += shapes[height, width, 1]
+        if channels == 1 and shapes[height, width, 3]:
             self._take_colours()
-        channels = self._images.shape[3]
-        block = np.stack([np.broadcast_to(picture.pixels, (height, width, channels)) for picture in pictures])
+        if len(shapes) > 1 or (height, width, self._images.shape[3]) not in shapes:
+            block = np.stack([np.broadcast_to(picture.pixels, self._images.shape[1:]) for picture in pictures])
+        else:
+            block = np.stack([picture.pixels for picture in pictures])
         self._low, self._high = min(self._low, int(block.min())), max(self._high, int(block.max()))
         self._images.write(first, block)
-        self._bar.update(len(pictures))
+        with suppress(OSError, ValueError):  # of a terminal that is gone, for whose sake nothing ends
+            self._bar.update(len(pictures))
 
     def _take_colours(self) -> None:
         """Make room for three channels, in place of one."""
         grey = self._images
         self._images = self._room_for((*grey.shape[:3], 3))
-        for first, count in blocks_of(len(self._files), math.prod(grey.shape[1:])):
-            self._images.write(first, np.repeat(grey.read(first, count), 3, axis=3))
-        grey.discard()
+        try:
+            for first, count in blocks_of(len(self._files), math.prod(grey.shape[1:])):
+                self._images.write(first, np.repeat(grey.read(first, count), 3, axis=3))
+        finally:
+            grey.discard()
 
     def _notes(self) -> tuple[str, ...]:
         """What was done to the images; done to their values, too, where these are few levels of grey."""
@@ -136,20 +157,24 @@ class _Reading:
             for first, count in blocks_of(len(self._files), math.prod(self._images.shape[1:])):
                 self._images.write(first, levels[self._images.read(first, count) - self._low])
         if 0 < self._grey < len(self._files):
-            self._changes["grey, read as RGB as the others are"] = self._grey
-        changed = (f"{count} of {len(self._files)} images {change}" for change, count in self._changes.items())
-        return (*(f"{shown(self._folder)}: {change}" for change in changed), *of_levels)
+            self._changes[GREY] = self._grey
+        done = [change for change in (COMPOSED, TURNED, ANIMATED, GREY) if self._changes[change]]
+        changed = (f"{shown(self._folder)}: {self._changes[change]} of {len(self._files)} images {change}" for change in done)
+        return (*changed, *of_levels)
 
     @contextmanager
-    def _progress(self) -> Iterator[None]:
+    def _showing_progress(self, progress: bool) -> Iterator[None]:
         """A bar on a terminal, of what takes longer than a second."""
         from tqdm import tqdm
 
-        is_seen = sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
-        with tqdm(
-            total=len(self._files), unit="image", desc="decoding", disable=not is_seen, delay=1, leave=False
-        ) as self._bar:
+        is_seen = progress and sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
+        options: dict[str, Any] = {"unit": "image", "desc": "decoding", "delay": 1, "miniters": 1, "leave": False}
+        self._bar = tqdm(total=len(self._files), disable=not is_seen, **options)
+        try:
             yield
+        finally:
+            with suppress(OSError, ValueError):
+                self._bar.close()
 
 
 class _InMemory:

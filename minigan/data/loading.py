@@ -40,6 +40,7 @@ def load(
     fit: str = "cut",
     mirror: bool = False,
     memory_share: float = MEMORY_SHARE,
+    progress: bool = False,
     length: int | None = None,
     alphabet: str | None = None,
     hold_out: int | None = None,
@@ -63,7 +64,7 @@ def load(
     each sub-folder is a class; data without them are then refused.
     mirror: learn from the images' reflections, left to right, too.
     memory_share: the images of a folder are held in memory up to this share of what is free; more are decoded once into a file
-    in the user's cache, and batches are read from it as they are taken.
+    in the user's cache, and batches are read from it as they are taken. progress: whether to show a bar, on a terminal.
     length, alphabet, hold_out: of lines of text, see minigan.data.text.as_text. length, rate: values in a piece of sound (None:
     4,096), and how many a second it is resampled to (None: as most files have).
     What reading has decided or changed is told in the dataset's `notes`.
@@ -71,7 +72,7 @@ def load(
     """
     size = None if image_size is None else pair(image_size, "image_size")
     _check_options(size, fit, memory_share)
-    of_folder = {"fit": fit, "memory_share": memory_share}
+    of_folder = {"fit": fit, "memory_share": memory_share, "progress": progress}
     reading = {"length": length, "alphabet": alphabet, "hold_out": hold_out, "rate": rate}
     name = os.fsdecode(data) if isinstance(data, (str, os.PathLike)) else None
     if data_dir and name not in mnist.SOURCES:

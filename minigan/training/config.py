@@ -426,11 +426,13 @@ class Config:
                 f"penalty weighs {heaviest:g}, {shorten(every)} times: expected at most {HEAVIEST:g}; choose less"
             )
 
-    def load_data(self, labels: bool = False) -> Dataset:
-        """The dataset that this configuration names. labels: with the classes, as --classes reads it."""
+    def load_data(self, labels: bool = False, progress: bool = False) -> Dataset:
+        """The dataset that this configuration names. labels: with the classes, as --classes reads it; progress: whether to show
+        a bar where decoding images takes long.
+        """
         names = ("fit", "mirror", "memory_share", "length", "alphabet", "hold_out", "rate")
         reading: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return load(self.data, self.data_dir, self.image_size, self.classes or labels, **reading)
+        return load(self.data, self.data_dir, self.image_size, self.classes or labels, progress=progress, **reading)
 
     def load_other(self, data: str, **reading: Any) -> Dataset:
         """Another dataset in its place, of the same form where it can have that. reading: more options of load."""

@@ -52,10 +52,12 @@ def start_run(
     begins_from: str | Path | None = None,
     overwrite: bool = False,
     log: Callable[[str], None] = print_now,
+    progress: bool = False,
 ) -> Run:
     """A new run in its folder, by default one in runs/; its train() starts it.
 
     begins_from: the folder of a run whose networks' weights are the first ones here; see `config_from`.
+    progress: whether to show a bar where decoding images takes long.
     Raises MiniganError, before anything is written, for a configuration that cannot be run and for a folder that already
     holds a run (unless overwrite).
     """
@@ -64,7 +66,7 @@ def start_run(
     weights = None if begins_from is None else _weights_of(begins_from, folder.path)
     backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
     with _hint_at_moved_data(weights is not None and weights[1]["config"].get("data") == config.data):
-        dataset = config.load_data()
+        dataset = config.load_data(progress)
     paths = with_absolute_paths({"data": config.data, "data_dir": config.data_dir, "model": config.model})
     config = replace(config, backend=backend.name, **paths)
     config.resolve(dataset)
@@ -126,7 +128,13 @@ def config_from(source: str | Path, changes: Mapping[str, Any]) -> Config:
     return _changed(config, with_absolute_paths(changes))
 
 
-def resume_run(folder: str | Path, *, changes: Mapping[str, Any] | None = None, log: Callable[[str], None] = print_now) -> Run:
+def resume_run(
+    folder: str | Path,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    log: Callable[[str], None] = print_now,
+    progress: bool = False,
+) -> Run:
     """The run of a folder, as its checkpoint left it.
 
     changes: a longer `steps` or `epochs`; where data or the file of its networks lie now, if they hold what they held; how
@@ -153,7 +161,7 @@ def resume_run(folder: str | Path, *, changes: Mapping[str, Any] | None = None, 
         length = f"{config.steps} steps" if config.steps else f"{config.epochs} epochs"
         raise CheckpointError(f"the {config.schedule} schedule of {folder} was laid out for {length}")
     with _hint_at_moved_data(not given.keys() & DATA):
-        run = start_run(_changed(config, given), files, overwrite=True, log=log)
+        run = start_run(_changed(config, given), files, overwrite=True, log=log, progress=progress)
     same_streams = run.go_on_from(arrays, info, stamp)
     changed = [
         f"{name} {shorten(info['config'][name])} → {shorten(value)}" for name, value in given.items() if name not in LENGTHS
