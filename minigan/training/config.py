@@ -192,9 +192,9 @@ class Config:
         str | None,
         Option(
             f"{', '.join(MODELS)}, or networks of your own, which learn as dcgan does: a function(image_shape, latent_dim, "
-            "backend, dtype, seed, classes) -> (G, D), or of fewer of these; of a vae (encoder, decoder). A run notices when that "
-            "file changes, but not when a file that it imports does. Default: dcgan; for points and a vae mlp, for text text, for "
-            "sound wave",
+            "backend, dtype, seed, classes) -> (G, D), or of fewer of these; of a vae (encoder, decoder). A run notices when "
+            "that file changes, but not when a file that it imports does. Default: dcgan; for points and a vae mlp, for text "
+            "text, for sound wave",
             *("model", f"NAME|{FUNCTION_IN_FILE}"),
             choices=MODELS,
             other=FUNCTION_IN_FILE,
