@@ -66,7 +66,7 @@ def start_run(
     weights = None if begins_from is None else _weights_of(begins_from, folder.path)
     backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
     with _hint_at_moved_data(weights is not None and weights[1]["config"].get("data") == config.data):
-        dataset = config.load_data(progress)
+        dataset = config.load_data(progress=progress)
     paths = with_absolute_paths({"data": config.data, "data_dir": config.data_dir, "model": config.model})
     config = replace(config, backend=backend.name, **paths)
     config.resolve(dataset)
