@@ -287,8 +287,7 @@ class Config:
 
     def load_other(self, data: str) -> Dataset:
         """Another dataset in its place, of the same form where it can have that."""
-        fit = self.fit if self.image_size else "cut"
-        return load(data, image_size=self.image_size, fit=fit, memory_share=self.memory_share)
+        return load(data, image_size=self.image_size, fit=self.fit, memory_share=self.memory_share)
 
     @property
     def is_built_in(self) -> bool:

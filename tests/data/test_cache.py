@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from minigan.data import cache, decoding, load
-from minigan.data.cache import MappedImages
 from minigan.errors import DataError
 
 COUNT = 12
@@ -39,7 +38,7 @@ def save(folder, indices, seed=0):
 
 def streamed(folder, **options):
     dataset = load(folder, memory_share=0, **options)
-    assert isinstance(dataset.values, MappedImages)
+    assert isinstance(dataset.values, np.memmap)
     return dataset
 
 
