@@ -1,6 +1,7 @@
 """Datasets in, batches out.
 
-Images stay uint8 and sounds int16 in memory, and become floats in [−1, 1] when a batch is made; points stay as they are.
+Images stay uint8, in memory or in a file that is mapped, and sounds int16; both become floats in [−1, 1] when a batch is made.
+Points stay as they are.
 """
 
 from minigan.data.arrays import as_dataset

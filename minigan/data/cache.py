@@ -27,12 +27,6 @@ _ABANDONED = 3600  # seconds after which a file that nobody has gone on writing 
 _ADVICE = "make room there, take smaller images, or let them fill a larger share of memory"
 
 
-class MappedImages(np.memmap):
-    """Images uint8 (N, H, W, C) in a file. digest: that of all of them, where it is known."""
-
-    digest = ""
-
-
 class CachedImages:
     """The images of one folder at one size: a .npy file in the user's cache, and a .json file that tells what it was made of.
 
@@ -58,8 +52,8 @@ class CachedImages:
             if about["made_of"] != self._made_of:
                 return None
             images, notes = _map(self.path), tuple(map(str, about["notes"]))
-            images.digest = _digest(self.path, images)
-            return (images, notes) if images.digest == about["digest"] else None
+            digest = _know_digest(images)
+            return (images, notes) if digest == about["digest"] else None
         except (OSError, ValueError, LookupError, TypeError):
             return None
 
@@ -85,8 +79,7 @@ class CachedImages:
             file.close()
             os.replace(file.path, self.path)
             images = _map(self.path)
-            images.digest = _digest(self.path, images)
-            about = {"made_of": self._made_of, "digest": images.digest, "notes": notes}
+            about = {"made_of": self._made_of, "digest": _know_digest(images), "notes": notes}
             write_atomically(self._about, json.dumps(about).encode())
         return images
 
@@ -125,7 +118,7 @@ class CacheFile:
             self.path.unlink(missing_ok=True)
 
 
-def _map(path: Path) -> MappedImages:
+def _map(path: Path) -> np.memmap:
     """The images in a .npy file. Raises ValueError, OSError for one that is damaged."""
     with open(path, "rb") as file:
         if npy.read_magic(file) != (1, 0):
@@ -134,16 +127,20 @@ def _map(path: Path) -> MappedImages:
         start = file.tell()
     if dtype != np.uint8 or len(shape) != 4 or start + int(np.prod(shape, dtype=object)) != path.stat().st_size:
         raise ValueError("another size")
-    return MappedImages(path, np.uint8, "r", start, shape)
+    return np.memmap(path, np.uint8, "r", start, shape)
 
 
-def _digest(path: Path, images: MappedImages) -> str:
-    """That of all images, read from the file: what is read through the map counts as the process's own memory."""
+def _know_digest(images: np.memmap) -> str:
+    """The digest of all images, which rides on the array, so that Dataset need not read them again.
+
+    It is read from the file itself: what is read through the map counts as the process's own memory.
+    """
     found = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
+    with open(images.filename, "rb") as file:  # type: ignore[arg-type]
         file.seek(images.offset)
         while block := file.read(BLOCK):
             found.update(block)
+    images.digest = found.hexdigest()  # type: ignore[attr-defined]
     return found.hexdigest()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from minigan.backends.machine import free_and_total_memory
 from minigan.data.arrays import levels_of
-from minigan.data.cache import CachedImages, CacheFile, MappedImages
+from minigan.data.cache import CachedImages, CacheFile
 from minigan.data.dataset import blocks_of
 from minigan.data.decoding import decode, decode_all
 from minigan.data.images import ANIMATED, COMPOSED, IMAGE_SUFFIXES, KINDS, TURNED, Picture
@@ -54,7 +54,7 @@ def read_folder(
     cache = _cache_of(folder, files, size, fit)
     images, notes = cache.load() or _Reading(folder, files, size, fit, memory_share).read(cache, progress)
     notes = (*notes, *_left_out(folder, found))
-    if not isinstance(images, MappedImages):
+    if not isinstance(images, np.memmap):
         return images, notes
     if _fits(images.size, memory_share):
         return np.array(images), notes

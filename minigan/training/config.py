@@ -436,8 +436,7 @@ class Config:
 
     def load_other(self, data: str, **reading: Any) -> Dataset:
         """Another dataset in its place, of the same form where it can have that. reading: more options of load."""
-        fit = self.fit if self.image_size else "cut"
-        return load(data, image_size=self.image_size, fit=fit, memory_share=self.memory_share, **reading)
+        return load(data, image_size=self.image_size, fit=self.fit, memory_share=self.memory_share, **reading)
 
     @property
     def is_built_in(self) -> bool:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minigan.data import cache, decoding, load
-from minigan.data.cache import MappedImages
+from minigan.data import cache, dataset, decoding, load
 from minigan.errors import DataError
 
 COUNT = 12
@@ -39,7 +38,7 @@ def save(folder, indices, seed=0):
 
 def streamed(folder, **options):
     dataset = load(folder, memory_share=0, **options)
-    assert isinstance(dataset.values, MappedImages)
+    assert isinstance(dataset.values, np.memmap)
     return dataset
 
 
@@ -235,3 +234,15 @@ def test_a_cache_that_may_not_be_written(data, place, monkeypatch):
 
     monkeypatch.setattr(cache.Path, "mkdir", denied)
     assert "(Permission denied)" in refusal(data)
+
+
+def test_colours_that_come_before_most_is_written(tmp_path, monkeypatch):
+    """Room is made for them in a file that is short as yet."""
+    monkeypatch.setattr(dataset, "BLOCK", 16)
+    monkeypatch.setattr(decoding, "_MOST", 1)
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for index in range(9):
+        shades = np.random.default_rng(index).integers(0, 256, (4, 4), dtype=np.uint8)
+        Image.fromarray(shades).convert("RGB" if index == 2 else "L").save(folder / f"{index}.png")
+    same(streamed(folder), load(folder))
