@@ -53,11 +53,11 @@ options = arguments(__doc__, steps=3000)
 be = options.backend
 data = load("tones")
 held_out, others = (steps_to_floats(np, tones(count=2000, seed=n)) for n in (1, 2))
-G, D = mg.models.wave(data.shape, latent_dim=16, width=16, backend=be, seed=options.seed)
-penalties = [mg.losses.R1(0.05), mg.losses.R2(0.05)]
-rates = {"lr": 1e-3, "betas": (0.0, 0.99), "ema": 0.999}
-gan = mg.GAN(G, D, objective=mg.losses.Relativistic(), penalties=penalties, **rates, seed=options.seed)
-step = mg.capture(gan, Batches(data, batch_size=64, backend=be, seed=options.seed))
+G, D = mg.models.wave(data.shape, latent_dim=100, width=32, backend=be, seed=options.seed)
+penalties = {"penalties": [mg.losses.R1(0.02), mg.losses.R2(0.02)], "penalty_every": 4}
+rates = {"lr": mg.optim.cosine(1e-3, options.steps), "betas": (0.0, 0.99), "ema": 0.998}
+gan = mg.GAN(G, D, objective=mg.losses.Relativistic(), **penalties, **rates, seed=options.seed)
+step = mg.capture(gan, Batches(data, batch_size=32, backend=be, seed=options.seed))
 for done in range(options.steps + 1):
     if done % max(1, options.steps // 5) == 0:
         print(f"step {done:>5}: {compared(gan.sample(2000, seed=1), held_out)}")

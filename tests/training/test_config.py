@@ -70,7 +70,7 @@ def test_the_help_of_train_lists_every_option(capsys):
         for choice in option.choices:
             assert choice in text
     for words in (
-        "(dcgan 64, mlp 64, points 256, wave 64)",
+        "(dcgan 64, mlp 64, points 256, wave 32)",
         "dcgan, wave: channels of its widest images",
         "wave relativistic)",
         "(on)",
