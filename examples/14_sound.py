@@ -49,7 +49,7 @@ def compared(x, y):
     return f"{misplaced(x, y):.1%} of the power at wrong frequencies, Fréchet {frechet(log_spectra(y), log_spectra(x)):.1f}"
 
 
-options = arguments(__doc__, steps=3000)
+options = arguments(__doc__, steps=2500)
 be = options.backend
 data = load("tones")
 held_out, others = (steps_to_floats(np, tones(count=2000, seed=n)) for n in (1, 2))
