@@ -49,13 +49,13 @@ def compared(x, y):
     return f"{misplaced(x, y):.1%} of the power at wrong frequencies, Fréchet {frechet(log_spectra(y), log_spectra(x)):.1f}"
 
 
-options = arguments(__doc__, steps=3000)
+options = arguments(__doc__, steps=1200)
 be = options.backend
 data = load("tones")
 held_out, others = (steps_to_floats(np, tones(count=2000, seed=n)) for n in (1, 2))
-G, D = mg.models.wave(data.shape, latent_dim=16, width=16, backend=be, seed=options.seed)
-penalties = [mg.losses.R1(0.05), mg.losses.R2(0.05)]
-rates = {"lr": 1e-3, "betas": (0.0, 0.99), "ema": 0.999}
+G, D = mg.models.wave(data.shape, latent_dim=100, width=16, backend=be, seed=options.seed)
+penalties = [mg.losses.R1(0.1), mg.losses.R2(0.1)]
+rates = {"lr": 1e-3, "betas": (0.0, 0.99), "ema": 0.998}
 gan = mg.GAN(G, D, objective=mg.losses.Relativistic(), penalties=penalties, **rates, seed=options.seed)
 step = mg.capture(gan, Batches(data, batch_size=64, backend=be, seed=options.seed))
 for done in range(options.steps + 1):
@@ -66,7 +66,7 @@ for done in range(options.steps + 1):
 print(f"two sets of real tones: {compared(others, held_out)}")
 
 made = gan.sample(2000, seed=1)
-assert options.steps < 2000 or misplaced(made, held_out) < 0.2
+assert options.steps < 1000 or misplaced(made, held_out) < 0.3
 fig, axes = figure(2, 2, width=9.5, height=6)
 time = 1000 * np.arange(TONE_LENGTH) / TONE_RATE
 for panel, x, title in ((axes[0, 0], held_out, "real tones"), (axes[0, 1], made, "generated tones")):

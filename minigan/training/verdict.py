@@ -273,6 +273,10 @@ def _no_trouble(view: View) -> Finding:
         lacking = [name for name in ("fidelity", "coverage") if math.isnan(view.median(name))]
         told = f"{view.since} the log has nothing in {' and '.join(lacking)}, as where an earlier version wrote it"
         look = Advice({}, f"look at {Path(view.folder) / SAMPLES}")
+        if view.config.kind == "sound":
+            told = "fidelity and coverage are not measured of sound, for what sounds alike may differ in all its values"
+            look = Advice({}, f"listen to {Path(view.folder) / SAMPLES}; minigan evaluate measures their spectra")
+            return Finding("fidelity unmeasured", (*evidence, told), (look,))
         longer = _go_on(view, "the rows it adds say how many samples resemble the data")
         return Finding("fidelity unmeasured", (*evidence, told), (look, longer))
     evidence += [f"{view.since} {likeness}" for likeness in [_likeness(view)] if likeness]

@@ -16,8 +16,10 @@ from minigan.data.wav import read_wav, wav_bytes
 from minigan.errors import MiniganError
 from minigan.training import Config, load_game, plots, resume_run, start_run
 from minigan.training.monitor import Monitor
+from minigan.training.verdict import diagnose
 
 GAME = {"width": 2, "latent_dim": 3, "batch_size": 4, "steps": 8, "length": 64, "backend": "numpy"}
+SHOWN = {"epoch": 1.0, "loss_d": 0.6, "loss_g": 0.8, "score_real": 1.0, "score_fake": 0.5, "diversity": 0.9, "clusters": 0.9}
 EVERY = {"log_every": 2, "sample_every": 4, "checkpoint_every": 4}
 
 
@@ -188,3 +190,15 @@ def test_the_same_by_python(home, tmp_path, monkeypatch):
     gan = mg.GAN(*mg.models.wave(dataset.shape, 3, 2, backend="numpy"))
     run = mg.train(gan, dataset, tmp_path / "run", steps=2, batch_size=4, progress=False)
     assert (run.folder / "samples" / "step_000002.wav").exists()
+
+
+def test_the_verdict_on_sound_says_what_is_not_measured(home, tmp_path):
+    """Of a log whose two sides are even and whose samples are diverse."""
+    log = {name: np.full(40, value) for name, value in SHOWN.items()} | {"step": np.arange(40) * 20.0}
+    config = Config(kind="sound", model="wave", steps=800, loss="relativistic")
+    (finding,) = diagnose(log, config, tmp_path)
+    assert finding.kind == "fidelity unmeasured"
+    assert "fidelity and coverage are not measured of sound" in finding.evidence[-1]
+    assert [advice.reason for advice in finding.advice] == [
+        f"listen to {tmp_path / 'samples'}; minigan evaluate measures their spectra"
+    ]
