@@ -120,6 +120,6 @@ for place, told in enumerate(
 ):
     axes[2].plot(list(marks), [100 * mark[place] for mark in marks.values()], ".-", label=told)
 axes[2].axhline(10, color="0.6", linestyle=":", label="by chance")
-axes[2].set(title="who knows the digits, %", xlabel="step", ylim=(0, 102))
-axes[2].legend()
+axes[2].set(title="who knows the digits, %", xlabel="step", ylim=(0, 135), yticks=range(0, 101, 20))
+axes[2].legend(loc="upper left")
 save(fig, options)
