@@ -57,8 +57,11 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of all values: a resumed run must go on with the data that it began with."""
-        return hashlib.blake2b(np.ascontiguousarray(self.values).data, digest_size=16).hexdigest()
+        """A hash of all values, and of what they mean: a resumed run must go on with the data that it began with."""
+        found = hashlib.blake2b(np.ascontiguousarray(self.values).data, digest_size=16)
+        if own := vars(self.kind):
+            found.update(repr(sorted(own.items())).encode())
+        return found.hexdigest()
 
     @property
     def is_images(self) -> bool:
