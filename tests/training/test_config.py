@@ -69,7 +69,13 @@ def test_the_help_of_train_lists_every_option(capsys):
             assert option.help.replace("- ", "-") in text, option.name
         for choice in option.choices:
             assert choice in text
-    for words in ("(dcgan 64, mlp 64, points 256)", "dcgan: channels of its widest images (32)", "(non-saturating)", "(on)"):
+    for words in (
+        "(dcgan 64, mlp 64, points 256, text 64)",
+        "or of lines (dcgan 32, text 64)",
+        "text relativistic)",
+        "(on)",
+        "(text 0.2)",
+    ):
         assert words in text
 
 
