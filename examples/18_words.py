@@ -9,9 +9,9 @@ the likeliest. This is what makes a GAN on words possible at all: a choice has n
     dx_k = y_k (dy_k − Σ_j y_j dy_j).
 
 It also makes it hard. D tells soft letters from hard ones, so G must become certain; and where G is certain that a letter does
-not occur, y_k = 0 and dx_k = 0: whatever D thinks of that letter, G never hears of it again. The letter is dead. Both games
-here are the same but for noise on all that D sees. With it, soft and hard letters look alike, G may stay in doubt for longer,
-and most letters live.
+not occur, y_k = 0 and dx_k = 0: whatever D thinks of that letter, G hears nothing of it. The letter is dead, until something
+else revives it. Both games here are the same but for noise on all that D sees. With it, soft and hard letters look alike, G may
+stay in doubt for longer, and the letters soon occur about as often as they should; the four rarest die even so.
 
 Measured on 500 names that neither game is trained on: the Jensen–Shannon divergence, in bits, of runs of 1, 2 and 3 letters;
 the same of 500 real names, which is the best that can be expected; and the share of samples that stand in the training data.
@@ -83,7 +83,7 @@ for noise in (None, NOISE):
     print(", ".join(lines := names.kind.lines(values[:12])))
 
 (plain, _, dead_plain, _), (with_noise, own, dead_noise, measured) = found.values()
-assert options.steps < 500 or (len(dead_noise) < len(dead_plain) and with_noise[-1, 1] < plain[-1, 1] / 1.5)
+assert options.steps < 500 or (len(dead_noise) < len(dead_plain) and with_noise[2, 1] < plain[2, 1] / 2)
 
 fig, axes = figure(1, 3, width=11, height=3.6, width_ratios=(1.2, 1.5, 0.5))
 for n, colour in ((1, "tab:blue"), (2, "tab:orange"), (3, "tab:green")):

@@ -17,7 +17,7 @@ from minigan.cli.parser import given_options
 from minigan.data import load
 from minigan.diagnose import TITLES, diagnose, diagnose_run, report
 from minigan.errors import DivergenceError
-from minigan.training import LOG, Config, columns_of, from_config, plots, read_log, start_run
+from minigan.training import LOG, Config, columns_of, config, plots, read_log, start_run
 from minigan.training.verdict import verdict
 
 SEEDS = (30, 31)  # none of those by which the limits were chosen
@@ -61,7 +61,7 @@ SIX = {  # by kind: the settings and seed of each of its six runs
 @pytest.fixture(scope="module", autouse=True)
 def _load_data_once():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(from_config, "load", cache(load))
+        patch.setattr(config, "load", cache(load))
         yield
 
 

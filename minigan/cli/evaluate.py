@@ -21,7 +21,8 @@ def add(commands: Any) -> None:
     parser.add_argument("--against", metavar="DATA", help=data)
     features = (
         "a function that makes features (N, K) of images (N, H, W, C) in [-1, 1], or of points (of 28x28 grey images: those of "
-        "a classifier of digits; of points: the coordinates; of other images: none, and their patches are compared)"
+        "a classifier of digits; of points: the coordinates; of other images: none, and their patches are compared; text takes "
+        "none)"
     )
     parser.add_argument("--features", metavar=FUNCTION_IN_FILE, help=features)
     count = "of each run, and real ones (half of the real data, at most 5,000)"

@@ -1,7 +1,7 @@
 """Datasets in, batches out.
 
-Images stay uint8, in memory or in a file that is mapped, and sounds int16; both become floats in [−1, 1] when a batch is made.
-Points stay as they are.
+Images stay uint8, in memory or in a file that is mapped, sounds int16, and of lines of text the letters' numbers are kept; they
+become floats when a batch is made. Points stay as they are.
 """
 
 from minigan.data.arrays import as_dataset
@@ -12,6 +12,7 @@ from minigan.data.idx import read_idx
 from minigan.data.images import FITS
 from minigan.data.kinds import Kind, floats_to_pixels, pixels_to_floats
 from minigan.data.loading import DATASETS, load, parse_size
+from minigan.data.text import as_text
 
 __all__ = [
     "DATASETS",
@@ -21,6 +22,7 @@ __all__ = [
     "Dataset",
     "Kind",
     "as_dataset",
+    "as_text",
     "floats_to_pixels",
     "load",
     "parse_size",

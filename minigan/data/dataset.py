@@ -81,8 +81,10 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of all values: a resumed run must go on with the data that it began with."""
+        """A hash of all values, and of what they mean: a resumed run must go on with the data that it began with."""
         digest = getattr(self.values, "digest", "") or hash_of(self.values)  # known of images that lie in a file
+        if own := vars(self.kind):
+            digest = hashlib.blake2b(f"{digest} {sorted(own.items())}".encode(), digest_size=16).hexdigest()
         return f"{digest} mirrored" if self.mirrored else digest
 
     def digest_of(self, with_labels: bool) -> str:

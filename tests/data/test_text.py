@@ -67,6 +67,8 @@ def test_a_kind_is_json():
     for alphabet in ("", "aa", 3):
         with pytest.raises(ValueError, match="unknown properties"):
             kind_from_json({"name": "text", "alphabet": alphabet}, (7, 6))
+    of_others = as_text(["cd", "dc"], hold_out=0)
+    assert as_text(["ab", "ba"], hold_out=0).digest != of_others.digest, "the same numbers, other letters"
     with pytest.raises(DataError, match="values of 'own' are uint8"):
         Dataset("own", np.array([[6]], np.uint8), kind=kind)
 
