@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +38,15 @@ def one_hot(xp: Any, numbers: Array, places: Array) -> Array:
     return xp.maximum(1 - xp.abs(numbers - places), 0)
 
 
+def one_hot_rows(be: Backend, places: Array, numbers: Array) -> Array:
+    """A row of ones and zeros for each of the numbers."""
+    return be.elementwise(one_hot, numbers.reshape(*numbers.shape, 1), places)
+
+
+def unchanged(values: Array) -> Array:
+    return values
+
+
 class Kind:
     """What the values of a dataset are. A new kind is a class here, a line of `KINDS`, and one of the pictures that show it.
 
@@ -63,7 +73,7 @@ class Kind:
 
     def to_floats(self, be: Backend, dtype: Any) -> Callable[[Array], Array]:
         """A function of values on the device, whole numbers as floats of `dtype`, that makes of them what networks see."""
-        return lambda values: values
+        return unchanged
 
     def from_floats(self, samples: np.ndarray) -> np.ndarray:
         """Samples of networks (N, *shape), on the host, as values of a dataset."""
@@ -94,7 +104,7 @@ class Images(Kind):
         return np.empty((0, *shape), np.uint8)
 
     def to_floats(self, be: Backend, dtype: Any) -> Callable[[Array], Array]:
-        return lambda values: be.elementwise(pixels_to_floats, values)
+        return partial(be.elementwise, pixels_to_floats)
 
     def from_floats(self, samples: np.ndarray) -> np.ndarray:
         return floats_to_pixels(samples)
@@ -143,7 +153,7 @@ class Text(Kind):
 
     def to_floats(self, be: Backend, dtype: Any) -> Callable[[Array], Array]:
         places = be.asarray(np.arange(1 + len(self.alphabet)), dtype)
-        return lambda values: be.elementwise(one_hot, values.reshape(*values.shape, 1), places)
+        return partial(one_hot_rows, be, places)
 
     def from_floats(self, samples: np.ndarray) -> np.ndarray:
         """The likeliest letter of each place, up to the first that is the end."""
@@ -191,7 +201,7 @@ class Sound(Kind):
         return np.empty((0, *shape), np.int16)
 
     def to_floats(self, be: Backend, dtype: Any) -> Callable[[Array], Array]:
-        return lambda values: be.elementwise(steps_to_floats, values)
+        return partial(be.elementwise, steps_to_floats)
 
     def from_floats(self, samples: np.ndarray) -> np.ndarray:
         return floats_to_steps(samples)

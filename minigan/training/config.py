@@ -85,12 +85,13 @@ RECIPES: dict[str, dict[str, Any]] = {
         **{"steps": 5500, "batch_size": 32, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
         **{"latent_dim": 100, "width": 32, "loss": "relativistic", "penalty": ("r1=0.02", "r2=0.02"), "critic_steps": 1},
     },
+    # Of a VAE, where nothing circles: Adam with the moments of its paper.
     "vae mlp": {
         **{"steps": 5000, "batch_size": 128, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "latent_dim": 20, "hidden": (400,)},
         **{"likelihood": "bernoulli", "sigma": 0.3, "kl_weight": 1.0},
     },
     "vae conv": {
-        **{"steps": 3000, "batch_size": 128, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "latent_dim": 20, "width": 32},
+        **{"steps": 3000, "batch_size": 64, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "latent_dim": 20, "width": 32},
         **{"likelihood": "bernoulli", "sigma": 0.3, "kl_weight": 1.0},
     },
     "vae points": {
