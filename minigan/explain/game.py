@@ -50,7 +50,10 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     backend = get_backend(config.backend)
     dataset = config.load_data()
     model = config.model or models_of(config.game, dataset.kind.name)[0]
-    size = {name: value for name, value in SMALL.get(model, {}).items() if getattr(config, name) is None}
+    own = SMALL.get(model, {}) | (
+        {"instance_noise": 0.0} if config.game == "gan" else {}
+    )  # the page shows D on the very samples
+    size = {name: value for name, value in own.items() if getattr(config, name) is None}
     config = replace(config, model=model, dtype="float64", steps=max(steps, 1), batch_size=config.batch_size or BATCH, **size)
     config.resolve(dataset)
     gan = _gan(config, dataset.shape, max(steps, 1))
@@ -77,10 +80,13 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
     shape = tuple(info["shape"])
     dataset = _data_of_run(config, shape)
-    gan = _gan(replace(config, critic_steps=1 if config.game == "gan" else None), shape, _length(config, dataset, info, folder))
+    plain = {"critic_steps": 1, "instance_noise": 0.0} if config.game == "gan" else {}
+    gan = _gan(replace(config, **plain), shape, _length(config, dataset, info, folder))
     checkpoint.check_state(arrays, gan.state_dict(), path, any_precision=True)
     gan.load_state_dict(arrays)
     about = f"{folder}: {config.model} on {config.data} after {_steps(info['step'])}"
+    if config.instance_noise:  # the page shows D on the very samples
+        about += ", without its noise"
     critic_steps = config.critic_steps or 1
     if critic_steps > 1:  # the page shows one step of D; its optimiser counts them all, and its schedule the game's
         schedule, gan.optimizer_d.schedule = gan.optimizer_d.schedule, lambda step: schedule(step // critic_steps)

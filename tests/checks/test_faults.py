@@ -59,7 +59,6 @@ METHODS = [
     (mg.BatchNorm, "backward", mg.BatchNorm),
     (mg.LayerNorm, "backward", mg.LayerNorm),
     (mg.Dropout, "backward", mg.Dropout),
-    *((mg.Softmax, name, mg.Softmax) for name in ("forward", "backward", "_mean")),
     *((mg.SpectralNorm, name, mg.SpectralNorm) for name in ("backward", "_weight_grad")),
     *((kind, "df", kind) for kind in (mg.ReLU, mg.LeakyReLU, mg.Tanh, mg.Sigmoid, mg.Softplus)),
 ]

@@ -199,7 +199,6 @@ METHODS = [
     (mg.Linear, "curvature", mg.Dense),
     *((mg.Dropout, "tangent", mg.Dropout), (mg.BatchNorm, "tangent", mg.BatchNorm), (mg.BatchNorm, "curvature", mg.BatchNorm)),
     *((mg.LayerNorm, name, mg.LayerNorm) for name in ("curvature", "_means")),
-    *((mg.Softmax, name, mg.Softmax) for name in ("tangent", "curvature", "_mean")),
     *((kind, "d2f", kind) for kind in (mg.Tanh, mg.Sigmoid, mg.Softplus)),
     *((mg.SpectralNorm, name, mg.SpectralNorm) for name in ("curvature", "_weight_grad")),
     (mg.Residual, "_gradients", mg.Residual),
