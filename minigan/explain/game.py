@@ -80,7 +80,7 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
     shape = tuple(info["shape"])
     dataset = _data_of_run(config, shape)
-    plain = {"critic_steps": 1, "instance_noise": 0.0} if config.game == "gan" else {}
+    plain: dict[str, Any] = {"critic_steps": 1, "instance_noise": 0.0} if config.game == "gan" else {}
     gan = _gan(replace(config, **plain), shape, _length(config, dataset, info, folder))
     checkpoint.check_state(arrays, gan.state_dict(), path, any_precision=True)
     gan.load_state_dict(arrays)

@@ -16,6 +16,7 @@ from minigan.sizes import numbers, positive_int, seed_parts
 START = normal(0.02)  # the paper's, for every weight
 LEAST_SIDE = 4  # of the smallest image within a network, if that leaves two strided layers
 LEAST_STRIDES = 2
+SMALLEST = 2**LEAST_STRIDES  # side, of which those of all images are multiples
 WIDEST = 8  # times `width`: the most channels of an image, as in the paper's four layers
 UPSAMPLINGS = ("transposed", "resize")
 
@@ -34,8 +35,8 @@ def dcgan(
 ) -> tuple[Sequential, Sequential]:
     """Two convolutional networks after Radford et al. 2015 (arXiv:1511.06434), with as many strided layers as images need.
 
-    These are S: 28×28 has two (7×7 is the smallest image within), 64×64 four and 128×128 five (4×4); see `stride_count`. An
-    image that is halved i times has w_i = min(2^(i−1), 8) · width channels.
+    These are S: 28×28 has two (7×7 is the smallest image within), 64×64 four and 128×128 five (4×4), and a size that cannot be
+    halved so often fewer; see `stride_count`. An image that is halved i times has w_i = min(2^(i−1), 8) · width channels.
     G: z -> Dense H/2^S·W/2^S·w_S (no bias), Reshape, BatchNorm, ReLU -> for i = S − 1 … 1: ConvTranspose2d w_i, k4 s2 p1
        (no bias), BatchNorm, ReLU -> ConvTranspose2d C, k4 s2 p1, Tanh
     D: Conv2d w_1, k4 s2 p1, LeakyReLU 0.2 -> for i = 2 … S: Conv2d w_i, k4 s2 p1 (no bias), BatchNorm, LeakyReLU 0.2
@@ -50,8 +51,8 @@ def dcgan(
         place of each ConvTranspose2d. The four outputs at a pixel of a transposed convolution come from weights of their own,
         which may draw a checkerboard; those of a resized image share theirs (Odena et al. 2016,
         distill.pub/2016/deconv-checkerboard).
-    Raises ModelError unless H and W are divisible by 2^S and C is 1 or 3: the message says which sizes would fit; and for
-    another way of doubling.
+    Raises ModelError unless H and W are divisible by 4 and C is 1 or 3: the message says which sizes would fit; and for another
+    way of doubling.
     """
     shape, width = numbers(image_shape, "image_shape"), positive_int(width, "width")
     classes, seeds = positive_int(classes, "classes", least=0), seed_parts(seed)
@@ -61,10 +62,10 @@ def dcgan(
     if upsample not in UPSAMPLINGS:
         raise ModelError(f"unknown upsample {upsample!r}: {nearest_name(str(upsample), UPSAMPLINGS)}")
     height, breadth, channels = shape
-    count = stride_count(height, breadth)
-    if height % 2**count or breadth % 2**count:
-        found = f"dcgan needs a height and width divisible by {2**count}, got {height}x{breadth}"
+    if height % SMALLEST or breadth % SMALLEST:
+        found = f"dcgan needs a height and width divisible by {SMALLEST}, got {height}x{breadth}"
         raise ModelError(f"{found}: {_fitting(height, breadth)} would fit")
+    count = stride_count(height, breadth)
     widths = [width * min(2**i, WIDEST) for i in range(count)]  # from the widest image to the smallest
     generator = _generator((height >> count, breadth >> count), widths, channels, extra_conv, upsample)
     discriminator = _discriminator(widths, extra_conv, 1 + classes)
@@ -76,17 +77,16 @@ def dcgan(
 
 
 def stride_count(height: int, width: int) -> int:
-    """So many strided layers that the smallest image's smaller side is 4 to 7; at least two, which 28×28 has too."""
-    return max(LEAST_STRIDES, (min(height, width) // LEAST_SIDE).bit_length() - 1)
+    """How often an image is halved until its smaller side is 4 to 7: at least twice, and no more often than comes out even."""
+    count = max(LEAST_STRIDES, (min(height, width) // LEAST_SIDE).bit_length() - 1)
+    while height % 2**count or width % 2**count:
+        count -= 1
+    return count
 
 
 def _fitting(height: int, width: int) -> str:
     """The next sizes that fit, in words: the one below, where there is one, and the one above."""
-    step = 2 ** stride_count(height, width)
-    below, above = (height // step * step, width // step * step), (height, width)
-    while any(side % step for side in above):  # a larger size may have one strided layer more
-        above = (-(-above[0] // step) * step, -(-above[1] // step) * step)
-        step = 2 ** stride_count(*above)
+    below, above = ([n // SMALLEST * SMALLEST for n in (height + more, width + more)] for more in (0, SMALLEST - 1))
     return " and ".join("x".join(map(str, size)) for size in (below, above) if all(size))
 
 

@@ -140,9 +140,9 @@ def test_mistakes(tmp_path, name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 5}, "length is 5, but digits holds no text: leave it out"),
-        ({"alphabet": "ab"}, "alphabet is 'ab', but digits holds no text"),
-        ({"hold_out": 0}, "hold_out is 0, but digits holds no text"),
+        ({"length": 5}, "length is 5, but digits holds images: leave it out"),
+        ({"alphabet": "ab"}, "alphabet is 'ab', but digits holds images"),
+        ({"hold_out": 0}, "hold_out is 0, but digits holds images"),
     ],
 )
 def test_options_of_text_are_for_text(options, message):

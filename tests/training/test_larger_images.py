@@ -159,8 +159,8 @@ def test_what_a_streamed_run_is_measured_against(tmp_path, data):
     [
         ("--fit pad", "fit is pad, and there is no image_size to bring images to: name one, or leave fit out"),
         ("--fit padd", "unknown name 'padd': did you mean 'pad'"),
-        ("--image-size 100", "divisible by 16, got 100x100: 96x96 and 112x112 would fit"),
-        ("--image-size 60x72", "56x72 and 64x80 would fit"),
+        ("--image-size 102", "divisible by 4, got 102x102: 100x100 and 104x104 would fit"),
+        ("--image-size 62x72", "60x72 and 64x72 would fit"),
         ("--upsample resise", "unknown name 'resise': did you mean 'resize'"),
         ("--model mlp --upsample resize", "upsample does not apply to the model mlp: leave it out"),
         ("--memory-share 1", "'1' is not a number from 0 to below 1"),
