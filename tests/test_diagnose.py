@@ -21,7 +21,7 @@ from minigan.training import LOG, Config, columns_of, config, plots, read_log, s
 from minigan.training.verdict import verdict
 
 SEEDS = (30, 31)  # none of those by which the limits were chosen
-RING = {"data": "ring", "hidden": (64, 64), "batch_size": 128}
+RING = {"data": "ring", "kind": "points", "hidden": (64, 64), "batch_size": 128}
 DIGITS = {"data": "digits", "image_size": (12, 12), "batch_size": 32, "latent_dim": 16}
 MLP = {**DIGITS, "model": "mlp", "hidden": (64,)}
 DCGAN = {**DIGITS, "model": "dcgan", "width": 8, "log_every": 10}
@@ -230,7 +230,10 @@ def test_what_is_advised_against_a_collapse_helps_alone(index, folder, tmp_path)
 
 # -- the rules, on logs made by hand ---------------------------------------------------------------------------------------
 
-CONFIG = Config(model="mlp", lr=5e-4, beta1=0.5, batch_size=64, hidden=(256, 256), latent_dim=100, smoothing=0.0)
+CONFIG = Config(
+    **{"kind": "images", "model": "mlp", "hidden": (256, 256), "latent_dim": 100, "batch_size": 64, "lr": 5e-4, "beta1": 0.5},
+    **{"loss": "non-saturating", "critic_steps": 1, "smoothing": 0.0},
+)
 
 
 def log(rows=30, **columns):
@@ -456,7 +459,7 @@ def test_low_fidelity_is_young_in_a_run_that_goes_on():
 
 
 def test_figures_of_known_modes():
-    (finding,) = diagnose(log(fidelity=0.467, coverage=0.75), Config(data="ring", steps=600, hidden=(4,)))
+    (finding,) = diagnose(log(fidelity=0.467, coverage=0.75), Config(data="ring", kind="points", steps=600, hidden=(4,)))
     assert "46.7 % of samples lie within 3 σ of a mode, 6 of 8 modes are reached" in report([finding]).replace("\n    ", " ")
     assert finding.advice[0].options == "--hidden 128 128"
 
@@ -532,7 +535,15 @@ def test_advice_to_go_on_never_shortens_a_run(rows, settings, command):
 def test_a_cure_is_a_command_that_makes_the_run_with_its_changes():
     """Parsed and resolved as `minigan train` does it, each command makes the configuration that was diagnosed, and the cure."""
     settings = [
-        {**CONFIG.to_json(), "data": "ring", "hidden": (16,), "latent_dim": 2, "penalty": ("r1=1", "r2=0.5"), "lr_d": 1e-6},
+        {
+            **CONFIG.to_json(),
+            "data": "ring",
+            "kind": "points",
+            "hidden": (16,),
+            "latent_dim": 2,
+            "penalty": ("r1=1", "r2=0.5"),
+            "lr_d": 1e-6,
+        },
         {"model": "dcgan", "extra_conv": False, "image_size": (12, 8), "width": 4, "loss": "hinge", "pack": 2, "epochs": 3},
         {"model": "dcgan", "lr": 0.01, "seed": 7, "dtype": "float64", "critic_steps": 2, "clip": 0.1, "schedule": "linear"},
     ]
@@ -595,7 +606,7 @@ def test_evidence_are_the_figures_of_the_log():
         ("learning rate", {"lr": 0.1, "lr_d": 0.2}, "--lr 0.0005 and leave out --lr-d"),
         ("learning rate", {"lr_d": 0.2}, "leave out --lr-d"),
         ("learning rate", {}, "--lr 5e-05"),
-        ("learning rate", {"data": "ring", "lr": 0.1}, "--lr 0.001"),
+        ("learning rate", {"data": "ring", "kind": "points", "lr": 0.1}, "--lr 0.001"),
         ("learning rate", {"penalty": ("r1=1e29", "r2=1")}, "--penalty r1=10 r2=1"),
         ("learning rate", {"penalty": ("wgan-gp=100",), "penalty_every": 500}, "--penalty wgan-gp=10 --penalty-every 1"),
         ("learning rate", {"instance_noise": 1e6}, "--instance-noise 0.1"),
@@ -604,14 +615,18 @@ def test_evidence_are_the_figures_of_the_log():
         ("discriminator wins", {"loss": "saturating"}, "--loss non-saturating"),
         ("discriminator wins", {}, "--lr-d 0.000125"),
         ("collapse", {"beta1": 0.9}, "--beta1 0"),
-        ("collapse", {"data": "ring", "lr_d": 1e-2, "lr": 1e-3, "hidden": (128, 128)}, "--beta1 0 and leave out --lr-d"),
+        (
+            "collapse",
+            {"data": "ring", "kind": "points", "lr_d": 1e-2, "lr": 1e-3, "hidden": (128, 128)},
+            "--beta1 0 and leave out --lr-d",
+        ),
         ("collapse", {"lr": 0.01, "lr_d": 1e-5}, "--lr 0.0005 and leave out --lr-d"),
         ("collapse", {"hidden": (16,)}, "--hidden 256 256"),
         ("collapse", {"latent_dim": 2}, "--latent-dim 100"),
         ("collapse", {"model": "dcgan", "width": 4, "hidden": None, "lr": 1e-3, "latent_dim": 32, "beta1": 0.0}, "--width 32"),
         ("collapse", {}, "--loss relativistic --penalty r1=1 r2=1"),
         ("collapse", {"smoothing": 0.1}, "--loss relativistic --penalty r1=1 r2=1 --smoothing 0"),
-        ("collapse", {"data": "ring", "lr": 1e-3, "beta1": 0.0, "batch_size": 256}, "--penalty r1=0.1"),
+        ("collapse", {"data": "ring", "kind": "points", "lr": 1e-3, "beta1": 0.0, "batch_size": 256}, "--penalty r1=0.1"),
         ("collapse", {"loss": "hinge"}, "--pack 2"),
         ("collapse", {"penalty": ("r1=1",)}, "--pack 2"),
         ("collapse", {"penalty": ("r1=1",), "pack": 2}, "--batch-size 128"),

@@ -133,7 +133,7 @@ def test_sample_points(points, tmp_path, capsys):
 
 def test_sample_errors(trained, tmp_path, capsys):
     fails(capsys, f"sample {tmp_path}/none --out {tmp_path}/a.png", "no checkpoint", "minigan train")
-    fails(capsys, f"sample {trained} --out {tmp_path}/a.jpg", "a.jpg", ".png, .npz, .npy, .gif or .wav, or a folder")
+    fails(capsys, f"sample {trained} --out {tmp_path}/a.jpg", "a.jpg", ".png, .npz, .npy, .gif, .txt or .wav, or a folder")
     fails(capsys, f"sample {trained} -n 0 --out {tmp_path}/a.png", "'0' is not a whole number from 1 up")
     fails(capsys, f"sample {trained}", "--out")
     (tmp_path / "full").mkdir()

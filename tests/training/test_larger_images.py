@@ -145,8 +145,8 @@ def test_what_a_streamed_run_is_measured_against(tmp_path, data):
     dataset = evaluate.real_data([trained], None)
     assert isinstance(dataset.values, np.memmap)
     parts = evaluate.split(dataset, 10, seed=0)
-    assert [type(part) for part in parts] == [np.ndarray] * 3
-    assert [len(part) for part in parts] == [10, 10, 10]
+    assert [type(part) for part in parts[:3]] == [np.ndarray] * 3
+    assert [len(part) for part in parts[:3]] == [10, 10, 10]
     assert not {image.tobytes() for image in parts.reference} & {image.tobytes() for image in parts.floor}
     assert evaluate.trained_on(trained, dataset, parts.reference) == 1
     other = evaluate.real_data([trained], str(data))

@@ -54,7 +54,7 @@ def pictures():
 @pytest.fixture(autouse=True)
 def _without_pictures(request, monkeypatch):
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(plots, "save_samples", lambda path, kind, samples, real=None: path.write_bytes(samples.tobytes()))
+        monkeypatch.setattr(plots, "save_samples", lambda path, kind, samples, *more: path.write_bytes(samples.tobytes()))
         for name in ("save_curves", "save_animation_of_files"):
             monkeypatch.setattr(plots, name, lambda path, *args: path.write_bytes(b"a picture"))
 
