@@ -46,6 +46,7 @@ def test_steps_prints_a_table_and_writes_json_and_a_chart(tmp_path, capsys):
     assert (tmp_path / "steps.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_the_other_commands_on_small_work(tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "ceiling_task", lambda: tasks.ceiling_task(64))
     monkeypatch.setattr(commands, "TRAINED_STEPS", {"mlp": 2})
@@ -188,6 +189,7 @@ sys.modules["cupy"] = guarded.cupy
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(cuda_on_host.missing is not None, reason=str(cuda_on_host.missing))
 def test_gpu_on_device_arrays_of_the_tests(device, tmp_path, capsys, monkeypatch):
     """The whole command on stand-ins for device arrays, in its workers too: graph, launches and numpy do the same work."""
@@ -408,6 +410,7 @@ def test_a_bad_number_of_threads_in_the_environment_is_refused(value, capsys, mo
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_threads_of_the_environment_are_those_of_every_side(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MINIGAN_NUM_THREADS", "1")
@@ -493,6 +496,7 @@ def test_a_missing_package_is_told_with_what_to_install(tmp_path, monkeypatch, c
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_work_that_no_side_has_is_refused(tmp_path, capsys):
     arguments = f"sampling --games mlp --batches 2 --sides products --threads 1 --out {tmp_path / 'results'}"
     assert main(arguments.split()) == 2
@@ -534,6 +538,7 @@ def test_the_side_and_the_backend_of_the_readme(checkout):
         (sides / "__init__.py").write_text(table, encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_sides_that_are_installed_agree():
     """PyTorch and JAX, where installed, do the same steps and layers as minigan."""
     several = [

@@ -18,6 +18,7 @@ def planted(samples):
     return SimpleNamespace(sample=lambda n: np.resize(samples, (n, *samples.shape[1:])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", command.PROTOCOLS)
 def test_a_few_steps_of_each_protocol(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(mixtures, "POINTS", 2000)
@@ -39,6 +40,7 @@ def test_a_few_steps_of_each_protocol(name, tmp_path, monkeypatch, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_seed_decides_all(monkeypatch):
     monkeypatch.setattr(mixtures, "POINTS", 2000)
     points = [command.point("ring", seed, 3) for seed in (5, 5, 6)]
@@ -103,6 +105,7 @@ def test_triples_hold_digits_in_each_channel():
     assert all(any((image == digit).all() for digit in bundled) for image in np.moveaxis(pixels, -1, 1).reshape(-1, 28, 28))
 
 
+@pytest.mark.slow
 def test_digits_against_themselves_are_perfect():
     values = pixels_to_floats(np, load("digits").values.astype(np.float32))
     found = digits.measure(planted(values))
@@ -135,6 +138,7 @@ def test_words_that_are_real_and_words_that_are_not():
     assert words.measure(game)["jsd_3"] == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_make_the_same_figures(tmp_path, capsys):
     arguments = ["quality", "ring", "--steps", "2", "--seeds", "2", "--overwrite", "--out", str(tmp_path)]
     found = []

@@ -26,23 +26,24 @@ def mlp(
     """Two dense networks with ReLU: the paper's own kind (Goodfellow et al. 2014, section 5).
 
     G: z -> Dense hidden, ReLU -> Dense H·W·C, Tanh.  D: Dense hidden, ReLU -> Dense 1 (logit).
-    hidden: the width of the hidden layer, or of each of several. image_shape may also be (K,), for points in the plane and
-    the like: G's output is then not bounded by Tanh. pack: images that D judges at once (see minigan.GAN). classes: of a game
-    with labels, G takes so many numbers beside z, and D puts out so many more beside the logit.
+    hidden: the width of the hidden layer, or of each of several. image_shape may also be (T, C), for mono or stereo sound, or
+    (K,), for points in the plane and the like: G's output is then not bounded by Tanh. pack: images that D judges at once (see
+    minigan.GAN). classes: of a game with labels, G takes so many numbers beside z, and D puts out as many beside the logit.
     Raises OptionError for a shape or width that is not made of whole numbers from 1 up, ModelError for another kind of shape.
     """
     shape, widths = numbers(image_shape, "image_shape"), numbers(hidden, "hidden")
     classes, seeds = positive_int(classes, "classes", least=0), seed_parts(seed)
     z_shape = (positive_int(latent_dim, "latent_dim") + classes,)
-    if len(shape) not in (1, 3):
-        raise ModelError(f"mlp makes images (H, W, C) or points (K,), not {shape}")
-    size, is_image = math.prod(shape), len(shape) == 3
+    is_sound = len(shape) == 2 and shape[1] in (1, 2)
+    if not (is_sound or len(shape) in (1, 3)):
+        raise ModelError(f"mlp makes images (H, W, C), sound (T, 1) or (T, 2), or points (K,), not {shape}")
+    size, is_bounded = math.prod(shape), len(shape) > 1
 
     def hidden_layers() -> list[Layer]:
         return [layer for width in widths for layer in (Dense(width), ReLU())]
 
-    ending: list[Layer] = [Tanh(), Reshape(shape)] if is_image else []
-    opening: list[Layer] = [Flatten()] if is_image else []
+    ending: list[Layer] = [Tanh(), Reshape(shape)] if is_bounded else []
+    opening: list[Layer] = [Flatten()] if is_bounded else []
     generator = Sequential([*hidden_layers(), Dense(size), *ending], z_shape, backend, dtype, (*seeds, 0))
     seen = (*shape[:-1], positive_int(pack, "pack") * shape[-1])
     discriminator = Sequential([*opening, *hidden_layers(), Dense(1 + classes)], seen, backend, dtype, (*seeds, 1))

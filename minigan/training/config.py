@@ -86,6 +86,16 @@ RECIPES: dict[str, dict[str, Any]] = {
         **{"latent_dim": 100, "width": 32, "loss": "relativistic", "penalty": ("r1=0.02", "r2=0.02"), "critic_steps": 1},
     },
     # Of a VAE, where nothing circles: Adam with the moments of its paper.
+    "sound mlp": {
+        **{"steps": 14_000, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
+        **{
+            "latent_dim": 16,
+            "hidden": (256, 256),
+            "loss": "relativistic",
+            "penalty": ("r1=0.05", "r2=0.05"),
+            "critic_steps": 1,
+        },
+    },
     "vae mlp": {
         **{"steps": 5000, "batch_size": 128, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "latent_dim": 20, "hidden": (400,)},
         **{"likelihood": "bernoulli", "sigma": 0.3, "kl_weight": 1.0},
@@ -103,7 +113,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 # By kind of data: the models that make it, the first where none is named, and the recipe by which networks of the user's own
 # learn.
-MODELS_OF = {"images": ("dcgan", "mlp"), "points": ("mlp",), "text": ("text",), "sound": ("wave",)}
+MODELS_OF = {"images": ("dcgan", "mlp"), "points": ("mlp",), "text": ("text",), "sound": ("wave", "mlp")}
 RECIPE_OF = {"images": "dcgan", "points": "points", "text": "text", "sound": "wave"}
 # The same of a VAE, whose recipes have names of their own.
 MODELS_OF_VAE = {"images": ("mlp", "conv"), "points": ("mlp",)}
@@ -124,7 +134,8 @@ def models_of(game: str, kind: str) -> tuple[str, ...]:
 def recipe_of(model: str, kind: str, game: str = "gan") -> dict[str, Any]:
     """What a model trains with on data of a kind. Networks of the user's own have sizes of their own."""
     _, usual, prefix = GAMES[game]
-    recipe = RECIPES[prefix + (model if kind == "images" and model in MODELS else usual[kind])]
+    own = model if kind == "images" and model in MODELS else f"{kind} {model}"
+    recipe = RECIPES.get(prefix + own) or RECIPES[prefix + usual[kind]]
     return {name: value for name, value in recipe.items() if model in MODELS or OPTIONS[name].group != "model"}
 
 

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("campaign", "cases"), [("kills", 5), ("damage", 11), ("options", 12)])
 def test_a_short_campaign_finds_no_problem(campaign, cases):
     command = [sys.executable, "-m", "tests.campaigns", campaign, "--cases", str(cases), "--jobs", "1"]

@@ -31,11 +31,13 @@ def check_tangent_and_curvature(make, shape, train, backend):
     assert all(row.checked for row in report.rows)
 
 
+@pytest.mark.slow_on_stand_in
 @pytest.mark.parametrize(("make", "shape"), CASES)
 def test_tangent_and_curvature_of_every_layer(make, shape, backend):
     check_tangent_and_curvature(make, shape, True, backend)
 
 
+@pytest.mark.slow_on_stand_in
 @pytest.mark.parametrize(("make", "shape"), AT_INFERENCE)
 def test_tangent_and_curvature_at_inference(make, shape, backend):
     """Of the layers that then do something else."""

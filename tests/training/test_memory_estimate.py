@@ -37,6 +37,7 @@ with tempfile.TemporaryDirectory() as folder:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux forgets a peak of memory")
 @pytest.mark.parametrize(("model", "batch", "width"), [("mlp", 128, 128), ("mlp", 64, 2048), ("dcgan", 128, 64)])
 def test_the_estimate_is_near_what_is_measured(model, batch, width):
