@@ -115,10 +115,8 @@ class Likelihood:
 
 def bernoulli(xp: Any, y: Array, x: Array) -> Array:
     """ζ(y) − t y = log(1 + e^−|y|) + ½ (|y| − x y), for t = (x + 1)/2 and ζ(y) = ½ (y + |y|) + log(1 + e^−|y|)"""
-    size = xp.abs(y)
-    return (
-        xp.log(1 + xp.exp(-size)) + (size - x * y) / 2
-    )  # log1p would keep digits that the sum drops, and takes ten times as long
+    size = xp.abs(y)  # log1p below would keep digits that the sum drops, and take ten times as long
+    return xp.log(1 + xp.exp(-size)) + (size - x * y) / 2
 
 
 def bernoulli_grad(xp: Any, y: Array, x: Array, count: float) -> Array:
