@@ -162,6 +162,7 @@ def is_true(kind, run, size):
     return run.game.generator.flat_params.std() > 2.5 * size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PLANTED)
 def test_runs_of_a_kind_are_diagnosed(kind, folder):
     """The main finding is the right one in each of six runs."""

@@ -67,6 +67,7 @@ def test_any_encoding_of_the_terminal(encoding, tmp_path):
         result.stdout.decode(encoding)
 
 
+@pytest.mark.slow
 def test_names_that_are_not_utf8(tmp_path):
     """A run in such a folder, of data with such a name, is trained, gone on with, drawn from, judged and opened."""
     name = os.fsdecode(RAW)

@@ -58,6 +58,7 @@ def start(folder, killed_at=0):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_to_the_same_bytes(tmp_path):
     """Your own G and D on an array of 64x64 RGB images."""
     whole, killed = start(tmp_path / "whole"), start(tmp_path / "killed", killed_at=7)

@@ -174,6 +174,7 @@ def test_batches(device, values):
         equal(ours.next(), book.next())
 
 
+@pytest.mark.slow
 def test_run_and_resume(device, tmp_path):
     said = []
 
