@@ -42,22 +42,25 @@ def as_text(
     alphabet: str | None = None,
     hold_out: int | None = None,
 ) -> Dataset:
-    """A dataset of lines, one sample each; spaces around a line and empty lines are left out, which a note tells.
+    """A dataset of lines, one sample each; spaces around a line are left out, which a note tells.
 
     length: places of each; None: one more than the longest line has, at most 32. alphabet: its letters, at most 255; None:
     those found, sorted. hold_out: how many lines become the dataset's `held_out` in place of its values; None: an eighth, at
     most 500. They are drawn by a stream of their own, so that all runs on these lines leave out the same ones.
-    Raises DataError for no lines, a line that is too long and a letter that the alphabet lacks, naming the line; OptionError
-    for a length, an alphabet or a number that is none.
+    Raises DataError for no lines, an empty one before the last, a line that is too long and a letter that the alphabet lacks,
+    naming the line; OptionError for a length, an alphabet or a number that is none.
     """
     called = shown(name)
     numbered = [(number, line.strip()) for number, line in enumerate(lines, 1)]
+    while numbered and not numbered[-1][1]:  # at the end of a file they mean nothing
+        numbered.pop()
     kept = [(number, line) for number, line in numbered if line]
     if not kept:
         raise DataError(f"{called} holds no lines with letters: expected one sample a line")
     notes = []
     if empty := len(numbered) - len(kept):
-        notes.append(f"{called}: {empty:,} empty lines are skipped")
+        first = next(number for number, line in numbered if not line)
+        raise DataError(f"line {first:,} of {called} is empty, one of {empty:,}: expected one sample a line; take them out")
     if stripped := sum(line != line.strip() for line in lines if line.strip()):
         notes.append(f"{called}: spaces around {stripped:,} lines are left out")
     kind = Text(_checked_alphabet(kept, called, alphabet))
@@ -86,8 +89,10 @@ def _checked_alphabet(lines: Sequence[tuple[int, str]], name: str, alphabet: str
             if _is_control(letter):
                 raise DataError(f"line {number:,} of {name} holds the control character U+{ord(letter):04X}: remove it")
             if alphabet is not None:
-                remedy = "add it there, or take the line out"
-                raise DataError(f"line {number:,} of {name} holds {letter!r}, which is not in the alphabet: {remedy}")
+                told = f"which is not in the alphabet {shorten(alphabet, 60)}"
+                raise DataError(
+                    f"line {number:,} of {name} holds {letter!r}, {told}: name one that has it, or take the line out"
+                )
         known |= set(line)
     if len(known) > Text.MOST:
         raise DataError(f"{name} holds {len(known):,} different letters: expected at most {Text.MOST}; take lines out")

@@ -218,6 +218,7 @@ class GAN(Game):
                 f"labels is {found}: expected one-hot rows ({count}, {self.classes}), {self.dtype} on {self.backend.name}, as "
                 "Batches(…, classes=True).labels() hands them out"
             )
+        check_finite(labels, "labels")
 
     def advance(self) -> None:
         """Count the step of both optimisers, and set the rate of the moving average and the size of the noise."""

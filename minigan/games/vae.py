@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigan.backends import Array, stream
-from minigan.errors import ModelError, ShapeError, nearest_name, shorten
+from minigan.errors import ModelError, ShapeError, shorten
 from minigan.games.game import SAMPLE_BATCH, Game, Picture
-from minigan.losses import LIKELIHOODS, Bernoulli, Likelihood, gaussian_kl, reparametrise
+from minigan.losses import Bernoulli, Likelihood, gaussian_kl, reparametrise
 from minigan.losses.variational import halves, reparametrise_grad
 from minigan.network import Sequential
 from minigan.optim import Adam, Optimizer, Schedule, constant
@@ -37,8 +37,7 @@ def _checked_weight(weight: Any) -> float:
 def _likelihood(given: Any) -> Likelihood:
     """A likelihood, or the one of that name."""
     if isinstance(given, str) and given != "bernoulli":
-        known = "take losses.Gaussian(sigma), for its sigma" if given == "gaussian" else nearest_name(given, LIKELIHOODS)
-        raise ModelError(f"likelihood is {given!r}: {known}")
+        raise ModelError(f"likelihood is {shorten(given)}: expected 'bernoulli', or an object, as losses.Gaussian(0.1)")
     check_kind(given, (str, Likelihood), "likelihood", "a likelihood, as minigan.losses.Gaussian(0.1), or 'bernoulli'")
     return Bernoulli() if isinstance(given, str) else given
 

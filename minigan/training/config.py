@@ -85,7 +85,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         **{"steps": 5500, "batch_size": 32, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
         **{"latent_dim": 100, "width": 32, "loss": "relativistic", "penalty": ("r1=0.02", "r2=0.02"), "critic_steps": 1},
     },
-    # Of a VAE, where nothing circles: Adam with the moments of its paper.
     "sound mlp": {
         **{"steps": 14_000, "batch_size": 64, "lr": 1e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
         **{
@@ -96,6 +95,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "critic_steps": 1,
         },
     },
+    # Of a VAE, where nothing circles: Adam with the moments of its paper.
     "vae mlp": {
         **{"steps": 5000, "batch_size": 128, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "latent_dim": 20, "hidden": (400,)},
         **{"likelihood": "bernoulli", "sigma": 0.3, "kl_weight": 1.0},
@@ -206,8 +206,8 @@ class Config:
         Option(
             f"{', '.join(MODELS)}, or networks of your own, which learn as dcgan does: a function(image_shape, latent_dim, "
             "backend, dtype, seed, classes) -> (G, D), or of fewer of these; of a vae (encoder, decoder). A run notices when "
-            "that file changes, but not when a file that it imports does. Default: dcgan; for points and a vae mlp, for text "
-            "text, for sound wave",
+            "that file changes, but not when a file that it imports does. Default: dcgan for images, mlp for points and a "
+            "vae, text for text, wave for sound",
             *("model", f"NAME|{FUNCTION_IN_FILE}"),
             choices=MODELS,
             other=FUNCTION_IN_FILE,
@@ -219,7 +219,7 @@ class Config:
     width: Annotated[
         int | None,
         Option(
-            "channels of its widest images, or of lines",
+            "channels of its largest images, of lines or of sounds",
             *("model", "N"),
             least=1,
             models=("dcgan", "conv", "text", "wave"),
@@ -327,7 +327,8 @@ class Config:
         ),
     ] = None
     kl_weight: Annotated[
-        float | None, Option("of the KL in the loss; 1: the bound", "learning", metavar="W", least=0, games=VAE)
+        float | None,
+        Option("weight of the KL in the loss; 1: the bound", "learning", metavar="W", least=0, below=1e6, games=VAE),
     ] = None
     kl_warmup: Annotated[
         int | None, Option("steps in which that weight rises from 0", "learning", metavar="STEPS", least=1, games=VAE)
@@ -385,6 +386,8 @@ class Config:
         self.class_names = (dataset.class_names or self.class_names) if self.classes else None
         if self.classes and not self.class_names:
             raise OptionError(f"classes is on, and {dataset.name} has no labels: leave it out, or name data that have")
+        if self.classes and len(self.class_names or ()) < 2:
+            raise OptionError(f"classes is on, and all of {dataset.name} is of one class: leave it out")
         if self.classes and self.model in MODELS and not takes_classes(self.model):
             raise ModelError(f"classes does not apply to the model {self.model_name}: leave it out")
         if self.classes and self.pack > 1:
@@ -407,8 +410,8 @@ class Config:
             if option.models and self.model not in option.models and getattr(self, name) is not None:
                 raise ModelError(f"{name} does not apply to the model {self.model_name}: leave it out")
         recipe = recipe_of(self.model, kind, self.game)
-        if self.loss not in (None, recipe.get("loss")):  # penalties and critic steps of the recipe belong to its loss
-            recipe |= {"penalty": None, "critic_steps": 1}
+        if self.loss not in (None, recipe.get("loss")):  # what else the recipe does belongs to its loss
+            recipe |= {"penalty": None, "critic_steps": 1, "instance_noise": None}
         if self.penalty or not recipe.get("penalty"):  # and how often they are taken to the penalties
             recipe.pop("penalty_every", None)
         if self.game == "gan" and not has_smoothing(self.loss or recipe["loss"]):

@@ -208,5 +208,5 @@ def _command_hints(suffix: str, folder: str | Path) -> Hints:
         lengthen="--steps names a larger number",
         replace="--resume continues it, --overwrite replaces it, --out names another",
         replace_files="--overwrite replaces a run's own names and nothing else, --out names another folder",
-        sample=f"minigan sample {quoted} -n 64 --out more{suffix}",
+        sample=f"minigan sample {quoted} --out more{suffix}",
     )

@@ -57,9 +57,12 @@ def save_samples(path: str | Path, kind: Kind, samples: np.ndarray, real: np.nda
 def rows_of_classes(classes: int, count: int | None = None) -> tuple[np.ndarray, int]:
     """(the class number of each sample, columns) of a picture with a row for each class.
 
-    count: samples in all, of which the last row may lack some; None: up to 10 of each class, and about 100 in all.
+    count: samples in all; None: up to 10 of each class, and about 100 in all. Where the classes do not share them equally, they
+    come in turn, a column for each, so that no class has more than one sample above another.
     """
-    columns = max(1, min(10, 100 // classes)) if count is None else -(-count // classes)
+    if count is not None and count % classes:
+        return np.arange(count) % classes, min(classes, count)
+    columns = max(1, min(10, 100 // classes)) if count is None else count // classes
     return np.repeat(np.arange(classes), columns)[: 100 if count is None and classes > 100 else count], columns
 
 

@@ -185,10 +185,10 @@ def test_samples_of_a_class(trained, capsys):
     assert cli.main(shlex.split("sample run -n 5 --out all.npz")) == 0
     with np.load("two.npz") as two, np.load("all.npz") as both:
         assert two["labels"].tolist() == [2] * 5
-        assert both["labels"].tolist() == [0, 0, 1, 1, 2]
+        assert both["labels"].tolist() == [0, 1, 2, 0, 1]
         kind = load_game("run").kind
         np.testing.assert_array_equal(two["images"], kind.from_floats(game.sample(5, 0, 2)))
-        np.testing.assert_array_equal(both["images"], kind.from_floats(game.sample(5, 0, [0, 0, 1, 1, 2])))
+        np.testing.assert_array_equal(both["images"], kind.from_floats(game.sample(5, 0, [0, 1, 2, 0, 1])))
     assert cli.main(shlex.split("sample run -n 5 --class 1 --interpolate --out walk.npz")) == 0
     with np.load("walk.npz") as walk:
         assert walk["labels"].tolist() == [1] * 5
@@ -213,6 +213,12 @@ def test_a_grid_has_a_row_for_each_class(tmp_path, monkeypatch):
     assert [(len(rows_of_classes(k)[0]), rows_of_classes(k)[1]) for k in (1, 10, 40, 1000)] == [
         *((10, 10), (100, 10), (80, 2), (100, 1)),
     ]
+    assert rows_of_classes(3, 6)[0].tolist() == [0, 0, 1, 1, 2, 2]
+    for k, n in ((10, 12), (10, 64), (3, 2)):
+        numbers, columns = rows_of_classes(k, n)
+        counts = np.bincount(numbers, minlength=k)
+        assert np.ptp(counts) == 1, "no class has more than one sample above another"
+        assert columns == min(k, n)
 
 
 def test_bad_classes_are_told_in_one_line(trained, capsys):

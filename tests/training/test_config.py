@@ -71,7 +71,7 @@ def test_the_help_of_train_lists_every_option(capsys):
             assert choice in text
     for words in (
         "(dcgan 64, mlp 64, points 256, text 64, wave 32, sound mlp 64, vae mlp 128,",
-        "dcgan, conv, text, wave: channels of its widest images, or of lines",
+        "dcgan, conv, text, wave: channels of its largest images, of lines or of sounds",
         "text relativistic, wave relativistic, sound mlp relativistic)",
         "(on)",
         "(text 0.2)",
