@@ -202,6 +202,7 @@ def test_the_default_dense_game_is_young_at_first(tmp_path):
         assert [one.command for one in finding.advice] == ["minigan train --resume --out runs/a"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["discriminator wins", "generator wins", "collapse", "learning rate"])
 def test_what_is_advised_first_helps(kind, folder, tmp_path):
     """The run on points of each kind, once more with what its diagnosis names first."""

@@ -15,6 +15,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 COURSE = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
+LONG = ("07", "11", "14", "16", "17", "19")  # more than four seconds each, shortened
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -85,7 +86,10 @@ def shortened(tmp_path_factory):
     return finished
 
 
-@pytest.mark.parametrize("example", COURSE, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(path, id=path.stem, marks=pytest.mark.slow if path.stem.startswith(LONG) else ()) for path in COURSE],
+)
 def test_lesson(shortened, example):
     """It runs, its own assertions included, and saves one figure, which is not blank."""
     if example.stem == "11_beside_pytorch":
