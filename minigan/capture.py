@@ -66,7 +66,7 @@ class _OnBatches(Step):
         self.game, self.batches = game, batches
         self.steps_itself = "step" in vars(game) or is_own(_definer(type(game), "step"))  # around compute, or instead of it
         self._is_checked = False
-        # Of batches that know of no labels there are none.
+        # Batches of the user's own need not hand out labels.
         self._labels: Callable[[], dict[str, Array]] = getattr(batches, "labels", dict)
         if hasattr(batches, "dataset"):
             zeros, count, classes = batches.backend.zeros, batches.batch_size, getattr(batches, "classes", 0)

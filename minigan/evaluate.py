@@ -125,7 +125,9 @@ def evaluate(
     if features is None and dataset.is_images and dataset.shape != DIGIT:
         about = "none, for --features names no function that makes them"
     columns = _measured(runs, dataset, parts, extract, {"features": features, "seed": seed}, watch)
-    return f"real: {dataset.name}, {len(dataset):,} samples; features: {about}\n\n{table(columns)}"
+    held = dataset.held_out
+    count = f"{len(dataset):,} samples" if held is None else f"{len(held):,} samples that are held out"
+    return f"real: {dataset.name}, {count}; features: {about}\n\n{table(columns)}"
 
 
 def _measured(

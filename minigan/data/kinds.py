@@ -48,7 +48,9 @@ def unchanged(values: Array) -> Array:
 
 
 class Kind:
-    """What the values of a dataset are. A new kind is a class here, a line of `KINDS`, and one of the pictures that show it.
+    """What the values of a dataset are.
+
+    A new kind is a class here and a line of `KINDS`; a picture, a measure and a model of its own make it whole.
 
     name: in words. counted: the same behind a number, as in "5,000 images". shown: how many a picture of samples has.
     suffix: of a file of samples beside their picture, where there is one.

@@ -83,12 +83,7 @@ def load(
         raise DataError(f"data is {shown(repr(data), 40)}: expected a path, an array, or one of {', '.join(DATASETS)}")
     try:
         dataset = as_dataset(data) if name is None else _load_named_or_path(name, data_dir, size, labels, of_folder, reading)
-        for option, value in reading.items():
-            if value is not None and dataset.kind.name not in KINDS_OF[option]:
-                what = f"{shown(dataset.name)} holds {dataset.kind.name}"
-                raise OptionError(f"{option} is {shorten(value)}, but {what}: leave it out")
-        if labels and dataset.labels is None:
-            raise DataError(f"{shown(dataset.name)} has no labels, which classes are learned from: {_LABELLED}")
+        _check_what_is_asked(dataset, labels, reading)
         dataset = _resized(dataset, size, fit) if size else dataset
         return _mirrored(dataset) if mirror else dataset
     except MemoryError:
@@ -102,6 +97,16 @@ def _check_options(size: tuple[int, int] | None, fit: str, memory_share: float) 
         raise OptionError(f"fit is {fit}, and there is no image_size to bring images to: name one, or leave fit out")
     if not (isinstance(memory_share, (int, float)) and 0 <= memory_share < 1):
         raise OptionError(f"memory_share is {shorten(memory_share)}: expected a number from 0 to below 1")
+
+
+def _check_what_is_asked(dataset: Dataset, labels: bool, reading: dict[str, Any]) -> None:
+    """Raise OptionError for an option of another kind of data, DataError where labels are wanted and there are none."""
+    for option, value in reading.items():
+        if value is not None and dataset.kind.name not in KINDS_OF[option]:
+            what = f"{shown(dataset.name)} holds {dataset.kind.name}"
+            raise OptionError(f"{option} is {shorten(value)}, but {what}: leave it out")
+    if labels and dataset.labels is None:
+        raise DataError(f"{shown(dataset.name)} has no labels, which classes are learned from: {_LABELLED}")
 
 
 def is_text(name: str) -> bool:

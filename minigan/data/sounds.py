@@ -49,7 +49,7 @@ def read_sounds(source: Path, files: Sequence[Path], length: int | None, rate: i
     return Dataset(str(source), values, notes=tuple(notes), kind=Sound(target))
 
 
-def _resampled(source: Path, recordings: list[Recording], rate: int, is_chosen: bool) -> str:
+def _resampled(source: Path, recordings: list[Recording], rate: int, by_majority: bool) -> str:
     """Bring recordings in a list to one rate; returns a note on it."""
     others = sorted({recording.rate for recording in recordings} - {rate})
     found = f"{', '.join(f'{number:,}' for number in others[:3])}{' and other' if len(others) > 3 else ''} Hz"
@@ -58,7 +58,7 @@ def _resampled(source: Path, recordings: list[Recording], rate: int, is_chosen: 
     except ImportError:
         raise DataError(
             f"{shown(source)} holds sound of {found}, to be resampled to {rate:,}, and the package soxr is not installed: "
-            "pip install soxr" + ("" if len(others) > 1 or is_chosen else f", or leave out --rate {rate}")
+            "pip install soxr" + ("" if len(others) > 1 or by_majority else f", or leave out --rate {rate}")
         ) from None
     changed = [index for index, recording in enumerate(recordings) if recording.rate != rate]
     for index in changed:
@@ -68,7 +68,7 @@ def _resampled(source: Path, recordings: list[Recording], rate: int, is_chosen: 
         if not len(floats):
             raise DataError(f"{shown(source)} holds sound of {own:,} Hz with nothing left of it at {rate:,}: raise --rate")
         recordings[index] = Recording(floats_to_steps(floats), rate)
-    why = ", the rate of most; --rate names another" if is_chosen else ""
+    why = ", the rate of most, or of as many as another; --rate names one" if by_majority else ""
     return f"{shown(source)}: {len(changed):,} of {len(recordings):,} sounds at {found} were resampled to {rate:,} Hz{why}"
 
 

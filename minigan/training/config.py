@@ -383,6 +383,26 @@ class Config:
         for name, option in OPTIONS.items():
             if option.games and self.game not in option.games and getattr(self, name) != option.default:
                 raise OptionError(f"{name} is an option of --game {option.games[0]}, and the game is {self.game}: leave it out")
+        self._check_classes(dataset)
+        if self.precision != "float32" and self.dtype != "float32":
+            raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
+        for name in ("lr", "lr_d", "clip"):
+            rate, least, most = getattr(self, name), float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
+            if rate is not None and not least <= rate <= most:
+                raise OptionError(f"{name} is {rate}, and {self.dtype} holds {least:.0e} to {most:.0e}: choose one within")
+        if self.epochs is not None and self.steps is not None:
+            raise OptionError("both epochs and steps are given: choose one")
+        self._check_model(models, dataset)
+        for name, value in self._recipe(dataset).items():
+            if getattr(self, name) is None and not (name == "steps" and self.epochs is not None):
+                setattr(self, name, value)
+        self._check_penalties()
+        if self.batch_size and self.batch_size % self.pack:
+            raise OptionError(
+                f"batch_size is {self.batch_size}, and D judges {self.pack} samples at once: choose a multiple of that"
+            )
+
+    def _check_classes(self, dataset: Dataset) -> None:
         self.class_names = (dataset.class_names or self.class_names) if self.classes else None
         if self.classes and not self.class_names:
             raise OptionError(f"classes is on, and {dataset.name} has no labels: leave it out, or name data that have")
@@ -392,23 +412,25 @@ class Config:
             raise ModelError(f"classes does not apply to the model {self.model_name}: leave it out")
         if self.classes and self.pack > 1:
             raise OptionError(f"pack is {self.pack}, and with classes D judges one sample at a time: leave one of them out")
-        if self.precision != "float32" and self.dtype != "float32":
-            raise OptionError(f"precision {self.precision} is for float32 networks, and dtype is {self.dtype}: choose one")
-        for name in ("lr", "lr_d", "clip"):
-            rate, least, most = getattr(self, name), float(np.finfo(self.dtype).tiny), float(np.finfo(self.dtype).max)
-            if rate is not None and not least <= rate <= most:
-                raise OptionError(f"{name} is {rate}, and {self.dtype} holds {least:.0e} to {most:.0e}: choose one within")
-        if self.epochs is not None and self.steps is not None:
-            raise OptionError("both epochs and steps are given: choose one")
+
+    def _check_model(self, models: tuple[str, ...], dataset: Dataset) -> None:
+        """Raise ModelError for a model that makes no such data, and for options that it does not have."""
         if self.model in MODELS and self.model not in models:
             table = GAMES[self.game][0]
             makes, instead = " and ".join(name for name in table if self.model in table[name]), models[0]
             if not makes:
                 raise ModelError(f"{self.model} is no model of the game {self.game}: take {_one_of(models)}")
-            raise ModelError(f"{self.model} makes {makes}, and {dataset.name} holds {kind}: take the model {instead}")
+            raise ModelError(
+                f"{self.model} makes {makes}, and {dataset.name} holds {dataset.kind.name}: take the model {instead}"
+            )
         for name, option in OPTIONS.items():
             if option.models and self.model not in option.models and getattr(self, name) is not None:
                 raise ModelError(f"{name} does not apply to the model {self.model_name}: leave it out")
+
+    def _recipe(self, dataset: Dataset) -> dict[str, Any]:
+        """What the model trains with, less what does not go with the options that are given."""
+        assert self.model is not None
+        kind = dataset.kind.name
         recipe = recipe_of(self.model, kind, self.game)
         if self.loss not in (None, recipe.get("loss")):  # what else the recipe does belongs to its loss
             recipe |= {"penalty": None, "critic_steps": 1, "instance_noise": None}
@@ -423,14 +445,7 @@ class Config:
             raise OptionError(f"sigma is {self.sigma:g}, and a bernoulli likelihood has none: leave it out, or take gaussian")
         if likelihood == "bernoulli":
             del recipe["sigma"]
-        for name, value in recipe.items():
-            if getattr(self, name) is None and not (name == "steps" and self.epochs is not None):
-                setattr(self, name, value)
-        self._check_penalties()
-        if self.batch_size and self.batch_size % self.pack:
-            raise OptionError(
-                f"batch_size is {self.batch_size}, and D judges {self.pack} samples at once: choose a multiple of that"
-            )
+        return recipe
 
     def _check_penalties(self) -> None:
         every = self.penalty_every or 1
