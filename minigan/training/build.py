@@ -159,7 +159,7 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     except BaseException as error:  # also SystemExit, and what a user's file derives from BaseException
         raise UserFileError(f"{where} fails: {describe_error(error, path)}") from None
     _check_networks(made, config, shape, backend, where)
-    config.latent_dim = made[config.game == "vae"].input_shape[0] - classes
+    config.latent_dim = _sampler_of(made, config).input_shape[0] - classes
     return made
 
 
@@ -218,12 +218,18 @@ def _arguments(function: Callable[..., Any], known: dict[str, Any], usual: dict[
     return arguments
 
 
+def _sampler_of(networks: Networks, config: Config) -> Sequential:
+    """The network that makes samples: G of (G, D), the decoder of (encoder, decoder)."""
+    first, second = networks
+    return second if config.game == "vae" else first
+
+
 def _check_networks(made: Any, config: Config, shape: tuple[int, ...], backend: Backend, where: str) -> None:
     """Raise ModelError unless a user's function returned two networks for the run's samples, latent_dim, backend and dtype."""
     pair, name = ("(encoder, decoder)", "the decoder") if config.game == "vae" else ("(G, D)", "G")
     if not (isinstance(made, (tuple, list)) and len(made) == 2 and all(isinstance(net, Sequential) for net in made)):
         raise ModelError(f"{where} must return {pair}, two minigan.Sequential; it returns {shorten(made)}")
-    sampler = made[config.game == "vae"]  # of a VAE the second is what makes samples
+    sampler = _sampler_of(made, config)
     classes = len(config.class_names or ())
     if len(sampler.input_shape) != 1:
         raise ModelError(f"{where}: {name} must take latent vectors, shape (latent,); it takes {sampler.input_shape}")
