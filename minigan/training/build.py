@@ -229,7 +229,7 @@ def _check_networks(made: Any, config: Config, shape: tuple[int, ...], backend: 
     pair, name = ("(encoder, decoder)", "the decoder") if config.game == "vae" else ("(G, D)", "G")
     if not (isinstance(made, (tuple, list)) and len(made) == 2 and all(isinstance(net, Sequential) for net in made)):
         raise ModelError(f"{where} must return {pair}, two minigan.Sequential; it returns {shorten(made)}")
-    sampler = _sampler_of(made, config)
+    sampler = _sampler_of((made[0], made[1]), config)
     classes = len(config.class_names or ())
     if len(sampler.input_shape) != 1:
         raise ModelError(f"{where}: {name} must take latent vectors, shape (latent,); it takes {sampler.input_shape}")
