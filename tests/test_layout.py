@@ -67,7 +67,7 @@ ORDER = {
     "data/bundled": [],
     "explain": ["page", "step worked", "second_order", "formulas game objectives places"],
     "explain/page": ["build", "walk", "penalties", "curves facts figures updates", "plane prose", "arrays budget place"],
-    "explain/step": ["opening", "recorder", "rerun", "records"],
+    "explain/step": ["opening", "gan vae", "plan", "looking", "rerun", "recorder", "records"],
     "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],
     "layers": [

@@ -75,8 +75,8 @@ class VAE(Game):
         self._check_networks()
         self.backend = encoder.backend
         self.likelihood = _likelihood(likelihood).bind(self.backend)
-        self._weight_schedule = kl_weight if callable(kl_weight) else constant(_checked_weight(kl_weight))
-        self._weight = self.backend.scalar(encoder.dtype)
+        self.kl_weight: Schedule = kl_weight if callable(kl_weight) else constant(_checked_weight(kl_weight))
+        self.weight = self.backend.scalar(encoder.dtype)  # of the KL in the step under way
         self.optimizer_e, self.optimizer_d = optimizer_e or Adam(lr, betas, eps), optimizer_d or Adam(lr, betas, eps)
         check_kind(self.optimizer_e, Optimizer, "optimizer_e", "an optimiser, as minigan.Adam(1e-3)")
         check_kind(self.optimizer_d, Optimizer, "optimizer_d", "an optimiser, as minigan.Adam(1e-3)")
@@ -128,7 +128,7 @@ class VAE(Game):
 
     def advance(self) -> None:
         """Count the step of both optimisers, and set the weight of the KL."""
-        self._weight.set(_checked_weight(self._weight_schedule(self.optimizer_e.steps)))
+        self.weight.set(_checked_weight(self.kl_weight(self.optimizer_e.steps)))
         super().advance()
 
     def compute(self, x: Array, noise: Array | None = None) -> dict[str, Array]:  # type: ignore[override]
@@ -139,7 +139,7 @@ class VAE(Game):
         E:  back through the draw, to which the KL's own gradient comes;  back through E;  a step on both networks' parameters
         Source: Kingma and Welling 2014, algorithm 1, with one draw of ε an image (L = 1).
         """
-        e, d, be, weight = self.encoder, self.decoder, self.backend, self._weight.value
+        e, d, be, weight = self.encoder, self.decoder, self.backend, self.weight.value
         noise = self.noise(len(x)) if noise is None else noise
         h, cache_e = e.forward(x, train=True)
         z = reparametrise(be, h, noise)

@@ -9,7 +9,7 @@ from explained_games import SHAPE, batch, content, dcgan, decoded, mlp, opening,
 import minigan as mg
 from minigan.explain import page, step
 from minigan.explain.page import build
-from minigan.explain.step import opening as opening_module
+from minigan.explain.step import looking as looking_module
 from minigan.losses import OBJECTIVES
 
 
@@ -159,9 +159,9 @@ def test_hostile_names_stay_text():
 
 
 def test_a_large_game_is_shown_in_part_and_says_so(monkeypatch):
-    monkeypatch.setattr(opening_module, "CHECKED", 1)
-    monkeypatch.setattr(opening_module, "NUDGED", 1)
-    monkeypatch.setattr(opening_module, "NUDGES", (-1.0, 0.0, 1.0))
+    monkeypatch.setattr(looking_module, "CHECKED", 1)
+    monkeypatch.setattr(looking_module, "NUDGED", 1)
+    monkeypatch.setattr(looking_module, "NUDGES", (-1.0, 0.0, 1.0))
     monkeypatch.setattr(build, "LIMIT", 600_000)
     gan = mg.GAN(*mg.models.dcgan(SHAPE, latent_dim=50, width=32, backend="numpy", dtype="float64"))
     text = page.make_page(step.open_step(*opening(gan)), "a large game")

@@ -6,7 +6,7 @@ from explained_games import SHAPE, all_comparisons, batch, content, dcgan, mlp, 
 
 import minigan as mg
 from minigan.explain import page, step
-from minigan.explain.step import opening as opening_module
+from minigan.explain.step import looking as looking_module
 
 GAMES = [
     pytest.param(dcgan, {}, id="dcgan"),
@@ -27,9 +27,9 @@ def test_the_opened_step_is_the_games_own_and_every_derivative_agrees_with_its_d
 
 
 def test_a_step_is_opened_on_every_backend(backend, monkeypatch):
-    monkeypatch.setattr(opening_module, "CHECKED", 1)
-    monkeypatch.setattr(opening_module, "NUDGED", 1)
-    monkeypatch.setattr(opening_module, "NUDGES", (-1.0, 0.0, 1.0))
+    monkeypatch.setattr(looking_module, "CHECKED", 1)
+    monkeypatch.setattr(looking_module, "NUDGED", 1)
+    monkeypatch.setattr(looking_module, "NUDGES", (-1.0, 0.0, 1.0))
     check_it_is_the_games_own(warmed(with_dropout(backend)))
 
 

@@ -10,7 +10,7 @@ from explained_games import SHAPE, content, decoded, opening, warmed
 import minigan as mg
 from minigan.explain import formulas, page, second_order, step
 from minigan.explain.page import prose
-from minigan.explain.step import opening as opening_module
+from minigan.explain.step import looking as looking_module
 
 RGB, POINTS = (8, 8, 3), (2,)
 
@@ -362,9 +362,9 @@ def told(name, batch=5, has_data=True):
 @pytest.fixture(autouse=True)
 def few_numbers(monkeypatch):
     """The words do not hang on how many entries are checked."""
-    monkeypatch.setattr(opening_module, "CHECKED", 1)
-    monkeypatch.setattr(opening_module, "NUDGED", 1)
-    monkeypatch.setattr(opening_module, "NUDGES", (-1.0, 0.0, 1.0))
+    monkeypatch.setattr(looking_module, "CHECKED", 1)
+    monkeypatch.setattr(looking_module, "NUDGED", 1)
+    monkeypatch.setattr(looking_module, "NUDGES", (-1.0, 0.0, 1.0))
 
 
 @pytest.mark.parametrize("name", GAMES)

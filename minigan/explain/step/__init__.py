@@ -4,7 +4,11 @@ The step is the game's own, run once in float64 and watched. Derivatives are che
 number moved a little, on a copy of the game whose optimisers hold still; so a game with another loss is opened as it is.
 """
 
-from minigan.explain.step.opening import CHECKED, NUDGED, count_ticks, open_step
-from minigan.explain.step.records import Nudge, OpenedStep, Pass, Update
+from minigan.explain.step.looking import CHECKED, NUDGED
+from minigan.explain.step.opening import count_ticks, open_step
+from minigan.explain.step.records import Nudge, OpenedGAN, OpenedStep, OpenedVAE, Pass, Share, Update
 
-__all__ = ["CHECKED", "NUDGED", "Nudge", "OpenedStep", "Pass", "Update", "count_ticks", "open_step"]
+__all__ = [
+    *("CHECKED", "NUDGED", "Nudge", "OpenedGAN", "OpenedStep", "OpenedVAE", "Pass", "Share", "Update"),
+    *("count_ticks", "open_step"),
+]

@@ -47,6 +47,7 @@ class Pass:
     input_grad: np.ndarray | None = None  # ∂L/∂x
     param_grads: dict[str, np.ndarray] = field(default_factory=dict)  # of this pass alone
     checks: list[list[Comparison]] = field(default_factory=list)  # of output_grads, by layer
+    input_checks: list[Comparison] = field(default_factory=list)  # of input_grad
     state: dict[str, np.ndarray] = field(default_factory=dict)  # of the layers, as the pass left it
     second: SecondOrder | None = None  # of a penalty's pass
     labels: np.ndarray | None = None  # of a pass of D in a game with classes, one-hot rows
@@ -90,24 +91,114 @@ class Update:
     after: dict[str, np.ndarray]
     state_before: dict[str, dict[str, np.ndarray]]
     state_after: dict[str, dict[str, np.ndarray]]
-    loss_before: float
-    loss_after: float  # of the same batch, with the parameters moved
-    checks: dict[str, list[Comparison]]
-    nudges: list[Nudge]
+    checks: dict[str, list[Comparison]] = field(default_factory=dict)
+    nudges: list[Nudge] = field(default_factory=list)
+    loss_before: float = float("nan")
+    loss_after: float = float("nan")  # of the same batch, with the parameters moved
 
 
 @dataclass
 class OpenedStep:
-    """One step of the game: its four or five passes, those of penalties, two losses (without the penalties) and two updates."""
+    """One step of a game: its passes by network, in the order in which they began, its statistics, and its updates by network.
+
+    Losses among the statistics are without penalties.
+    """
 
     game: Game
-    generator: Pass  # G(z), whose backward pass belongs to G's step
-    real: Pass  # D(x)
-    fake: Pass  # D(x̃) in D's step
-    penalties: list[Pass]  # D at their points, in D's step
-    rival: Pass | None  # D(x) in G's step, where the objective compares
-    judged: Pass  # D(x̃) in G's step
-    loss_d: float
-    loss_g: float
-    update_d: Update
-    update_g: Update
+    passes: dict[str, list[Pass]]
+    stats: dict[str, float]
+    updates: dict[str, Update]
+
+    @property
+    def batch(self) -> np.ndarray:
+        """The samples that the step was taken on."""
+        raise NotImplementedError(f"{type(self).__name__} has no batch")
+
+
+class OpenedGAN(OpenedStep):
+    """One step of D and one of G: four or five passes, and those of penalties."""
+
+    @property
+    def batch(self) -> np.ndarray:
+        return self.real.x
+
+    @property
+    def generator(self) -> Pass:
+        """G(z), whose backward pass belongs to G's step"""
+        return self.passes["generator"][0]
+
+    @property
+    def real(self) -> Pass:
+        """D(x)"""
+        return self.passes["discriminator"][0]
+
+    @property
+    def fake(self) -> Pass:
+        """D(x̃) in D's step"""
+        return self.passes["discriminator"][1]
+
+    @property
+    def penalties(self) -> list[Pass]:
+        """D at their points, in D's step"""
+        return [record for record in self.passes["discriminator"] if record.second is not None]
+
+    @property
+    def rival(self) -> Pass | None:
+        """D(x) in G's step, where the objective compares"""
+        return next((record for record in self.passes["discriminator"][2:-1] if record.second is None), None)
+
+    @property
+    def judged(self) -> Pass:
+        """D(x̃) in G's step"""
+        return self.passes["discriminator"][-1]
+
+    @property
+    def loss_d(self) -> float:
+        return self.stats["loss_d"]
+
+    @property
+    def loss_g(self) -> float:
+        return self.stats["loss_g"]
+
+    @property
+    def update_d(self) -> Update:
+        return self.updates["discriminator"]
+
+    @property
+    def update_g(self) -> Update:
+        return self.updates["generator"]
+
+
+@dataclass
+class Share:
+    """What one term of a VAE's loss sends back to h = (μ, log σ²): its gradient (N, 2J), and that beside differences."""
+
+    gradient: np.ndarray
+    checks: list[Comparison]
+
+
+@dataclass
+class OpenedVAE(OpenedStep):
+    """One step of an encoder and a decoder: a pass of each, and two ways by which the gradient comes to h between them.
+
+    noise: ε (N, J). weight: of the KL in this step. shares: by the statistic whose gradient each is, "reconstruction" (through
+    the draw) and "kl", as the game made them; the gradient of h is the first, and the second times the weight.
+    """
+
+    noise: np.ndarray
+    weight: float
+    shares: dict[str, Share]
+
+    @property
+    def batch(self) -> np.ndarray:
+        return self.encoder.x
+
+    @property
+    def encoder(self) -> Pass:
+        """h = (μ, log σ²) = E(x)"""
+        return self.passes["encoder"][0]
+
+    @property
+    def decoder(self) -> Pass:
+        """y = D(z)"""
+        return self.passes["decoder"][0]
