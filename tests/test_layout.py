@@ -65,8 +65,11 @@ ORDER = {
         "bundled",
     ],
     "data/bundled": [],
-    "explain": ["page", "step worked", "second_order", "formulas game objectives places"],
-    "explain/page": ["build", "walk", "penalties", "curves facts figures updates", "plane prose", "arrays budget place"],
+    "explain": ["page", "step worked", "second_order", "formulas game likelihoods objectives places"],
+    "explain/page": [
+        *("build", "walk_gan walk_vae", "penalties walk", "curves facts figures updates"),
+        *("plane prose prose_vae", "arrays budget place"),
+    ],
     "explain/step": ["opening", "gan vae", "plan", "looking", "rerun", "recorder", "records"],
     "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],
     "games": ["gan", "game"],

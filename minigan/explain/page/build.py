@@ -6,19 +6,22 @@ import html
 import json
 from importlib import resources
 from string import Template
+from typing import Any
 
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.page.budget import BUDGETS, Budget
-from minigan.explain.page.facts import gradient_sizes
 from minigan.explain.page.walk import Walk
-from minigan.explain.step import OpenedStep
+from minigan.explain.page.walk_gan import GANWalk
+from minigan.explain.page.walk_vae import VAEWalk
+from minigan.explain.step import OpenedStep, OpenedVAE
 
 PAGE_MARK = "minigan: one training step"  # in the title of every page, which tells it from other files
 LIMIT = 5 * 10**6  # bytes of a page
 
 
 def make_page(step: OpenedStep, about: str, has_data: bool = True) -> str:
-    """The page of at most 5 MB. about: what was opened, in one line. has_data: False where samples of G stand in for real ones.
+    """The page of at most 5 MB. about: what was opened, in one line. has_data: False where the game's own samples
+    stand in for real ones.
 
     Large games are shown in part: fewer samples, then the first channels alone; captions say so.
     """
@@ -32,16 +35,19 @@ def make_page(step: OpenedStep, about: str, has_data: bool = True) -> str:
 
 def _fill(step: OpenedStep, about: str, budget: Budget, has_data: bool) -> str:
     arrays = Arrays()
-    walk = Walk(step, arrays, budget, has_data)
+    kind: Any = VAEWalk if isinstance(step, OpenedVAE) else GANWalk
+    walk: Walk = kind(step, arrays, budget, has_data)
+    walk.walk()
     content = {
         "about": about,
-        "samples": min(budget.samples, len(step.real.x)),
-        "batch": len(step.real.x),
+        "acts": walk.acts,
+        "samples": min(budget.samples, len(step.batch)),
+        "batch": len(step.batch),
         "real": walk.real_samples,
         "unit": walk.unit,
         "stations": walk.stations,
         "arrays": arrays.table,
-        "sizes": gradient_sizes(step),
+        "sizes": walk.sizes(),
     }
     here = resources.files("minigan.explain.page")
     parts = {name: here.joinpath(f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}

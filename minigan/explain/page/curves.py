@@ -9,7 +9,7 @@ import numpy as np
 from minigan.backends import get_backend
 from minigan.explain.objectives import objective_formulas
 from minigan.explain.page.arrays import Arrays
-from minigan.explain.step import OpenedStep, Pass
+from minigan.explain.step import OpenedGAN, Pass
 from minigan.losses import Objective
 
 POINTS = 121
@@ -18,7 +18,7 @@ POINTS = 121
 class Curves:
     """Curves for the samples of a step. `known` is False where the game's losses are not those of an objective of minigan's."""
 
-    def __init__(self, step: OpenedStep, arrays: Arrays) -> None:
+    def __init__(self, step: OpenedGAN, arrays: Arrays) -> None:
         self.step, self.arrays = step, arrays
         objective = getattr(step.game, "objective", None)
         self.objective: Objective | None = objective and objective.bind(get_backend("textbook"))

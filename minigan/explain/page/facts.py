@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,7 @@ import numpy as np
 from minigan.backends.recording import arrays_in
 from minigan.checks.entries import Comparison
 from minigan.explain.page import prose
-from minigan.explain.page.place import Place
-from minigan.explain.step import OpenedStep
+from minigan.explain.page.place import Place, Way
 
 TOLERANCE = 1e-5  # relative, of derivatives beside their differences
 
@@ -61,22 +60,17 @@ def _rms(a: np.ndarray) -> float:
     return float(np.sqrt(np.mean(a**2)))
 
 
-def gradient_sizes(step: OpenedStep) -> list[dict[str, Any]]:
-    """The root mean square of ∂L/∂y at every layer, for the chart of gradient sizes."""
+def gradient_sizes(ways: Iterable[tuple[str, Way]]) -> list[dict[str, Any]]:
+    """The root mean square of ∂L/∂y at every layer, for the chart of gradient sizes. ways: each with the act it belongs to."""
     rows = []
-    ways = (
-        ("D", "D", "real", step.real),
-        ("D", "D", "generated", step.fake),
-        ("G", "D", "", step.judged),
-        ("G", "G", "", step.generator),
-    )
-    for act, net, branch, record in ways:
-        for index in reversed(range(len(record.outputs))):
-            gradient = record.output_grads[index]
-            if gradient is not None:
-                name = f"{net} {index} {record.net.layers[index].name}"
-                row = {"act": act, "net": net, "branch": branch, "index": index, "label": name, "rms": _rms(gradient)}
-                rows.append(row)
+    for act, way in ways:
+        for branch, record in way.passes.items():
+            for index in reversed(range(len(way))):
+                gradient = record.output_grads[index]
+                if gradient is not None:
+                    name = f"{way.net} {index} {record.net.layers[index].name}"
+                    row = {"act": act, "net": way.net, "branch": branch, "index": index, "label": name, "rms": _rms(gradient)}
+                    rows.append(row)
     return rows
 
 

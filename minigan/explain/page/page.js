@@ -474,7 +474,7 @@ function drawPlane(station) {
       context.arc(sx(x), sy(y), 3.5, 0, 7);
       context.fill();
     }
-    key.push(el("span", { class: "note" }, el("b", { style: `color:${colours[kind]}` }, "● "), `${kind === "real" ? page.real : "generated samples"} `));
+    key.push(el("span", { class: "note" }, el("b", { style: `color:${colours[kind]}` }, "● "), `${station.plane.names[kind]} `));
   }
   if (arrows !== undefined) {
     const [from, along] = [pairs(points.generated), pairs(arrows)];
@@ -605,15 +605,14 @@ function drawSizes(station) {
 // -- the way --------------------------------------------------------------------------------------------------------------
 
 function buildPath() {
-  const names = { D: "D's step: tell real from generated", G: "G's step: make D take the generated for real" };
-  for (const act of ["D", "G"]) {
+  for (const { name: act, aim } of page.acts) {
     const row = el("div", { class: "row" });
     stations.forEach((station, k) => {
       if (station.act !== act) return;
       const label = (station.kind === "curvature" ? "∂² " : station.kind === "backward" && station.net && !station.label.startsWith("∂") ? "← " : "") + station.label;
       row.append(el("button", { type: "button", class: station.kind, tabindex: -1, title: station.title, onclick: () => go(k) }, ...rich(label)));
     });
-    byId("path").append(el("div", { class: "group" }, el("span", {}, names[act]), row));
+    byId("path").append(el("div", { class: "group" }, el("span", {}, aim), row));
   }
 }
 
@@ -643,7 +642,7 @@ function draw() {
   if (station.parameters) facts.push({ name: "parameters", value: station.parameters.toLocaleString("en") });
   byId("station").replaceChildren(
     el("h2", {}, station.title),
-    el("div", { class: "kind" }, `${station.act}'s step · `, el("b", { class: station.kind }, kinds[station.kind])),
+    el("div", { class: "kind" }, `${page.acts.find((act) => act.name === station.act).step} · `, el("b", { class: station.kind }, kinds[station.kind])),
     ...station.text.map((line) => el("p", {}, ...rich(line))),
     ...(station.formulas?.length ? [el("div", { class: "formulas" })] : []),
     ...(station.symbols ? [el("p", { class: "note" }, station.symbols)] : []),

@@ -11,9 +11,9 @@ from minigan.explain.formulas import mathml
 from minigan.explain.page import prose
 from minigan.explain.page.facts import checks, fact, norm, shape_fact, size_fact
 from minigan.explain.page.figures import Figures
-from minigan.explain.page.place import Place
+from minigan.explain.page.place import Place, Way
 from minigan.explain.second_order import penalty_formulas, second_order_of
-from minigan.explain.step import OpenedStep, Pass
+from minigan.explain.step import OpenedGAN, Pass
 from minigan.losses import Score
 
 SWEEPS = (
@@ -34,7 +34,7 @@ SYMBOLS = (
 class PenaltyStations:
     """Of one penalty's pass in a step: each station as a dict, without its place in the walk."""
 
-    def __init__(self, step: OpenedStep, record: Pass, figures: Figures) -> None:
+    def __init__(self, step: OpenedGAN, record: Pass, figures: Figures) -> None:
         assert record.second is not None
         assert record.input_grad is not None
         self.step, self.record, self.second, self.figures = step, record, record.second, figures
@@ -87,7 +87,7 @@ class PenaltyStations:
         return [self._layer(index) for index in reversed(range(lowest, len(self.record.net.layers)))]
 
     def _layer(self, index: int) -> dict[str, Any]:
-        place, second = Place("D", {"": self.record}, index), self.second
+        place, second = Place(Way("D", {"": self.record}), index), self.second
         layer, known = place.layer, second_order_of(place.layer)
         x_dot = second.tangents[index - 1] if index else second.v
         b, c, a_above = self.record.output_grads[index], second.curvatures[index], self._swept_above(index)

@@ -3,30 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from minigan.checks.entries import Comparison
-from minigan.explain.step import Pass
+from minigan.explain.step import Pass, Update
 from minigan.layers import Layer
+from minigan.network import Sequential
+
+
+@dataclass
+class Way:
+    """Passes of one network that are walked through together, by branch ("" where there is one).
+
+    net: the network's letter. loss: the name of the loss whose gradient comes back through them. params: as the passes saw
+    them. update: that of the network, where its gradients are made in these passes; None: they only pass the gradient on.
+    takes_samples, makes_samples: whether what comes to the first layer, or leaves the last one, is what samples are.
+    """
+
+    net: str
+    passes: Mapping[str, Pass]
+    loss: str = ""
+    params: Mapping[str, np.ndarray] = field(default_factory=dict)
+    update: Update | None = None
+    takes_samples: bool = False
+    makes_samples: bool = False
+
+    @property
+    def network(self) -> Sequential:
+        return next(iter(self.passes.values())).net
+
+    def __len__(self) -> int:
+        """How many layers it has."""
+        return len(self.network.layers)
 
 
 @dataclass
 class Place:
-    """A layer by its network's letter and its index, and the passes that reach it by branch ("" where there is one)."""
+    """A layer on a way, by its index."""
 
-    net: str
-    passes: Mapping[str, Pass]
+    way: Way
     index: int
 
     @property
+    def net(self) -> str:
+        return self.way.net
+
+    @property
+    def passes(self) -> Mapping[str, Pass]:
+        return self.way.passes
+
+    @property
     def layer(self) -> Layer:
-        return next(iter(self.passes.values())).net.layers[self.index]
+        return self.way.network.layers[self.index]
 
     @property
     def is_last(self) -> bool:
-        return self.index == len(next(iter(self.passes.values())).net.layers) - 1
+        return self.index == len(self.way) - 1
+
+    @property
+    def input_is_sample(self) -> bool:
+        return self.way.takes_samples and self.index == 0
+
+    @property
+    def output_is_sample(self) -> bool:
+        return self.way.makes_samples and self.is_last
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The layer's parameters as the passes saw them."""
+        return {name: self.way.params[f"{self.index}.{name}"] for name in self.layer.parameters}
 
     def inputs(self) -> dict[str, np.ndarray]:
         return {b: p.outputs[self.index - 1] if self.index else p.x for b, p in self.passes.items()}
@@ -46,6 +92,10 @@ class Place:
         one = next(iter(self.passes.values()))
         return [name for name in self.layer.parameters if f"{self.index}.{name}" in one.param_grads]
 
-    def checks(self, index: int) -> dict[str, list[Comparison]]:
-        """Of the gradient at the output of the layer at index."""
-        return {b: p.checks[index] for b, p in self.passes.items()}
+    def checks(self) -> dict[str, list[Comparison]]:
+        """Of the gradient at the layer's output."""
+        return {b: p.checks[self.index] for b, p in self.passes.items()}
+
+    def input_checks(self) -> dict[str, list[Comparison]]:
+        """Of the gradient at its input."""
+        return {b: p.checks[self.index - 1] if self.index else p.input_checks for b, p in self.passes.items()}

@@ -1,8 +1,9 @@
-"""Points in their plane: where the samples lie, what D thinks of every place, and where G's samples are sent."""
+"""Points in their plane: where samples or codes lie, what a GAN's D thinks of every place, and where points are sent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,24 @@ MOST = 512  # points of a kind
 
 
 class Plane:
-    """Makes the pictures of a game of points (x, y); `box` holds all its points, with a margin."""
+    """Makes pictures of points (x, y) of two kinds, "real" and "generated"; `box` holds all of them, with a margin.
 
-    def __init__(self, arrays: Arrays, points: Mapping[str, np.ndarray], probabilities: bool) -> None:
-        self.arrays, self.probabilities = arrays, probabilities
+    names: what the kinds are called.
+    """
+
+    def __init__(
+        self, arrays: Arrays, points: Mapping[str, np.ndarray], names: Mapping[str, str], probabilities: bool = False
+    ) -> None:
+        self.arrays, self.names, self.probabilities = arrays, names, probabilities
         every = np.concatenate(list(points.values()))
         centre, reach = (every.max(axis=0) + every.min(axis=0)) / 2, 0.6 * float(np.ptp(every, axis=0).max() or 1.0)
         self.box = [float(v) for v in (centre[0] - reach, centre[0] + reach, centre[1] - reach, centre[1] + reach)]
+
+    def named(self, **names: str) -> Plane:
+        """The same plane, with other names for some kinds."""
+        other = copy(self)
+        other.names = {**self.names, **names}
+        return other
 
     def picture(
         self,
@@ -31,10 +43,11 @@ class Plane:
         judge: tuple[Sequential, Mapping[str, np.ndarray]] | None = None,
         arrows: np.ndarray | None = None,
     ) -> dict[str, Any]:
-        """points: by "real" and "generated". judge: D and its parameters, for the landscape. arrows: from generated points."""
+        """points: by their kind. judge: D and its parameters, for the landscape. arrows: from generated points."""
         shown: dict[str, Any] = {
             "caption": caption,
             "box": self.box,
+            "names": {kind: self.names[kind] for kind in points},
             "points": {kind: self.arrays.add(values[:MOST]) for kind, values in points.items()},
         }
         if judge is not None:

@@ -1,4 +1,4 @@
-"""What each station says, in sentences that are true of the page's own game.
+"""What each station says, in sentences that are true of the page's own game; those of a VAE's own stations are in prose_vae.
 
 Every sentence hangs on the fact that it states: a layer's own formulas and numbers, or what the step did.
 """
@@ -15,7 +15,7 @@ from minigan.explain.formulas import formulas_of
 from minigan.explain.objectives import LossFormulas
 from minigan.explain.page.place import Place
 from minigan.explain.second_order import PenaltyFormulas, SecondOrderFormulas
-from minigan.explain.step import OpenedStep, Pass, Update
+from minigan.explain.step import OpenedGAN, Pass, Update
 from minigan.layers import BatchNorm, Layer
 from minigan.losses import Penalty
 from minigan.network import Sequential
@@ -43,7 +43,7 @@ def noise_and_batch(count: int, has_data: bool) -> list[str]:
     ]
 
 
-def labels_beside(step: OpenedStep) -> list[str]:
+def labels_beside(step: OpenedGAN) -> list[str]:
     """What is to be said where the game has classes."""
     if step.real.labels is None:
         return []
@@ -54,11 +54,11 @@ def labels_beside(step: OpenedStep) -> list[str]:
     ]
 
 
-def and_its_label(step: OpenedStep) -> str:
+def and_its_label(step: OpenedGAN) -> str:
     return "" if step.real.labels is None else ", and its label y"
 
 
-def scores_of_classes(step: OpenedStep) -> list[str]:
+def scores_of_classes(step: OpenedGAN) -> list[str]:
     if step.real.labels is None:
         return []
     return [
@@ -81,16 +81,18 @@ def moved(update: Update) -> bool:
     return any(not np.array_equal(update.before[name], after) for name, after in update.after.items())
 
 
-def forward(place: Place, act: str, update_d: Update) -> list[str]:
+def forward(place: Place) -> list[str]:
     known = formulas_of(place.layer)
-    text = [known.reading] if known else docstring(place.layer)
-    if act == "G" and place.index == 0:
-        text.append(
-            "D has moved since its own step, so it judges x̃ again."
-            if moved(update_d)
-            else "Now D judges x̃ again, as in every step; this time it has not moved since its own."
-        )
-    return text
+    return [known.reading] if known else docstring(place.layer)
+
+
+def judged_again(update_d: Update) -> list[str]:
+    """What is to be said as D's second pass begins."""
+    return [
+        "D has moved since its own step, so it judges x̃ again."
+        if moved(update_d)
+        else "Now D judges x̃ again, as in every step; this time it has not moved since its own."
+    ]
 
 
 def backward(place: Place, *, input_grad: bool, learned: Sequence[str], update: Update | None) -> list[str]:
@@ -165,14 +167,14 @@ def image_gradient(sample: np.ndarray, formulas: LossFormulas | None) -> list[st
 # -- penalties ------------------------------------------------------------------------------------------------------------
 
 
-def also_penalised(step: OpenedStep) -> list[str]:
+def also_penalised(step: OpenedGAN) -> list[str]:
     """What is to be said beside L_D."""
     return (
         ["That is not all that D pays: L_D + P is what it minimises, and P comes after the way back."] if step.penalties else []
     )
 
 
-def penalty(record: Pass, known: PenaltyFormulas | None, step: OpenedStep, sweeps_back: bool) -> list[str]:
+def penalty(record: Pass, known: PenaltyFormulas | None, step: OpenedGAN, sweeps_back: bool) -> list[str]:
     """The station of a penalty: what it wants, how g was made, and by which ways its gradient comes."""
     net, one = record.net, record.second.penalty if record.second else None
     text = [known.reading] if known else docstring(one) if one is not None else ["D also pays for its slope g."]
@@ -223,7 +225,8 @@ def follows(optimizer: Optimizer, kind: type[Optimizer]) -> bool:
     return isinstance(optimizer, kind) and own.apply is kind.apply and own.scalars is kind.scalars
 
 
-def update(act: str, update: Update, step: OpenedStep) -> list[str]:
+def update(update: Update, minimised: str) -> list[str]:
+    """What the optimiser did, and what that made of what is minimised, by its name."""
     optimizer = update.optimizer
     text = ["The gradients are all there; now the parameters move."]
     if not moved(update):
@@ -238,18 +241,24 @@ def update(act: str, update: Update, step: OpenedStep) -> list[str]:
     coming = optimizer.schedule(optimizer.steps)
     if coming != update.lr:
         text.append(f"The schedule {'lowers' if coming < update.lr else 'raises'} the learning rate from here to {coming:.4g}.")
-    minimised = f"L_{act}"
-    if act == "D" and step.penalties:
-        minimised = "L_D + P"
-        text.insert(0, "D minimises L_D + P, so the gradients of both were added.")
-    text.append(f"On this same batch {minimised} goes from {update.loss_before:.5f} to {update.loss_after:.5f}.")
+    return [*text, f"On this same batch {minimised} goes from {update.loss_before:.5f} to {update.loss_after:.5f}."]
+
+
+def discriminator_update(step: OpenedGAN) -> list[str]:
+    if not step.penalties:
+        return update(step.update_d, "L_D")
+    return ["D minimises L_D + P, so the gradients of both were added.", *update(step.update_d, "L_D + P")]
+
+
+def generator_update(step: OpenedGAN) -> list[str]:
     decay = getattr(step.game, "ema", None)
-    if act == "G" and decay:
-        text.append(
-            f"A moving average of G's weights then follows them, with a decay of {decay:g} (less in the first steps). Samples "
-            "are drawn with that average; in this step it plays no part."
-        )
-    return text
+    average = (
+        f"A moving average of G's weights then follows them, with a decay of {decay:g} (less in the first steps). Samples "
+        "are drawn with that average; in this step it plays no part."
+        if decay
+        else ""
+    )
+    return [*update(step.update_g, "L_G"), *filter(None, [average])]
 
 
 def _adam(adam: Any) -> str:

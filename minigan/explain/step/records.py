@@ -9,7 +9,7 @@ import numpy as np
 
 from minigan.backends import Backend
 from minigan.checks.entries import Comparison
-from minigan.games import Game
+from minigan.games import VAE, Game
 from minigan.losses import Penalty, Score
 from minigan.network import Sequential
 from minigan.optim import Optimizer
@@ -185,6 +185,7 @@ class OpenedVAE(OpenedStep):
     the draw) and "kl", as the game made them; the gradient of h is the first, and the second times the weight.
     """
 
+    game: VAE
     noise: np.ndarray
     weight: float
     shares: dict[str, Share]
