@@ -21,6 +21,7 @@ LONGEST_NAME = 255  # bytes of a file's name, on all common file systems
 OF_PAGE = ("batch_size", "seed", "backend")
 OF_SMALL_GAME = (
     *("data", "data_dir", "image_size", "game", "model", "width", "hidden", "latent_dim", "lr", "loss", "penalty", "classes"),
+    *("likelihood", "sigma", "kl_weight", "kl_warmup"),
 )
 
 
@@ -127,8 +128,8 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
             steps = given.pop("after", game.TRAINED)
             progress = partial(tqdm, unit="step", desc="training", disable=quiet, leave=False)
             opened = game.small_game(Config(**given), steps, progress)
-        with tqdm(total=count_ticks(opened.gan), unit="array", desc="checking", disable=quiet, leave=False) as bar:
-            step = open_step(opened.gan, opened.real, opened.z, opened.labels, shown=SAMPLES, tick=bar.update)
+        with tqdm(total=count_ticks(opened.game), unit="array", desc="checking", disable=quiet, leave=False) as bar:
+            step = open_step(opened.game, opened.real, opened.noise, opened.labels, shown=SAMPLES, tick=bar.update)
     about = opened.about.encode(errors="backslashreplace").decode()  # the page is UTF-8, and a folder's name need not be
     text = make_page(step, about, opened.has_data)
     out.parent.mkdir(parents=True, exist_ok=True)

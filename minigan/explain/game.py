@@ -10,33 +10,36 @@ from typing import Any
 from minigan import training
 from minigan.backends import Array, get_backend
 from minigan.data import Batches, Dataset
-from minigan.errors import CheckpointError, DataError, DivergenceError, ModelError
-from minigan.games import GAN
+from minigan.errors import CheckpointError, DataError, DivergenceError
+from minigan.games import Game
 from minigan.training import CHECKPOINT, Config, checkpoint
-from minigan.training.config import models_of
+from minigan.training.config import GAMES, models_of
 
 TRAINED = 400  # steps of a small game before the one that is opened: strokes can be seen by then
 BATCH = 32
-# Small enough that every array can be looked at; else as `minigan train` has them.
+# Small enough that every array can be looked at; else as `minigan train` has them. By game and model, as the recipes are.
 SMALL: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 8, "latent_dim": 16, "extra_conv": False, "lr": 2e-3},
     "mlp": {"hidden": (32,), "latent_dim": 16, "lr": 2e-3},
     "wave": {"width": 4, "latent_dim": 16},
     "text": {"width": 8, "latent_dim": 16},
+    "vae mlp": {"hidden": (32,), "latent_dim": 8, "lr": 2e-3},
+    "vae conv": {"width": 4, "latent_dim": 8, "lr": 2e-3},
+    "vae points": {"hidden": (32,), "lr": 2e-3},
 }
 
 
 @dataclass
 class Opened:
-    """A game in float64, about to take a step on `real` and z, and in words which one it is.
+    """A game in float64, about to take a step on `real` and noise, and in words which one it is.
 
-    has_data: False where the data are gone, so that other samples of G stand in for the real ones. labels: one-hot rows, where
-    the game has classes.
+    noise: z of a GAN, ε of a VAE. has_data: False where the data are gone, so that the game's own samples stand in for the real
+    ones. labels: one-hot rows, where the game has classes.
     """
 
-    gan: GAN
+    game: Game
     real: Array
-    z: Array
+    noise: Array
     about: str
     has_data: bool = True
     labels: Array | None = None
@@ -50,29 +53,27 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     backend = get_backend(config.backend)
     dataset = config.load_data()
     model = config.model or models_of(config.game, dataset.kind.name)[0]
-    own = SMALL.get(model, {}) | (
-        {"instance_noise": 0.0} if config.game == "gan" else {}
-    )  # the page shows D on the very samples
+    own = {**_small(config.game, model, dataset.kind.name), **_plain(config.game)}
     size = {name: value for name, value in own.items() if getattr(config, name) is None}
     config = replace(config, model=model, dtype="float64", steps=max(steps, 1), batch_size=config.batch_size or BATCH, **size)
     config.resolve(dataset)
-    gan = _gan(config, dataset.shape, max(steps, 1))
+    game = training.build_game(config, dataset.shape, max(steps, 1))
     assert config.batch_size is not None
     batches = Batches(dataset, config.batch_size, backend, "float64", config.seed, config.classes)
     for _ in progress(range(steps)):
-        gan.step(batches.next(), **batches.labels())
-    if not all(bool(backend.xp.isfinite(net.flat_params).all()) for net in gan.networks.values()):
+        game.step(batches.next(), **batches.labels())
+    if not all(bool(backend.xp.isfinite(net.flat_params).all()) for net in game.networks.values()):
         raise DivergenceError(f"after {_steps(steps)} the parameters are not finite: try a smaller learning rate (--lr)")
-    classes = f", {gan.classes} classes" if gan.classes else ""
-    about = f"{config.model} on {config.data}{classes} after {_steps(steps)}, batch {config.batch_size}, seed {config.seed}"
-    return _about_to_step(gan, batches, about)
+    classes = f", {game.classes} classes" if game.classes else ""
+    about = f"{_model(config)} on {config.data}{classes} after {_steps(steps)}, batch {config.batch_size}, seed {config.seed}"
+    return _about_to_step(game, batches, about)
 
 
 def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | None = None, seed: int = 0) -> Opened:
     """The game of a run folder where its checkpoint left it, optimisers included; the batch and the noise are drawn by seed.
 
-    Where its data are gone, or have another shape now, other samples of G stand in for them. Raises CheckpointError if there is
-    no checkpoint, or if a schedule of epochs cannot be laid out without the data.
+    Where its data are gone, or have another shape now, the game's own samples stand in for them. Raises CheckpointError if there
+    is no checkpoint, or if a schedule of epochs cannot be laid out without the data.
     """
     path = Path(folder) / CHECKPOINT
     arrays, info = checkpoint.load(path)
@@ -80,35 +81,41 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
     shape = tuple(info["shape"])
     dataset = _data_of_run(config, shape)
-    plain: dict[str, Any] = {"critic_steps": 1, "instance_noise": 0.0} if config.game == "gan" else {}
-    gan = _gan(replace(config, **plain), shape, _length(config, dataset, info, folder))
-    checkpoint.check_state(arrays, gan.state_dict(), path, any_precision=True)
-    gan.load_state_dict(arrays)
-    about = f"{folder}: {config.model} on {config.data} after {_steps(info['step'])}"
+    game = training.build_game(replace(config, **_plain(config.game)), shape, _length(config, dataset, info, folder))
+    checkpoint.check_state(arrays, game.state_dict(), path, any_precision=True)
+    game.load_state_dict(arrays)
+    about = f"{folder}: {_model(config)} on {config.data} after {_steps(info['step'])}"
     if config.instance_noise:  # the page shows D on the very samples
         about += ", without its noise"
     critic_steps = config.critic_steps or 1
     if critic_steps > 1:  # the page shows one step of D; its optimiser counts them all, and its schedule the game's
-        schedule, gan.optimizer_d.schedule = gan.optimizer_d.schedule, lambda step: schedule(step // critic_steps)
+        schedule, game.optimizer_d.schedule = game.optimizer_d.schedule, lambda step: schedule(step // critic_steps)
         about += f", one of D's {critic_steps} steps"
     if dataset is None:
         count = batch_size or BATCH
-        real = gan.backend.asarray(gan.sample(count, seed), "float64")
-        labels = gan.backend.asarray(gan.one_hot(count), "float64") if gan.classes else None
+        real = game.backend.asarray(game.sample(count, seed), "float64")
+        labels = game.backend.asarray(game.one_hot(count), "float64") if game.classes else None
         about = f"{about}, which is not at hand, batch {count}, seed {seed}"
-        return Opened(gan, real, gan.noise(count), about, has_data=False, labels=labels)
+        return Opened(game, real, game.noise(count), about, has_data=False, labels=labels)
     changed = "" if dataset.digest_of(config.classes) == info["dataset"] else ", which has changed since"
-    batches = Batches(dataset, batch_size or min(BATCH, len(dataset)), gan.backend, "float64", seed, config.classes)
-    return _about_to_step(gan, batches, f"{about}{changed}, batch {batches.batch_size}, seed {seed}")
+    batches = Batches(dataset, batch_size or min(BATCH, len(dataset)), game.backend, "float64", seed, config.classes)
+    return _about_to_step(game, batches, f"{about}{changed}, batch {batches.batch_size}, seed {seed}")
 
 
-def _gan(config: Config, shape: tuple[int, ...], steps: int) -> GAN:
-    """The game of a configuration. Raises ModelError where it is none whose step the page can show."""
-    game = training.build_game(config, shape, steps)
-    if not isinstance(game, GAN):
-        pieces = "gaussian_kl, reparametrise, Bernoulli or Gaussian"
-        raise ModelError(f"the page shows a GAN's step, and the game is a {config.game}: see minigan explain {pieces}")
-    return game
+def _small(game: str, model: str, kind: str) -> dict[str, Any]:
+    """The sizes of a small game; networks of the user's own have sizes of their own."""
+    prefix = GAMES[game][2]
+    return (SMALL.get(prefix + kind) or SMALL.get(prefix + model, {})) if model in models_of(game, kind) else {}
+
+
+def _plain(game: str) -> dict[str, Any]:
+    """What the page's step is without: D learns once, and from the very samples."""
+    return {"critic_steps": 1, "instance_noise": 0.0} if game == "gan" else {}
+
+
+def _model(config: Config) -> str:
+    """The model, and which game it plays where that is not a GAN."""
+    return f"{GAMES[config.game][2]}{config.model}"
 
 
 def _data_of_run(config: Config, shape: tuple[int, ...]) -> Dataset | None:
@@ -143,5 +150,5 @@ def _steps(count: int) -> str:
     return f"{count:,} step{'' if count == 1 else 's'}"
 
 
-def _about_to_step(gan: GAN, batches: Batches, about: str) -> Opened:
-    return Opened(gan, batches.next(), gan.noise(batches.batch_size), about, labels=batches.labels().get("labels"))
+def _about_to_step(game: Game, batches: Batches, about: str) -> Opened:
+    return Opened(game, batches.next(), game.noise(batches.batch_size), about, labels=batches.labels().get("labels"))

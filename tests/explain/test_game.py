@@ -23,11 +23,11 @@ def test_the_game_of_a_run_is_the_runs(tmp_path):
     assert cli.main(["train", *options.split(), "--out", str(run)]) == 0
     found = game.game_of_run(run, "textbook", batch_size=6)
     arrays, _ = checkpoint.load(run / "checkpoint.safetensors")
-    for name, array in found.gan.generator.state_dict().items():
+    for name, array in found.game.generator.state_dict().items():
         np.testing.assert_array_equal(array, arrays[f"generator.{name}"].astype(np.float64))
-    assert found.gan.optimizer_d.steps == 12
-    assert found.gan.optimizer_d.schedule(6) == pytest.approx(0.5e-3)
-    assert len(found.real) == len(found.z) == 6
+    assert found.game.optimizer_d.steps == 12
+    assert found.game.optimizer_d.schedule(6) == pytest.approx(0.5e-3)
+    assert len(found.real) == len(found.noise) == 6
     assert str(run) in found.about
     out = tmp_path / "deep" / "page.html"
     assert cli.main(["explain", str(run), "--batch-size", "4", "--quiet", "--out", str(out)]) == 0
@@ -50,9 +50,9 @@ def test_a_run_whose_data_are_gone_is_explained_without_them(tmp_path, capsys):
     found = game.game_of_run(run, "textbook", batch_size=4)
     assert before.has_data
     assert not found.has_data
-    assert found.gan.optimizer_g.schedule(4) == before.gan.optimizer_g.schedule(4) == pytest.approx(0.5e-3)
-    np.testing.assert_array_equal(found.real, found.gan.sample(4, seed=0))
-    assert not np.array_equal(found.gan.generator.forward(found.z)[0], found.real)
+    assert found.game.optimizer_g.schedule(4) == before.game.optimizer_g.schedule(4) == pytest.approx(0.5e-3)
+    np.testing.assert_array_equal(found.real, found.game.sample(4, seed=0))
+    assert not np.array_equal(found.game.generator.forward(found.noise)[0], found.real)
     out = tmp_path / "page.html"
     assert cli.main(["explain", str(run), "--batch-size", "4", "--quiet", "--out", str(out)]) == 0
     assert "not at hand" in capsys.readouterr().out
@@ -128,9 +128,9 @@ def test_the_page_is_written_before_standard_output_is(closed, tmp_path):
 def test_the_small_game_is_decided_by_its_seed():
     config = Config(data="ring", backend="textbook", batch_size=8)
     a, b, c = (game.small_game(config_, 3) for config_ in (config, config, Config(**{**vars(config), "seed": 1})))
-    np.testing.assert_array_equal(a.gan.generator.flat_params, b.gan.generator.flat_params)
-    assert not np.array_equal(a.gan.generator.flat_params, c.gan.generator.flat_params)
-    assert a.gan.generator.dtype == np.float64
+    np.testing.assert_array_equal(a.game.generator.flat_params, b.game.generator.flat_params)
+    assert not np.array_equal(a.game.generator.flat_params, c.game.generator.flat_params)
+    assert a.game.generator.dtype == np.float64
 
 
 def test_explain_at_the_command_line(tmp_path, capsys, monkeypatch):
