@@ -23,8 +23,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": (32,), "latent_dim": 16, "lr": 2e-3},
     "wave": {"width": 4, "latent_dim": 16},
     "text": {"width": 8, "latent_dim": 16},
-    "vae mlp": {"hidden": (32,), "latent_dim": 8, "lr": 2e-3},
-    "vae conv": {"width": 4, "latent_dim": 8, "lr": 2e-3},
+    "vae mlp": {"hidden": (80,), "latent_dim": 8, "lr": 2e-3},
+    "vae conv": {"width": 4, "latent_dim": 8, "lr": 5e-3},
     "vae points": {"hidden": (32,), "lr": 2e-3},
 }
 

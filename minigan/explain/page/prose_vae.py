@@ -23,8 +23,8 @@ def batch_and_noise(step: OpenedVAE, has_data: bool) -> list[str]:
         f"The step begins with {batch}. The encoder E turns each into a distribution of codes z, the decoder D a code into a "
         "distribution of samples. They share one loss: D should find x likely when it is given a code drawn for x, and the codes "
         "of x should not stray far from N(0, I), for from there codes are drawn when samples are made.",
-        f"ε is noise from N(0, 1), {_numbers(size)} for each sample, which E's distribution is turned into a draw with. It is drawn "
-        "once: wherever this page runs the step again, ε is the same.",
+        f"ε is noise from N(0, 1), {_numbers(size)} for each sample: with it, E's distribution becomes a draw. Wherever this page "
+        "runs the step again, ε is held fixed.",
         *([] if has_data else [DATA_GONE]),
     ]
 

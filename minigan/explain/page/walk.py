@@ -155,7 +155,8 @@ class Walk(ABC):
 
     # -- updates -------------------------------------------------------------------------------------------------------
 
-    def _update(self, act: str, way: Way, text: Sequence[str]) -> None:
+    def _update(self, act: str, way: Way, text: Sequence[str], label: str = "") -> None:
+        """label: what the optimiser's name is to be preceded by in the row of stations."""
         update, rows = way.update, []
         assert update is not None
         for name, before in update.before.items():
@@ -168,7 +169,8 @@ class Walk(ABC):
         facts = [fact("learning rate", f"{update.lr:g}"), fact("step number", str(update.optimizer.steps))]
         more: dict[str, Any] = {"table": {"heads": heads, "rows": rows}, "facts": facts, "loss": update.loss_after}
         title = f"{way.net} moves" if prose.moved(update) else f"{way.net} stays where it is"
-        self._add(act, "update", way.net, type(update.optimizer).__name__, title, text, **more, **explained_update(update))
+        label += type(update.optimizer).__name__
+        self._add(act, "update", way.net, label, title, text, **more, **explained_update(update))
 
 
 class _Parts:

@@ -90,8 +90,8 @@ class VAEWalk(Walk):
         self._draw_back()
         self._added()
         self._all_backward(BACK, self.coded)
-        self._update(BACK, self.coded, prose.encoder_update(self.step))
-        self._update(BACK, self.decoded, prose.decoder_update(self.step))
+        self._update(BACK, self.coded, prose.encoder_update(self.step), "E: ")
+        self._update(BACK, self.decoded, prose.decoder_update(self.step), "D: ")
         self._sampled()
 
     def _rows(self, role: str, caption: str, array: np.ndarray, image: bool = False) -> dict[str, Any]:
