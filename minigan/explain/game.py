@@ -11,7 +11,7 @@ from minigan import training
 from minigan.backends import Array, get_backend
 from minigan.data import Batches, Dataset
 from minigan.errors import CheckpointError, DataError, DivergenceError
-from minigan.games import Game
+from minigan.games import GAN, VAE
 from minigan.training import CHECKPOINT, Config, checkpoint
 from minigan.training.config import GAMES, models_of
 
@@ -37,7 +37,7 @@ class Opened:
     ones. labels: one-hot rows, where the game has classes.
     """
 
-    game: Game
+    game: GAN | VAE
     real: Array
     noise: Array
     about: str
@@ -57,7 +57,7 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     size = {name: value for name, value in own.items() if getattr(config, name) is None}
     config = replace(config, model=model, dtype="float64", steps=max(steps, 1), batch_size=config.batch_size or BATCH, **size)
     config.resolve(dataset)
-    game = training.build_game(config, dataset.shape, max(steps, 1))
+    game: Any = training.build_game(config, dataset.shape, max(steps, 1))
     assert config.batch_size is not None
     batches = Batches(dataset, config.batch_size, backend, "float64", config.seed, config.classes)
     for _ in progress(range(steps)):
@@ -72,8 +72,8 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
 def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | None = None, seed: int = 0) -> Opened:
     """The game of a run folder where its checkpoint left it, optimisers included; the batch and the noise are drawn by seed.
 
-    Where its data are gone, or have another shape now, the game's own samples stand in for them. Raises CheckpointError if there
-    is no checkpoint, or if a schedule of epochs cannot be laid out without the data.
+    Where its data are gone, or have another shape now, the game's own samples stand in for them. Raises CheckpointError if
+    there is no checkpoint, or if a schedule of epochs cannot be laid out without the data.
     """
     path = Path(folder) / CHECKPOINT
     arrays, info = checkpoint.load(path)
@@ -81,7 +81,7 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
     shape = tuple(info["shape"])
     dataset = _data_of_run(config, shape)
-    game = training.build_game(replace(config, **_plain(config.game)), shape, _length(config, dataset, info, folder))
+    game: Any = training.build_game(replace(config, **_plain(config.game)), shape, _length(config, dataset, info, folder))
     checkpoint.check_state(arrays, game.state_dict(), path, any_precision=True)
     game.load_state_dict(arrays)
     about = f"{folder}: {_model(config)} on {config.data} after {_steps(info['step'])}"
@@ -89,7 +89,8 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
         about += ", without its noise"
     critic_steps = config.critic_steps or 1
     if critic_steps > 1:  # the page shows one step of D; its optimiser counts them all, and its schedule the game's
-        schedule, game.optimizer_d.schedule = game.optimizer_d.schedule, lambda step: schedule(step // critic_steps)
+        optimizer_d = game.optimizers["discriminator"]
+        schedule, optimizer_d.schedule = optimizer_d.schedule, lambda step: schedule(step // critic_steps)
         about += f", one of D's {critic_steps} steps"
     if dataset is None:
         count = batch_size or BATCH
@@ -150,5 +151,5 @@ def _steps(count: int) -> str:
     return f"{count:,} step{'' if count == 1 else 's'}"
 
 
-def _about_to_step(game: Game, batches: Batches, about: str) -> Opened:
+def _about_to_step(game: GAN | VAE, batches: Batches, about: str) -> Opened:
     return Opened(game, batches.next(), game.noise(batches.batch_size), about, labels=batches.labels().get("labels"))

@@ -9,8 +9,8 @@ from minigan.explain.page.prose import moved, part_of, update
 from minigan.explain.step import OpenedVAE
 
 DATA_GONE = (
-    "The data of this run are not at hand, so samples that D made stand in for the real ones on this page. The step is computed "
-    "as ever, but E is not shown a real sample."
+    "The data of this run are not at hand, so samples that D made stand in for the real ones on this page. The step is "
+    "computed as ever, but E is not shown a real sample."
 )
 OWN_LIKELIHOOD = "This game computes −log p(x|z) in a way of its own, so no formula stands here, only what it made."
 OWN_KL = "This game computes the KL in a way of its own, so no formula stands here, only what it made."
@@ -21,10 +21,10 @@ def batch_and_noise(step: OpenedVAE, has_data: bool) -> list[str]:
     batch = "one real sample x" if count == 1 else f"a batch of {count} real samples x"
     return [
         f"The step begins with {batch}. The encoder E turns each into a distribution of codes z, the decoder D a code into a "
-        "distribution of samples. They share one loss: D should find x likely when it is given a code drawn for x, and the codes "
-        "of x should not stray far from N(0, I), for from there codes are drawn when samples are made.",
-        f"ε is noise from N(0, 1), {_numbers(size)} for each sample: with it, E's distribution becomes a draw. Wherever this page "
-        "runs the step again, ε is held fixed.",
+        "distribution of samples. They share one loss: D should find x likely when it is given a code drawn for x, and the "
+        "codes of x should not stray far from N(0, I), for from there codes are drawn when samples are made.",
+        f"ε is noise from N(0, 1), {_numbers(size)} for each sample: with it, E's distribution becomes a draw. Wherever this "
+        "page runs the step again, ε is held fixed.",
         *([] if has_data else [DATA_GONE]),
     ]
 
@@ -36,10 +36,10 @@ def _numbers(count: int) -> str:
 def draw(size: int) -> list[str]:
     halves = "a mean μ and a log variance ℓ" if size == 1 else f"{size} means μ and {size} log variances ℓ"
     return [
-        f"E ends in h, {halves}: a Gaussian of codes for each sample, q(z|x) = N(μ, σ²). As σ = exp(ℓ/2), it is above 0 whatever E "
-        "puts out.",
-        "From it one code is drawn, z = μ + σ ε. All the chance is in ε, which depends on no weight; so z can be differentiated in "
-        "μ and σ, as an output of any layer can: the reparametrisation.",
+        f"E ends in h, {halves}: a Gaussian of codes for each sample, q(z|x) = N(μ, σ²). As σ = exp(ℓ/2), it is above 0 "
+        "whatever E puts out.",
+        "From it one code is drawn, z = μ + σ ε. All the chance is in ε, which depends on no weight; so z can be "
+        "differentiated in μ and σ, as an output of any layer can: the reparametrisation.",
     ]
 
 
@@ -52,8 +52,8 @@ def kl(known: bool, idle: int, size: int) -> list[str]:
     if not known:
         return [OWN_KL]
     text = [
-        "How far each q(z|x) is from N(0, I), in nats: what the code tells of x, and what it costs. It needs no draw, and D takes no "
-        "part in it. A dimension with μ = 0 and σ = 1 for every sample costs nothing and tells nothing.",
+        "How far each q(z|x) is from N(0, I), in nats: what the code tells of x, and what it costs. It needs no draw, and D "
+        "takes no part in it. A dimension with μ = 0 and σ = 1 for every sample costs nothing and tells nothing.",
     ]
     if idle:
         which = "The one dimension of this code is" if size == 1 else f"{idle} of the {size} dimensions of this code are"
@@ -89,8 +89,8 @@ def added(step: OpenedVAE) -> list[str]:
     weighed = {1.0: "the KL's is added as it is", 0.0: "the KL's is added with a weight of 0"}
     how = weighed.get(step.weight, f"β = {step.weight:g} times the KL's is added")
     return [
-        f"h acts on L by two ways, through the draw and through the KL, so it gets two gradients: {how}. The KL's draws μ to 0 and σ "
-        "to 1, which makes all codes alike; R's draws the codes of samples that look different apart.",
+        f"h acts on L by two ways, through the draw and through the KL, so it gets two gradients: {how}. The KL's draws μ to 0 "
+        "and σ to 1, which makes all codes alike; R's draws the codes of samples that look different apart.",
         "The sum goes back through E.",
     ]
 
@@ -107,6 +107,6 @@ def decoder_update(step: OpenedVAE) -> list[str]:
 
 def samples(sample: np.ndarray) -> list[str]:
     return [
-        "After the step, D makes samples of codes drawn from N(0, I): E takes no part. They look like x as far as N(0, I) is where E "
-        f"puts its codes. Each {part_of(sample)} is the mean of what D finds likely there.",
+        "After the step, D makes samples of codes drawn from N(0, I): E takes no part. They look like x as far as N(0, I) is "
+        f"where E puts its codes. Each {part_of(sample)} is the mean of what D finds likely there.",
     ]

@@ -26,7 +26,8 @@ THERE, BACK = "there", "back"  # the acts
 IDLE = 0.01  # nats: a dimension of the code whose KL is below tells all but nothing
 DRAW = (r"z = \mu + \sigma \, \varepsilon, \qquad \sigma = e^{\ell / 2}, \qquad h = (\mu, \ell)",)
 DRAW_GRAD = (
-    r"\frac{\partial R}{\partial \mu} = dz, \qquad \frac{\partial R}{\partial \ell} = \frac{1}{2} \, \sigma \, \varepsilon \, dz",
+    r"\frac{\partial R}{\partial \mu} = dz, \qquad "
+    r"\frac{\partial R}{\partial \ell} = \frac{1}{2} \, \sigma \, \varepsilon \, dz",
 )
 KL = (
     r"\text{KL} = \frac{1}{N} \sum_{n,j} \frac{1}{2} \left( \mu_{nj}^2 + e^{\ell_{nj}} - 1 - \ell_{nj} \right)",
@@ -56,8 +57,7 @@ class VAEWalk(Walk):
         self.likelihood = step.game.likelihood.bind(get_backend("textbook"))
         self.reconstructed = self.likelihood.mean(self.y)
         self.known = self._known_likelihood()
-        kl, dh = gaussian_kl(Backend(), self.h)
-        self.knows_kl = bool(np.isclose(kl, step.stats["kl"], rtol=1e-9)) and np.allclose(dh, step.shares["kl"].gradient, atol=1e-9)
+        self.knows_kl = bool(np.isclose(gaussian_kl(Backend(), self.h)[0], step.stats["kl"], rtol=1e-9))
         self.unit = " (nats)" if self.known and self.knows_kl else ""
         e, d = step.updates["encoder"], step.updates["decoder"]
         makes_samples = bool(np.array_equal(self.reconstructed, self.y))
@@ -75,8 +75,11 @@ class VAEWalk(Walk):
         """Its formulas, where the step's numbers are those that it makes."""
         value, dy = self.likelihood.loss(self.y, self.x)
         found = self.step.decoder.output_grads[-1]
-        agrees = np.isclose(value, self.step.stats["reconstruction"], rtol=1e-9) and found is not None
-        return likelihood_formulas(self.likelihood) if agrees and np.allclose(dy, found, rtol=1e-9, atol=1e-12) else None
+        assert found is not None
+        agrees = np.isclose(value, self.step.stats["reconstruction"], rtol=1e-9) and np.allclose(
+            dy, found, rtol=1e-9, atol=1e-12
+        )
+        return likelihood_formulas(self.likelihood) if agrees else None
 
     def walk(self) -> None:
         self._begin()
@@ -158,7 +161,7 @@ class VAEWalk(Walk):
         dy = step.decoder.output_grads[-1]
         assert dy is not None
         figures.append(self._rows("dy", "∂R/∂y", dy))
-        points, caption = {"real": self.x, "generated": self.reconstructed}, "The batch, its reconstructions, and −∂R/∂y as arrows"
+        points = {"real": self.x, "generated": self.reconstructed}
         self._add_term(
             "R",
             f"The reconstruction: {self.likelihood!r}",
@@ -168,7 +171,7 @@ class VAEWalk(Walk):
             step.stats["reconstruction"],
             figures=figures,
             checks=checks("∂R/∂y", {"": step.decoder.checks[-1]}),
-            **self._draw_plane(self.plane, caption, points, -dy),
+            **self._draw_plane(self.plane, "The batch, its reconstructions, and −∂R/∂y as arrows", points, -dy),
         )
 
     def _kl(self) -> None:
@@ -213,7 +216,8 @@ class VAEWalk(Walk):
     ) -> None:
         """A station of a loss or of one of its terms."""
         found = [fact(name, f"{value:.6f}{' nats a sample' if self.unit else ''}"), *facts]
-        self._add(THERE, "loss", "", name, title, text, formulas=in_mathml(tex), symbols=symbols, facts=found, loss=value, **more)
+        more |= {"formulas": in_mathml(tex), "symbols": symbols, "facts": found, "loss": value}
+        self._add(THERE, "loss", "", name, title, text, **more)
 
     # -- back ----------------------------------------------------------------------------------------------------------
 
@@ -243,7 +247,8 @@ class VAEWalk(Walk):
 
     def _added(self) -> None:
         step, weight = self.step, self.step.weight
-        of_draw, of_kl, whole = step.shares["reconstruction"].gradient, weight * step.shares["kl"].gradient, step.encoder.output_grads[-1]
+        of_draw, of_kl = step.shares["reconstruction"].gradient, weight * step.shares["kl"].gradient
+        whole = step.encoder.output_grads[-1]
         assert whole is not None
         figures = []
         for half, (role, letter) in enumerate(HALVES.items()):

@@ -9,6 +9,15 @@ from minigan.explain.step.opening import count_ticks, open_step
 from minigan.explain.step.records import Nudge, OpenedGAN, OpenedStep, OpenedVAE, Pass, Share, Update
 
 __all__ = [
-    *("CHECKED", "NUDGED", "Nudge", "OpenedGAN", "OpenedStep", "OpenedVAE", "Pass", "Share", "Update"),
-    *("count_ticks", "open_step"),
+    "CHECKED",
+    "NUDGED",
+    "Nudge",
+    "OpenedGAN",
+    "OpenedStep",
+    "OpenedVAE",
+    "Pass",
+    "Share",
+    "Update",
+    "count_ticks",
+    "open_step",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,15 +14,16 @@ from minigan.explain.step.records import OpenedGAN, Pass
 
 
 class GANPlan(Plan):
-    networks = {"generator": 1, "discriminator": 3}
+    networks: ClassVar = {"generator": 1, "discriminator": 3}
     stats = ("loss_d", "loss_g")
-    ways = {
+    ways: ClassVar = {
         "discriminator": (("discriminator", 0), ("discriminator", 1)),
         "generator": (("discriminator", -1), ("generator", 0)),
     }
-    losses = {"discriminator": "L_D", "generator": "L_G"}
+    losses: ClassVar = {"discriminator": "L_D", "generator": "L_G"}
     usual = (
-        "only steps can be opened in which D judges the real batch and G's samples, moves, judges G's samples again, and G moves"
+        "only steps can be opened in which D judges the real batch and G's samples, moves, judges G's samples again, "
+        "and G moves"
     )
 
     def count(self, network: str) -> int:

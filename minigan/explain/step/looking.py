@@ -80,6 +80,8 @@ class Look:
             backend = record.net.backend
             values = backend.asarray((record.x if index == INPUT else record.outputs[index]).copy())
             places = choose_places(gradient[: self.shown], CHECKED, self.rng)
+            if stat and not places:  # that a term sends nothing back is to be proved, too
+                places = choose_places(np.ones_like(gradient[: self.shown]), CHECKED, self.rng)
             evaluate = partial(self.rerun.loss, player, Output(network, number, index, values), stat)
             found = compare_entries(backend, evaluate, values, gradient, places)
         self.tick()

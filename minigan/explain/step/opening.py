@@ -32,8 +32,8 @@ def open_step(
 ) -> OpenedStep:
     """Let the game take one step on real samples and noise, its networks moving as they do, and record it.
 
-    noise: z of a GAN, ε of a VAE. labels: one-hot rows, of a game with classes. shown: derivatives are checked at entries of the
-    first so many samples. tick is called after every array checked.
+    noise: z of a GAN, ε of a VAE. labels: one-hot rows, of a game with classes. shown: derivatives are checked at entries of
+    the first so many samples. tick is called after every array checked.
     Raises OptionError unless the game is a GAN or a VAE that computes in float64, without which differences prove nothing, and
     that makes the passes of the usual step; DivergenceError for a loss that is not finite.
     """
@@ -46,9 +46,7 @@ def open_step(
     after = {name: Snapshot(net, game.optimizers[name]) for name, net in game.networks.items()}
     plan.complete(passes, after, None if labels is None else game.backend.to_numpy(labels))
     moved_random_state = game.random_state
-    ways = {
-        player: [(network, number % len(passes[network])) for network, number in way] for player, way in plan.ways.items()
-    }
+    ways = {player: [(network, number % len(passes[network])) for network, number in way] for player, way in plan.ways.items()}
     rerun = Rerun(game, ways, batch, labels, passes, random_state)
     look = Look(rerun, passes, before, after, shown, np.random.default_rng(stream("explain", seed)), tick)
     opened = plan.look(look, passes, batch, stats)
@@ -70,15 +68,13 @@ def _plan_of(game: Game) -> Plan:
     kind = next((plan for plan in PLANS if plan.opens(game)), None)
     if kind is None:
         raise OptionError(
-            f"the game's networks are {', '.join(game.networks)}: only a step of a generator and a discriminator, or of a VAE, can "
-            "be opened"
+            f"the game's networks are {', '.join(game.networks)}: only a step of a generator and a discriminator, or of a VAE, "
+            "can be opened"
         )
     return kind(game)
 
 
-def _record(
-    plan: Plan, batch: tuple[Array, Array], labels: Array | None
-) -> tuple[dict[str, list[Pass]], dict[str, float]]:
+def _record(plan: Plan, batch: tuple[Array, Array], labels: Array | None) -> tuple[dict[str, list[Pass]], dict[str, float]]:
     """Take the step: its passes by network, and its statistics."""
     game = plan.game
     recorders = {name: Recorder(net) for name, net in game.networks.items()}

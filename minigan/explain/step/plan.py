@@ -48,9 +48,13 @@ class Plan(ABC):
     def difference(self, passes: dict[str, list[Pass]], batch: tuple[Array, Array], stats: Mapping[str, float]) -> str:
         """How the step differs from the usual one, in words, or "". batch: samples and noise."""
 
-    def complete(self, passes: dict[str, list[Pass]], after: dict[str, Snapshot], labels: np.ndarray | None) -> None:
+    def complete(  # noqa: B027 (most have nothing to add)
+        self, passes: dict[str, list[Pass]], after: dict[str, Snapshot], labels: np.ndarray | None
+    ) -> None:
         """Add what neither the networks' watchers nor a look at them after the step could see. labels: of the batch."""
 
     @abstractmethod
-    def look(self, look: Look, passes: dict[str, list[Pass]], batch: tuple[Array, Array], stats: dict[str, float]) -> OpenedStep:
+    def look(
+        self, look: Look, passes: dict[str, list[Pass]], batch: tuple[Array, Array], stats: dict[str, float]
+    ) -> OpenedStep:
         """Check the step's derivatives, in the order in which its networks move."""

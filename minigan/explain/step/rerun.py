@@ -69,8 +69,8 @@ class Rerun:
         recorded: Mapping[str, list[Pass]],
         random_state: dict[str, Any],
     ) -> None:
-        self.game, self._ways, self._batch, self._recorded, self._random_state = still(game), ways, batch, recorded, random_state
-        self._labels = labels
+        self.game, self._ways, self._batch, self._labels = still(game), ways, batch, labels
+        self._recorded, self._random_state = recorded, random_state
         self.networks: dict[str, Sequential] = self.game.networks
         # Gradients go nowhere while the optimisers hold still. Unless a loss depends on one, none is made.
         wanted = self._compute()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,10 +21,10 @@ TERMS = ("reconstruction", "kl")  # of the loss
 
 
 class VAEPlan(Plan):
-    networks = {ENCODER: 1, DECODER: 1}
+    networks: ClassVar = {ENCODER: 1, DECODER: 1}
     stats = ("loss", *TERMS)
-    ways = {ENCODER: ((DECODER, 0), (ENCODER, 0)), DECODER: ((DECODER, 0),)}
-    losses = {ENCODER: "L", DECODER: "L"}
+    ways: ClassVar = {ENCODER: ((DECODER, 0), (ENCODER, 0)), DECODER: ((DECODER, 0),)}
+    losses: ClassVar = {ENCODER: "L", DECODER: "L"}
     usual = (
         "only steps can be opened in which E codes the batch, D makes x of z = μ + σ ε, L = −log p(x|z) + kl_weight · KL, and "
         "both move"
