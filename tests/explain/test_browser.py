@@ -397,3 +397,69 @@ def test_formulas_do_not_collide_without_a_mathematics_font(open_page, text):
     assert min(gap for kind, gap in gaps if kind == "under") > 3
     assert min(gap for kind, gap in gaps if kind == "fraction") > -2
     assert min(gap for kind, gap in gaps if kind == "sub") > 0
+
+
+# -- a VAE ----------------------------------------------------------------------------------------------------------------
+
+
+def vae_page(shape, latent_dim, likelihood, model=mg.models.vae_mlp, **sizes):
+    vae = mg.VAE(*model(shape, latent_dim, backend="textbook", dtype="float64", **sizes), likelihood=likelihood, kl_weight=0.5)
+    rng = np.random.default_rng(0)
+    return page.make_page(
+        step.open_step(vae, rng.uniform(-1, 1, (BATCH, *shape)), rng.standard_normal((BATCH, latent_dim))), "a VAE"
+    )
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_station_of_a_vae_shows_and_fits(show, width):
+    text = vae_page((8, 8, 1), 3, "bernoulli", mg.models.vae_conv, width=2)
+    tab = show(text, width)
+    groups = tab.locator("nav .group > span").all_inner_texts()
+    assert groups == [act["aim"] for act in content(text)["acts"]]
+    for number, station in enumerate(content(text)["stations"]):
+        assert heading(tab) == station["title"]
+        assert tab.locator("math").count() == len(station.get("formulas", []))
+        assert tab.locator("figure[data-role] canvas").count() == len(station.get("figures", []))
+        assert tab.locator("#checks").is_visible() == bool(station.get("checks"))
+        assert tab.locator("#nudge").is_visible() == bool(station.get("nudges"))
+        of_sizes = station["act"] == "back" and station["kind"] == "backward"
+        assert tab.locator("#sizes").is_visible() == of_sizes
+        assert tab.inner_text("#station .kind").startswith("the VAE's step · ")
+        assert tab.locator("#controls").inner_text().count("pass of") == 0
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.inner_text("#where") == f"{number + 1} of {len(content(text)['stations'])}"
+        tab.keyboard.press("ArrowRight")
+
+
+def test_what_a_vaes_page_answers(show):
+    """A heat map to a hover, a nudge to its slider, a convolution to a pick."""
+    text = vae_page((8, 8, 1), 3, "bernoulli", mg.models.vae_conv, width=2)
+    tab, arrays = show(text), decoded(text)
+    travel(tab, text, "A code is drawn")
+    figure = next(f for s in content(text)["stations"] for f in s.get("figures", []) if f["role"] == "z")
+    tab.locator('figure[data-role="z"] canvas').press("ArrowRight")
+    said = tab.locator('figure[data-role="z"] output').inner_text()
+    assert said.startswith("[n=0, k=0] = ")
+    assert value(said) == pytest.approx(arrays[figure["arrays"][""]][0, 0], rel=1e-5)
+    travel(tab, text, "Back through D, layer 7")
+    tab.locator("#nudge button").nth(1).click()
+    words = tab.inner_text("#nudge")
+    assert "What does L do when one weight moves by ε?" in words
+    assert float(re.search(r"([\d.]+) of the predicted", words)[1]) == pytest.approx(1, abs=0.1)
+    travel(tab, text, "E, layer 2: Conv2d")
+    tab.evaluate("pick('y', [0, 0, 0, 0])")
+    shown = tab.inner_text("#explorer")
+    assert re.search(r"= (\S+); the step recorded (\S+)\.", shown).groups()[0] == re.search(r"recorded (\S+)\.$", shown)[1]
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_points_and_codes_of_a_vae_are_drawn_in_their_planes(show, width):
+    text = vae_page((2,), 2, mg.losses.Gaussian(0.3), hidden=4)
+    tab = show(text, width)
+    for number, station in enumerate(content(text)["stations"]):
+        tab.evaluate(f"go({number})")
+        assert tab.locator("#plane").is_visible() == ("plane" in station)
+        if "plane" in station:
+            assert all(name in tab.inner_text("#plane") for name in station["plane"]["names"].values())
+            assert "generated" not in tab.inner_text("#plane")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
