@@ -570,7 +570,7 @@ function drawChecks(station) {
   };
   box.replaceChildren(el("h3", {}, "Beside finite differences"),
     el("p", {}, "The analytic value, which the step made, beside the numeric one: this one number is moved a little up and down, all that "
-      + "depends on it is computed again up to what is differentiated, here L, and (8 (L(h) − L(−h)) − (L(2h) − L(−2h))) / 12h is taken."),
+      + "depends on it is computed again up to the value that is differentiated, called L here, and (8 (L(h) − L(−h)) − (L(2h) − L(−2h))) / 12h is taken."),
     el("div", { class: "wide" }, el("table", {},
       el("tr", {}, ...["derivative", "analytic", "numeric", "relative error"].map((h) => el("th", {}, h))),
       ...rows.map((c) => el("tr", {}, el("td", {}, ...rich(`${c.of} [${c.where.join(", ")}]`)), el("td", {}, number(c.analytic, 9)),

@@ -35,7 +35,7 @@ KL = (
     r"\frac{\partial \, \text{KL}}{\partial \ell_{nj}} = \frac{e^{\ell_{nj}} - 1}{2 N}",
 )
 LOSS = (r"L = R + \beta \, \text{KL}, \qquad R = -\log p(x \mid z)",)
-BOUND = (r"\log p(x) \ge E_q \log p(x \mid z) - \text{KL} \left( q(z \mid x) \, \| \, N(0, I) \right)",)
+BOUND = (r"\log p(x) \ge \mathbb{E}_q \log p(x \mid z) - \text{KL} \left( q(z \mid x) \, \| \, N(0, I) \right)",)
 ADDED = (r"\frac{\partial L}{\partial h} = \frac{\partial R}{\partial h} + \beta \, \frac{\partial \, \text{KL}}{\partial h}",)
 HALVES = {"mean": "μ", "log_var": "ℓ"}
 
@@ -154,7 +154,7 @@ class VAEWalk(Walk):
         known, step = self.known, self.step
         figures = [
             self._rows("x", f"{self.real_samples} x", self.x, image=True),
-            self._as_picture("reconstruction", "E (x|z): its reconstruction", self.reconstructed),
+            self._as_picture("reconstruction", "x̂, the mean of p(x|z): its reconstruction", self.reconstructed),
         ]
         if known:
             figures.append(self._rows("cost", "what each value pays, in nats", known.cost(self.y, self.x)))
@@ -200,8 +200,9 @@ class VAEWalk(Walk):
     def _loss(self) -> None:
         stats, weight = self.step.stats, self.step.weight
         parts = [fact("R", f"{stats['reconstruction']:.6f}"), fact("KL", f"{stats['kl']:.6f}"), fact("β", f"{weight:g}")]
-        tex = (*LOSS, *(BOUND if weight == 1 else ()))
-        self._add_term("L", "The loss of both networks", prose.loss(self.step), tex, f"β = {weight:g}", stats["loss"], parts)
+        bound, symbols = (BOUND, "; 𝔼_q: the mean over draws of z, of which R takes one") if weight == 1 else ((), "")
+        text, name = prose.loss(self.step), "The loss of both networks"
+        self._add_term("L", name, text, (*LOSS, *bound), f"β = {weight:g}{symbols}", stats["loss"], parts)
 
     def _add_term(
         self,
