@@ -27,7 +27,8 @@ OF_SMALL_GAME = (
 
 def add(commands: Any) -> None:
     about = (
-        "Without TARGET, or for a run folder: one training step opened up, as a page for the browser that walks through it. "
+        "Without TARGET, or for a run folder: one training step opened up, a GAN's or a VAE's, as a page for the browser that "
+        "walks through it. "
         "With a name: the gradients of a layer, loss or penalty derived, worked through on a few numbers and checked; or an "
         "optimiser."
     )
@@ -48,8 +49,11 @@ def add(commands: Any) -> None:
 
 
 def _size(name: str) -> str | None:
-    """The default of the small game in words, or None where it has that of Config."""
-    return next((in_words(sizes[name]) for sizes in game.SMALL.values() if name in sizes), None)
+    """The default of the small games in words, or None where they have that of Config."""
+    found = {model: in_words(sizes[name]) for model, sizes in game.SMALL.items() if name in sizes}
+    if len(set(found.values())) > 1:
+        return ", ".join(f"{model} {value}" for model, value in found.items())
+    return next(iter(found.values()), None)
 
 
 def explain(options: argparse.Namespace) -> int:
