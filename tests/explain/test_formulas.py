@@ -9,7 +9,10 @@ import pytest
 import minigan as mg
 from minigan.checks.suite import layer_table
 from minigan.explain.formulas import FORMULAS, formulas_of, mathml
+from minigan.explain.likelihoods import likelihood_formulas
 from minigan.explain.objectives import OBJECTIVES, objective_formulas
+from minigan.explain.page import walk_vae
+from minigan.losses.variational import reparametrise_grad
 
 
 def test_formulas_are_of_all_parameters():
@@ -220,3 +223,78 @@ def test_the_formulas_of_losses_are_what_the_objective_computes(objective):
         assert sides
         for side in sides:
             np.testing.assert_allclose(eval(as_python(side), scope), wanted, rtol=1e-12, err_msg=tex)
+
+
+# -- a VAE's --------------------------------------------------------------------------------------------------------------
+
+TERMS = [
+    (r"_\{n[kj]\}|\\left|\\right|\\[,;]", ""),
+    (r"\\(zeta|sigma|mu|ell|pi|varepsilon)", r"\1"),
+    (r"e\^(?:\{([^}]*)\}|(\w))", r"np.exp(\1\2)"),
+    (r"\\log (\w)", r"np.log(\1)"),
+    (r"\\(log|tanh) *", r"np.\1"),
+    (r"\^2", "**2"),
+]
+
+
+def closing(text, at):
+    """Where the brace that opens at this place is closed."""
+    depth = 0
+    for end in range(at, len(text)):
+        depth += (text[end] == "{") - (text[end] == "}")
+        if not depth:
+            return end
+    raise AssertionError(text)
+
+
+def terms_as_python(tex):
+    """A term of a VAE's loss; its sums reach to the next term."""
+    for pattern, python in TERMS:
+        tex = re.sub(pattern, python, tex)
+    while (at := tex.rfind(r"\frac")) >= 0:  # the last one holds no other
+        middle = closing(tex, at + 5)
+        end = closing(tex, middle + 1)
+        tex = f"{tex[:at]}(({tex[at + 6 : middle]}) / ({tex[middle + 2 : end]})){tex[end + 1 :]}"
+    tex = re.sub(r"\\sum_\{n,[jk]\}(.*?)(?= \+ K|$)", r"np.sum(\1)", tex)
+    return re.sub(r"(?<=[\w)]) *(?<![a-z])(?=\()|(?<=[\w)]) +(?=[\w(])", " * ", tex.strip())
+
+
+def sides(tex):
+    """What stands right of the equals signs of each formula in a row."""
+    return [side for one in tex.split(r", \qquad ") for side in one.split(" = ")[1:]]
+
+
+@pytest.mark.parametrize("likelihood", [mg.losses.Bernoulli(), mg.losses.Gaussian(0.3)], ids=repr)
+def test_the_formulas_of_likelihoods_are_what_they_compute(likelihood):
+    y, x = np.random.default_rng(0).standard_normal((2, 4, 5))
+    (value, dy), known = likelihood.loss(y, x), likelihood_formulas(likelihood)
+    scope = {"np": np, "x": x, "y": y, "t": (x + 1) / 2, "s": 0.3, "pi": np.pi, "N": 4, "K": 5}
+    scope |= {"sigma": lambda a: 1 / (1 + np.exp(-a)), "zeta": lambda a: np.log1p(np.exp(a))}
+    for tex, wanted in (
+        (sides(known.value)[0], value),
+        (sides(known.grad)[0], dy),
+        *((s, likelihood.mean(y)) for s in sides(known.mean)),
+    ):
+        np.testing.assert_allclose(eval(terms_as_python(tex), scope), wanted, rtol=1e-12, err_msg=tex)
+    assert known.cost(y, x).sum() / 4 == pytest.approx(float(value), rel=1e-12)
+
+
+def test_the_formulas_of_the_draw_and_the_kl_are_what_they_compute():
+    be, (h, dz, noise) = mg.get_backend("textbook"), np.random.default_rng(0).standard_normal((3, 4, 6))
+    dz, noise = dz[:, :3], noise[:, :3]
+    mean, log_var = h[:, :3], h[:, 3:]
+    kl, dh = mg.losses.gaussian_kl(be, h)
+    draw, scope = (
+        reparametrise_grad(be, dz, h, noise),
+        {"np": np, "mu": mean, "ell": log_var, "varepsilon": noise, "dz": dz, "N": 4},
+    )
+    scope["sigma"] = np.exp(log_var / 2)
+    pairs = [(walk_vae.DRAW[0], [mg.losses.reparametrise(be, h, noise), scope["sigma"]])]
+    pairs += [
+        (walk_vae.DRAW_GRAD[0], [draw[:, :3], draw[:, 3:]]),
+        (walk_vae.KL[0], [kl]),
+        (walk_vae.KL[1], [dh[:, :3], dh[:, 3:]]),
+    ]
+    for tex, wanted in pairs:
+        for side, value in zip(sides(tex), wanted, strict=False):
+            np.testing.assert_allclose(eval(terms_as_python(side), scope), value, rtol=1e-12, err_msg=side)
