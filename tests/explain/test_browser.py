@@ -410,9 +410,11 @@ def vae_page(shape, latent_dim, likelihood, model=mg.models.vae_mlp, **sizes):
     )
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_every_station_of_a_vae_shows_and_fits(show, width):
-    text = vae_page((8, 8, 1), 3, "bernoulli", mg.models.vae_conv, width=2)
+@pytest.mark.parametrize(
+    ("width", "model", "sizes"), [(1280, mg.models.vae_mlp, {"hidden": 4}), (390, mg.models.vae_conv, {"width": 2})]
+)
+def test_every_station_of_a_vae_shows_and_fits(show, width, model, sizes):
+    text = vae_page((8, 8, 1), 3, "bernoulli", model, **sizes)
     tab = show(text, width)
     groups = tab.locator("nav .group > span").all_inner_texts()
     assert groups == [act["aim"] for act in content(text)["acts"]]
