@@ -25,7 +25,7 @@ from minigan.errors import CheckpointError, DivergenceError, MiniganError, Model
 from minigan.games import Game
 from minigan.training import checkpoint
 from minigan.training.busy_cores import BusyCores
-from minigan.training.config import CHECKPOINT_EVERY, LOG_EVERY, OPTIONS
+from minigan.training.config import OPTIONS
 from minigan.training.divergence import find_divergence
 from minigan.training.evaluation import Evaluation
 from minigan.training.folder import (
@@ -42,6 +42,7 @@ from minigan.training.memory_estimate import check_memory
 from minigan.training.messages import Hints, ProgressBar, as_html, headline, print_now, python_hints, tell
 from minigan.training.monitor import Monitor, as_floats
 from minigan.training.plots import rows_of_classes
+from minigan.training.settings import CHECKPOINT_EVERY, LOG_EVERY
 from minigan.training.verdict import verdict
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
@@ -63,6 +64,7 @@ class Run:
     evaluate_every=None: never, else see minigan.training.evaluation.
     overwrite: replace the run that the folder holds; files that a run would not write stay. settings: what config.json says,
     plain JSON; by default the options above.
+    title: what its networks are called in its first line; by default the game's type.
     hints: what the run tells its user to type. log: where its lines go.
 
     Raises MiniganError, before anything is written, for a game and data that do not fit together and for a folder that
@@ -85,6 +87,7 @@ class Run:
         checkpoint_every: int = CHECKPOINT_EVERY,
         overwrite: bool = False,
         settings: Mapping[str, Any] | None = None,
+        title: str = "",
         hints: Callable[[Path], Hints] = python_hints,
         log: Callable[[str], None] = print_now,
     ) -> None:
@@ -106,7 +109,7 @@ class Run:
         self.step = 0
         self.last_stats: dict[str, float] = {}
         self.settings: dict[str, Any] = self._own_settings() if settings is None else dict(settings)
-        self._hints = hints
+        self._title, self._hints = title or type(game).__name__, hints
         self.replaces = overwrite
         self._keep_apart()
         if not overwrite and not self.files.takes_free_name:  # another start may yet take the name that is free now
@@ -304,9 +307,7 @@ class Run:
         total = self.total_steps
         with self._stop_on_signal(), self.files.claim(self._log):
             self._open_folder()
-            model = self.settings.get("model") or type(self.game).__name__
-            model = f"vae {model}" if self.settings.get("game") == "vae" else model
-            self._log(headline(self.game, self.dataset, model, self.options["batch_size"], total))
+            self._log(headline(self.game, self.dataset, self._title, self.options["batch_size"], total))
             for note in self.dataset.notes:
                 self._log(note)
             if self.step >= total:
