@@ -224,59 +224,20 @@ def closer_to_data(config: Settings) -> tuple[Advice, ...]:
     return tuple(advice)
 
 
-IN_WORDS = {  # what helps against each trouble, where the run's options are not known
-    "posterior collapse": (
-        "kl_weight of at most 1, or a schedule that rises from 0 to it",
-        "a smaller sigma, where the likelihood is losses.Gaussian(sigma)",
-        "a learning rate of 0.001",
-    ),
-    "idle units": ("fewer latent dimensions: the bound gets no worse", "kl_weight as a schedule that rises from 0 to 1"),
+IN_WORDS = {  # what helps against the troubles that games share, where the run's options are not known
     "learning rate": ("smaller learning rates, ten times smaller where nothing else is known",),
-    "discriminator wins": (
-        "a slower D, as lr_d = lr / 4",
-        "one-sided label smoothing of 0.1, which keeps D from being sure",
-        "a penalty on D's slope, as penalties=[mg.losses.R1(10)] for images",
-    ),
-    "generator wins": ("a faster D, as lr_d = 4 lr", "no label smoothing"),
     "unlike": ("larger networks", "a learning rate that falls towards the end"),
     "incomplete": ("larger networks", "a larger batch: D sees more of what G makes at a time"),
-    "collapse": (
-        "β₁ = 0 and smaller learning rates",
-        "objective=mg.losses.Relativistic(), penalties=[mg.losses.R1(1), mg.losses.R2(1)]",
-        "a larger batch: D sees more of what G makes at a time",
-    ),
 }
 
-SOURCES = {
-    "posterior collapse": (
-        "Bowman et al. 2016 (arXiv:1511.06349), section 3: why a decoder leaves its code unused, and a KL that is phased in",
-        "Sønderby et al. 2016 (arXiv:1602.02282), section 2.3: warm-up keeps more latent units active",
-        "Burda et al. 2016 (arXiv:1509.00519), section 5.2: active units",
-        "Lucas et al. 2019 (arXiv:1911.02469), sections 3 and 4: when a code pays, given σ of the likelihood",
-    ),
+SOURCES = {  # on these troubles
     "learning rate": (
         "Radford et al. 2015 (arXiv:1511.06434), section 4: 0.001 was too high for their networks, 0.0002 was not",
         "Mescheder et al. 2018 (arXiv:1801.04406), section 2: when alternating gradient descent converges",
-    ),
-    "discriminator wins": (
-        "Goodfellow et al. 2014 (arXiv:1406.2661), end of section 3: log(1 − D(G(z))) saturates where G is poor",
-        "Arjovsky and Bottou 2017 (arXiv:1701.04862), section 2: what a perfect D does to both losses of G",
-        "Salimans et al. 2016 (arXiv:1606.03498), section 3.4: one-sided label smoothing",
-        "Mescheder et al. 2018 (arXiv:1801.04406), section 4.1: R1",
-    ),
-    "generator wins": (
-        "Goodfellow et al. 2014 (arXiv:1406.2661), section 6: G must not be trained too much without updating D",
-        "Heusel et al. 2017 (arXiv:1706.08500), section 2: a learning rate for each side, with D the faster one",
     ),
     "unlike": (
         "Kynkäänniemi et al. 2019 (arXiv:1904.06991), section 2: the share of samples that resemble the data",
         "Naeem et al. 2020 (arXiv:2002.09797), section 3: the share of the data that samples resemble",
         "Lin et al. 2018 (arXiv:1712.04086), section 4.1: modes reached and samples of high quality",
-    ),
-    "collapse": (
-        "Goodfellow 2016 (arXiv:1701.00160), section 5.1.1: mode collapse",
-        "Radford et al. 2015 (arXiv:1511.06434), section 4: a momentum of 0.9 made training oscillate, 0.5 did not",
-        "Huang et al. 2024 (arXiv:2501.05441), section 2: pairs, with R1 and R2",
-        "Lin et al. 2018 (arXiv:1712.04086), table 1: modes of a ring and a grid with packs of two to four",
     ),
 }

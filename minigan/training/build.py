@@ -20,6 +20,7 @@ from minigan.training.description import Networks
 from minigan.training.folder import CHECKPOINT, refuse_python_run
 from minigan.user_code import describe_error, digest_of, function_of, imports_beside, split_function
 
+COUNTS = ("no", "one", "two", "three")
 GIVEN = ("image_shape", "latent_dim", "backend", "dtype", "seed", "classes")  # what the function of a user's file may take
 
 
@@ -87,7 +88,7 @@ def config_of_checkpoint(info: Mapping[str, Any], folder: str | Path) -> Config:
 
 
 def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) -> Networks:
-    """G and D, or encoder and decoder, from the function that config.model names as FILE.py:function."""
+    """The networks of the game from the function that config.model names as FILE.py:function."""
     path, name = split_function(config.model or "")
     config.model_digest = _checked_digest(path, config.model_digest)
     function = function_of(path, name)
@@ -95,7 +96,7 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     known = {"image_shape": shape, "backend": backend, "dtype": config.dtype, "seed": config.seed, "classes": classes}
     played = config.description
     usual = played.recipes[played.usual[config.kind or "images"]]["latent_dim"]
-    expected = f"expected function({', '.join(GIVEN)}) -> ({', '.join(played.pair)}), or of fewer of these"
+    expected = f"expected function({', '.join(GIVEN)}) -> ({', '.join(played.networks)}), or of fewer of these"
     arguments = _arguments(function, {**known, "latent_dim": config.latent_dim}, {"latent_dim": usual}, where, expected)
     try:
         with imports_beside(path):
@@ -166,16 +167,18 @@ def _arguments(
 
 
 def _check_networks(made: Any, config: Config, shape: tuple[int, ...], backend: Backend, where: str) -> None:
-    """Raise ModelError unless a user's function returned two networks for the run's samples, latent_dim, backend and dtype."""
+    """Raise ModelError unless a user's function returned networks for the run's samples, latent_dim, backend and dtype."""
     played, name = config.description, config.description.sampler_name
-    if not (isinstance(made, (tuple, list)) and len(made) == 2 and all(isinstance(net, Sequential) for net in made)):
-        raise ModelError(f"{where} must return ({', '.join(played.pair)}), two minigan.Sequential; it returns {shorten(made)}")
+    count = len(played.networks)
+    if not (isinstance(made, (tuple, list)) and len(made) == count and all(isinstance(net, Sequential) for net in made)):
+        wanted = f"({', '.join(played.networks)}), {COUNTS[count]} minigan.Sequential"
+        raise ModelError(f"{where} must return {wanted}; it returns {shorten(made)}")
     sampler, classes = made[played.sampler], len(config.class_names or ())
     if len(sampler.input_shape) != 1:
         raise ModelError(f"{where}: {name} must take latent vectors, shape (latent,); it takes {sampler.input_shape}")
     if sampler.output_shape != shape:
         raise ModelError(f"{where}: {name} makes {sampler.output_shape}, and the data are {shape}: build it by image_shape")
-    played.check((made[0], made[1]), classes, where)
+    played.check(tuple(made), classes, where)
     if config.latent_dim is not None and sampler.input_shape != (config.latent_dim + classes,):
         beside = f" beside {classes} classes" if classes else ""
         raise ModelError(

@@ -15,7 +15,7 @@ from minigan.training.settings import Settings
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Networks = tuple[Sequential, Sequential]
+Networks = tuple[Sequential, ...]
 Columns = Mapping[str, Sequence[float]]
 Panel = Callable[["Axes", Columns], None]
 
@@ -25,9 +25,9 @@ class LogForm:
     """The statistics that a game logs, how they are drawn and how they are judged.
 
     stats: their columns, by which the form is known; beside: more that some runs have. panels: what draws both into curves.png.
-    judge: the findings of a log, the main one first; none where it is too short to tell. titles: of findings, where they are
-    not those of all games.
-    shares, diversity: labels of further columns, beside dead units and beside the diversity of samples, and the first's title.
+    judge: the findings of a log, the main one first; none where it is too short to tell. titles, in_words: of findings, and
+    what helps against them where a run's options are not known, if these are not those of all games.
+    shares, diversity: labels of further columns, drawn beside dead units and beside the diversity of samples.
     """
 
     stats: tuple[str, ...]
@@ -35,6 +35,7 @@ class LogForm:
     judge: Callable[[View], list[Finding]]
     beside: tuple[str, ...] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
+    in_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shares: Mapping[str, str] = field(default_factory=dict)
     shares_title: str = "Dead units"
     diversity: Mapping[str, str] = field(default_factory=dict)
@@ -46,20 +47,21 @@ def accept(networks: Networks, classes: int, where: str) -> None:
 
 @dataclass(frozen=True)
 class Description:
-    """A game as `minigan train` knows it. Networks come in pairs, in the order in which `build` takes them.
+    """A game as `minigan train` knows it.
 
-    about: what it is, for the help. pair: names of the networks; sampler: which of them makes samples, by its place.
-    pairs: what builds the pair of each model. models: by kind of data those that make it, the first where none is named.
-    recipes: what each model trains with unless told otherwise, by model; where a kind of data has one of its own by kind and
-    model, as "sound mlp". usual: by kind of data the recipe by which networks of the user's own learn.
-    options: which fields of Settings are this game's alone, or shared with few; all others are of every game.
-    build: (networks, configuration, steps of the run) -> the game. check: raises ModelError for networks of a user's file, the
-    number of classes and the place to name, if they do not fit.
+    about: what it is, for the help. networks: what they are called, in the order in which `build` takes them; sampler: the
+    place of the one that makes samples.
+    pairs: what builds the networks of each model. models: by kind of data those that make it, the first where none is named.
+    recipes: what each model trains with unless told otherwise, by its name, or by kind and name, as "sound mlp", where a kind
+    of data has one of its own. usual: by kind of data the recipe by which networks of the user's own learn.
+    options: the fields of Settings that not every game has, and this one does.
+    build: (networks, configuration, steps of the run) -> the game. check: raises ModelError for networks of a user's file if
+    they do not fit the number of classes; its last argument is the place to name.
     logs: the forms that its log may have.
     """
 
     about: str
-    pair: tuple[str, str]
+    networks: tuple[str, ...]
     sampler: int
     pairs: Mapping[str, Callable[..., Networks]]
     models: Mapping[str, tuple[str, ...]]
@@ -73,7 +75,7 @@ class Description:
     @property
     def sampler_name(self) -> str:
         """As in a sentence: "G" or "the decoder"."""
-        name = self.pair[self.sampler]
+        name = self.networks[self.sampler]
         return name if len(name) == 1 else f"the {name}"
 
 

@@ -32,9 +32,9 @@ ALIKE = 0.6
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a log shows. kind: a key of TITLES; evidence: the figures and their steps; sources: where to read on.
+    """One thing that a log shows. kind: a key of TITLES, or of titles, the game's own; evidence: the figures and their steps.
 
-    likeness: how many samples resemble the data, in words, where the log says so. titles: the game's own.
+    sources: where to read on. likeness: how many samples resemble the data, in words, where the log says so.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Finding:
 
     @property
     def title(self) -> str:
-        return self.titles.get(self.kind) or TITLES[self.kind]
+        return {**TITLES, **self.titles}[self.kind]
 
     @property
     def is_trouble(self) -> bool:
@@ -60,21 +60,15 @@ class Finding:
         return {"kind": self.kind, "title": self.title, "evidence": self.evidence, "advice": advice, "sources": self.sources}
 
 
-TITLES = {
+TITLES = {  # of the kinds that games share, unless a game has words of its own
     "learning rate": "Steps are so long that they undo what was learned: as a rule, the learning rate is too high.",
-    "discriminator wins": "The discriminator wins: it tells nearly all samples apart, and the generator does not catch up.",
-    "generator wins": "The generator wins: the discriminator takes its samples for real, and has nothing left to teach it.",
-    "collapse": "The generator has collapsed: for different z it makes the same few samples.",
-    "unlike": "Neither side wins and samples are diverse, but too few of them resemble the data.",
-    "incomplete": "Neither side wins and samples resemble the data, but they miss much of it.",
-    "healthy": "Nothing wrong shows: neither side wins, and samples are diverse and resemble the data.",
+    "unlike": "Samples are diverse, but too few of them resemble the data.",
+    "incomplete": "Samples resemble the data, but they miss much of it.",
+    "healthy": "Nothing wrong shows: samples are diverse and resemble the data.",
     "young": "Too early to judge: generated samples are not yet like real ones.",
-    "sides unmeasured": "The log does not say which side wins.",
-    "unmeasured": "Neither side wins, but the log does not say whether samples are diverse.",
-    "fidelity unmeasured": "Neither side wins and samples are diverse; the log does not say whether they resemble the data.",
+    "unmeasured": "The log does not say whether samples are diverse or resemble the data.",
+    "fidelity unmeasured": "Samples are diverse; the log does not say whether they resemble the data.",
     "too short": "The run is too short to tell.",
-    "posterior collapse": "The posterior has collapsed: codes say nothing of their samples, and the decoder ignores them.",
-    "idle units": "Most latent dimensions are idle: they say nothing of any sample.",
 }
 
 
@@ -88,8 +82,6 @@ class View:
         infinite = [np.isinf(columns[name]) for name in self.stats if name in columns]
         self.broken = self.steps[np.any(infinite, axis=0)] if infinite else self.steps[:0]
         self.columns = {name: np.where(np.isinf(values), np.nan, values) for name, values in columns.items()}
-        if "penalty" in columns:  # the limits are those of L_D itself
-            self.columns["loss_d"] = self.columns["loss_d"] - self.columns["penalty"]
         self.last = int(self.steps[-1]) if len(self.steps) else 0
         self.epoch = float(columns["epoch"][-1]) if len(columns.get("epoch", ())) else math.nan  # the last; the first is 0
         self.is_short = len(self.steps) < LEAST_ROWS or self.last < LEAST_STEPS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from minigan.errors import ModelError, OptionError
@@ -77,6 +78,25 @@ FOOLED, FOOLED_LOSS = 0.75, 1.8
 # √(diversity · clusters). A young G passes through all of this: so what is below COLLAPSED must not be rising, and in the first
 # quarter of a run it must have fallen from above YOUNG. At the end of a run one that rises must have come above YOUNG.
 YOUNG, FIRST_PART = 0.2, 0.25
+
+OWN_SOURCES = {
+    "discriminator wins": (
+        "Goodfellow et al. 2014 (arXiv:1406.2661), end of section 3: log(1 − D(G(z))) saturates where G is poor",
+        "Arjovsky and Bottou 2017 (arXiv:1701.04862), section 2: what a perfect D does to both losses of G",
+        "Salimans et al. 2016 (arXiv:1606.03498), section 3.4: one-sided label smoothing",
+        "Mescheder et al. 2018 (arXiv:1801.04406), section 4.1: R1",
+    ),
+    "generator wins": (
+        "Goodfellow et al. 2014 (arXiv:1406.2661), section 6: G must not be trained too much without updating D",
+        "Heusel et al. 2017 (arXiv:1706.08500), section 2: a learning rate for each side, with D the faster one",
+    ),
+    "collapse": (
+        "Goodfellow 2016 (arXiv:1701.00160), section 5.1.1: mode collapse",
+        "Radford et al. 2015 (arXiv:1511.06434), section 4: a momentum of 0.9 made training oscillate, 0.5 did not",
+        "Huang et al. 2024 (arXiv:2501.05441), section 2: pairs, with R1 and R2",
+        "Lin et al. 2018 (arXiv:1712.04086), table 1: modes of a ring and a grid with packs of two to four",
+    ),
+}
 
 
 # -- how it is built -----------------------------------------------------------------------------------------------------
@@ -161,6 +181,8 @@ def _has_scores(view: View) -> bool:
 
 def judge(view: View) -> list[Finding]:
     """The troubles of a log, the main one first, else how both sides stand; none where it is too short to tell."""
+    if "penalty" in view.columns:  # the limits are those of L_D itself
+        view.columns["loss_d"] = view.columns["loss_d"] - view.columns["penalty"]
     rate = _learning_rate(view)
     if view.is_short and not rate:
         return []
@@ -217,7 +239,7 @@ def _discriminator_wins(view: View) -> Finding | None:
         evidence.append(
             f"the norm of G's gradient was {before:.2g} at the start and is {after:.2g}, and yet G does not catch up"
         )
-    return Finding("discriminator wins", tuple(evidence), weaker_d(view.config), SOURCES["discriminator wins"])
+    return Finding("discriminator wins", tuple(evidence), weaker_d(view.config), OWN_SOURCES["discriminator wins"])
 
 
 def _generator_wins(view: View) -> Finding | None:
@@ -231,7 +253,7 @@ def _generator_wins(view: View) -> Finding | None:
         f"{view.since} L_D is {loss_d:.3g} and L_G is {loss_g:.2g}; where D only guesses L_D is 1.39",
         f"D(G(z)) is {fake:.3g} and D(x) is {real:.3g}: D follows G too slowly to reject what it makes, good or bad",
     )
-    return Finding("generator wins", evidence, stronger_d(view.config), SOURCES["generator wins"])
+    return Finding("generator wins", evidence, stronger_d(view.config), OWN_SOURCES["generator wins"])
 
 
 def _is_young(view: View) -> bool:
@@ -254,7 +276,7 @@ def _collapse(view: View) -> Finding | None:
     advice = more_diversity(view.config)
     if view.spread(view.late) > RISING * view.spread(view.middle):
         advice = (*advice, view.go_on("clusters and diversity still rise together, so G may only be young"))
-    return Finding("collapse", evidence, advice, SOURCES["collapse"])
+    return Finding("collapse", evidence, advice, OWN_SOURCES["collapse"])
 
 
 def _no_trouble(view: View) -> Finding:
@@ -312,29 +334,49 @@ def _diversity(view: View) -> str:
 
 
 SHARES = {"saturated_real": "saturated logits, real", "saturated_fake": "saturated logits, generated"}
-SHARED: dict[str, Any] = {
-    "beside": ("penalty",),
-    "judge": judge,
-    "shares": SHARES,
-    "shares_title": "Saturation of D and dead units",
+TITLES = {
+    "discriminator wins": "The discriminator wins: it tells nearly all samples apart, and the generator does not catch up.",
+    "generator wins": "The generator wins: the discriminator takes its samples for real, and has nothing left to teach it.",
+    "collapse": "The generator has collapsed: for different z it makes the same few samples.",
+    "sides unmeasured": "The log does not say which side wins.",
 }
-LOGITS = LogForm(("loss_d", "loss_g", "prob_real", "prob_fake"), (plot_losses, plot_probabilities), **SHARED)
-SCORES = LogForm(  # which do not tell who wins
-    ("loss_d", "loss_g", "score_real", "score_fake"),
-    (plot_losses, plot_scores),
-    titles={
-        "unlike": "Samples are diverse, but too few of them resemble the data.",
-        "incomplete": "Samples resemble the data, but they miss much of it.",
-        "healthy": "Nothing wrong shows: samples are diverse and resemble the data.",
-        "unmeasured": "The log does not say whether samples are diverse or resemble the data.",
-        "fidelity unmeasured": "Samples are diverse; the log does not say whether they resemble the data.",
-    },
-    **SHARED,
+TITLES_OF_LOGITS = {
+    "unlike": "Neither side wins and samples are diverse, but too few of them resemble the data.",
+    "incomplete": "Neither side wins and samples resemble the data, but they miss much of it.",
+    "healthy": "Nothing wrong shows: neither side wins, and samples are diverse and resemble the data.",
+    "unmeasured": "Neither side wins, but the log does not say whether samples are diverse.",
+    "fidelity unmeasured": "Neither side wins and samples are diverse; the log does not say whether they resemble the data.",
+}
+IN_WORDS = {
+    "discriminator wins": (
+        "a slower D, as lr_d = lr / 4",
+        "one-sided label smoothing of 0.1, which keeps D from being sure",
+        "a penalty on D's slope, as penalties=[mg.losses.R1(10)] for images",
+    ),
+    "generator wins": ("a faster D, as lr_d = 4 lr", "no label smoothing"),
+    "collapse": (
+        "β₁ = 0 and smaller learning rates",
+        "objective=mg.losses.Relativistic(), penalties=[mg.losses.R1(1), mg.losses.R2(1)]",
+        "a larger batch: D sees more of what G makes at a time",
+    ),
+}
+LOGITS = LogForm(
+    ("loss_d", "loss_g", "prob_real", "prob_fake"),
+    (plot_losses, plot_probabilities),
+    judge,
+    beside=("penalty",),
+    titles={**TITLES, **TITLES_OF_LOGITS},
+    in_words=IN_WORDS,
+    shares=SHARES,
+    shares_title="Saturation of D and dead units",
+)
+SCORES = replace(  # which do not tell who wins
+    LOGITS, stats=("loss_d", "loss_g", "score_real", "score_fake"), panels=(plot_losses, plot_scores), titles=TITLES
 )
 
 GAME = Description(
     about="a generator against a discriminator",
-    pair=("G", "D"),
+    networks=("G", "D"),
     sampler=0,
     pairs=MODELS["gan"],
     models={"images": ("dcgan", "mlp"), "points": ("mlp",), "text": ("text",), "sound": ("wave", "mlp")},

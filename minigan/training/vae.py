@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 NO_KL = 0.1
 # The share of active latent dimensions below which most are idle.
 FEW = 0.5
+OF_COLLAPSE = (
+    "Bowman et al. 2016 (arXiv:1511.06349), section 3: why a decoder leaves its code unused, and a KL that is phased in",
+    "Sønderby et al. 2016 (arXiv:1602.02282), section 2.3: warm-up keeps more latent units active",
+    "Burda et al. 2016 (arXiv:1509.00519), section 5.2: active units",
+    "Lucas et al. 2019 (arXiv:1911.02469), sections 3 and 4: when a code pays, given σ of the likelihood",
+)
 
 # What each model trains with unless told otherwise. Nothing circles here: Adam with the moments of its paper.
 RECIPES: dict[str, dict[str, Any]] = {
@@ -119,7 +125,7 @@ def _collapse(view: View) -> Finding | None:
         evidence.append(f"the KL rises: it was {before:.3g} in the second third of the log")
         advice = (_later(view), *advice)
     kind = "posterior collapse" if all_idle else "idle units"
-    return Finding(kind, tuple(evidence), advice, SOURCES["posterior collapse"])
+    return Finding(kind, tuple(evidence), advice, OF_COLLAPSE)
 
 
 def _warms_up(view: View) -> bool:
@@ -182,11 +188,21 @@ def _later(view: View) -> Advice:
     return view.go_on("then ask again")
 
 
+IN_WORDS = {
+    "posterior collapse": (
+        "kl_weight of at most 1, or a schedule that rises from 0 to it",
+        "a smaller sigma, where the likelihood is losses.Gaussian(sigma)",
+        "a learning rate of 0.001",
+    ),
+    "idle units": ("fewer latent dimensions: the bound gets no worse", "kl_weight as a schedule that rises from 0 to 1"),
+}
 BOUND = LogForm(
     stats=("loss", "reconstruction", "kl"),
     panels=(plot_bound, plot_kl),
     judge=judge,
     titles={
+        "posterior collapse": "The posterior has collapsed: codes say nothing of their samples, and the decoder ignores them.",
+        "idle units": "Most latent dimensions are idle: they say nothing of any sample.",
         "unlike": "Codes say something of their samples, but what is made of new ones resembles too little of the data.",
         "incomplete": "Codes say something of their samples, but what is made of new ones misses much of the data.",
         "healthy": (
@@ -194,12 +210,13 @@ BOUND = LogForm(
         ),
         "unmeasured": "The log does not say whether codes and samples are of use.",
     },
+    in_words=IN_WORDS,
     diversity={"active_units": "active latent dimensions"},
 )
 
 GAME = Description(
     about="a variational autoencoder",
-    pair=("encoder", "decoder"),
+    networks=("encoder", "decoder"),
     sampler=1,
     pairs=MODELS["vae"],
     models={"images": ("mlp", "conv"), "points": ("mlp",)},

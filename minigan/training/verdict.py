@@ -68,7 +68,7 @@ def diagnose_run(folder: str | Path) -> tuple[list[Finding], str]:
     last = f"{rows:,} rows up to step {int(log['step'][-1]):,}" if rows else "no rows yet"
     findings, what = diagnose(log, config, folder), config.title
     if is_from_python:
-        findings, what = [_in_words(finding, folder) for finding in findings], "networks of your own"
+        findings, what = [_in_words(finding, folder, form_of(log).in_words) for finding in findings], "networks of your own"
     return findings, f"{folder}: {what} on {config.data}, {LOG} has {last}"
 
 
@@ -82,9 +82,9 @@ def verdict(folder: str | Path) -> str:
     return f"verdict: {findings[0].title[:-1]}{figures}; more: minigan diagnose {shlex.quote(str(folder))}"
 
 
-def _in_words(finding: Finding, folder: Path) -> Finding:
+def _in_words(finding: Finding, folder: Path, own: Mapping[str, tuple[str, ...]]) -> Finding:
     """The finding with advice for a run from Python: its options are not those of `minigan train`, nor known here."""
-    advice = [Advice({}, words) for words in IN_WORDS.get(finding.kind, ())]
+    advice = [Advice({}, words) for words in {**IN_WORDS, **own}.get(finding.kind, ())]
     if any(one.changes.get("resume") for one in finding.advice):
         resume = f"mg.Run.resume({str(folder)!r}, game=game, data=data, steps=…).train()"
         advice.append(Advice({}, f"go on with the run, then ask again: {resume}"))
