@@ -60,7 +60,7 @@ class Settings:
     """
 
     data: Annotated[
-        str, Option(f"{', '.join(DATASETS)}, or a .npy, .npz, IDX or .txt file, or a folder of images or WAV files", "data")
+        str, Option(f"{', '.join(DATASETS)}, or a .npy, .npz, IDX or text file, or a folder of images or WAV files", "data")
     ] = "digits"
     data_dir: Annotated[str | None, Option("where the IDX files of mnist and fashion-mnist are", "data", metavar="DIR")] = None
     image_size: Annotated[
