@@ -93,7 +93,7 @@ ORDER = {
         "from_config",
         "build run",
         "verdict",
-        "folder",
+        "demands folder",
         "config plots",
         "games",
         "gan vae",

@@ -11,15 +11,7 @@ from minigan.games import GAN
 from minigan.losses import OBJECTIVES, PENALTIES, Objective
 from minigan.models import MODELS
 from minigan.optim import SCHEDULES
-from minigan.training.advice import (
-    SOURCES,
-    Advice,
-    closer_to_data,
-    more_diversity,
-    shorter_steps,
-    stronger_d,
-    weaker_d,
-)
+from minigan.training.advice import SOURCES, Advice, closer_to_data, more_diversity, shorter_steps, stronger_d, weaker_d
 from minigan.training.description import Columns, Description, LogForm, Networks, adam_of
 from minigan.training.findings import ALIKE, ALL_DEAD, COLLAPSED, RISING, Finding, View, percent
 from minigan.training.settings import Settings, has_smoothing, penalty_of
