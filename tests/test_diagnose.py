@@ -699,7 +699,7 @@ def test_command(folder, capsys):
         assert cli.main(["diagnose", str(run.folder)]) == 0
         text = capsys.readouterr().out
         assert text.startswith(f"{run.folder}: mlp on ring, log.csv has {len(read_log(run.folder / LOG))} rows up to step ")
-        assert TITLES[findings[0].kind] in text
+        assert findings[0].title in text
         assert max(len(line) for line in text.splitlines()[1:] if not line.startswith("  - minigan train")) <= 110
         assert cli.main(["diagnose", str(run.folder), "--json"]) == 0
         read = json.loads(capsys.readouterr().out)

@@ -229,7 +229,7 @@ def _check_games(be: Backend) -> Iterator[Report]:
     few entries of every array and then in directions through all of it.
     """
     real = np.random.default_rng(0).uniform(-1, 1, (2, 28, 28, 1))
-    for (name, build), likelihood in zip(models.VAE_MODELS.items(), likelihood_table(), strict=True):
+    for (name, build), likelihood in zip(models.MODELS["vae"].items(), likelihood_table(), strict=True):
         vae = VAE(*build((8, 8, 1), 3, 4, backend=be, dtype="float64"), likelihood=likelihood, kl_weight=0.7)
         yield check_game(vae, real[:, :8, :8], mode="full", max_entries=6, name=f"game vae {name} ({likelihood!r})")
     for (name, make), (mode, count) in itertools.product(

@@ -10,6 +10,7 @@ from typing import Any
 
 from minigan.errors import MiniganError, cut_middle, near_name, nearest_name, shorten
 from minigan.training.config import OPTIONS, RECIPES
+from minigan.training.games import games_with
 from minigan.training.options import Option, limit_in_words
 
 USER_ERROR = 2
@@ -80,7 +81,9 @@ def add_option(group: Any, name: str, default: Any = argparse.SUPPRESS, shown: s
     """
     option = OPTIONS[name]
     shown = _default_in_words(option) if shown is None else shown
-    models = f"{', '.join((*option.games, *option.models))}: " if option.models or option.games == ("vae",) else ""
+    games = games_with(name)
+    is_of_others = games and OPTIONS["game"].default not in games  # of the usual game it need not be told
+    models = f"{', '.join((*games, *option.models))}: " if option.models or is_of_others else ""
     about = f"{models}{option.help}{f' ({shown})' if shown else ''}"
     if option.kind is bool:
         group.add_argument(option.flag, default=default, action=argparse.BooleanOptionalAction, help=about)
@@ -106,7 +109,7 @@ def argument_type(option: Option) -> Callable[[str], Any]:
         try:
             return option.convert((value,))[0] if is_entry else option.convert(value)
         except ValueError:
-            if option.choices:
+            if option.names:
                 names = f"unknown name {shorten(text)}: {nearest_name(text, option.all_choices)}"
                 hint = option.hint(text)
                 raise argparse.ArgumentTypeError(f"{shorten(text)} is {hint}" if hint else names) from None

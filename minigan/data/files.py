@@ -1,7 +1,8 @@
-"""The user's own files, told apart by what they hold: arrays of NumPy, IDX files, folders of images or of sound."""
+"""The user's own files, told apart by what they hold: arrays, lines of text, folders of images or of sound."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,21 @@ from minigan.data.reading import kind_of, opened, shown
 from minigan.data.sounds import read_sounds
 from minigan.data.wav import WAV_SUFFIXES
 from minigan.errors import DataError
+
+# Names of what is no text, so that a damaged file of that name is told as such.
+_OF_OTHERS = (*IMAGE_SUFFIXES, *WAV_SUFFIXES, ".npy", ".npz", ".gz", "ubyte")
+_SNIFFED = 2**16  # bytes
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")  # control characters, but for those that part lines and words
+
+
+def is_lines(path: Path) -> bool:
+    """Whether a file is read as lines of text: by its name, .txt, or where that says nothing, as it looks."""
+    name = path.name.lower()
+    if name.endswith(".txt") or name.endswith(_OF_OTHERS):
+        return name.endswith(".txt")
+    with opened(path) as file:
+        start = file.read(_SNIFFED)
+    return bool(start) and not start.startswith(NPY) and not _BINARY.search(start)
 
 
 def load_path(

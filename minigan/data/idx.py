@@ -32,7 +32,7 @@ def _read(stream: IO[bytes], path: Pathname) -> np.ndarray:
     if len(magic) < 4 or magic[:2] != b"\0\0":
         raise DataError(
             f"{shown(path)} is no IDX file: its magic number is {magic.hex() or 'missing'}, expected 0000 08 and the axes; "
-            "data are a .npy, .npz, IDX, .txt or WAV file, or a folder of images or WAV files"
+            "data are a .npy, .npz, IDX, UTF-8 text or WAV file, or a folder of images or WAV files"
         )
     if magic[:3] != UINT8:
         raise DataError(f"{shown(path)} is an IDX file of type 0x{magic[2]:02x}: expected 0x08, unsigned bytes")

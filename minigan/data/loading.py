@@ -14,7 +14,7 @@ import numpy as np
 from minigan.data import mnist, synthetic
 from minigan.data.arrays import as_dataset
 from minigan.data.dataset import Dataset
-from minigan.data.files import load_path
+from minigan.data.files import is_lines, load_path
 from minigan.data.folders import MEMORY_SHARE
 from minigan.data.idx import read_idx
 from minigan.data.images import FITS, resize
@@ -54,8 +54,8 @@ def load(
     "tones" (plucked, 256 values at 4,000 Hz each, unless length and rate say otherwise).
     Paths: .npy, .npz or IDX files of an array that `as_dataset` takes; a folder of PNG, JPEG, WebP and BMP files of one size,
     the folders below it and linked ones included, names that begin with a dot not. Photos are turned upright, transparency is
-    composed on white. A .txt file in UTF-8 holds one sample a line. A folder that holds WAV files, of 16 bits, is one of sound,
-    cut to pieces. "~" is the home folder.
+    composed on white. A text file in UTF-8, .txt or of another name, holds one sample a line. A folder that holds WAV files, of
+    16 bits, is one of sound, cut to pieces. "~" is the home folder.
     image_size: (height, width) or one number to bring images to; fit: how. "cut" scales them and cuts them about the centre
     where the proportions differ, "pad" scales them to lie within and sets black beside them, "stretch" scales each side by
     itself, "crop" does not scale: it cuts about the centre, or sets black around.
@@ -111,7 +111,8 @@ def _check_what_is_asked(dataset: Dataset, labels: bool, reading: dict[str, Any]
 
 def is_text(name: str) -> bool:
     """Whether a name or path is that of lines of text."""
-    return name == BUNDLED_TEXT or Path(name).suffix.lower() == ".txt"
+    path = os.path.expanduser(name)
+    return name == BUNDLED_TEXT or (name not in DATASETS and kind_of(path) == "file" and is_lines(Path(path)))
 
 
 def _resized(dataset: Dataset, size: tuple[int, int], fit: str) -> Dataset:
@@ -150,8 +151,7 @@ def _load_named_or_path(
         return _load_named(name, Path(data_dir).expanduser() if data_dir else None, labels)
     path = os.path.expanduser(name)
     if kind_of(path):
-        is_file = is_text(name) and kind_of(path) == "file"
-        if is_file:
+        if is_text(name):
             return as_text(read_text(Path(path)), name, **of_text)
         return load_path(Path(path), size, labels, reading["length"], reading["rate"], **of_folder)
     if os.sep in name or Path(name).suffix:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ class Game(CopiedAfterItsNetworks, Step):
     step takes, one after the other in one array. classes: of how many classes a step takes the samples' labels, as the keyword
     `labels`, one-hot rows (N, classes); 0: it takes none. sampler: the network that makes samples from latent vectors, with
     classes from [z, one-hot label]. streams: the game's own random streams by name.
+    observed: the networks that `observe` runs; none where a game has no such method. figures: the names of what it measures.
     """
 
     networks: dict[str, Sequential]
@@ -42,6 +43,8 @@ class Game(CopiedAfterItsNetworks, Step):
     updates: Mapping[str, int] = {}
     batches_per_step: int = 1
     classes: int = 0
+    observed: ClassVar[tuple[str, ...]] = ()
+    figures: tuple[str, ...] = ()
     streams: dict[str, Generator]
     backend: Backend
 
@@ -137,6 +140,16 @@ class Game(CopiedAfterItsNetworks, Step):
         real: samples of the data as networks see them, on the host.
         """
         return {}
+
+    def observe(
+        self, run: Callable[[str, Array], Array], real: Array, z: Array, labels: Sequence[Array | None]
+    ) -> tuple[Array, dict[str, Array]]:
+        """(generated samples, the game's own figures as 0-d arrays) for fixed samples and latent vectors, to be logged.
+
+        run: the output of a network by its name, as in training, but on copies, so that it leaves no trace. real: samples as
+        networks see them; z: what the sampler takes; labels: one-hot rows of both, where the game has classes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no observe")
 
     # -- state ---------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from minigan.sizes import check_finite, check_kind, positive_int, real
 
 MOST_CRITIC_STEPS = 1000  # each has numbers of its own on the device
 LARGEST_NOISE = 1e6
+SATURATED = 1e-3  # σ this near to 0 or 1
 
 
 def moving_average(xp: Any, average: Array, value: Array, rate: float) -> tuple[Array]:
@@ -42,6 +44,11 @@ def both(xp: Any, s_real: Array, s_fake: Array) -> tuple[Array, Array]:
 def both_sigmoids(xp: Any, s_real: Array, s_fake: Array) -> tuple[Array, Array]:
     """D(x) = σ(s) of real and of generated images"""
     return sigmoid(xp, s_real), sigmoid(xp, s_fake)
+
+
+def saturation(xp: Any, s: Array) -> Array:
+    """The share of logits s for which σ(s) is within 1e-3 of 0 or 1, that is |s| > log(1/0.001 − 1)."""
+    return (xp.abs(s) > math.log(1 / SATURATED - 1)).astype(s.dtype).mean()
 
 
 def _checked_noise(size: Any) -> float:
@@ -75,6 +82,8 @@ class GAN(Game):
 
     stats: tuple[str, ...] = ("loss_d", "loss_g", "prob_real", "prob_fake")
     losses: ClassVar[Mapping[str, str]] = {"discriminator": "loss_d", "generator": "loss_g"}
+    observed: ClassVar[tuple[str, ...]] = ("generator", "discriminator")
+    figures: tuple[str, ...] = ("saturated_real", "saturated_fake")
 
     def __init__(
         self,
@@ -114,6 +123,7 @@ class GAN(Game):
         self._takes_penalties = bool(self.penalties)
         judgement = self.stats[2:] if self.objective.is_logit else ("score_real", "score_fake")
         self.stats = (*self.stats[:2], *judgement, *(("penalty",) if self.penalties else ()))
+        self.figures = self.figures if self.objective.is_logit else ()
         self.optimizer_g = optimizer_g or Adam(lr, betas, eps)
         self.optimizer_d = optimizer_d or Adam(lr if lr_d is None else lr_d, betas, eps)
         check_kind(self.optimizer_g, Optimizer, "optimizer_g", "an optimiser, as minigan.Adam(2e-4)")
@@ -334,6 +344,16 @@ class GAN(Game):
     def noise(self, n: int) -> Array:
         """z ~ N(0, 1), (n, latent), from the game's own stream on the device."""
         return self.streams["noise"].normal((n, self.latent_dim), self.generator.dtype)
+
+    def observe(
+        self, run: Callable[[str, Array], Array], real: Array, z: Array, labels: Sequence[Array | None]
+    ) -> tuple[Array, dict[str, Array]]:
+        """G's samples, and the share of D's logits that are saturated. Samples that fill no pack are left out."""
+        fake, shares = run("generator", z), list[Array]()
+        for x, y in zip((real, fake), labels, strict=True):
+            o = run("discriminator", self.packed(x[: len(x) // self.pack * self.pack]))
+            shares.append(saturation(self.backend.xp, Score(self.backend, y).value(o)))
+        return fake, dict(zip(self.figures, shares, strict=False))
 
     # -- the moving average --------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from minigan.sizes import check_finite, check_kind, ignore_underflow, real
 
 HEAVIEST = 1e6  # weight of the KL
 PAIRS_IN_A_ROW = 4  # of an original and its reconstruction, in a picture
+ACTIVE = 0.01  # variance over samples of a latent dimension's mean: Burda et al. 2016, section 5.2, found a wide gap there
 MAP_SIDE = 20  # images in a row of a latent map
 MEANS_ONLY = "Bernoulli likelihoods are of values in [-1, 1] alone"
 
@@ -27,6 +28,11 @@ MEANS_ONLY = "Bernoulli likelihoods are of values in [-1, 1] alone"
 def weighted_sum(xp: Any, x: Array, y: Array, weight: float) -> Array:
     """x + w y"""
     return x + weight * y
+
+
+def active_units(xp: Any, mean: Array) -> Array:
+    """The share of latent dimensions whose mean code (N, J) has a variance above ACTIVE over the samples."""
+    return (mean.var(axis=0) > ACTIVE).astype(mean.dtype).mean()
 
 
 def _checked_weight(weight: Any) -> float:
@@ -56,6 +62,8 @@ class VAE(Game):
 
     stats: tuple[str, ...] = ("loss", "reconstruction", "kl")
     losses: ClassVar[Mapping[str, str]] = {"encoder": "loss", "decoder": "loss"}
+    observed: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    figures: tuple[str, ...] = ("active_units",)
 
     def __init__(
         self,
@@ -195,6 +203,13 @@ class VAE(Game):
             parts = self.likelihood.loss(y, own)[0], gaussian_kl(be, h)[0]
             total -= len(own) * sum(float(be.to_numpy(part)) for part in parts)
         return total / len(x)
+
+    def observe(
+        self, run: Callable[[str, Array], Array], real: Array, z: Array, labels: Sequence[Array | None]
+    ) -> tuple[Array, dict[str, Array]]:
+        """What the decoder makes of z, and the share of latent dimensions that say something of real samples."""
+        active = active_units(self.backend.xp, run("encoder", real)[:, : self.latent_dim])
+        return self.as_samples(run("decoder", z)), {"active_units": active}
 
     def _checked(self, x: Any) -> np.ndarray:
         """Host samples that the encoder takes, or a ShapeError."""

@@ -35,8 +35,9 @@ def dcgan(
 ) -> tuple[Sequential, Sequential]:
     """Two convolutional networks after Radford et al. 2015 (arXiv:1511.06434), with as many strided layers as images need.
 
-    These are S: 28×28 has two (7×7 is the smallest image within), 64×64 four and 128×128 five (4×4), and a size that cannot be
-    halved so often fewer; see `stride_count`. An image that is halved i times has w_i = min(2^(i−1), 8) · width channels.
+    These are S: 28×28 has two (7×7 is the smallest image within), 64×64 four and 128×128 five (4×4). A size that comes out even
+    fewer times has fewer, and a larger smallest image: 100×100 has two (25×25), 96×100 two (24×25), 12×12 two (3×3), as every
+    size has at least; see `stride_count`. An image that is halved i times has w_i = min(2^(i−1), 8) · width channels.
     G: z -> Dense H/2^S·W/2^S·w_S (no bias), Reshape, BatchNorm, ReLU -> for i = S − 1 … 1: ConvTranspose2d w_i, k4 s2 p1
        (no bias), BatchNorm, ReLU -> ConvTranspose2d C, k4 s2 p1, Tanh
     D: Conv2d w_1, k4 s2 p1, LeakyReLU 0.2 -> for i = 2 … S: Conv2d w_i, k4 s2 p1 (no bias), BatchNorm, LeakyReLU 0.2
@@ -77,7 +78,9 @@ def dcgan(
 
 
 def stride_count(height: int, width: int) -> int:
-    """How often an image is halved until its smaller side is 4 to 7: at least twice, and no more often than comes out even."""
+    """How often an image is halved: until its smaller side is 4 to 7, but at least twice, and no more often than both sides
+    come out even, so that it may stay larger (100×100: twice).
+    """
     count = max(LEAST_STRIDES, (min(height, width) // LEAST_SIDE).bit_length() - 1)
     while height % 2**count or width % 2**count:
         count -= 1

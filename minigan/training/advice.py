@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigan.data.synthetic import MODES
-from minigan.training.config import OPTIONS, Config, has_smoothing, models_of, penalty_of, recipe_of
+from minigan.training.settings import Settings, has_smoothing, penalty_of
 
 HEAVY, USUAL_WEIGHT = 1e4, 10.0  # of a penalty: beyond all that has been of use, and what is taken in its place
 
@@ -40,33 +40,13 @@ class Advice:
         return " ".join(["minigan train", *(_option(name, value) for name, value in values.items() if value not in (None, ()))])
 
 
-def own_options(config: Config) -> dict[str, Any]:
-    """The options that make this configuration, without those that only say how a run is watched."""
-    kind = config.kind or "images"
-    recipe = recipe_of(config.model or models_of(config.game, kind)[0], kind, config.game)
-    own = {}
-    for name, option in OPTIONS.items():
-        value, usual = getattr(config, name), recipe.get(name, option.default)
-        if name == "model":
-            usual = models_of(config.game, kind)[0]
-        elif name == "smoothing" and not has_smoothing(config.loss):
-            usual = 0.0
-        elif name == "steps" and config.epochs is not None:
-            usual = None
-        elif name == "penalty_every":
-            usual = usual or 1
-        if value not in (None, usual) and option.on_command_line and (option.group != "running" or name == "precision"):
-            own[name] = value
-    return own
-
-
 def _is_left_out(value: Any) -> bool:
     return value is None or value is False
 
 
 def _option(name: str, value: Any) -> str:
     option = "--" + name.replace("_", "-")
-    if name in OPTIONS and OPTIONS[name].kind is bool and value is False:
+    if value is False:
         return f"--no-{option[2:]}"
     if _is_left_out(value):
         return f"leave out {option}"
@@ -78,15 +58,14 @@ def _option(name: str, value: Any) -> str:
     return " ".join([option, *(f"{v:g}" if isinstance(v, float) else shlex.quote(str(v)) for v in values)])
 
 
-def settings_of(config: Config) -> dict[str, Any]:
+def settings_of(config: Settings) -> dict[str, Any]:
     """The recipe of this kind of model, and what the run has in place of it."""
-    kind = config.kind or "images"
-    recipe = recipe_of(config.model or models_of(config.game, kind)[0], kind, config.game)
+    recipe = config.recipe
     own = {name: getattr(config, name) for name in recipe if getattr(config, name) is not None}
     return {"recipe": recipe, **recipe, **own}
 
 
-def go_on(config: Config, folder: str, last: int, epoch: float, reason: str, least: int = 0) -> Advice:
+def go_on(config: Settings, folder: str, last: int, epoch: float, reason: str, least: int = 0) -> Advice:
     """To go on with the run, to the end that it has or, where that is reached or before the step `least`, to a later one.
 
     last, epoch: of the run's last row.
@@ -104,7 +83,7 @@ def go_on(config: Config, folder: str, last: int, epoch: float, reason: str, lea
     return Advice({**changes, **longer}, reason)
 
 
-def usual_rate(config: Config) -> Advice:
+def usual_rate(config: Settings) -> Advice:
     """The recipe's learning rate, or a tenth of the run's where that is no higher."""
     settings = settings_of(config)
     lr, usual = settings["lr"], settings["recipe"]["lr"]
@@ -112,7 +91,7 @@ def usual_rate(config: Config) -> Advice:
     return Advice({"lr": usual if lr > 2 * usual else lr / 10}, reason)
 
 
-def shorter_steps(config: Config) -> tuple[Advice, ...]:
+def shorter_steps(config: Settings) -> tuple[Advice, ...]:
     settings = settings_of(config)
     lr, usual = settings["lr"], settings["recipe"]["lr"]
     changes: dict[str, Any] = (
@@ -125,7 +104,7 @@ def shorter_steps(config: Config) -> tuple[Advice, ...]:
     return (*_excesses(config), rates)
 
 
-def _excesses(config: Config) -> list[Advice]:
+def _excesses(config: Settings) -> list[Advice]:
     """What of the penalties and the noise is so large that any learning rate is too high for it."""
     given = [found for found in map(penalty_of, config.penalty or ()) if found]
     heaviest = (config.penalty_every or 1) * max((weight for _, weight in given), default=0.0)
@@ -139,7 +118,7 @@ def _excesses(config: Config) -> list[Advice]:
     return advice
 
 
-def weaker_d(config: Config) -> tuple[Advice, ...]:
+def weaker_d(config: Settings) -> tuple[Advice, ...]:
     settings = settings_of(config)
     lr, usual = settings["lr"], settings["recipe"]["lr"]
     advice = []
@@ -160,7 +139,7 @@ def weaker_d(config: Config) -> tuple[Advice, ...]:
     return (*advice, *_flat_d(config))
 
 
-def _flat_d(config: Config) -> list[Advice]:
+def _flat_d(config: Settings) -> list[Advice]:
     """R1, whose weight depends on the unit of the data: on points of radius 1 and on letters, 0.1 was enough, and 10 blurred
     the modes.
     """
@@ -170,11 +149,11 @@ def _flat_d(config: Config) -> list[Advice]:
     return [Advice({"penalty": (weight,)}, "D's slope at the data then stays small, and G is not driven from mode to mode")]
 
 
-def _is_points(config: Config) -> bool:
+def _is_points(config: Settings) -> bool:
     return config.data in MODES
 
 
-def stronger_d(config: Config) -> tuple[Advice, ...]:
+def stronger_d(config: Settings) -> tuple[Advice, ...]:
     settings = settings_of(config)
     lr, usual = settings["lr"], settings["recipe"]["lr"]
     rates: dict[str, Any] = {} if lr <= 2 * usual else {"lr": usual}
@@ -189,7 +168,7 @@ def stronger_d(config: Config) -> tuple[Advice, ...]:
     return tuple(advice)
 
 
-def more_diversity(config: Config) -> tuple[Advice, ...]:
+def more_diversity(config: Settings) -> tuple[Advice, ...]:
     settings = settings_of(config)
     recipe, lr, batch = settings["recipe"], settings["lr"], settings["batch_size"]
     advice = []
@@ -215,7 +194,7 @@ def more_diversity(config: Config) -> tuple[Advice, ...]:
     return tuple(advice)
 
 
-def _paired(config: Config, settings: Mapping[str, Any]) -> list[Advice]:
+def _paired(config: Settings, settings: Mapping[str, Any]) -> list[Advice]:
     """R3GAN's loss. Of dense games on digits of 12x12 pixels with β₁ = 0.9, which made 2 or 3 digits, it made 10 in each."""
     if config.penalty or not has_smoothing(config.loss):
         return []
@@ -235,7 +214,7 @@ def _larger_networks(settings: Mapping[str, Any]) -> list[Advice]:
     ]
 
 
-def closer_to_data(config: Config) -> tuple[Advice, ...]:
+def closer_to_data(config: Settings) -> tuple[Advice, ...]:
     settings = settings_of(config)
     advice, lr, usual = _larger_networks(settings), settings["lr"], settings["recipe"]["lr"]
     if lr > usual:
@@ -245,59 +224,20 @@ def closer_to_data(config: Config) -> tuple[Advice, ...]:
     return tuple(advice)
 
 
-IN_WORDS = {  # what helps against each trouble, where the run's options are not known
-    "posterior collapse": (
-        "kl_weight of at most 1, or a schedule that rises from 0 to it",
-        "a smaller sigma, where the likelihood is losses.Gaussian(sigma)",
-        "a learning rate of 0.001",
-    ),
-    "idle units": ("fewer latent dimensions: the bound gets no worse", "kl_weight as a schedule that rises from 0 to 1"),
+IN_WORDS = {  # what helps against the troubles that games share, where the run's options are not known
     "learning rate": ("smaller learning rates, ten times smaller where nothing else is known",),
-    "discriminator wins": (
-        "a slower D, as lr_d = lr / 4",
-        "one-sided label smoothing of 0.1, which keeps D from being sure",
-        "a penalty on D's slope, as penalties=[mg.losses.R1(10)] for images",
-    ),
-    "generator wins": ("a faster D, as lr_d = 4 lr", "no label smoothing"),
     "unlike": ("larger networks", "a learning rate that falls towards the end"),
     "incomplete": ("larger networks", "a larger batch: D sees more of what G makes at a time"),
-    "collapse": (
-        "β₁ = 0 and smaller learning rates",
-        "objective=mg.losses.Relativistic(), penalties=[mg.losses.R1(1), mg.losses.R2(1)]",
-        "a larger batch: D sees more of what G makes at a time",
-    ),
 }
 
-SOURCES = {
-    "posterior collapse": (
-        "Bowman et al. 2016 (arXiv:1511.06349), section 3: why a decoder leaves its code unused, and a KL that is phased in",
-        "Sønderby et al. 2016 (arXiv:1602.02282), section 2.3: warm-up keeps more latent units active",
-        "Burda et al. 2016 (arXiv:1509.00519), section 5.2: active units",
-        "Lucas et al. 2019 (arXiv:1911.02469), sections 3 and 4: when a code pays, given σ of the likelihood",
-    ),
+SOURCES = {  # on these troubles
     "learning rate": (
         "Radford et al. 2015 (arXiv:1511.06434), section 4: 0.001 was too high for their networks, 0.0002 was not",
         "Mescheder et al. 2018 (arXiv:1801.04406), section 2: when alternating gradient descent converges",
-    ),
-    "discriminator wins": (
-        "Goodfellow et al. 2014 (arXiv:1406.2661), end of section 3: log(1 − D(G(z))) saturates where G is poor",
-        "Arjovsky and Bottou 2017 (arXiv:1701.04862), section 2: what a perfect D does to both losses of G",
-        "Salimans et al. 2016 (arXiv:1606.03498), section 3.4: one-sided label smoothing",
-        "Mescheder et al. 2018 (arXiv:1801.04406), section 4.1: R1",
-    ),
-    "generator wins": (
-        "Goodfellow et al. 2014 (arXiv:1406.2661), section 6: G must not be trained too much without updating D",
-        "Heusel et al. 2017 (arXiv:1706.08500), section 2: a learning rate for each side, with D the faster one",
     ),
     "unlike": (
         "Kynkäänniemi et al. 2019 (arXiv:1904.06991), section 2: the share of samples that resemble the data",
         "Naeem et al. 2020 (arXiv:2002.09797), section 3: the share of the data that samples resemble",
         "Lin et al. 2018 (arXiv:1712.04086), section 4.1: modes reached and samples of high quality",
-    ),
-    "collapse": (
-        "Goodfellow 2016 (arXiv:1701.00160), section 5.1.1: mode collapse",
-        "Radford et al. 2015 (arXiv:1511.06434), section 4: a momentum of 0.9 made training oscillate, 0.5 did not",
-        "Huang et al. 2024 (arXiv:2501.05441), section 2: pairs, with R1 and R2",
-        "Lin et al. 2018 (arXiv:1712.04086), table 1: modes of a ring and a grid with packs of two to four",
     ),
 }

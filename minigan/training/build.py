@@ -8,21 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minigan import models
 from minigan.backends import Backend, get_backend
 from minigan.data import Dataset, Kind
 from minigan.data.kinds import kind_from_json
-from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError, UserFileError, shorten
-from minigan.games import GAN, VAE, Game
-from minigan.losses import LIKELIHOODS, OBJECTIVES, PENALTIES, Gaussian, Likelihood, Objective
+from minigan.errors import CheckpointError, MiniganError, ModelError, UserFileError, shorten
+from minigan.games import Game
 from minigan.network import Sequential
-from minigan.optim import SCHEDULES, Schedule, constant
 from minigan.training import checkpoint
-from minigan.training.config import GAMES, OPTIONS, RECIPES, Config, has_smoothing, penalty_of
+from minigan.training.config import OPTIONS, Config
+from minigan.training.description import Networks
 from minigan.training.folder import CHECKPOINT, refuse_python_run
 from minigan.user_code import describe_error, digest_of, function_of, imports_beside, split_function
 
-Networks = tuple[Sequential, Sequential]
+COUNTS = ("no", "one", "two", "three")
 GIVEN = ("image_shape", "latent_dim", "backend", "dtype", "seed", "classes")  # what the function of a user's file may take
 
 
@@ -34,71 +32,19 @@ def build_game(config: Config, shape: tuple[int, ...], steps: int) -> Game:
     the configuration was made with.
     """
     backend = get_backend(config.backend, config.precision)
-    if config.is_built_in:
-        own = {name: getattr(config, name) for name, option in OPTIONS.items() if config.model in option.models}
-        common = {"latent_dim": config.latent_dim, "backend": backend, "dtype": config.dtype, "seed": config.seed}
-        common |= {"pack": config.pack} if config.game == "gan" else {"bounded": len(shape) == 3 and config.sigma is not None}
-        if config.class_names:
-            common["classes"] = len(config.class_names)
-        networks = models.build(config.model or "", shape, game=config.game, **common, **own)
-    else:
-        networks = _networks_of_user(config, shape, backend)
-    return (_vae if config.game == "vae" else _gan)(networks, config, steps)
+    networks = (_own_networks if config.is_built_in else _networks_of_user)(config, shape, backend)
+    return config.description.build(networks, config, steps)
 
 
-def _adam(config: Config, steps: int) -> dict[str, Any]:
-    """The options of Adam that every game has."""
-    assert config.lr is not None
-    assert config.beta1 is not None
-    assert config.beta2 is not None
-    return {"lr": SCHEDULES[config.schedule](config.lr, steps), "betas": (config.beta1, config.beta2)}
-
-
-def _gan(networks: Networks, config: Config, steps: int) -> GAN:
-    assert config.lr is not None
-    return GAN(
-        *networks,
-        **_adam(config, steps),
-        lr_d=SCHEDULES[config.schedule](config.lr_d or config.lr, steps),
-        objective=_objective(config),
-        penalties=[PENALTIES[name](weight) for name, weight in filter(None, map(penalty_of, config.penalty or ()))],
-        penalty_every=config.penalty_every or 1,
-        pack=config.pack,
-        classes=len(config.class_names or ()),
-        instance_noise=config.instance_noise or None,
-        critic_steps=config.critic_steps or 1,
-        clip=config.clip,
-        ema=config.ema or None,
-        seed=config.seed,
-    )
-
-
-def _vae(networks: Networks, config: Config, steps: int) -> VAE:
-    kind = LIKELIHOODS[config.likelihood or ""]
-    likelihood: Likelihood = Gaussian(config.sigma or 0) if kind is Gaussian else kind()
-    weight = warmed_up(config.kl_weight or 0.0, config.kl_warmup)
-    return VAE(*networks, **_adam(config, steps), likelihood=likelihood, kl_weight=weight, seed=config.seed)
-
-
-def warmed_up(weight: float, steps: int | None) -> Schedule:
-    """A weight that rises in equal parts from weight/steps, in the first step, to its full size in as many steps.
-
-    Source: Bowman et al. 2016 (arXiv:1511.06349), section 3.1; Sønderby et al. 2016 (arXiv:1602.02282), section 2.3.
-    """
-    if steps is None:
-        return constant(weight)
-    return lambda step: weight * min(1.0, (step + 1) / steps)
-
-
-def _objective(config: Config) -> Objective:
-    """The objective that the configuration names. Raises OptionError where it is to smooth labels and has none."""
-    assert config.loss is not None
-    kind, smoothing = OBJECTIVES[config.loss], config.smoothing or 0.0
-    if has_smoothing(config.loss):
-        return kind(smoothing=smoothing)
-    if smoothing:
-        raise OptionError(f"smoothing is {smoothing}, and the loss {config.loss} has no labels to smooth: set it to 0")
-    return kind()
+def _own_networks(config: Config, shape: tuple[int, ...], backend: Backend) -> Networks:
+    """The pair of the model that the configuration names, told of it what that pair can be told."""
+    pair = config.description.pairs[config.model or ""]
+    given = {name: getattr(config, name) for name, option in OPTIONS.items() if config.model in option.models}
+    given |= {"latent_dim": config.latent_dim, "dtype": config.dtype, "seed": config.seed, "pack": config.pack}
+    given |= {"backend": backend, "classes": len(config.class_names or ())}
+    given["bounded"] = len(shape) == 3 and config.sigma is not None  # the mean of an image's Gaussian likelihood
+    wanted = inspect.signature(pair).parameters
+    return pair(shape, **{name: value for name, value in given.items() if name in wanted})
 
 
 class Loaded(NamedTuple):
@@ -142,15 +88,16 @@ def config_of_checkpoint(info: Mapping[str, Any], folder: str | Path) -> Config:
 
 
 def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) -> Networks:
-    """G and D, or encoder and decoder, from the function that config.model names as FILE.py:function."""
+    """The networks of the game from the function that config.model names as FILE.py:function."""
     path, name = split_function(config.model or "")
     config.model_digest = _checked_digest(path, config.model_digest)
     function = function_of(path, name)
     where, classes = f"{path}: {name}", len(config.class_names or ())
     known = {"image_shape": shape, "backend": backend, "dtype": config.dtype, "seed": config.seed, "classes": classes}
-    _, recipes, prefix = GAMES[config.game]
-    usual = RECIPES[prefix + recipes[config.kind or "images"]]["latent_dim"]
-    arguments = _arguments(function, {**known, "latent_dim": config.latent_dim}, {"latent_dim": usual}, where)
+    played = config.description
+    usual = played.recipes[played.usual[config.kind or "images"]]["latent_dim"]
+    expected = f"expected function({', '.join(GIVEN)}) -> ({', '.join(played.networks)}), or of fewer of these"
+    arguments = _arguments(function, {**known, "latent_dim": config.latent_dim}, {"latent_dim": usual}, where, expected)
     try:
         with imports_beside(path):
             made = function(**arguments)
@@ -159,7 +106,7 @@ def _networks_of_user(config: Config, shape: tuple[int, ...], backend: Backend) 
     except BaseException as error:  # also SystemExit, and what a user's file derives from BaseException
         raise UserFileError(f"{where} fails: {describe_error(error, path)}") from None
     _check_networks(made, config, shape, backend, where)
-    config.latent_dim = _sampler_of(made, config).input_shape[0] - classes
+    config.latent_dim = made[played.sampler].input_shape[0] - classes
     return made
 
 
@@ -193,13 +140,14 @@ def _checked_digest(path: Path, before: str | None) -> str:
     return digest
 
 
-def _arguments(function: Callable[..., Any], known: dict[str, Any], usual: dict[str, Any], where: str) -> dict[str, Any]:
+def _arguments(
+    function: Callable[..., Any], known: dict[str, Any], usual: dict[str, Any], where: str, expected: str
+) -> dict[str, Any]:
     """Those of the known arguments that the function's signature names.
 
     usual: in place of a known None where the function has no default of its own.
     Raises UserFileError if it needs others.
     """
-    expected = f"expected function({', '.join(GIVEN)}) -> (G, D), or of fewer of these"
     try:
         wanted = inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -218,28 +166,19 @@ def _arguments(function: Callable[..., Any], known: dict[str, Any], usual: dict[
     return arguments
 
 
-def _sampler_of(networks: Networks, config: Config) -> Sequential:
-    """The network that makes samples: G of (G, D), the decoder of (encoder, decoder)."""
-    first, second = networks
-    return second if config.game == "vae" else first
-
-
 def _check_networks(made: Any, config: Config, shape: tuple[int, ...], backend: Backend, where: str) -> None:
-    """Raise ModelError unless a user's function returned two networks for the run's samples, latent_dim, backend and dtype."""
-    pair, name = ("(encoder, decoder)", "the decoder") if config.game == "vae" else ("(G, D)", "G")
-    if not (isinstance(made, (tuple, list)) and len(made) == 2 and all(isinstance(net, Sequential) for net in made)):
-        raise ModelError(f"{where} must return {pair}, two minigan.Sequential; it returns {shorten(made)}")
-    sampler = _sampler_of((made[0], made[1]), config)
-    classes = len(config.class_names or ())
+    """Raise ModelError unless a user's function returned networks for the run's samples, latent_dim, backend and dtype."""
+    played, name = config.description, config.description.sampler_name
+    count = len(played.networks)
+    if not (isinstance(made, (tuple, list)) and len(made) == count and all(isinstance(net, Sequential) for net in made)):
+        wanted = f"({', '.join(played.networks)}), {COUNTS[count]} minigan.Sequential"
+        raise ModelError(f"{where} must return {wanted}; it returns {shorten(made)}")
+    sampler, classes = made[played.sampler], len(config.class_names or ())
     if len(sampler.input_shape) != 1:
         raise ModelError(f"{where}: {name} must take latent vectors, shape (latent,); it takes {sampler.input_shape}")
     if sampler.output_shape != shape:
         raise ModelError(f"{where}: {name} makes {sampler.output_shape}, and the data are {shape}: build it by image_shape")
-    if classes and (sampler.input_shape[0] <= classes or made[1].output_shape != (1 + classes,)):
-        raise ModelError(
-            f"{where}: G takes {sampler.input_shape} and D puts out {made[1].output_shape}; for {classes} classes G takes "
-            f"latent_dim + {classes} numbers, and D puts out 1 + {classes}: build them by the argument classes"
-        )
+    played.check(tuple(made), classes, where)
     if config.latent_dim is not None and sampler.input_shape != (config.latent_dim + classes,):
         beside = f" beside {classes} classes" if classes else ""
         raise ModelError(

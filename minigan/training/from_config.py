@@ -17,32 +17,19 @@ from minigan.errors import CheckpointError, DataError, MiniganError, OptionError
 from minigan.losses import OBJECTIVES
 from minigan.training import checkpoint
 from minigan.training.build import build_game, config_of_checkpoint, errors_of_user_file
-from minigan.training.config import OPTIONS, Config, has_smoothing, with_absolute_paths
+from minigan.training.config import OPTIONS, Config, with_absolute_paths
+from minigan.training.demands import RUN_OPTIONS
 from minigan.training.folder import RunFolder, check_settings_file, default_run_dir
 from minigan.training.messages import Hints, print_now, tell
-from minigan.training.run import RUN_OPTIONS, Run
+from minigan.training.run import Run
+from minigan.training.settings import has_smoothing
 from minigan.user_code import names_function, split_function
 
 LENGTHS = {"steps", "epochs"}
-DATA = {
-    "data",
-    "data_dir",
-    "image_size",
-    "length",
-    "rate",
-    "fit",
-}  # which may name another place: the digest tells whether the values are the same
-CHANGEABLE = {
-    *LENGTHS,
-    *DATA,
-    "memory_share",
-    "log_every",
-    "sample_every",
-    "evaluate_every",
-    "checkpoint_every",
-    "backend",
-    "precision",
-}  # of a run that goes on
+# Which may name another place: the digest tells whether the values are the same.
+DATA = {"data", "data_dir", "image_size", "length", "rate", "fit"}
+EVERY = {"log_every", "sample_every", "evaluate_every", "checkpoint_every"}
+CHANGEABLE = LENGTHS | DATA | EVERY | {"memory_share", "backend", "precision"}  # of a run that goes on
 
 
 def start_run(
@@ -99,6 +86,7 @@ def start_run(
             **options,
             overwrite=overwrite,
             settings=config.to_json(),
+            title=config.title,
             hints=partial(_command_hints, ".wav" if dataset.kind.name == "sound" else ".png"),
             log=log,
         )

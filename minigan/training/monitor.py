@@ -16,7 +16,6 @@ from minigan.data import Dataset
 from minigan.data.synthetic import MODES
 from minigan.games import Game
 from minigan.layers import Layer, ReLU
-from minigan.losses import Score
 from minigan.metrics import (
     WITHIN,
     Clusters,
@@ -28,25 +27,20 @@ from minigan.metrics import (
 )
 from minigan.network import Sequential
 
-# Of a game with a generator and a discriminator, and of one with an encoder and a decoder.
-SHARED = ("saturated_real", "saturated_fake", "diversity", "clusters", "fidelity", "coverage")
-LIKENESS = ("fidelity", "coverage")  # not of sound: waveforms that sound alike may differ everywhere
-SHARED_OF_CODES = ("active_units", *SHARED[2:])
-PROBED, PROBED_CODES = ("generator", "discriminator"), ("encoder", "decoder")
+SHARED = ("diversity", "clusters", "fidelity", "coverage")  # of all games that can be observed, after their own figures
+LIKENESS = SHARED[2:]  # not of sound: waveforms that sound alike may differ everywhere
 PROBE_SIZE = 64  # real and generated samples that are looked at
 POINTS = 500  # the same for fidelity and coverage of points, which cost next to nothing
-SATURATED = 1e-3  # σ this near to 0 or 1
-ACTIVE = 0.01  # variance over samples of a latent dimension's mean: Burda et al. 2016, section 5.2, found a wide gap there
 CLUSTERED = 1000  # samples of the data that clusters are found in
 
 
 class Monitor:
     """Measures a game after a step: `measure` gives one number for each of `columns`, on the device.
 
-    saturated_real, saturated_fake: the share of D's logits s with σ(s) within 1e-3 of 0 or 1, of real and of generated samples;
-    none where s is a score.
-    active_units: of a VAE, the share of its latent dimensions whose mean code μ_j(x) varies with x, by a variance above 0.01
-    over the real samples (Burda et al. 2016, arXiv:1509.00519, section 5.2).
+    First the game's own figures, see Game.observe. Of a GAN saturated_real, saturated_fake: the share of D's logits s with σ(s)
+    within 1e-3 of 0 or 1, of real and of generated samples; none where s is a score. Of a VAE active_units: the share of its
+    latent dimensions whose mean code μ_j(x) varies with x, by a variance above 0.01 over the real samples (Burda et al. 2016,
+    arXiv:1509.00519, section 5.2).
     diversity: (n − 1)/(n_real − 1) of the effective numbers of generated and of real samples, see effective_number. 0: all
     generated samples are alike; 1: they differ as much as real ones.
     clusters: over how many of the data's clusters generated samples are spread, over the same of the data, see Clusters. About
@@ -60,8 +54,8 @@ class Monitor:
     generator.0.update: ‖Δθ‖₂ / ‖θ‖₂ of the last step, NaN unless `snapshot` was called before it.
     generator.1.dead: for each ReLU, the share of its units (of its last axis) that are 0 at every position of every sample.
 
-    All but the norms need a generator that takes the game's latent vectors and a discriminator that takes the data's samples,
-    or an encoder and a decoder likewise; the columns of other games lack them. The 64 real samples and latent vectors are drawn
+    All but the norms need a game that can be observed, and makes samples of the data's shape; the columns of others lack them.
+    The 64 real samples and latent vectors are drawn
     once, from `seed`, by streams that nothing else uses; the networks see them as in training (train=True). So the figures
     depend on the seed and the game's state alone.
     """
@@ -70,13 +64,11 @@ class Monitor:
         self.backend, self._dtype = game.backend, game.dtype
         self._networks = dict(game.networks)
         self._probe: _Probe | None = None
-        if _can_be_probed(game, dataset):
-            self._probe = _Judgement(game, dataset, seed)
-        elif _has_codes(game, dataset):
-            self._probe = _Codes(game, dataset, seed)
+        if game.observed and game.networks.keys() >= set(game.observed) and game.sample_shape == dataset.shape:
+            self._probe = _Probe(game, dataset, seed)
         self._before: dict[str, Array] | None = None
         named = [f"{name}.{column}" for name, net in self._networks.items() for column in self._columns_of(net)]
-        shared = self._probe.columns if self._probe else ()
+        shared = (*game.figures, *SHARED) if self._probe else ()
         if dataset.kind.name == "sound":
             shared = tuple(name for name in shared if name not in LIKENESS)
         self.columns = (*shared, *named)
@@ -111,36 +103,8 @@ class Monitor:
         return self.backend.xp.stack(vector) if vector else self.backend.zeros((0,), self._dtype)
 
 
-def _can_be_probed(game: Game, dataset: Dataset) -> bool:
-    """True for a game of G and D as _Judgement runs them: latent vectors to samples, samples to one logit."""
-    if not game.networks.keys() >= set(PROBED):
-        return False
-    generator, discriminator = (game.networks[name] for name in PROBED)
-    shapes, classes = (generator.input_shape, generator.output_shape, discriminator.input_shape), game.classes
-    seen = (*dataset.shape[:-1], _pack_of(game) * dataset.shape[-1])
-    fits = shapes == ((game.latent_dim + classes,), dataset.shape, seen) and discriminator.output_shape == (1 + classes,)
-    return fits and len(dataset) >= _pack_of(game)
-
-
-def _has_codes(game: Game, dataset: Dataset) -> bool:
-    """True for a game of an encoder and a decoder as _Codes runs them: samples to (μ, log σ²), latent vectors to samples."""
-    if not game.networks.keys() >= set(PROBED_CODES):
-        return False
-    encoder, decoder = (game.networks[name] for name in PROBED_CODES)
-    shapes = (encoder.input_shape, encoder.output_shape, decoder.input_shape, decoder.output_shape)
-    return shapes == (dataset.shape, (2 * game.latent_dim,), (game.latent_dim,), dataset.shape)
-
-
-def _pack_of(game: Game) -> int:
-    """How many samples D judges at once."""
-    return getattr(game, "pack", 1)
-
-
 class _Probe:
     """Copies of a game's networks that look at fixed real samples and latent vectors."""
-
-    names: tuple[str, ...] = PROBED  # of the networks
-    columns: tuple[str, ...] = SHARED
 
     def __init__(self, game: Game, dataset: Dataset, seed: int) -> None:
         self.backend, self._kind = game.backend, dataset.kind
@@ -149,8 +113,11 @@ class _Probe:
         real = as_floats(dataset.values[chosen], dataset, dtype)
         z = rng.standard_normal((PROBE_SIZE, game.latent_dim)).astype(dtype)
         self._real, self._z = self.backend.asarray(real), self.backend.asarray(game.with_labels(z))
-        of_real, of_fake = (None if dataset.labels is None else dataset.labels[chosen]), None  # of G's: all classes in turn
-        self._scores = [self._score(game, len(x), classes) for x, classes in ((real, of_real), (z, of_fake))]
+        classes = None if dataset.labels is None else dataset.labels[chosen]
+        self._labels: tuple[Array | None, Array | None] = (None, None)
+        if game.classes:  # of z all in turn
+            rows = game.one_hot(len(real), classes), game.one_hot(len(z))
+            self._labels = self.backend.asarray(rows[0]), self.backend.asarray(rows[1])
 
         flat = real.reshape(len(real), -1).astype(np.float64)
         centre = flat.mean(axis=0)
@@ -172,7 +139,7 @@ class _Probe:
             radii = np.full(len(balls), WITHIN * sigma)
         self._balls, self._radii = self.backend.asarray(balls, dtype), self.backend.asarray(radii, dtype)
 
-        self._twins = {name: game.networks[name].clone() for name in self.names}
+        self._twins = {name: game.networks[name].clone() for name in game.observed}
         for index, twin in enumerate(self._twins.values()):
             for layer in twin.layers:
                 if layer.random:
@@ -180,20 +147,21 @@ class _Probe:
                     layer.bind(layer.backend, layer.params, layer.state, noise)
         self._random = {name: twin.random_state for name, twin in self._twins.items()}
 
-    def _score(self, game: Game, n: int, classes: np.ndarray | None) -> Score:
-        """What makes the scores of D's outputs for n samples with these class numbers, where the game has classes."""
-        return Score(self.backend, self.backend.asarray(game.one_hot(n, classes)) if game.classes else None)
-
     def measure(self, networks: dict[str, Sequential]) -> dict[str, Array]:
         """What the networks make of the fixed samples, by column."""
         for name, twin in self._twins.items():
             _copy_values(networks[name], twin)
             twin.random_state = self._random[name]
-        return self._look()
+        peaks: dict[Layer, Array] = {}
 
-    def _look(self) -> dict[str, Array]:
-        """The same of the copies, whose values are those of the networks."""
-        raise NotImplementedError(f"{type(self).__name__} has no _look")
+        def run(name: str, x: Array) -> Array:
+            y, own = _peaks(self._twins[name], x)
+            for layer, peak in own.items():
+                peaks[layer] = self.backend.xp.maximum(peaks[layer], peak) if layer in peaks else peak
+            return y
+
+        fake, figures = self._game.observe(run, self._real, self._z, self._labels)
+        return figures | self._of_samples(fake) | self._dead(peaks)
 
     def _of_samples(self, fake: Array) -> dict[str, Array]:
         """How diverse generated samples are, and of the shown ones how like the data."""
@@ -209,12 +177,12 @@ class _Probe:
         settled = self._kind.settled(self.backend.xp, samples)
         return settled.reshape(len(settled), -1) - self._centre
 
-    def _dead(self, peaks: list[dict[Layer, Array]]) -> dict[str, Array]:
-        """The share of dead units of each ReLU, from the largest values of its units, in the order of the networks."""
+    def _dead(self, peaks: dict[Layer, Array]) -> dict[str, Array]:
+        """The share of dead units of each ReLU, from the largest values of its units."""
         values: dict[str, Array] = {}
-        for name, of_layer in zip(self.names, peaks, strict=True):
-            shares = [(peak <= 0).astype(peak.dtype).mean() for peak in of_layer.values()]
-            values |= _named(name, "dead", list(of_layer), shares)
+        for name, twin in self._twins.items():
+            own = [layer for layer in twin.layers if layer in peaks]
+            values |= _named(name, "dead", own, [(peaks[layer] <= 0).astype(peaks[layer].dtype).mean() for layer in own])
         return values
 
     def _of_shown_samples(self) -> tuple[Array, Array]:
@@ -222,43 +190,6 @@ class _Probe:
         _copy_values(self._game.sampler, self._sampler)
         shown = self._game.as_samples(self._sampler.forward(self._z_shown)[0])
         return fidelity_and_coverage(self.backend, self._flat(shown), self._balls, self._radii)
-
-
-class _Judgement(_Probe):
-    """G and D: what G makes, and what D says of it and of real samples."""
-
-    def __init__(self, game: Game, dataset: Dataset, seed: int) -> None:
-        super().__init__(game, dataset, seed)
-        if not getattr(getattr(game, "objective", None), "is_logit", True):
-            self.columns = tuple(name for name in SHARED if not name.startswith("saturated"))
-
-    def _look(self) -> dict[str, Array]:
-        generator, discriminator = (self._twins[name] for name in PROBED)
-        fake, peaks_g = _peaks(generator, self._z)
-        (o_real, peaks_real), (o_fake, peaks_fake) = (_peaks(discriminator, self._packed(x)) for x in (self._real, fake))
-        s_real, s_fake = (score.value(o) for score, o in zip(self._scores, (o_real, o_fake), strict=True))
-        xp = self.backend.xp
-        peaks_d = {layer: xp.maximum(peak, peaks_fake[layer]) for layer, peak in peaks_real.items()}
-        saturated = {"saturated_real": saturation(xp, s_real), "saturated_fake": saturation(xp, s_fake)}
-        return saturated | self._of_samples(fake) | self._dead([peaks_g, peaks_d])
-
-    def _packed(self, x: Array) -> Array:
-        """Samples as D takes them; those that fill no pack are left out."""
-        pack = _pack_of(self._game)
-        return x if pack == 1 else self._game.packed(x[: len(x) // pack * pack])  # type: ignore[attr-defined]
-
-
-class _Codes(_Probe):
-    """An encoder and a decoder: what codes say of real samples, and what is made of latent vectors."""
-
-    names = PROBED_CODES
-    columns = SHARED_OF_CODES
-
-    def _look(self) -> dict[str, Array]:
-        encoder, decoder = (self._twins[name] for name in PROBED_CODES)
-        (h, peaks_e), (y, peaks_d) = _peaks(encoder, self._real), _peaks(decoder, self._z)
-        codes = {"active_units": active_units(self.backend.xp, h[:, : h.shape[1] // 2])}
-        return codes | self._of_samples(self._game.as_samples(y)) | self._dead([peaks_e, peaks_d])
 
 
 def _copy_values(net: Sequential, twin: Sequential) -> None:
@@ -300,13 +231,3 @@ def layer_norms(net: Sequential, vector: Array) -> list[Array]:
         return []
     largest = xp.maximum(xp.abs(vector).max(), float(np.finfo(net.dtype).tiny))
     return [largest * xp.sqrt(xp.vdot(part, part)) for layer, part in net.split(vector / largest) if layer.params]
-
-
-def active_units(xp: Any, mean: Array) -> Array:
-    """The share of latent dimensions whose mean code (N, J) has a variance above ACTIVE over the samples."""
-    return (mean.var(axis=0) > ACTIVE).astype(mean.dtype).mean()
-
-
-def saturation(xp: Any, s: Array) -> Array:
-    """The share of logits s for which σ(s) is within 1e-3 of 0 or 1, that is |s| > log(1/0.001 − 1)."""
-    return (xp.abs(s) > math.log(1 / SATURATED - 1)).astype(s.dtype).mean()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from functools import cached_property
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -24,10 +24,10 @@ class Option:
 
     help: one line, without the default. group: the heading of `train --help` under which it stands.
     least, above, below: the range of the number, or of each number of a tuple: least ≤ value, above < value, value < below.
-    choices: the names that may be given. other, is_other: a form besides them, in words and as a test; other_hint: what a value
-    lacks that was meant to have that form, or "".
+    choices: the names that may be given, or what tells them. other, is_other: a form besides them, in words and as a test;
+    other_hint: what a value lacks that was meant to have that form, or "".
     fits, expects: a test of a value, or of each entry of a tuple, beyond type and range; in words what it must be.
-    models, games: those that have this option; none: all. alternative_to: a name shared by options of which one may be given.
+    models: those that have this option; none: all. alternative_to: a name shared by options of which one may be given.
     parse: from the text on the command line, where its type does not say enough. on_command_line: whether `train` offers it.
     The rest is filled in by `declared_options`: name, kind (the type without None), nullable, default.
     """
@@ -38,14 +38,13 @@ class Option:
     least: float | None = None
     above: float | None = None
     below: float | None = None
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] | Callable[[], Collection[str]] = ()
     other: str = ""
     is_other: Callable[[str], bool] | None = None
     other_hint: Callable[[str], str] | None = None
     fits: Callable[[Any], bool] | None = None
     expects: str = ""
     models: tuple[str, ...] = ()
-    games: tuple[str, ...] = ()
     alternative_to: str = ""
     parse: Callable[[str], Any] | None = None
     on_command_line: bool = True
@@ -107,11 +106,15 @@ class Option:
         return self.other_hint(name) if self.other_hint else ""
 
     def is_known(self, value: Any) -> bool:
-        return not self.choices or value in self.choices or (self.is_other is not None and self.is_other(value))
+        return not self.names or value in self.names or (self.is_other is not None and self.is_other(value))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.choices() if callable(self.choices) else self.choices)
 
     @property
     def all_choices(self) -> tuple[str, ...]:
-        return (*self.choices, self.other) if self.other else self.choices
+        return (*self.names, self.other) if self.other else self.names
 
     @cached_property
     def _checked_type(self) -> Any:

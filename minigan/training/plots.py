@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,18 +17,18 @@ from minigan.errors import MiniganError
 from minigan.files import write_atomically
 from minigan.metrics.log_spectra import frame_of, power_spectra
 from minigan.metrics.texts import GRAMS
+from minigan.training.description import Columns, LogForm, Panel
 from minigan.training.evaluation import PREFIX
+from minigan.training.games import form_of
 from minigan.training.messages import LETTERS
-from minigan.training.monitor import SHARED, SHARED_OF_CODES
+from minigan.training.monitor import SHARED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL import Image
 
-Panel = Callable[["Axes", Mapping[str, Sequence[float]]], None]
 GIF_SIDE = 65_535  # pixels, for a GIF stores each side in 16 bits
-BOUND = ("loss", "reconstruction", "kl")  # of a VAE
 SHARES = ("precision", "recall", "density", "coverage", "high_quality", "copied")  # of what evaluations measure
 DISTANCES = ("frechet", "sliced_wasserstein", "reverse_kl", *(f"jsd_{n}" for n in GRAMS))
 TEXT_COLUMNS, FONT_PIXELS, MARGIN = 6, 13, 12  # of a page of lines
@@ -205,7 +205,7 @@ def save_scatter(path: str | Path, points: np.ndarray, real: np.ndarray | None =
     _save_figure(path, figure)
 
 
-def save_curves(path: str | Path, log: Mapping[str, Sequence[float]]) -> None:
+def save_curves(path: str | Path, log: Columns) -> None:
     """A run's log against steps: the game's statistics, of a GAN with the values at which neither side can win.
 
     Where the log has them (minigan.training.monitor), also each layer's gradient and update norms, saturated logits
@@ -230,26 +230,23 @@ def save_curves(path: str | Path, log: Mapping[str, Sequence[float]]) -> None:
     _save_figure(path, figure, few_colours=True)
 
 
-def _panels(log: Mapping[str, Sequence[float]]) -> list[Panel]:
+def _panels(log: Columns) -> list[Panel]:
     """What draws each panel, for the columns that the log has."""
     networks = list(dict.fromkeys(name.partition(".")[0] for name in log if name.endswith(".gradient")))
-    own = {"step", "epoch", "images_per_s", "seconds", *SHARED, *SHARED_OF_CODES}
-    others = [name for name in log if name not in own and "." not in name]
+    form = form_of(log)
+    own = {"step", "epoch", "images_per_s", "seconds", *SHARED, *form.shares, *form.diversity}
     panels: list[Panel] = []
-    for judgement, plot in ((("prob_real", "prob_fake"), _plot_probabilities), (("score_real", "score_fake"), _plot_scores)):
-        if {"loss_d", "loss_g", *judgement} <= log.keys():
-            panels += [_plot_losses, plot]
-            others = [name for name in others if name not in ("loss_d", "loss_g", "penalty", *judgement)]
-    if set(BOUND) <= log.keys():
-        panels += [_plot_bound, _plot_kl]
-        others = [name for name in others if name not in BOUND]
+    if set(form.stats) <= log.keys():
+        panels += form.panels
+        own |= {*form.stats, *form.beside}
+    others = [name for name in log if name not in own and "." not in name]
     panels += [partial(_plot_statistics, names=others)] if others else []
     for what in ("gradient", "update"):
         panels += [partial(_plot_layers, network=network, what=what) for network in networks]
-    if "saturated_real" in log or any(name.endswith(".dead") for name in log):
-        panels += [_plot_shares]
+    if any(name in form.shares or name.endswith(".dead") for name in log):
+        panels += [partial(_plot_shares, form=form)]
     if "clusters" in log:
-        panels += [_plot_diversity]
+        panels += [partial(_plot_diversity, form=form)]
     measured = [name for name in log if name.startswith(PREFIX)]
     shares = [name for name in measured if name.removeprefix(PREFIX) in SHARES]
     distances = [name for name in measured if name.removeprefix(PREFIX) in DISTANCES]
@@ -258,57 +255,18 @@ def _panels(log: Mapping[str, Sequence[float]]) -> list[Panel]:
     return panels
 
 
-def _plot_losses(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
-    axes.plot(log["step"], log["loss_d"], label="$L_D$, penalty included" if "penalty" in log else "$L_D$", linewidth=1)
-    axes.plot(log["step"], log["loss_g"], label="$L_G$", linewidth=1)
-    if "penalty" in log:
-        axes.plot(log["step"], log["penalty"], label="penalty", linewidth=1)
-    if "prob_real" in log:
-        axes.axhline(2 * math.log(2), color="tab:blue", linestyle=":", linewidth=1, label="$L_D$ at D = 1/2: 2 log 2")
-        axes.axhline(math.log(2), color="tab:orange", linestyle=":", linewidth=1, label="$L_G$ at D = 1/2: log 2")
-    axes.set(ylabel="loss (nats)" if "prob_real" in log else "loss")
-    axes.set_title("Losses", y=1)
-
-
-def _plot_bound(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
-    axes.plot(log["step"], log["loss"], label="loss: reconstruction + weight · KL", linewidth=1)
-    axes.plot(log["step"], log["reconstruction"], label="reconstruction, $-\\log p(x|z)$", linewidth=1)
-    axes.set(ylabel="nats per sample")
-    axes.set_title("The bound's negative and its reconstruction", y=1)
-
-
-def _plot_kl(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
-    axes.plot(log["step"], log["kl"], label="KL(q(z|x) || N(0, I))", linewidth=1, color="tab:green")
-    axes.set(ylabel="nats per sample")
-    axes.set_title("What the codes say of their samples", y=1)
-
-
-def _plot_scores(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
-    axes.plot(log["step"], log["score_real"], label="s(x), real", linewidth=1)
-    axes.plot(log["step"], log["score_fake"], label="s(G(z)), generated", linewidth=1)
-    axes.set(ylabel="mean score")
-    axes.set_title("What D believes", y=1)
-
-
-def _plot_probabilities(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
-    axes.plot(log["step"], log["prob_real"], label="D(x), real", linewidth=1)
-    axes.plot(log["step"], log["prob_fake"], label="D(G(z)), generated", linewidth=1)
-    axes.axhline(0.5, color="0.5", linestyle=":", linewidth=1)
-    axes.set(ylabel="mean probability", ylim=(0, 1))
-    axes.set_title("What D believes", y=1)
-
-
-def _plot_statistics(axes: Axes, log: Mapping[str, Sequence[float]], names: Sequence[str]) -> None:
+def _plot_statistics(axes: Axes, log: Columns, names: Sequence[str]) -> None:
     for name in names:
         axes.plot(log["step"], log[name], label=name, linewidth=1)
     axes.set_title("Statistics", y=1)
 
 
-def _plot_diversity(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
+def _plot_diversity(axes: Axes, log: Columns, form: LogForm) -> None:
     axes.plot(log["step"], log["diversity"], label="diversity of samples", linewidth=1)
     axes.plot(log["step"], log["clusters"], label="clusters of the data reached", linewidth=1)
-    if "active_units" in log:
-        axes.plot(log["step"], log["active_units"], label="active latent dimensions", linewidth=1, color="tab:purple")
+    for name, label in form.diversity.items():
+        if name in log:
+            axes.plot(log["step"], log[name], label=label, linewidth=1, color="tab:purple")
     for name in ("fidelity", "coverage"):
         if name in log:  # a log of an earlier version lacks them
             axes.plot(log["step"], log[name], label=name, linewidth=1)
@@ -318,7 +276,7 @@ def _plot_diversity(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
     axes.set_ylim(0, min(2.0, max(1.1, axes.get_ylim()[1])))
 
 
-def _plot_measured(axes: Axes, log: Mapping[str, Sequence[float]], names: Sequence[str], title: str) -> None:
+def _plot_measured(axes: Axes, log: Columns, names: Sequence[str], title: str) -> None:
     """Figures that only some rows have; distances on a logarithmic axis."""
     for name in names:
         found = [(step, value) for step, value in zip(log["step"], log[name], strict=True) if not math.isnan(value)]
@@ -328,7 +286,7 @@ def _plot_measured(axes: Axes, log: Mapping[str, Sequence[float]], names: Sequen
     axes.set_title(title, y=1)
 
 
-def _plot_layers(axes: Axes, log: Mapping[str, Sequence[float]], network: str, what: str) -> None:
+def _plot_layers(axes: Axes, log: Columns, network: str, what: str) -> None:
     """One line for each layer of a network, from the first (dark) to the last (light)."""
     from matplotlib import colormaps
     from matplotlib.ticker import LogFormatter
@@ -354,11 +312,11 @@ def _plot_layers(axes: Axes, log: Mapping[str, Sequence[float]], network: str, w
         axes.legend(fontsize=7, ncols=max(1, round(len(names) / 4)))
 
 
-def _plot_shares(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
-    """Saturated logits, and dead ReLUs in that layer of each network which has most."""
-    if "saturated_real" in log:
-        axes.plot(log["step"], log["saturated_real"], label="saturated logits, real", linewidth=1)
-        axes.plot(log["step"], log["saturated_fake"], label="saturated logits, generated", linewidth=1)
+def _plot_shares(axes: Axes, log: Columns, form: LogForm) -> None:
+    """The game's own shares, and dead ReLUs in that layer of each network which has most."""
+    own = {name: label for name, label in form.shares.items() if name in log}
+    for name, label in own.items():
+        axes.plot(log["step"], log[name], label=label, linewidth=1)
     networks = [*LETTERS, *dict.fromkeys(name.partition(".")[0] for name in log if name.endswith(".dead"))]
     for network, colour in zip(dict.fromkeys(networks), ("tab:green", "tab:red", "tab:purple", "tab:brown"), strict=False):
         dead = [log[name] for name in log if name.startswith(f"{network}.") and name.endswith(".dead")]
@@ -366,7 +324,7 @@ def _plot_shares(axes: Axes, log: Mapping[str, Sequence[float]]) -> None:
             worst, letter = [max(values) for values in zip(*dead, strict=True)], LETTERS.get(network, network)
             axes.plot(log["step"], worst, label=f"dead ReLUs, {letter}'s worst layer", linewidth=1, color=colour)
     axes.set(ylabel="share", ylim=(-0.02, 1.02))
-    axes.set_title("Saturation of D and dead units" if "saturated_real" in log else "Dead units", y=1)
+    axes.set_title(form.shares_title if own else "Dead units", y=1)
 
 
 def save_animation_of_files(path: str | Path, frames: Sequence[Path], milliseconds: int = 150) -> None:

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,13 +18,12 @@ import numpy as np
 
 from minigan.backends import Array
 from minigan.capture import capture
-from minigan.data import DATASETS, Batches, Dataset, as_dataset, load
-from minigan.data.folders import folders_read
-from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError, shorten
+from minigan.data import Batches, Dataset, as_dataset, load
+from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError
 from minigan.games import Game
 from minigan.training import checkpoint
 from minigan.training.busy_cores import BusyCores
-from minigan.training.config import CHECKPOINT_EVERY, LOG_EVERY, OPTIONS
+from minigan.training.demands import RUN_OPTIONS, check_game, checked_options, keep_apart, rehearse, samples_per_step
 from minigan.training.divergence import find_divergence
 from minigan.training.evaluation import Evaluation
 from minigan.training.folder import (
@@ -38,17 +36,16 @@ from minigan.training.folder import (
     default_run_dir,
     made_from_python,
 )
-from minigan.training.memory_estimate import check_memory
 from minigan.training.messages import Hints, ProgressBar, as_html, headline, print_now, python_hints, tell
 from minigan.training.monitor import Monitor, as_floats
 from minigan.training.plots import rows_of_classes
+from minigan.training.settings import CHECKPOINT_EVERY, LOG_EVERY
 from minigan.training.verdict import verdict
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 PICTURED = 32  # samples of the data, evenly spread over it, of which a game's own pictures are made
 SYMBOLS = {"loss_d": "L_D", "loss_g": "L_G", "prob_real": "D(x)", "prob_fake": "D(G(z))"}  # of statistics, in the progress bar
 SYMBOLS |= {"score_real": "s(x)", "score_fake": "s(G(z))", "penalty": "P"}
-RUN_OPTIONS = ("steps", "batch_size", "seed", "log_every", "sample_every", "evaluate_every", "checkpoint_every")
 
 
 class Run:
@@ -63,6 +60,7 @@ class Run:
     evaluate_every=None: never, else see minigan.training.evaluation.
     overwrite: replace the run that the folder holds; files that a run would not write stay. settings: what config.json says,
     plain JSON; by default the options above.
+    title: what its networks are called in its first line; by default the game's type.
     hints: what the run tells its user to type. log: where its lines go.
 
     Raises MiniganError, before anything is written, for a game and data that do not fit together and for a folder that
@@ -85,6 +83,7 @@ class Run:
         checkpoint_every: int = CHECKPOINT_EVERY,
         overwrite: bool = False,
         settings: Mapping[str, Any] | None = None,
+        title: str = "",
         hints: Callable[[Path], Hints] = python_hints,
         log: Callable[[str], None] = print_now,
     ) -> None:
@@ -93,12 +92,13 @@ class Run:
         self.files = out if isinstance(out, RunFolder) else RunFolder(out)
         self.game, self.log = game, log
         self.dataset = load(data, labels=game.classes > 0)
-        self._check_game()
+        check_game(game, self.dataset)
         options = (steps, batch_size, seed, log_every, sample_every, evaluate_every, checkpoint_every)
-        self.options: dict[str, Any] = dict(zip(RUN_OPTIONS, options, strict=True))
-        self._check_options()
-        self.batches = Batches(self.dataset, self._samples_per_step(), game.backend, game.dtype, seed, game.classes > 0)
-        self._rehearse()
+        self.options: dict[str, Any] = checked_options(dict(zip(RUN_OPTIONS, options, strict=True)))
+        size = self.options["batch_size"]
+        count = samples_per_step(game, self.dataset, size)
+        self.batches = Batches(self.dataset, count, game.backend, game.dtype, seed, game.classes > 0)
+        rehearse(game, size)
         self.monitor = Monitor(game, self.dataset, seed)
         self.evaluation = Evaluation(game, self.dataset, seed) if self.options["evaluate_every"] else None
         measured = self.evaluation.columns if self.evaluation else ()
@@ -106,9 +106,9 @@ class Run:
         self.step = 0
         self.last_stats: dict[str, float] = {}
         self.settings: dict[str, Any] = self._own_settings() if settings is None else dict(settings)
-        self._hints = hints
+        self._title, self._hints = title or type(game).__name__, hints
         self.replaces = overwrite
-        self._keep_apart()
+        keep_apart(self.folder / SAMPLES, self.dataset.name)
         if not overwrite and not self.files.takes_free_name:  # another start may yet take the name that is free now
             self._refuse_content()
         self._good: dict[str, Any] = {}  # the last state known to be whole and finite
@@ -222,49 +222,6 @@ class Run:
                 f"those of this run after step {info['step']:,}; take an earlier copy"
             )
 
-    def _keep_apart(self) -> None:
-        """Raises MiniganError where the run would write its pictures into the folder of images that it learns from."""
-        data, own = self.dataset.name, (self.folder / SAMPLES).resolve()
-        is_folder = data not in DATASETS and os.path.isdir(data)
-        if is_folder and any(own.is_relative_to(folder) for folder in folders_read(Path(data))):
-            raise MiniganError(f"the run folder {self.folder} lies within the data {data}: choose another folder for the run")
-
-    # -- what is asked of game and data --------------------------------------------------------------------------------
-
-    def _check_game(self) -> None:
-        if self.dataset.shape != tuple(self.game.sample_shape):
-            raise ModelError(
-                f"the game makes samples of shape {tuple(self.game.sample_shape)}, and {self.dataset.name} holds "
-                f"{self.dataset.shape}: make them equal"
-            )
-        if self.game.classes not in (0, len(self.dataset.class_names)):
-            raise ModelError(
-                f"the game takes labels of {self.game.classes} classes, and {self.dataset.name} has "
-                f"{len(self.dataset.class_names)}: make them equal"
-            )
-
-    def _check_options(self) -> None:
-        for name, value in self.options.items():
-            try:
-                option = OPTIONS[name] if name in ("sample_every", "evaluate_every") else replace(OPTIONS[name], nullable=False)
-                self.options[name] = option.convert(value)
-            except ValueError as error:
-                raise OptionError(f"{name} is {shorten(value)}: {error}") from None
-
-    def _samples_per_step(self) -> int:
-        size, batches = self.options["batch_size"], self.game.batches_per_step
-        if batches > 1 and size * batches > len(self.dataset):
-            raise OptionError(
-                f"a step takes {batches} batches of {size}, and {self.dataset.name} has {len(self.dataset)}: choose fewer"
-            )
-        return int(size * batches)
-
-    def _rehearse(self) -> None:
-        """One forward pass of a batch on copies of all networks: what they refuse is refused before anything is written."""
-        check_memory(self.game, self.options["batch_size"])
-        for net in self.game.networks.values():
-            net.clone().forward(self.game.backend.zeros((self.options["batch_size"], *net.input_shape), net.dtype), train=True)
-
     def _own_settings(self) -> dict[str, Any]:
         """What config.json says of a run from Python: no networks can be built from it, but it tells what they were."""
         networks = {
@@ -304,9 +261,7 @@ class Run:
         total = self.total_steps
         with self._stop_on_signal(), self.files.claim(self._log):
             self._open_folder()
-            model = self.settings.get("model") or type(self.game).__name__
-            model = f"vae {model}" if self.settings.get("game") == "vae" else model
-            self._log(headline(self.game, self.dataset, model, self.options["batch_size"], total))
+            self._log(headline(self.game, self.dataset, self._title, self.options["batch_size"], total))
             for note in self.dataset.notes:
                 self._log(note)
             if self.step >= total:
@@ -339,7 +294,7 @@ class Run:
             raise OptionError(f"the {schedule} schedule was laid out for {self.total_steps:,} steps: it cannot become longer")
         before, self.options["steps"] = self.total_steps, steps
         try:
-            self._check_options()
+            self.options = checked_options(self.options)
             self._check_length(self.step)
         except OptionError:
             self.options["steps"] = before

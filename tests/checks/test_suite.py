@@ -46,7 +46,7 @@ def test_the_whole_suite(fast, monkeypatch):
     likelihoods = list(map(repr, suite.likelihood_table()))
     for other in ("bce_with_logits", "mse", "softmax_cross_entropy", "reparametrise", "gaussian_kl", *likelihoods):
         assert other in names
-    for model, likelihood in zip(mg.models.VAE_MODELS, likelihoods, strict=True):
+    for model, likelihood in zip(mg.models.MODELS["vae"], likelihoods, strict=True):
         assert f"game vae {model} ({likelihood})" in names
     games = ("mlp", "dcgan", "with R1 and R2 in one pass with the loss", "with classes and R1, likewise")
     assert names[-8:] == [f"game {model} ({mode})" for model in games for mode in ("full", "projection")]

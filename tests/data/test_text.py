@@ -98,6 +98,36 @@ def test_a_file_is_read_as_lines(tmp_path):
     assert data.notes == (f"{path}: spaces around 1 lines are left out",)
 
 
+@pytest.mark.parametrize("name", ["words.lst", "words", "WORDS.CSV", "words.dat", "a.b/words", "words.txt", "idx.words"])
+def test_a_text_of_any_name_is_read_as_lines(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    data = load(written(tmp_path, "zoë, the first\nann\n" if name != "words" else "ж" * 31 + "\nann\n", name), hold_out=0)
+    assert data.kind.name == "text"
+    assert data.kind.lines(data.values)[1] == "ann"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("words.lst", "one\nzoë\n".encode("latin-1"), "is not UTF-8 text: line 2 holds the byte 0xeb; save it in UTF-8"),
+        ("words.lst", "one\n" * 20_000 + "zo\0", r"line 20,001 of .* holds the control character U\+0000: remove it"),
+        ("words.lst", "one\ntwo\n".encode("utf-16"), "is no IDX file: its magic number is fffe6f00.* UTF-8 text or WAV file"),
+        ("words.dat", b"\x7fELF\2\1\1", "is no IDX file: its magic number is 7f454c46"),
+        ("words", b"", "magic number is missing"),
+        ("words.npy", "one\ntwo\n", "is not a readable .npy file"),
+        ("words.npz", "one\ntwo\n", "is not a readable .npz file"),
+        ("words.wav", "one\ntwo\n", "WAV"),
+        ("words.png", "one\ntwo\n", "is a single image"),
+        ("train-images-idx3-ubyte", "<html>\n", "is no IDX file: its magic number is 3c68746d"),
+        ("words", b"\x93NUMPY", "is not a readable .npy file"),
+    ],
+)
+def test_what_is_no_text_is_told_as_what_it_is(tmp_path, name, content, message):
+    with pytest.raises(DataError, match=message) as error:
+        load(written(tmp_path, content, name))
+    assert len(str(error.value)) <= 300 + len(str(tmp_path))
+
+
 @pytest.mark.parametrize(("lines", "options", "shape", "held"), [
     (["ab"] * 7, {}, (3, 3), 0),
     (["ab"] * 16, {}, (3, 3), 2),

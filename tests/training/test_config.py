@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from minigan import cli, training
 from minigan.data import load
 from minigan.errors import CheckpointError, MiniganError, ModelError, OptionError
-from minigan.models import NAMES as MODELS
 from minigan.training import OPTIONS, RECIPES, Config, monitor, recipe_of
 from minigan.training.build import build_game
 from minigan.training.config import with_absolute_paths
+from minigan.training.games import GAMES, model_names
 
 PACKAGE = Path(training.__file__).parents[1]
 WRITTEN = Config(hidden=(3, 4), image_size=(28, 28), lr=0.5).to_json()
@@ -44,7 +44,7 @@ def test_every_field_has_a_declaration():
         assert option.help
         assert "\n" not in option.help
         assert not option.on_command_line or option.group in ("data", "model", "learning", "running")
-        assert set(option.models) <= set(MODELS)
+        assert set(option.models) <= set(model_names())
         if option.default is not None:
             assert option.convert(option.default) == option.default
         else:
@@ -67,7 +67,7 @@ def test_the_help_of_train_lists_every_option(capsys):
         assert (f"{option.flag}" in text) == option.on_command_line, option.name
         if option.on_command_line:
             assert option.help.replace("- ", "-") in text, option.name
-        for choice in option.choices:
+        for choice in option.names:
             assert choice in text
     for words in (
         "(dcgan 64, mlp 64, points 256, text 64, wave 32, sound mlp 64, vae mlp 128,",
@@ -80,15 +80,16 @@ def test_the_help_of_train_lists_every_option(capsys):
 
 
 def test_recipes_name_options_that_their_models_have():
-    for name, recipe in RECIPES.items():
-        model = name.removeprefix("vae ") if name.removeprefix("vae ") in MODELS else "mlp"
-        assert recipe.keys() <= OPTIONS.keys()
-        for option, value in recipe.items():
-            assert OPTIONS[option].convert(value) == value
-            assert not OPTIONS[option].models or model in OPTIONS[option].models
-            assert not OPTIONS[option].games or OPTIONS[option].games == (("vae",) if "vae" in name else ("gan",))
-        own = {option.name for option in OPTIONS.values() if model in option.models}
-        assert own <= recipe.keys()
+    for game in GAMES.values():
+        for name, recipe in game.recipes.items():
+            model = name if name in model_names() else "mlp"
+            assert recipe.keys() <= OPTIONS.keys()
+            for option, value in recipe.items():
+                assert OPTIONS[option].convert(value) == value
+                assert not OPTIONS[option].models or model in OPTIONS[option].models
+                assert option in game.options or not any(option in other.options for other in GAMES.values())
+            own = {option.name for option in OPTIONS.values() if model in option.models}
+            assert own <= recipe.keys()
 
 
 def test_a_users_networks_learn_as_a_model_does_and_have_sizes_of_their_own():
@@ -287,7 +288,7 @@ def test_a_packed_game_is_monitored_as_any_other(data, shape):
         gan = build_game(config, shape, 10)
         assert gan.discriminator.input_shape == (*shape[:-1], pack * shape[-1])
         watcher = monitor.Monitor(gan, load(data))
-        assert np.isfinite(gan.backend.to_numpy(watcher.measure())[: len(monitor.SHARED)]).all()
+        assert np.isfinite(gan.backend.to_numpy(watcher.measure())[: len(gan.figures) + len(monitor.SHARED)]).all()
         logs.append(watcher.columns)
     assert logs[0] == logs[1]
 

@@ -15,8 +15,10 @@ import minigan as mg
 from minigan.backends import Backend
 from minigan.data import Batches, Dataset
 from minigan.data.synthetic import MODES
+from minigan.games import gan as gan_module
+from minigan.games.gan import saturation
 from minigan.training import monitor
-from minigan.training.monitor import Monitor, layer_norms, saturation
+from minigan.training.monitor import Monitor, layer_norms
 
 BOOK = Backend()
 
@@ -95,9 +97,9 @@ def check_formulas():
     return SimpleNamespace(ok=True)
 
 
-@pytest.mark.parametrize("name", ["layer_norms", "saturation"])
-def test_every_fault_in_a_formula_is_caught(name, monkeypatch):
-    check_catches_every_fault(monkeypatch, check_formulas, monitor, name, globals())
+@pytest.mark.parametrize(("module", "name"), [(monitor, "layer_norms"), (gan_module, "saturation")])
+def test_every_fault_in_a_formula_is_caught(module, name, monkeypatch):
+    check_catches_every_fault(monkeypatch, check_formulas, module, name, globals())
 
 
 def test_norms_of_very_small_and_very_large_gradients():
@@ -170,6 +172,7 @@ def test_every_column_against_the_game_itself(backend):
             np.testing.assert_allclose(values[f"{name}.{layer.index}.gradient"], size[0], rtol=1e-4)
             np.testing.assert_allclose(values[f"{name}.{layer.index}.update"], change / size[1], rtol=1e-4)
     assert set(values) == {
+        *gan.figures,
         *monitor.SHARED,
         *(f"generator.{layer}.{what}" for layer in (0, 2, 5) for what in ("gradient", "update")),
         *(f"discriminator.{layer}.{what}" for layer in (1, 2, 3, 6) for what in ("gradient", "update")),

@@ -12,8 +12,7 @@ from minigan import cli
 from minigan.cli import entry
 from minigan.data import Dataset
 from minigan.errors import MiniganError, ModelError, OptionError
-from minigan.training import CHECKPOINT, CONFIG, LOG, Config, columns_of, load_game, plots, read_log, resume_run, start_run
-from minigan.training.advice import own_options
+from minigan.training import CHECKPOINT, CONFIG, LOG, Config, columns_of, load_game, plots, read_log, resume_run, start_run, vae
 from minigan.training.folder import PICTURES
 from minigan.training.verdict import diagnose, diagnose_run
 
@@ -81,7 +80,8 @@ def test_a_picture_that_no_folder_knows_is_missed(tmp_path, monkeypatch):
 def test_the_curves_name_what_they_show():
     names = ("step", "loss", "reconstruction", "kl", "clusters", "diversity", "active_units")
     panels = plots._panels({name: [] for name in names})
-    assert panels == [plots._plot_bound, plots._plot_kl, plots._plot_diversity]
+    assert panels == [vae.plot_bound, vae.plot_kl, panels[2]]
+    assert panels[2].func is plots._plot_diversity
 
 
 # -- options -------------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_recipes_fill_in_what_is_left_open():
         again = Config.from_json(one.to_json())
         again.resolve(images)
         assert again == one, "twice is once"
-        assert own_options(one) == {"game": "vae", **{name: value for name, value in given.items() if value != "mlp"}}
+        assert one.own_options() == {"game": "vae", **{name: value for name, value in given.items() if value != "mlp"}}
     points = Config(**VAE)
     points.resolve(Dataset("own", np.zeros((2, 2), np.float32)))
     assert (points.model, points.likelihood, points.latent_dim) == ("mlp", "gaussian", 2)
