@@ -44,7 +44,8 @@ ORDER = {
     "backends": ["cupy numpy", "expressions recording", "base", "geometry machine random scalars"],
     "backends/cupy": ["backend", "random scalars", "graph kernels cublas"],
     "backends/numpy": [
-        *("backend", "convolution", "elementwise", "products", "replay", "call_list threads", "memory winograd workers"),
+        *("backend", "convolution", "columns sub_pixel", "elementwise winograd", "products", "replay"),
+        *("call_list threads", "memory workers"),
     ],
     "checks": ["file", "contract smoothness suite", "second_order game", "entries gradients", "differences", "report"],
     "cli": ["entry", "diagnose evaluate explain gradcheck info sample train", "parser"],

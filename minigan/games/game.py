@@ -61,6 +61,14 @@ class Game(CopiedAfterItsNetworks, Step):
     def check(self, *batch: Any, **labels: Any) -> None:
         """Raise what a step on this batch would, before it moves anything. A game that refuses batches says so here."""
 
+    def take_turns(self) -> None:
+        """Tell the backend that a step runs these networks in turn. A game calls it once it has all of them."""
+        self.backend.take_turns([net.layers for net in self._own_networks()])
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.take_turns()
+
     # -- samples -------------------------------------------------------------------------------------------------------
 
     @property

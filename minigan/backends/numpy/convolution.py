@@ -1,10 +1,11 @@
-"""The three convolutions, a few images at a time: by im2col and one product, or in Winograd's form where that is quicker."""
+"""The three convolutions, a few images at a time, each in the form that should be the quickest."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 from weakref import ref
 
@@ -12,28 +13,61 @@ import numpy as np
 
 from minigan.backends.base import Array
 from minigan.backends.geometry import ConvGeometry
-from minigan.backends.numpy.elementwise import ElementwiseBackend
+from minigan.backends.numpy.columns import SCATTERED_BY_TAP, ColumnsBackend
+from minigan.backends.numpy.sub_pixel import SubPixel
 from minigan.backends.numpy.winograd import Winograd
 
-_COLUMNS = 1 << 20  # elements of a block's im2col rows: 4 MiB in float32
-
-# Whether Winograd's form is quicker than im2col and one product depends on how fast BLAS multiplies: multiplications in a
-# nanosecond, float32 on two cores, with AVX-512 and without; nanoseconds for a number of im2col, col2im. Only their ratios
-# count, which other thread counts and float64 change little; an unknown BLAS is taken for the slower.
-_WIDE_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # as OpenBLAS calls them
-_WIDE_RATE, _RATE = 233, 119
-_IM2COL, _COL2IM = 0.17, 0.25
+_COLUMNS = 1 << 18  # elements of a block's im2col rows: 1 MiB in float32
 
 Transforms = dict[tuple[Any, ...], Array]  # by the geometry, the transform's name, and the images that it is of, from and to
 
 
-class ConvolutionBackend(ElementwiseBackend):
+@dataclass(frozen=True)
+class Costs:
+    """Nanoseconds on two cores, float32. Only their ratios count, which other thread counts and float64 change little."""
+
+    multiplication: float  # of a large product
+    gathered: float  # a number of im2col
+    scattered: float  # a number of col2im
+    placed: float  # a number of a block of pixels that is moved to its place
+    run: float  # for each pixel's channels, beside that, where there are several
+    transformed: float  # a number that enters Winograd's transform domain or leaves it
+    kernel: float  # the same of the kernel
+
+
+# Measured with OpenBLAS's kernels for AVX2 and for AVX-512 (see benchmarks/README.md); another BLAS is taken for the former.
+NARROW = Costs(1 / 76, 0.17, 0.25, 0.1, 17.0, 1.8, 0.8)
+WIDE = Costs(1 / 233, 0.17, 0.25, 0.1, 17.0, 0.5, 0.8)
+_WIDE_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # as OpenBLAS calls them
+
+
+@lru_cache(maxsize=1024)
+def quickest_form(costs: Costs, g: ConvGeometry, batch: int, channels: int, features: int) -> tuple[bool, bool]:
+    """(whether to take Winograd's form for all three convolutions of a geometry, else whether the sub-pixel one for the
+    transposed): the quicker by these costs. The three are weighed together, for they share transforms.
+    """
+    runs = costs.run if channels > 1 else 0.0
+    run_of = 20 if channels <= SCATTERED_BY_TAP else channels
+    columns = batch * math.prod(g.output) * math.prod(g.kernel) * channels
+    product = columns * features * costs.multiplication
+    scatter = product + columns * (costs.scattered + costs.run / run_of)
+    multiplications, gathered, placed = (batch * number for number in SubPixel.work(g, channels, features))
+    sub_pixel = multiplications * costs.multiplication + gathered * costs.gathered + placed * (costs.placed + runs / channels)
+    plain = 2 * (product + columns * costs.gathered) + min(scatter, sub_pixel)
+    multiplications, values, of_kernel = Winograd.work(g, batch, channels, features)
+    transforms = 2 * values * costs.transformed + 3 * of_kernel * costs.kernel
+    pixels = 2 * batch * (math.prod(g.image) + math.prod(g.output))  # each is gathered once, and once put in its place
+    winograd = 3 * multiplications * costs.multiplication + transforms + pixels * runs
+    return winograd < plain, sub_pixel < scatter
+
+
+class ConvolutionBackend(ColumnsBackend):
     """Convolutions in blocks over the threads. What is computed from an operand alone rides on it, from product to product."""
 
     def __init__(self) -> None:
         super().__init__()
         wide = any(library.info().get("architecture") in _WIDE_KERNELS for library in self._blas)
-        self._rate = _WIDE_RATE if wide else _RATE
+        self._costs = WIDE if wide else NARROW
         self._transforms: dict[int, tuple[ref[Array], Transforms]] = {}  # by the operand's id
 
     def operand(self, x: Array) -> Array:
@@ -61,7 +95,7 @@ class ConvolutionBackend(ElementwiseBackend):
         if not self._thread.own:
             return super().conv2d(x, w, g)
         y = self.empty((x.shape[0], *g.output, w.shape[-1]), x.dtype)
-        form = self._winograd(g, x.shape[0], w.shape, x.dtype, _IM2COL)
+        form = self._winograd(g, len(x), w.shape, x.dtype)
         if form:
             u = self._kernel(form, w)
 
@@ -82,7 +116,7 @@ class ConvolutionBackend(ElementwiseBackend):
         if not self._thread.own:
             return super().conv2d_transpose(y, w, g)
         x = self.empty((len(y), *g.image, w.shape[2]), y.dtype)
-        form = self._winograd(g, len(y), w.shape, y.dtype, _COL2IM)
+        form = self._winograd(g, len(y), w.shape, y.dtype)
         if form:
             u = self._kernel(form, w)
 
@@ -91,21 +125,39 @@ class ConvolutionBackend(ElementwiseBackend):
 
             self._each(filtered, len(y), form.images_per_block(*w.shape[2:]))
             return x
-        matrix = w.reshape(-1, w.shape[-1]).T
+        _, whole_pixels = quickest_form(self._costs, g, len(y), *w.shape[2:])
+        if whole_pixels:
+            self._sub_pixel(y, w, SubPixel(g), x)
+            return x
 
         def scatter(images: slice) -> None:
-            rows = y[images].reshape(-1, w.shape[-1])
-            columns = np.matmul(rows, matrix, out=self.empty((len(rows), matrix.shape[1]), y.dtype))
+            columns = self.columns_of(y[images].reshape(-1, w.shape[-1]), w)
             x[images] = self.col2im(columns, g, images.stop - images.start)
 
         self._each(scatter, len(y), _images_per_block(g, w.shape[2]))
         return x
 
+    def _sub_pixel(self, y: Array, w: Array, form: SubPixel, out: Array) -> None:
+        """out = A_wᵀ y in that form."""
+        kernel = form.kernel(w)
+
+        def convolve(images: slice) -> None:
+            if form.is_whole:
+                np.matmul(self.im2col(y[images], form.windows), kernel[0], out=out[images].reshape(-1, out.shape[-1]))
+                return
+            columns = self.copied(self.windows(y[images], form.windows).swapaxes(0, 1))  # their rows outermost
+            for phase in form.rows:
+                rows = columns[phase.grid].reshape(-1, kernel.shape[1])
+                product = np.matmul(rows, kernel[phase.number], out=self.empty((len(rows), kernel.shape[2]), y.dtype))
+                form.place(product, phase, out[images])
+
+        self._each(convolve, len(y), _images_per_block(form.windows, w.shape[3]))
+
     def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry, out: Array | None = None) -> Array:
         if not self._thread.own:
             return super().conv2d_weight_grad(x, y, g, out)
         kernel = (*g.kernel, x.shape[-1], y.shape[-1])
-        form = self._winograd(g, len(x), kernel, x.dtype, _IM2COL)
+        form = self._winograd(g, len(x), kernel, x.dtype)
         if form:
 
             def filtered(images: slice, dw: Array) -> None:
@@ -123,12 +175,10 @@ class ConvolutionBackend(ElementwiseBackend):
         dw = self._sum(products, matrix, x.dtype, len(x), _images_per_block(g, kernel[2])).reshape(kernel)
         return self.store(dw, out)
 
-    def _winograd(self, g: ConvGeometry, batch: int, kernel: tuple[int, ...], dtype: Any, column: float) -> Winograd | None:
-        """That form, where it should be quicker than one product and `column` nanoseconds for a number of im2col or col2im."""
-        columns = batch * math.prod(g.output) * math.prod(kernel[:3])
-        multiplications, moved = Winograd.work(g, batch, *kernel[2:])
-        quicker = multiplications / self._rate + moved < columns * (kernel[3] / self._rate + column)
-        return Winograd(g, dtype, self.empty) if quicker else None
+    def _winograd(self, g: ConvGeometry, batch: int, kernel: tuple[int, ...], dtype: Any) -> Winograd | None:
+        """That form, where it should be the quickest."""
+        filters, _ = quickest_form(self._costs, g, batch, *kernel[2:])
+        return Winograd(g, dtype, self.empty) if filters else None
 
     def _kernel(self, form: Winograd, w: Array) -> Array:
         """The kernel in the transform domain."""

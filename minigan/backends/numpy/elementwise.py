@@ -24,7 +24,7 @@ from minigan.errors import CaptureError
 
 # Elements up to which a formula is quickest as it stands: alone, and in place or summed up, where a program saves more arrays.
 _DIRECT, _DIRECT_IN_PLACE = 1 << 17, 1 << 14
-_ELEMENTS = 1 << 18  # elements of a block: smaller ones make threads wait for the interpreter
+_ELEMENTS = 1 << 17  # elements of a block: smaller ones make threads wait for the interpreter
 _FOLDED = 1 << 11  # elements to which a row of channels is widened: NumPy's innermost loop is then long enough
 
 

@@ -18,7 +18,7 @@ _SPREAD_PRODUCT = 1 << 22  # multiplications from which a product is worth sever
 _OUTER = 1 << 18  # elements up to which an outer product is quicker by BLAS
 _SMALL_SUM = 1 << 17  # elements up to which column sums are quickest as a reduction
 _SUMMED = 1 << 20  # elements of a block of a column sum
-_SPREAD = 1 << 19  # elements from which an operation on each is worth more than one thread
+_SPREAD = 1 << 17  # elements from which an operation on each is worth more than one thread
 
 
 class ProductBackend(ReplayBackend):

@@ -23,6 +23,7 @@ _MOST_THREADS = 1024  # more are a mistake: each takes a stack, and none a core
 _PROMOTING_TO_FLOAT64 = ("2.1.0", "2.1.1")  # in every thread but the first
 
 Result = TypeVar("Result")
+Work = tuple[set[str], int]  # kinds of work, and values of the largest array that one sample's pass makes
 
 _BLAS_LOCK = threading.RLock()  # two threads that step two games must not mistake each other's number of threads for BLAS's own
 if hasattr(os, "register_at_fork"):
@@ -68,7 +69,8 @@ class ThreadedBackend(Backend):
         self._blas = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
         self._workers = Workers(self.threads - 1)
         self._thread = _PassThreads()
-        self._work: WeakKeyDictionary[Any, tuple[set[str], int]] = WeakKeyDictionary()  # of layers that were asked for before
+        self._work: WeakKeyDictionary[Any, Work] = WeakKeyDictionary()  # of layers that were asked for before
+        self._work_of_turns: WeakKeyDictionary[Any, Work] = WeakKeyDictionary()  # of a layer's network and those beside it
 
     @property
     def device(self) -> str:
@@ -78,16 +80,20 @@ class ThreadedBackend(Backend):
         """A network of products without convolutions, or with small ones, is left to BLAS's threads, which wake more quickly.
 
         They go on spinning for a while after each product and take the cores away from ours, so it is the one or the other, in
-        this Python thread and until its next pass.
+        this Python thread and until its next pass; and for all networks that take turns, the one that suits the largest.
         """
-        kinds, largest = self._work_of(layers)
+        kinds, largest = self._work_of_turns.get(layers[0]) or self._work_of(layers)
         is_large = "convolution" in kinds and batch * largest >= LARGE_CONVOLUTION
         self._thread.own = is_large or kinds == {"element-wise"}
+
+    def take_turns(self, networks: Sequence[Sequence[Any]]) -> None:
+        layers = [layer for network in networks for layer in network]
+        self._work_of_turns.update(dict.fromkeys(layers, self._work_of(layers)))
 
     def concatenates(self, layers: Sequence[Any], batch: int) -> bool:
         return batch * self._work_of(layers)[1] <= CONCATENATED
 
-    def _work_of(self, layers: Sequence[Any]) -> tuple[set[str], int]:
+    def _work_of(self, layers: Sequence[Any]) -> Work:
         """The kinds of work of layers, and how many values the largest array of one sample has."""
         work = [self._work.get(layer) or self._work.setdefault(layer, work_of(layer)) for layer in layers]
         return set().union(*(kinds for kinds, _ in work)), max(values for _, values in work)
@@ -120,7 +126,7 @@ class ThreadedBackend(Backend):
             return self._workers.run(work, shares) if len(shares) > 1 else [work(blocks)]
 
 
-def work_of(layer: Any) -> tuple[set[str], int]:
+def work_of(layer: Any) -> Work:
     """({"convolution", "product" or "element-wise"}, values of the largest array that one sample's pass makes), by its shapes.
 
     A layer made of others does all that they do, and has all their kinds.

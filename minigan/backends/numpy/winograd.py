@@ -32,9 +32,6 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.geometry import ConvGeometry
 
-# Nanoseconds for a number of an image, an output or a kernel to enter the transform domain or leave it, on two cores; see
-# benchmarks/README.md.
-_TRANSFORM, _KERNEL_TRANSFORM = 0.55, 0.8
 _BLOCK = 1 << 20  # transformed values of the images of one batch of products: 4 MiB in float32
 _CACHED = 1 << 17  # values of the images that are transformed together, or back
 
@@ -127,19 +124,17 @@ class Winograd:
         self._output = [phases(t.reach(t.size), g.output[axis]) for axis, t in enumerate(self.axes)]
 
     @staticmethod
-    def work(g: ConvGeometry, batch: int, channels: int, features: int) -> tuple[float, float]:
-        """(multiplications of the products, nanoseconds for the transforms there and back).
-
-        Both are infinite where there is no such form: for dilation, a single tap or too many.
+    def work(g: ConvGeometry, batch: int, channels: int, features: int) -> tuple[float, float, float]:
+        """Of one convolution: (multiplications of the products, numbers that enter or leave the transform domain, those of
+        the kernel). All are infinite where there is no such form: for dilation, a single tap or too many.
         """
         taps = _taps(g)
         if g.dilation != (1, 1) or not 2 <= min(taps) <= max(taps) <= _MOST_TAPS:
-            return math.inf, math.inf
+            return math.inf, math.inf, math.inf
         axes = _tiles(g)
-        inside, tiles = channels * math.prod(g.stride), math.prod(t.count for t in axes)
-        inputs = math.prod(t.inputs for t in axes)
-        moved = _TRANSFORM * batch * tiles * inputs * (inside + features) + _KERNEL_TRANSFORM * inputs * inside * features
-        return batch * tiles * inputs * inside * features, moved
+        inside, inputs = channels * math.prod(g.stride), math.prod(t.inputs for t in axes)
+        values = batch * math.prod(t.count for t in axes) * inputs
+        return values * inside * features, values * (inside + features), inputs * inside * features
 
     def images_per_block(self, channels: int, features: int) -> int:
         """So many that each of the products is a large one, and what goes in and out of it is still in cache."""

@@ -1,9 +1,11 @@
 """The fast forms of the numpy backend against the textbook, on drawn shapes: minimal filtering, programs, sums, products."""
 
+import copy
 import dataclasses
 import itertools
 import operator
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -21,9 +23,11 @@ import minigan as mg
 from minigan import optim
 from minigan.backends import ConvGeometry
 from minigan.backends.expressions import UntraceableError, compile_formula
-from minigan.backends.numpy import convolution, threads, winograd
+from minigan.backends.numpy import columns, sub_pixel, threads, winograd
 from minigan.backends.numpy.backend import NumpyBackend
+from minigan.backends.numpy.convolution import NARROW, WIDE, quickest_form
 from minigan.backends.numpy.memory import BufferPool, Scratch
+from minigan.backends.numpy.sub_pixel import SubPixel
 from minigan.backends.numpy.winograd import Winograd, best_tiles, matrices
 from minigan.checks.suite import layer_table
 from minigan.layers import norm
@@ -95,7 +99,7 @@ def strided_convolutions(draw):
 @pytest.fixture
 def always_filtering(monkeypatch):
     """Minimal filtering wherever it exists, also where it is slower."""
-    monkeypatch.setattr(NumpyBackend, "_winograd", lambda self, g, batch, kernel, dtype, column: Winograd(g, dtype, self.empty))
+    monkeypatch.setattr(NumpyBackend, "_winograd", lambda self, g, batch, kernel, dtype: Winograd(g, dtype, self.empty))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it holds for every example
@@ -153,25 +157,28 @@ def tiled_convolution():
     return g, x, y, w
 
 
-def test_minimal_filtering_is_chosen_where_it_should_be_quicker():
-    """For many channels and images, not for few; earlier where BLAS is slow; never where there is no such form."""
+def test_each_form_is_chosen_where_it_should_be_the_quickest():
+    """Minimal filtering for many channels and images, later where BLAS is fast; the sub-pixel form where channels are many."""
     g, _, _, w = reference_convolution()
+    few = (4, 4, 1, 64)
 
-    def chosen(g, batch, kernel, rate):
-        backend = NumpyBackend()
-        backend._rate = rate
-        return backend._winograd(g, batch, kernel, np.float32, convolution._COL2IM) is not None
+    def filters(g, batch, kernel, costs):
+        return quickest_form(costs, g, batch, *kernel[2:])[0]
 
-    slow, fast = convolution._RATE, convolution._WIDE_RATE
-    assert chosen(g, 128, w.shape, slow)
-    assert chosen(g, 128, w.shape, fast)
-    assert chosen(g, 64, w.shape, slow)
-    assert not chosen(g, 64, w.shape, fast)
-    assert not chosen(g, 128, (4, 4, 1, 64), slow)
+    assert filters(g, 128, w.shape, NARROW)
+    assert filters(g, 128, w.shape, WIDE)
+    assert filters(g, 64, w.shape, NARROW)
+    assert not filters(g, 64, w.shape, WIDE)
+    assert not filters(g, 16, w.shape, NARROW)
+    assert not filters(g, 128, few, NARROW)
     wide = dataclasses.replace(g, image=(28, 28))  # with room for these
-    assert chosen(wide, 128, w.shape, slow)
+    assert filters(wide, 128, w.shape, NARROW)
     for field, value in (("dilation", (2, 1)), ("stride", (4, 2))):
-        assert not chosen(dataclasses.replace(wide, **{field: value}), 128, w.shape, slow)
+        assert not filters(dataclasses.replace(wide, **{field: value}), 128, w.shape, NARROW)
+    same = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1), (7, 7), (7, 7))
+    assert quickest_form(NARROW, same, 64, 64, 64) == (False, True)
+    assert quickest_form(NARROW, g, 64, *few[2:]) == (False, False)
+    assert not quickest_form(NARROW, dataclasses.replace(wide, dilation=(2, 2)), 64, 64, 64)[1]
 
 
 def plant_in_winograd(broken, monkeypatch):
@@ -302,6 +309,76 @@ def test_an_operand_is_transformed_once(layer_class, monkeypatch, always_filteri
     net, layer, (x, _), (dy, _) = layer_passes(FAST, layer_class)
     layer.backward(dy, layer.forward(x, train=True)[1], net.grads.of_layer[0])
     assert sum(entered) == len(x) + len(dy)
+
+
+# -- im2col and the sub-pixel form -------------------------------------------------------------------------------------
+
+
+@st.composite
+def any_convolutions(draw, most_dilation=2):
+    """(geometry, batch, channels, features), with or without dilation and room that no kernel reaches."""
+    kernel, stride, padding = ([draw(st.integers(least, most)) for _ in range(2)] for least, most in ((1, 5), (1, 3), (0, 4)))
+    dilation = [draw(st.integers(1, most_dilation)) for _ in range(2)]
+    reach = [dilation[a] * (kernel[a] - 1) + 1 for a in (0, 1)]
+    image = [draw(st.integers(max(1, reach[a] - 2 * padding[a]), 11)) for a in (0, 1)]
+    output = [(image[a] + 2 * padding[a] - reach[a]) // stride[a] + 1 for a in (0, 1)]
+    g = ConvGeometry(*map(tuple, (kernel, stride, padding, dilation, image, output)))
+    return g, *(draw(st.integers(1, most)) for most in (5, 6, 4))
+
+
+@given(drawn=any_convolutions(), dtype=DTYPES)
+def test_columns_equal_the_textbooks(drawn, dtype):
+    g, batch, channels, features = drawn
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, *g.image, channels)).astype(dtype)
+    y = rng.standard_normal((batch * g.output[0] * g.output[1], features)).astype(dtype)
+    w = rng.standard_normal((*g.kernel, channels, features)).astype(dtype)
+    np.testing.assert_array_equal(FAST.im2col(x, g), BOOK.im2col(x, g))
+    product = FAST.columns_of(y, w)
+    assert relative_error(product, y @ w.reshape(-1, features).T) < rounding(dtype, 30)
+    assert relative_error(FAST.col2im(product, g, batch), BOOK.col2im(product, g, batch)) < rounding(dtype, 30)
+
+
+@given(drawn=any_convolutions(1), dtype=DTYPES)
+def test_the_sub_pixel_form_equals_the_textbook(drawn, dtype):
+    g, batch, channels, features = drawn
+    assert sub_pixel_error(g, batch, channels, features, dtype) < rounding(dtype, 100)
+
+
+def sub_pixel_error(g, batch, channels, features, dtype="float64"):
+    rng = np.random.default_rng(0)
+    y, w = (rng.standard_normal(s).astype(dtype) for s in ((batch, *g.output, features), (*g.kernel, channels, features)))
+    x = np.full((batch, *g.image, channels), np.nan, dtype)
+    FAST._sub_pixel(y, w, SubPixel(g), x)
+    return relative_error(x, BOOK.conv2d_transpose(y, w, g))
+
+
+@pytest.mark.parametrize("broken", ["the taps' order", "a phase", "the first window"])
+def test_a_planted_fault_in_the_sub_pixel_form_is_seen(broken, monkeypatch):
+    g, *_ = reference_convolution()
+    assert sub_pixel_error(g, 2, 3, 4) < 1e-13
+    if broken == "the taps' order":
+        genuine = SubPixel.kernel
+        monkeypatch.setattr(SubPixel, "kernel", lambda self, w: genuine(self, w[::-1]))
+    elif broken == "a phase":
+        genuine = sub_pixel.phases
+        monkeypatch.setattr(sub_pixel, "phases", lambda *args: genuine(*args)[::-1][:1] * 2)
+    else:
+        genuine = SubPixel._axis
+        monkeypatch.setattr(SubPixel, "_axis", lambda self, axis: (genuine(self, axis)[0] + 1, *genuine(self, axis)[1:]))
+    assert not sub_pixel_error(g, 2, 3, 4) < 1e-3
+
+
+def test_a_planted_fault_in_the_columns_is_seen(monkeypatch):
+    """Taps in the wrong place, and a border that is not zero."""
+    g, *_ = reference_convolution()
+    x, product = np.ones((2, 14, 14, 1)), np.random.default_rng(0).standard_normal((2 * 49, 16))
+    before = FAST.im2col(x, g), FAST.col2im(product, g, 2)
+    edge = lambda self, x, g: np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")  # noqa: E731
+    monkeypatch.setattr(columns.ColumnsBackend, "_padded", edge)
+    assert not np.array_equal(FAST.im2col(x, g), before[0])
+    monkeypatch.setattr(columns, "SCATTERED_BY_TAP", 0)
+    np.testing.assert_allclose(FAST.col2im(product, g, 2), before[1], rtol=1e-12)
 
 
 # -- formulas as programs ----------------------------------------------------------------------------------------------
@@ -583,6 +660,23 @@ def test_a_network_is_large_if_its_columns_are(monkeypatch):
     net = mg.Sequential([mg.Conv2d(1, 7, padding=3)], (16, 16, 64), FAST)
     net.forward(np.zeros((3, 16, 16, 64), "f4"))
     assert FAST._thread.own
+
+
+def test_networks_that_take_turns_share_their_threads(monkeypatch):
+    """BLAS's threads, which go on spinning, must not serve D where ours serve G; in a copy of the game neither."""
+    monkeypatch.setattr(threads, "LARGE_CONVOLUTION", 64 * 40_000)  # between the two networks' largest arrays
+
+    def own(net):
+        FAST.set_threading(net.layers, 64)
+        return FAST._thread.own
+
+    g, d = mg.models.dcgan(width=32, extra_conv=True, backend=FAST)
+    assert (own(g), own(d)) == (True, False)
+    gan = mg.GAN(g, d, ema=0.9)
+    for game in (gan, copy.copy(gan), copy.deepcopy(gan), pickle.loads(pickle.dumps(gan))):
+        assert [own(net) for net in (game.generator, game.discriminator, game.average)] == [True] * 3
+    vae = mg.VAE(*mg.models.vae_conv((28, 28, 1), width=16, backend=FAST))
+    assert own(vae.encoder) == own(vae.decoder)
 
 
 def test_a_network_with_few_values_equals_the_textbook_too(monkeypatch):
