@@ -13,7 +13,7 @@ from minigan.data import Batches, Dataset
 from minigan.errors import CheckpointError, DataError, DivergenceError
 from minigan.games import GAN, VAE
 from minigan.training import CHECKPOINT, Config, checkpoint
-from minigan.training.config import GAMES, models_of
+from minigan.training.config import models_of
 
 TRAINED = 400  # steps of a small game before the one that is opened: strokes can be seen by then
 BATCH = 32
@@ -53,7 +53,7 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     backend = get_backend(config.backend)
     dataset = config.load_data()
     model = config.model or models_of(config.game, dataset.kind.name)[0]
-    own = {**_small(config.game, model, dataset.kind.name), **_plain(config.game)}
+    own = {**_small(config.game, model, dataset.kind.name), **_plain(config)}
     size = {name: value for name, value in own.items() if getattr(config, name) is None}
     config = replace(config, model=model, dtype="float64", steps=max(steps, 1), batch_size=config.batch_size or BATCH, **size)
     config.resolve(dataset)
@@ -65,7 +65,7 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     if not all(bool(backend.xp.isfinite(net.flat_params).all()) for net in game.networks.values()):
         raise DivergenceError(f"after {_steps(steps)} the parameters are not finite: try a smaller learning rate (--lr)")
     classes = f", {game.classes} classes" if game.classes else ""
-    about = f"{_model(config)} on {config.data}{classes} after {_steps(steps)}, batch {config.batch_size}, seed {config.seed}"
+    about = f"{config.title} on {config.data}{classes} after {_steps(steps)}, batch {config.batch_size}, seed {config.seed}"
     return _about_to_step(game, batches, about)
 
 
@@ -81,10 +81,10 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
     config = replace(config, backend=backend, dtype="float64", precision="float32", seed=seed)
     shape = tuple(info["shape"])
     dataset = _data_of_run(config, shape)
-    game: Any = training.build_game(replace(config, **_plain(config.game)), shape, _length(config, dataset, info, folder))
+    game: Any = training.build_game(replace(config, **_plain(config)), shape, _length(config, dataset, info, folder))
     checkpoint.check_state(arrays, game.state_dict(), path, any_precision=True)
     game.load_state_dict(arrays)
-    about = f"{folder}: {_model(config)} on {config.data} after {_steps(info['step'])}"
+    about = f"{folder}: {config.title} on {config.data} after {_steps(info['step'])}"
     if config.instance_noise:  # the page shows D on the very samples
         about += ", without its noise"
     critic_steps = config.critic_steps or 1
@@ -105,18 +105,14 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
 
 def _small(game: str, model: str, kind: str) -> dict[str, Any]:
     """The sizes of a small game; networks of the user's own have sizes of their own."""
-    prefix = GAMES[game][2]
+    prefix = "" if game == Config.game else f"{game} "
     return (SMALL.get(prefix + kind) or SMALL.get(prefix + model, {})) if model in models_of(game, kind) else {}
 
 
-def _plain(game: str) -> dict[str, Any]:
-    """What the page's step is without: D learns once, and from the very samples."""
-    return {"critic_steps": 1, "instance_noise": 0.0} if game == "gan" else {}
-
-
-def _model(config: Config) -> str:
-    """The model, and which game it plays where that is not a GAN."""
-    return f"{GAMES[config.game][2]}{config.model}"
+def _plain(config: Config) -> dict[str, Any]:
+    """What the page's step is without, where the game has it: D learns once, and from the very samples."""
+    plain = {"critic_steps": 1, "instance_noise": 0.0}
+    return {name: value for name, value in plain.items() if name in config.description.options}
 
 
 def _data_of_run(config: Config, shape: tuple[int, ...]) -> Dataset | None:
