@@ -27,7 +27,7 @@ class ColumnsBackend(ElementwiseBackend):
         return self.copied(windows.transpose(3, 4, 5, 0, 1, 2)).reshape(-1, rows).T
 
     def windows(self, x: Array, g: ConvGeometry) -> Array:
-        """The window under every output position, (N, OH, OW, KH, KW, C): a view of x within its border of zeros."""
+        """The window under every output position, (N, OH, OW, KH, KW, C): a view of what _padded returns."""
         padded = self._padded(x, g)
         n, h, w, c = padded.strides
         steps = (n, h * g.stride[0], w * g.stride[1], h * g.dilation[0], w * g.dilation[1], c)
@@ -40,13 +40,11 @@ class ColumnsBackend(ElementwiseBackend):
         return copy
 
     def _padded(self, x: Array, g: ConvGeometry) -> Array:
-        """x within its border of zeros."""
+        """x within its border of zeros: until this thread's next call, where there is a border."""
         (pad_h, pad_w), (height, width) = g.padding, g.image
         if g.padding == (0, 0) and x.flags.c_contiguous:
             return x
-        padded = self.empty((len(x), *g.padded, x.shape[-1]), x.dtype)
-        padded[:, :pad_h] = padded[:, pad_h + height :] = 0
-        padded[:, :, :pad_w] = padded[:, :, pad_w + width :] = 0
+        padded = self._scratch.zeros(g.padding, (len(x), *g.padded, x.shape[-1]), x.dtype)
         padded[:, pad_h : pad_h + height, pad_w : pad_w + width] = x
         return padded
 

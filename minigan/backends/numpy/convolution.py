@@ -14,7 +14,7 @@ import numpy as np
 from minigan.backends.base import Array
 from minigan.backends.geometry import ConvGeometry
 from minigan.backends.numpy.columns import SCATTERED_BY_TAP, ColumnsBackend
-from minigan.backends.numpy.sub_pixel import SubPixel
+from minigan.backends.numpy.sub_pixel import SubPixel, sub_pixel
 from minigan.backends.numpy.winograd import Winograd
 
 _COLUMNS = 1 << 18  # elements of a block's im2col rows: 1 MiB in float32
@@ -127,7 +127,7 @@ class ConvolutionBackend(ColumnsBackend):
             return x
         _, whole_pixels = quickest_form(self._costs, g, len(y), *w.shape[2:])
         if whole_pixels:
-            self._sub_pixel(y, w, SubPixel(g), x)
+            self._sub_pixel(y, w, sub_pixel(g), x)
             return x
 
         def scatter(images: slice) -> None:

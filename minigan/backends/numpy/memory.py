@@ -21,7 +21,7 @@ _REMEMBERED = 128  # sizes let go that the pool looks out for
 _RECENT = 16  # how often all memory of the pool is handed out in what is recent: some steps
 _LARGE_PAGES = 1 << 22  # bytes from which large pages pay
 _IDLE = 128  # how often all memory of the pool is handed out before a block that was not needed goes: several steps
-_FILLED_KEPT = 32  # blocks of one number that a thread keeps
+_FILLED_KEPT = 32  # blocks of one number, and of zeros, that a thread keeps
 
 
 class _Loan(weakref.ref):
@@ -171,6 +171,7 @@ class Scratch(threading.local):
     def __init__(self) -> None:
         self._blocks: dict[Hashable, Array] = {}
         self._filled: dict[Hashable, Array] = {}
+        self._zeros: dict[Hashable, Array] = {}
 
     def block(self, key: Hashable, shape: tuple[int, ...], dtype: Any) -> Array:
         """This thread's block of that name, as an array of that shape: the next call with the same name gives it away again."""
@@ -179,6 +180,19 @@ class Scratch(threading.local):
         if memory is None or memory.size < size:
             memory = self._blocks[key, dtype] = np.empty(size, dtype)
         return memory[:size].reshape(shape)
+
+    def zeros(self, key: Hashable, shape: tuple[int, ...], dtype: Any) -> Array:
+        """This thread's block of that name: zero wherever no one who asked for it before, by name and shape but for the first
+        axis, has written.
+        """
+        name = (key, shape[1:], dtype)
+        memory = self._zeros.pop(name, None)
+        if memory is None or len(memory) < shape[0]:
+            memory = np.zeros(shape, dtype)
+        self._zeros[name] = memory
+        if len(self._zeros) > _FILLED_KEPT:
+            self._zeros.pop(next(iter(self._zeros)))
+        return memory[: shape[0]]
 
     def filled(self, value: Array, shape: tuple[int, ...]) -> Array:
         """A block full of one number, not to be written to."""

@@ -14,6 +14,7 @@ Source: Shi et al. 2016 (arXiv:1609.05158 and 1609.07009), "sub-pixel convolutio
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class SubPixel:
         """For one image: (multiplications, numbers of im2col, numbers moved to their pixels). Infinite for dilation."""
         if g.dilation != (1, 1):
             return math.inf, math.inf, math.inf
-        form = SubPixel(g)
+        form = sub_pixel(g)
         inside = math.prod(form.windows.kernel) * features
         values = sum(len(range(*phase.image.indices(g.image[0]))) for phase in form.rows) * form.windows.output[1] * g.stride[1]
         placed = 0 if form.is_whole else values * channels
@@ -72,3 +73,9 @@ class SubPixel:
         pixels = product.reshape(-1, len(x), self.windows.output[1], self.g.stride[1], x.shape[-1]).swapaxes(0, 1)
         for columns in self._columns:
             x[:, rows.image, columns.image] = pixels[:, :, columns.grid, columns.number]
+
+
+@lru_cache(maxsize=256)
+def sub_pixel(g: ConvGeometry) -> SubPixel:
+    """The form of a geometry, made once."""
+    return SubPixel(g)
