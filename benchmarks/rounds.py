@@ -26,7 +26,7 @@ from benchmarks.tasks import Task, in_full, save_inputs
 from minigan.errors import MiniganError
 
 ROOT = Path(__file__).resolve().parent.parent
-TOLERANCE = {"float32": 1e-4, "tf32": 1e-2}  # by the precision of products
+TOLERANCE = {"float32": 3e-4, "tf32": 1e-2}  # by the precision of products
 REFERENCE = "textbook"  # what every side must agree with
 OURS = "numpy"  # what ratios are taken against
 
@@ -232,7 +232,7 @@ class Sides:
 
 
 def prove_same_work(task: Task, evidence: dict[str, dict[str, np.ndarray]]) -> None:
-    """Raise BenchmarkError unless every side's arrays equal the reference's to 1e-4 of their largest value (TF32: 1e-2)."""
+    """Raise BenchmarkError unless every side's arrays equal the reference's to 3e-4 of their largest value (TF32: 1e-2)."""
     tolerance = TOLERANCE[task.get("precision", "float32")]
     names = [name for name in evidence if evidence[name]]
     if not names:

@@ -31,13 +31,13 @@ class Costs:
     scattered: float  # a number of col2im
     placed: float  # a number of a block of pixels that is moved to its place
     run: float  # for each pixel's channels, beside that, where there are several
-    transformed: float  # a number that enters Winograd's transform domain or leaves it
-    kernel: float  # the same of the kernel
+    moved: float  # a number of a tile that is gathered or put in its place, for Winograd's form
+    kernel: float  # a number of the kernel in the transform domain
 
 
 # Measured with OpenBLAS's kernels for AVX2 and for AVX-512 (see benchmarks/README.md); another BLAS is taken for the former.
-NARROW = Costs(1 / 76, 0.17, 0.25, 0.1, 17.0, 1.8, 0.8)
-WIDE = Costs(1 / 233, 0.17, 0.25, 0.1, 17.0, 0.5, 0.8)
+NARROW = Costs(1 / 76, 0.17, 0.25, 0.1, 17.0, 1.4, 0.8)
+WIDE = Costs(1 / 233, 0.17, 0.25, 0.1, 17.0, 0.3, 0.8)
 _WIDE_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # as OpenBLAS calls them
 
 
@@ -54,10 +54,8 @@ def quickest_form(costs: Costs, g: ConvGeometry, batch: int, channels: int, feat
     multiplications, gathered, placed = (batch * number for number in SubPixel.work(g, channels, features))
     sub_pixel = multiplications * costs.multiplication + gathered * costs.gathered + placed * (costs.placed + runs / channels)
     plain = 2 * (product + columns * costs.gathered) + min(scatter, sub_pixel)
-    multiplications, values, of_kernel = Winograd.work(g, batch, channels, features)
-    transforms = 2 * values * costs.transformed + 3 * of_kernel * costs.kernel
-    pixels = 2 * batch * (math.prod(g.image) + math.prod(g.output))  # each is gathered once, and once put in its place
-    winograd = 3 * multiplications * costs.multiplication + transforms + pixels * runs
+    multiplications, moved, kernel = Winograd.work(g, batch, channels, features)
+    winograd = multiplications * costs.multiplication + moved * (costs.moved + runs / channels) + kernel * costs.kernel
     return winograd < plain, sub_pixel < scatter
 
 
@@ -178,7 +176,7 @@ class ConvolutionBackend(ColumnsBackend):
     def _winograd(self, g: ConvGeometry, batch: int, kernel: tuple[int, ...], dtype: Any) -> Winograd | None:
         """That form, where it should be the quickest."""
         filters, _ = quickest_form(self._costs, g, batch, *kernel[2:])
-        return Winograd(g, dtype, self.empty) if filters else None
+        return Winograd(g, dtype, self.empty, self._scratch.zeros) if filters else None
 
     def _kernel(self, form: Winograd, w: Array) -> Array:
         """The kernel in the transform domain."""

@@ -14,13 +14,34 @@ Source: Shi et al. 2016 (arXiv:1609.05158 and 1609.07009), "sub-pixel convolutio
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from minigan.backends.base import Array
 from minigan.backends.geometry import ConvGeometry
-from minigan.backends.numpy.winograd import Phase, phases
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The pixels number phase, phase + s, … of one axis: where they lie in the grid of pixels of s, and where in the image."""
+
+    number: int
+    grid: slice
+    image: slice
+
+
+def phases(size: int, length: int, stride: int = 1, padding: int = 0) -> list[Phase]:
+    """The phases of an axis of `length` behind `padding` zeros, in a grid of `size` pixels of s."""
+    found = []
+    for number in range(stride):
+        start = number - padding
+        first = max(0, -(start // stride))
+        end = max(first, min(size, -((start - length) // stride)))
+        image = slice(start + first * stride, max(0, start + (end - 1) * stride + 1), stride)
+        found.append(Phase(number, slice(first, end), image))
+    return found
 
 
 class SubPixel:

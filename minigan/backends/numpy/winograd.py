@@ -5,8 +5,9 @@ of a product of polynomials, and a polynomial is known from its values at n = m 
 
     y = Aᵀ [(G w) ⊙ (Bᵀ x)],   A (n, m), G (n, r): powers of the points,   Bᵀ (n, n): interpolation, transposed
 
-In two dimensions the matrices act on both axes, and with channels each of the n² points is one matrix product. The three
-convolutions are one trilinear form Σ y (A_w x), read as a function of y, of x, or of w:
+In two dimensions the matrices act on both axes: together they are one matrix, A ⊗ A, on a tile's m² pixels as a vector. With
+channels each of the n² points is one matrix product. The three convolutions are one trilinear form Σ y (A_w x), read as a
+function of y, of x, or of w:
 
     U = G w Gᵀ,  V = Bᵀ x B,  Z = A y Aᵀ       m = 7, r = 2: 64 products for 49 outputs instead of 196
     forward          Aᵀ [V U] A
@@ -20,12 +21,11 @@ the transposition principle.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from minigan.backends.base import Array
 from minigan.backends.geometry import ConvGeometry
 
 _BLOCK = 1 << 20  # transformed values of the images of one batch of products: 4 MiB in float32
-_CACHED = 1 << 17  # values of the images that are transformed together, or back
+_CACHED = 1 << 19  # values of the tiles that are transformed together, or back; of fewer, threads wait for the interpreter
 
 # And ∞. Of all small fractions these keep rounding smallest: see benchmarks/README.md.
 _INTERPOLATION_POINTS = (0.0, 1.0, -1.0, 2.0, -0.5, 0.5, -2.0)
@@ -41,6 +41,7 @@ _MOST_INPUTS = len(_INTERPOLATION_POINTS) + 1
 _MOST_TAPS = 5
 
 Allocate = Callable[[tuple[int, ...], Any], Array]
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -86,70 +87,61 @@ def matrices(size: int, taps: int, dtype: np.dtype) -> tuple[Array, Array, Array
     return tuple(np.ascontiguousarray(m, dtype) for m in (powers(size), powers(taps), interpolation))  # type: ignore[return-value]
 
 
-@dataclass(frozen=True)
-class Phase:
-    """The pixels number phase, phase + s, … of one axis: where they lie in the grid of pixels of s, and where in the image."""
-
-    number: int
-    grid: slice
-    image: slice
+@lru_cache
+def plane_matrices(rows: Pair, columns: Pair, dtype: np.dtype) -> tuple[Array, Array, Array]:
+    """(A, G, Bᵀ) for both axes together, each of (outputs of a tile, taps): Kronecker products."""
+    pairs = zip(matrices(*rows, np.dtype("f8")), matrices(*columns, np.dtype("f8")), strict=True)
+    return tuple(np.kron(*pair).astype(dtype) for pair in pairs)  # type: ignore[return-value]
 
 
-def phases(size: int, length: int, stride: int = 1, padding: int = 0) -> list[Phase]:
-    """The phases of an axis of `length` behind `padding` zeros, in a grid of `size` pixels of s."""
-    found = []
-    for number in range(stride):
-        start = number - padding
-        first = max(0, -(start // stride))
-        end = max(first, min(size, -((start - length) // stride)))
-        image = slice(start + first * stride, max(0, start + (end - 1) * stride + 1), stride)
-        found.append(Phase(number, slice(first, end), image))
-    return found
+class Side(NamedTuple):
+    """Images or outputs in tiles: of s × s' pixels as one, each tile sees a window; tile by tile it moves on by its size."""
 
-
-Axes = list[list[Phase]]  # of the rows, and of the columns
-Pair = Sequence[Any]  # for the rows, and for the columns
+    window: Pair
+    stride: Pair
+    padding: Pair
 
 
 class Winograd:
-    """The three convolutions of one geometry in this form. P, P': sizes of the transform domain on the two axes; K = s·s'·C."""
+    """The three convolutions of one geometry in this form. P = n·n' values of a tile in the transform domain; K = s·s'·C.
 
-    def __init__(self, g: ConvGeometry, dtype: Any, empty: Allocate) -> None:
-        self.g, self.empty, self.axes = g, empty, _tiles(g)
-        pairs = (matrices(tiles.size, tiles.taps, np.dtype(dtype)) for tiles in self.axes)
-        self._a, self._g, self._bt = zip(*pairs, strict=True)
-        self._image = [
-            phases(t.reach(t.inputs), g.image[axis], g.stride[axis], g.padding[axis]) for axis, t in enumerate(self.axes)
-        ]
-        self._output = [phases(t.reach(t.size), g.output[axis]) for axis, t in enumerate(self.axes)]
+    empty, zeros: allocate arrays; what the second returns is written to within its border of zeros alone.
+    """
+
+    def __init__(self, g: ConvGeometry, dtype: Any, empty: Allocate, zeros: Callable[..., Array]) -> None:
+        self.g, self.empty, self.zeros, self.axes = g, empty, zeros, _tiles(g)
+        self._a, self._g, self._bt = plane_matrices(*((tiles.size, tiles.taps) for tiles in self.axes), np.dtype(dtype))
+        rows, columns = self.axes
+        self._image = Side((rows.inputs, columns.inputs), g.stride, g.padding)
+        self._output = Side((rows.size, columns.size), (1, 1), (0, 0))
 
     @staticmethod
     def work(g: ConvGeometry, batch: int, channels: int, features: int) -> tuple[float, float, float]:
-        """Of one convolution: (multiplications of the products, numbers that enter or leave the transform domain, those of
-        the kernel). All are infinite where there is no such form: for dilation, a single tap or too many.
+        """Of all three convolutions, which share transforms: (multiplications, numbers moved for the transforms, those of the
+        kernel in the transform domain). All are infinite where there is no such form: for dilation, one tap or too many.
         """
         taps = _taps(g)
         if g.dilation != (1, 1) or not 2 <= min(taps) <= max(taps) <= _MOST_TAPS:
             return math.inf, math.inf, math.inf
         axes = _tiles(g)
-        inside, inputs = channels * math.prod(g.stride), math.prod(t.inputs for t in axes)
-        values = batch * math.prod(t.count for t in axes) * inputs
-        return values * inside * features, values * (inside + features), inputs * inside * features
+        inputs, size = math.prod(t.inputs for t in axes), math.prod(t.size for t in axes)
+        inside = channels * math.prod(g.stride)
+        tiles = batch * math.prod(t.count for t in axes)
+        in_tiles = tiles * (inputs * inside + size * features)  # numbers that enter once, and leave once
+        kernel = inputs * inside * features
+        products = tiles * kernel
+        return 3 * (products + math.prod(taps) * kernel) + 2 * inputs * in_tiles, 2 * in_tiles, 3 * kernel
 
     def images_per_block(self, channels: int, features: int) -> int:
         """So many that each of the products is a large one, and what goes in and out of it is still in cache."""
-        return max(1, _BLOCK // (self._cells * max(channels * math.prod(self.g.stride), features)))
-
-    @property
-    def _cells(self) -> int:
-        """Values of all tiles of one image in the transform domain, per channel."""
-        return math.prod(tiles.count * tiles.inputs for tiles in self.axes)
+        cells = math.prod(tiles.count * tiles.inputs for tiles in self.axes)
+        return max(1, _BLOCK // (cells * max(channels * math.prod(self.g.stride), features)))
 
     def kernel_shape(self, channels: int, features: int) -> tuple[int, ...]:
-        return (*(tiles.inputs for tiles in self.axes), channels * math.prod(self.g.stride), features)
+        return len(self._g), channels * math.prod(self.g.stride), features
 
     def kernel(self, w: Array, rows: slice, out: Array) -> None:
-        """These rows of U = G w Gᵀ: (KH, KW, C, F) -> (P, P', K, F), zeros for taps beyond the kernel."""
+        """These rows of U = G w Gᵀ: (KH, KW, C, F) -> (P, K, F), zeros for taps beyond the kernel."""
         (step_h, step_w), (taps_h, taps_w) = self.g.stride, _taps(self.g)
         padded = w
         if w.shape[:2] != (taps_h * step_h, taps_w * step_w):
@@ -157,101 +149,131 @@ class Winograd:
             padded[: w.shape[0], : w.shape[1]] = w
         pixels = self.empty((taps_h, taps_w, step_h, step_w, *w.shape[2:]), w.dtype)
         pixels[...] = padded.reshape(taps_h, step_h, taps_w, step_w, *w.shape[2:]).swapaxes(1, 2)
-        half = self._multiply(self._g[0][rows], pixels.reshape(taps_h, -1)).reshape(-1, taps_w, pixels[0, 0].size)
-        np.matmul(self._g[1], half, out=out[rows].reshape(len(half), len(self._g[1]), -1))
+        np.matmul(self._g[rows], pixels.reshape(taps_h * taps_w, -1), out=out[rows].reshape(len(out[rows]), -1))
 
     def image(self, x: Array) -> Array:
-        """V = Bᵀ x B: (N, H, W, C) -> (P·P', tiles·N, K)."""
+        """V = Bᵀ x B: (N, H, W, C) -> (P, N·tiles, K)."""
         return self._enter(self._bt, x, self._image)
 
     def output(self, y: Array) -> Array:
-        """Z = A y Aᵀ: (N, OH, OW, F) -> (P·P', tiles·N, F)."""
+        """Z = A y Aᵀ: (N, OH, OW, F) -> (P, N·tiles, F)."""
         return self._enter(self._a, y, self._output)
 
     def conv2d(self, v: Array, u: Array, out: Array) -> None:
         """out = A_w x, with v from image(x) and u from kernel(w)."""
-        self._leave(self._a, self._multiply(v, _flat(u)), out, self._output)
+        self._leave(self._a.T, self._products(v, u), out, self._output)
 
     def conv2d_transpose(self, z: Array, u: Array, out: Array) -> None:
         """out = A_wᵀ y, with z from output(y) and u from kernel(w)."""
-        rows, columns = (max(phase.image.stop for phase in axis) for axis in self._image)
-        out[:, rows:] = out[:, :, columns:] = 0  # pixels that no kernel reaches
-        self._leave(self._bt, self._multiply(z, _flat(u).swapaxes(1, 2)), out, self._image)
+        self._leave(self._bt.T, self._products(z, u.swapaxes(1, 2)), out, self._image)
 
     def weight_grad(self, v: Array, z: Array, out: Array) -> None:
-        """out = ∂/∂w of Σ y (A_w x), (KH, KW, C, F), with v from image(x) and z from map(y)."""
+        """out = ∂/∂w of Σ y (A_w x), (KH, KW, C, F), with v from image(x) and z from output(y)."""
         (step_h, step_w), (taps_h, taps_w) = self.g.stride, _taps(self.g)
-        (first, second), inside, features = (m.T for m in self._g), v.shape[2], z.shape[2]
-        pixels = self.empty((taps_h, taps_w, inside, features), v.dtype)
+        inside, features = v.shape[2], z.shape[2]
+        pixels = self.empty((taps_h * taps_w, inside, features), v.dtype)
         block = max(1, _BLOCK // (2 * len(v) * features))
         for start in range(0, inside, block):  # dU has more values than V and Z, and is never seen as a whole
             part = slice(start, start + block)
             du = self._multiply(v[:, :, part].swapaxes(1, 2), z)
-            half = self._multiply(first, du.reshape(first.shape[1], -1)).reshape(taps_h, second.shape[1], -1)
-            pixels[:, :, part] = self._multiply(second, half).reshape(taps_h, taps_w, -1, features)
+            pixels[:, part] = self._multiply(self._g.T, du.reshape(len(du), -1)).reshape(len(pixels), -1, features)
         w = pixels.reshape(taps_h, taps_w, step_h, step_w, *out.shape[2:]).swapaxes(1, 2)
         out[...] = w.reshape(taps_h * step_h, taps_w * step_w, *out.shape[2:])[: out.shape[0], : out.shape[1]]
 
-    def _enter(self, pair: Pair, x: Array, axes: Axes) -> Array:
-        """A matrix along the rows and another along the columns of every tile: (N, ·, ·, C) -> (P·P', tiles·N, s·s'·C)."""
-        (first, second), (rows, columns) = pair, self.axes
-        channels = x.shape[-1] * math.prod(map(len, axes))
-        domain = self.empty((len(first), len(second), rows.count, columns.count, len(x), channels), x.dtype)
-        for images in self._blocks(len(x), channels):
-            grid = self._gather(x[images], axes, (rows.reach(first.shape[1]), columns.reach(second.shape[1])))
-            half = self._multiply(first, _cut(grid.reshape(len(grid), -1), rows.size, first.shape[1]))
-            tiles = _cut(half.reshape(rows.count, len(first), grid.shape[1], -1), columns.size, second.shape[1])
-            np.matmul(second, tiles, out=_by_tile(domain[..., images, :]))
-        return domain.reshape(len(first) * len(second), -1, channels)
+    def _enter(self, matrix: Array, x: Array, side: Side) -> Array:
+        """The matrix times the pixels of every tile's window: (N, H, W, C) -> (P, N·tiles, s·s'·C)."""
+        values = math.prod(tiles.count for tiles in self.axes) * math.prod(side.stride) * x.shape[-1]  # of one image
+        domain = self._apart(len(matrix), len(x) * values, x.dtype)
+        for images in self._blocks(len(x), values * len(matrix)):
+            np.matmul(matrix, self._gather(x[images], side), out=domain[:, images.start * values : images.stop * values])
+        return domain.reshape(len(matrix), -1, math.prod(side.stride) * x.shape[-1])
 
-    def _leave(self, pair: Pair, values: Array, out: Array, axes: Axes) -> None:
-        """The transpose of _enter with the same matrices: what tiles share is added up."""
-        (first, second), (rows, columns) = (m.T for m in pair), self.axes
-        domain = values.reshape(first.shape[1], second.shape[1], rows.count, columns.count, len(out), -1)
-        for images in self._blocks(len(out), domain.shape[-1]):
-            half = self._overlap_add(self._multiply(second, _by_tile(domain[..., images, :])), columns.size)
-            grid = self._overlap_add(self._multiply(first, half.reshape(rows.count, first.shape[1], -1)), rows.size)
-            _scatter(grid.reshape(len(grid), half.shape[2], len(out[images]), -1), out[images], axes)
+    def _leave(self, matrix: Array, domain: Array, out: Array, side: Side) -> None:
+        """The transpose of _enter, for the transposed matrix: what tiles share is added up."""
+        flat, values = domain, domain.shape[1] // len(out)
+        for images in self._blocks(len(out), values * len(domain)):
+            tiles = self._multiply(matrix, flat[:, images.start * values : images.stop * values])
+            self._scatter(tiles, out[images], side)
 
-    def _gather(self, x: Array, axes: Axes, size: tuple[int, int]) -> Array:
-        """(N, H, W, C) -> (*size, N, s·s'·C): s × s' pixels as one, 0 outside of the image."""
-        grid = self.empty((*size, len(x), len(axes[0]), len(axes[1]), x.shape[-1]), x.dtype)
-        for h in axes[0]:
-            grid[: h.grid.start, :, :, h.number] = grid[h.grid.stop :, :, :, h.number] = 0
-        for w in axes[1]:
-            grid[:, : w.grid.start, :, :, w.number] = grid[:, w.grid.stop :, :, :, w.number] = 0
-        for h, w in itertools.product(*axes):
-            grid[h.grid, w.grid, :, h.number, w.number] = x[:, h.image, w.image].transpose(1, 2, 0, 3)
-        return grid.reshape(*size, len(x), -1)
+    def _gather(self, x: Array, side: Side) -> Array:
+        """(N, H, W, C) -> (pixels of a window, N·tiles·s·s'·C), 0 outside of the image."""
+        (rows, columns), (step_h, step_w), channels = self.axes, side.stride, x.shape[-1]
+        height, width = rows.reach(side.window[0]) * step_h, columns.reach(side.window[1]) * step_w
+        (top, left), (h, w) = side.padding, self._seen(x, side)
+        padded = self.zeros(side, (len(x), height, width, channels), x.dtype)
+        padded[:, top : top + h, left : left + w] = x[:, :h, :w]
+        n, down, right, next_channel = padded.strides
+        down_by_tile, right_by_tile = rows.size * step_h * down, columns.size * step_w * right
+        shape = (*side.window, len(x), rows.count, columns.count, step_h, step_w, channels)
+        steps = (step_h * down, step_w * right, n, down_by_tile, right_by_tile, down, right, next_channel)
+        tiles = self.empty(shape, x.dtype)
+        tiles[...] = np.ndarray(shape, x.dtype, padded, 0, steps)
+        return tiles.reshape(math.prod(side.window), -1)
 
-    def _overlap_add(self, tiles: Array, size: int) -> Array:
-        """(…, count, length, M) -> (…, (count − 1)·size + length, M), a tile every `size`: the transpose of _cut."""
-        *lead, count, length, values = tiles.shape
-        if count == 1 or length == size:
-            return tiles.reshape(*lead, count * length, values)
-        whole = self.empty((*lead, (count - 1) * size + length, values), tiles.dtype)
-        whole[..., : count * size, :].reshape(*lead, count, size, values)[...] = tiles[..., :size, :]
-        whole[..., count * size :, :] = tiles[..., -1, size:, :]
-        shared = whole[..., size : count * size, :].reshape(*lead, count - 1, size, values)
-        shared[..., : length - size, :] += tiles[..., :-1, size:, :]
-        return whole
+    def _scatter(self, tiles: Array, x: Array, side: Side) -> None:
+        """The transpose of _gather, over what x holds; 0 for pixels that no window reaches."""
+        (rows, columns), (step_h, step_w), channels = self.axes, side.stride, x.shape[-1]
+        (size_h, size_w), (top, left), (h, w) = (rows.size, columns.size), side.padding, self._seen(x, side)
+        over_h, over_w = side.window[0] - size_h, side.window[1] - size_w  # what a tile shares with the next one
+        height, width = rows.count * size_h, columns.count * size_w
+        parts = tiles.reshape(*side.window, len(x), rows.count, columns.count, step_h, step_w, channels)
+        parts = parts.transpose(2, 3, 0, 5, 4, 1, 6, 7)  # (N, row, pixel, phase, column, pixel, phase, C)
+        is_whole = not (over_h or over_w or top or left) and x.shape[1:3] == (height * step_h, width * step_w)
+        whole = (
+            x if is_whole else self.empty((len(x), (height + over_h) * step_h, (width + over_w) * step_w, channels), x.dtype)
+        )
+
+        def shared(next_h: bool, next_w: bool) -> Array:
+            """Of whole, in the axes of parts: each tile's own pixels, or those of the next one that its window reaches too."""
+            n, down, right, next_channel = whole.strides
+            pixels = (over_h if next_h else size_h, over_w if next_w else size_w)
+            shape = (len(x), rows.count, pixels[0], step_h, columns.count, pixels[1], step_w, channels)
+            by_row, by_column = step_h * down, step_w * right
+            steps = (n, size_h * by_row, by_row, down, size_w * by_column, by_column, right, next_channel)
+            return np.ndarray(shape, x.dtype, whole, next_h * steps[1] + next_w * steps[4], steps)
+
+        shared(False, False)[...] = parts[:, :, :size_h, :, :, :size_w]
+        if is_whole:
+            return
+        if over_h:
+            whole[:, height * step_h :] = 0
+            shared(True, False)[...] += parts[:, :, size_h:, :, :, :size_w]
+        if over_w:
+            whole[:, :, width * step_w :] = 0
+            shared(False, True)[...] += parts[:, :, :size_h, :, :, size_w:]
+        if over_h and over_w:
+            shared(True, True)[...] += parts[:, :, size_h:, :, :, size_w:]
+        x[:, :h, :w] = whole[:, top : top + h, left : left + w]
+        if (h, w) != x.shape[1:3]:
+            x[:, h:] = x[:, :, w:] = 0
+
+    def _seen(self, x: Array, side: Side) -> Pair:
+        """Height and width of the part of images x that windows reach."""
+        reaches = (tiles.reach(side.window[axis]) * side.stride[axis] for axis, tiles in enumerate(self.axes))
+        h, w = (min(x.shape[1 + axis], reach - side.padding[axis]) for axis, reach in enumerate(reaches))
+        return h, w
+
+    def _apart(self, rows: int, length: int, dtype: Any) -> Array:
+        """Rows that do not lie a power of two apart, or they would all fall into the same few places of a cache."""
+        return self.empty((rows, length + 16), dtype)[:, :length]
+
+    def _products(self, a: Array, b: Array) -> Array:
+        """(P, M, K), (P, K, F) -> (P, M·F)"""
+        flat = self._apart(len(a), a.shape[1] * b.shape[2], a.dtype)
+        np.matmul(a, b, out=flat.reshape(len(a), a.shape[1], b.shape[2]))
+        return flat
 
     def _multiply(self, a: Array, b: Array) -> Array:
         lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         return np.matmul(a, b, out=self.empty((*lead, a.shape[-2], b.shape[-1]), a.dtype))
 
-    def _blocks(self, batch: int, channels: int) -> Iterator[slice]:
-        """Blocks of images, whose transforms stay in cache."""
-        block = max(1, _CACHED // (self._cells * channels))
+    def _blocks(self, batch: int, values: int) -> Iterator[slice]:
+        """Blocks of images of so many values each, which stay in cache together."""
+        block = max(1, _CACHED // values)
         return (slice(start, min(start + block, batch)) for start in range(0, batch, block))
 
 
-def _flat(u: Array) -> Array:
-    """(P, P', K, F) -> (P·P', K, F)."""
-    return u.reshape(-1, *u.shape[2:])
-
-
-def _taps(g: ConvGeometry) -> tuple[int, int]:
+def _taps(g: ConvGeometry) -> Pair:
     """How many pixels of s × s a kernel spans."""
     return -(-g.kernel[0] // g.stride[0]), -(-g.kernel[1] // g.stride[1])
 
@@ -259,23 +281,3 @@ def _taps(g: ConvGeometry) -> tuple[int, int]:
 def _tiles(g: ConvGeometry) -> tuple[Tiles, Tiles]:
     taps = _taps(g)
     return best_tiles(g.output[0], taps[0]), best_tiles(g.output[1], taps[1])
-
-
-def _cut(x: Array, size: int, length: int) -> Array:
-    """(…, L, M) -> (…, count, length, M): a tile every `size`, where tiles overlap by length − size. A view."""
-    *lead, axis, values = x.shape
-    *steps, step, item = x.strides
-    count = (axis - length) // size + 1
-    return np.lib.stride_tricks.as_strided(x, (*lead, count, length, values), (*steps, size * step, step, item))
-
-
-def _by_tile(values: Array) -> Array:
-    """(P, P', rows, columns, N, K) -> (rows, P, columns, P', N·K), a view."""
-    return values.reshape(*values.shape[:4], -1).transpose(2, 0, 3, 1, 4)
-
-
-def _scatter(grid: Array, x: Array, axes: Axes) -> None:
-    """The transpose of _gather."""
-    grid = grid.reshape(*grid.shape[:3], len(axes[0]), len(axes[1]), -1)
-    for h, w in itertools.product(*axes):
-        x[:, h.image, w.image] = grid[h.grid, w.grid, :, h.number, w.number].transpose(2, 0, 1, 3)
