@@ -107,7 +107,7 @@ def _train(result: Result | None) -> list[list[str]]:
     rows = []
     for point in result["points"] if result else ():
         faster = faster_layout(point)
-        sides = [side for side in (OURS, faster) if side in point["seconds"]]
+        sides = [side for side in (OURS, faster) if side and side in point["seconds"]]
         if faster and OURS in sides:
             peak = point["peak_ratios"][faster]
             words = "whole command, PyTorch, the faster layout / minigan"

@@ -70,7 +70,7 @@ class MovingAverage:
         rate = 1 - min(self._decay, (1 + self._steps) / (10 + self._steps))
         torch._foreach_lerp_(self._average, self._now, rate)  # what torch.optim.swa_utils averages with
 
-    def pairs(self) -> list[tuple[np.ndarray, ...]]:
+    def pairs(self) -> list[Any]:
         """(now, average) of the parameters and of the statistics, each in one row."""
         count = len(self._parameters)
         parts = (slice(count), slice(count, None))
