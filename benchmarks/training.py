@@ -119,7 +119,8 @@ class Work:
     def command(self, side: str, steps: int, threads: int, out: Path, log_every: int | None = None) -> list[str]:
         """What a user would type; log_every: where it is not the usual one. out: a folder, still empty."""
         if SIDES[side].peer:
-            return [sys.executable, "-m", "benchmarks.sides.torch_train", str(self._job(side, steps, threads, out, log_every))]
+            job = self.write_job(side, steps, threads, out, log_every)
+            return [sys.executable, "-m", "benchmarks.sides.torch_train", str(job)]
         options = {**self.options, "steps": steps, **({"log_every": log_every} if log_every else {})}
         words = [word for name, value in options.items() for word in (OPTIONS[name].flag, str(value))]
         return [sys.executable, "-m", "minigan", "train", *words, "--out", str(out)]
@@ -130,7 +131,7 @@ class Work:
             return "python -m benchmarks.sides.torch_train JOB.json"
         return " ".join(["python", *self.command(side, steps, 0, Path("DIR"))[1:]])
 
-    def _job(self, side: str, steps: int, threads: int, out: Path, log_every: int | None) -> Path:
+    def write_job(self, side: str, steps: int, threads: int, out: Path, log_every: int | None) -> Path:
         """What the script for PyTorch reads, so that it needs no minigan."""
         seed, per_epoch = self.config.seed, len(self.dataset) // self.batch
         path = out.with_suffix(".json")
@@ -214,7 +215,7 @@ def prove(work: Work, sides: Sequence[str], threads: int) -> None:
             out = _new_folder(folder)
             whole_process(side, work.command(side, PROOF_STEPS, threads, out, log_every=1), threads, out)
             trace = work.trace(side, out)
-        _check_length(side, trace, PROOF_STEPS, log_every=1)
+        check_length(side, trace, PROOF_STEPS, log_every=1)
         losses = [(float(row["loss_d"]), float(row["loss_g"])) for row in trace.rows]
         evidence[side] = first_losses(losses) | {"average": trace.average}
     prove_same_work({"command": "train", "steps": PROOF_STEPS, **work.options}, evidence)
@@ -226,7 +227,7 @@ def _new_folder(parent: str) -> Path:
     return out
 
 
-def _check_length(side: str, trace: Trace, steps: int, log_every: int) -> None:
+def check_length(side: str, trace: Trace, steps: int, log_every: int) -> None:
     rows = -(-steps // log_every)
     logged = int(trace.rows[-1]["step"]) if trace.rows else 0
     if trace.steps != [steps] or logged != steps or len(trace.rows) != rows:
@@ -237,7 +238,7 @@ def _check_length(side: str, trace: Trace, steps: int, log_every: int) -> None:
         )
 
 
-def _check_whole(side: str, trace: Trace, first: Trace, distance: float, most: float) -> None:
+def check_whole(side: str, trace: Trace, first: Trace, distance: float, most: float) -> None:
     """Raise BenchmarkError for a run that began as another game, or whose samples are not as good as those of all must be."""
     for name in ("loss_d", "loss_g"):
         ours, theirs = (float(of.rows[0][name]) for of in (first, trace))
@@ -273,10 +274,10 @@ def timed_point(
             out = _new_folder(folder)
             told = whole_process(side, work.command(side, steps, settings.threads, out), settings.threads, out)
             trace = work.trace(side, out)
-            _check_length(side, trace, steps, work.config.log_every)
+            check_length(side, trace, steps, work.config.log_every)
             told["distance"] = work.distance(work.samples(side, settings.threads, out))
             first = first or trace
-            _check_whole(side, trace, first, told["distance"], WITHIN * asked.distance)
+            check_whole(side, trace, first, told["distance"], WITHIN * asked.distance)
         for name, value in told.items():
             figures[side].setdefault(name, []).append(value)
     rounds = {side: told["seconds"] for side, told in figures.items()}
