@@ -249,7 +249,7 @@ def test_the_whole_command(tmp_path, capsys):
     (point,) = result["points"]
     assert point["seconds"].keys() == {"numpy", "torch", "torch-last"}
     assert point["peak_mib"]["torch"] > point["peak_mib"]["numpy"] > 50
-    assert result["commands"]["numpy"] == "python -m minigan train --width 4 --batch-size 4 --steps 20 --out DIR"
+    assert result["commands"]["numpy"] == "python -m minigan train --batch-size 4 --width 4 --steps 20 --out DIR"
     shown = summary.summary(tmp_path)
     assert "time to Fréchet 100000 on digits, 20 steps: whole command, PyTorch, the faster layout / minigan" in shown
     assert report.faster_layout(point) in ("torch", "torch-last")
