@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks import report, summary, training
 from benchmarks.__main__ import main
+from benchmarks.machine import describe
 from benchmarks.rounds import BenchmarkError, Settings
 from minigan.cli import entry
 from minigan.evaluate import evaluate, load_run
@@ -219,7 +220,7 @@ def test_a_run_of_another_length_is_refused(trace):
 # -- the command ---------------------------------------------------------------------------------------------------------
 
 
-def test_rounds_alternate_and_every_run_is_looked_at(work, at_once, monkeypatch):
+def test_rounds_alternate_and_every_run_is_looked_at(work, at_once, monkeypatch, tmp_path):
     seconds, order = iter([2.0, 3.0, 6.0, 2.0]), []
 
     def told(side, command, threads, out):
@@ -235,6 +236,14 @@ def test_rounds_alternate_and_every_run_is_looked_at(work, at_once, monkeypatch)
     assert point["rounds"] == {"numpy": [2.0, 2.0], "numpy-avx2": [3.0, 6.0]}
     assert point["ratios"]["numpy-avx2"]["rounds"] == [1.5, 3.0]
     assert point["distances"] == {"numpy": [2.0, 2.1], "numpy-avx2": [2.5, 2.6]}
+    settings = {"command": "train", "machine": describe(1), "settings": {"rounds": 2}, "versions": {}, "missing": {}}
+    named = json.loads(json.dumps(point).replace("numpy-avx2", "torch-last"))
+    report.write({**settings, "warnings": [], "points": [named]}, tmp_path)
+    shown = summary.summary(tmp_path)
+    title = "time to Fréchet 3 on digits, 2 steps"
+    assert f"| {title}: whole command, PyTorch, the faster layout / minigan | 2.25 (1.88–2.62) |" in shown
+    assert f"| {title}: peak memory of the process, PyTorch / minigan | 1.00 (1.00–1.00) |" in shown
+    assert "its samples' distance is 2.55 | 4.5 s |" in shown
     assert "| numpy-avx2 | 4.5 s (**2.25**, 1.88–2.62) | 1 s | 2.55 | 1 MiB (**1.00**, 1.00–1.00) |" in training.table(point)
 
 
