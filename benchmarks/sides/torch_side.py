@@ -7,6 +7,7 @@ neither layout turns an image inside a step.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
@@ -69,7 +70,7 @@ class MovingAverage:
         rate = 1 - min(self._decay, (1 + self._steps) / (10 + self._steps))
         torch._foreach_lerp_(self._average, self._now, rate)  # what torch.optim.swa_utils averages with
 
-    def pairs(self) -> list[tuple[np.ndarray, ...]]:
+    def pairs(self) -> list[Any]:
         """(now, average) of the parameters and of the statistics, each in one row."""
         count = len(self._parameters)
         parts = (slice(count), slice(count, None))
@@ -77,11 +78,27 @@ class MovingAverage:
             tuple(torch.cat([x.flatten() for x in each[p]]).cpu().numpy() for each in (self._now, self._average)) for p in parts
         ]
 
+    def take_place(self) -> None:
+        """Let the network hold the averages, to sample with them."""
+        torch._foreach_copy_(self._now, self._average)
+
+
+@dataclass
+class Play:
+    """A game under way. step: one training step on real images and noise; it returns L_D, L_G, E D(x) and E D(x̃)."""
+
+    networks: dict[str, nn.Sequential]
+    optimizers: dict[str, torch.optim.Adam]
+    average: MovingAverage | None
+    step: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]
+
 
 class TorchSide(Side):
     """compiled: torch.compile's mode; empty for eager execution."""
 
-    def __init__(self, threads: int, channels_last: bool, compiled: str, fused: bool, device: str) -> None:
+    def __init__(
+        self, threads: int, channels_last: bool = False, compiled: str = "", fused: bool = True, device: str = "cpu"
+    ) -> None:
         torch.set_num_threads(threads)
         self.channels_last, self.compiled, self.fused, self.device = channels_last, compiled, fused, device
         torch.ones(1, device=device) + 1
@@ -185,7 +202,8 @@ class TorchSide(Side):
     def _compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return torch.compile(function, dynamic=False, mode=self.compiled) if self.compiled else function
 
-    def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+    def play(self, task: dict[str, Any], inputs: Inputs) -> Play:
+        """The game of a task with its first weights, before the first step."""
         if self.device == "cuda":
             torch.backends.cudnn.benchmark = True  # shapes stay, so that cuDNN may try its algorithms
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = task["precision"] == "tf32"
@@ -224,6 +242,12 @@ class TorchSide(Side):
                 average.update()
             return loss_d.detach(), loss_g.detach(), *beliefs
 
+        networks = {"generator": generator, "discriminator": discriminator}
+        return Play(networks, {"generator": adam_g, "discriminator": adam_d}, average, step)
+
+    def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        play = self.play(task, inputs)
+        step, average = play.step, play.average
         real, z = [self._image(x) for x in inputs["real"]], [self._image(a) for a in inputs["z"]]
         batches = cycle(zip(real, z, strict=True))
         losses = []
