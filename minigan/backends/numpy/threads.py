@@ -17,7 +17,7 @@ from minigan.backends.machine import usable_cores
 from minigan.backends.numpy.workers import Workers
 from minigan.errors import BackendError, shorten
 
-LARGE_CONVOLUTION = 1 << 21  # values of im2col, the largest of a pass, from which our threads and blocks are better than BLAS's
+LARGE_CONVOLUTION = 3 << 19  # values of im2col, the largest of a pass, from which our threads and blocks are better than BLAS's
 CONCATENATED = 1 << 16  # values of the largest array up to which two passes are quicker as one
 _MOST_THREADS = 1024  # more are a mistake: each takes a stack, and none a core
 _PROMOTING_TO_FLOAT64 = ("2.1.0", "2.1.1")  # in every thread but the first
