@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +13,45 @@ Inputs = dict[str, np.ndarray]
 COPIED = 1 << 24  # numbers in the array of the large copy: 64 MiB in float32, more than caches hold
 
 PROOF_STEPS = 2
+SEEN = ("real", "fake", "rival", "judged")  # the passes of D in a step: of D's own step the first two, of G's the others
+NOISED = ("real", "fake", "judged")  # samples as D sees them: in G's step the real ones are those of D's step
+
+# The rules of the game of Goodfellow et al. 2014, as the reference games have them: no side needs to know more (see
+# games.rules_of).
+PLAIN = {
+    **{"game": "gan", "loss": "non-saturating", "smoothing": 0.0, "penalties": [], "penalty_every": 1},
+    **{"instance_noise": 0.0, "classes": 0},
+}
 
 
-def first_losses(steps: Sequence[tuple[float, float]]) -> Inputs:
-    """The evidence of a game: L_D and L_G of the first step and L_D of the second, which has seen both first updates.
+def refuse_unless_plain(task: dict[str, Any]) -> None:
+    if task["rules"] != PLAIN:
+        raise UnsupportedError("plays the plain game of two networks alone")
 
-    No more, for rounding grows from step to step: Adam takes equal steps along gradients however small, and one that is
-    nearly 0 may turn its step round. In dcgan honest sides differ by some 1e-5 here, by up to 2e-4 one update later.
+
+def first_losses(steps: Sequence[Mapping[str, float]]) -> Inputs:
+    """The evidence of a game, from the statistics of its first steps, by minigan's names.
+
+    L_D and L_G of the first step and L_D of the second, which has seen both first updates, and the penalties in both; of a VAE
+    all that both steps tell. No more, for rounding grows from step to step: Adam takes equal steps along gradients however
+    small, and one that is nearly 0 may turn its step round. In dcgan honest sides differ by some 1e-5 here, by up to 2e-4 one
+    update later.
     """
-    (first_d, first_g), (second_d, _) = steps
-    return {"losses": np.array([first_d, first_g, second_d])}
+    first, second = steps
+    if "loss_d" not in first:
+        return {name: np.array([first[name], second[name]]) for name in first}
+    evidence = {"losses": np.array([first["loss_d"], first["loss_g"], second["loss_d"]])}
+    return evidence | {name: np.array([first[name], second[name]]) for name in first if name == "penalty"}
+
+
+def rhythm(step: Callable[[], Mapping[str, Any]], task: dict[str, Any]) -> Inputs:
+    """The evidence of penalties that are taken every so manieth step, from the steps that follow the first two, which are
+    taken here: where the penalty is not 0.
+    """
+    if task["period"] == 1:
+        return {}
+    taken = [float(step()["penalty"]) > 0 for _ in range(task["period"])]
+    return {"rhythm": np.array(taken, float)}
 
 
 def distances(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Inputs:
@@ -54,7 +83,8 @@ def d_steps(begin: Callable[[float], Callable[[], Sequence[Any]]], r1: float) ->
 class Side:
     """One library with the same threads as all others. `task` says what to do, `inputs` holds the weights and data for it.
 
-    A task of a game describes its networks layer by layer (see tasks.in_full), with weights by minigan's names.
+    A task of a game describes its networks layer by layer, with weights by minigan's names, what trains them and by what rules
+    (see tasks.in_full). Its inputs are all that a step would take from the data or draw (see tasks.game_inputs).
 
     A side that has no form of a task raises UnsupportedError, and has a dash in the table.
     """
@@ -64,9 +94,10 @@ class Side:
         raise NotImplementedError
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
-        """One training step: D's update, then G's, then that of the moving average of G where the task's training has one.
+        """One training step: D's update, then G's, then that of the moving average of G where the task's training has one; or
+        that of a VAE. Where penalties are not taken in every step, the first one takes them.
 
-        Evidence: first_losses, and after them the distances of the average.
+        Evidence: first_losses, and after them the distances of the average and the rhythm.
         """
         raise UnsupportedError("has no training step")
 

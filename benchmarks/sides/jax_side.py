@@ -13,7 +13,17 @@ from jax import lax
 from jax import numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, d_steps, distances, first_losses
+from benchmarks.sides.base import (
+    PROOF_STEPS,
+    Inputs,
+    Prepared,
+    Side,
+    UnsupportedError,
+    d_steps,
+    distances,
+    first_losses,
+    refuse_unless_plain,
+)
 
 Weights = dict[str, Any]
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -136,6 +146,7 @@ class JaxSide(Side):
         return weights
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        refuse_unless_plain(task)
         if self._device == "gpu":  # where the default is TF32
             jax.config.update("jax_default_matmul_precision", "tensorfloat32" if task["precision"] == "tf32" else "highest")
         layers_g, layers_d, training = task["generator"]["layers"], task["discriminator"]["layers"], task["training"]
@@ -174,7 +185,7 @@ class JaxSide(Side):
         losses = []
         for _ in range(PROOF_STEPS):
             state, stats = jitted(state, *next(batches))
-            losses.append((float(stats[0]), float(stats[1])))
+            losses.append(dict(zip(("loss_d", "loss_g"), map(float, stats[:2]), strict=True)))
         evidence = first_losses(losses)
         if decay:
             evidence |= distances((flat(now), flat(then)) for now, then in zip(state[:2], state[-1], strict=True))
