@@ -1,4 +1,4 @@
-"""The games whose steps are measured: what `minigan train` is told, and all that a side of another library has to know of them."""
+"""The games whose steps are measured: what `minigan train` is told, and all that a side of another library has to know."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def adam_of(config: Config) -> dict[str, Any]:
 
 
 def rules_of(config: Config) -> dict[str, Any]:
-    """What is minimised, and what the step does besides: base.PLAIN for the reference games."""
+    """What is minimised, and what the step does besides."""
     if config.game == "vae":
         return {"game": "vae", "likelihood": config.likelihood, "sigma": config.sigma, "kl_weight": config.kl_weight}
     return {
@@ -122,3 +122,10 @@ def rules_of(config: Config) -> dict[str, Any]:
         "instance_noise": config.instance_noise or 0.0,
         "classes": len(config.class_names or ()),
     }
+
+
+# The game of Goodfellow et al. 2014 with nothing besides, as the reference games have it.
+PLAIN = {
+    **{"game": "gan", "loss": "non-saturating", "smoothing": 0.0, "penalties": [], "penalty_every": 1},
+    **{"instance_noise": 0.0, "classes": 0},
+}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import minigan as mg
-from benchmarks.games import GAMES, IMAGE, adam_of, build, describe, load_data, rules_of
+from benchmarks.games import GAMES, IMAGE, PLAIN, adam_of, build, describe, load_data, rules_of
 from benchmarks.sides.base import NOISED, SEEN
 from minigan.data import Batches
 from minigan.training import Config
@@ -58,9 +58,10 @@ def in_full(task: Task) -> Task:
         return task
     described = {name: {"input_shape": net.input_shape, "layers": describe(net.layers)} for name, net in networks(task).items()}
     config = config_of(task)
+    rules = rules_of(config)
     return {
-        **{**task, **described, "networks": list(described), "training": adam_of(config), "rules": rules_of(config)},
-        **{"period": config.penalty_every or 1, "config": config.to_json(), "r1": R1_WEIGHT},
+        **{**task, **described, "networks": list(described), "training": adam_of(config), "rules": rules},
+        **{"plain": rules == PLAIN, "period": config.penalty_every or 1, "config": config.to_json(), "r1": R1_WEIGHT},
     }
 
 

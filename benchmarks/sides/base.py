@@ -12,46 +12,44 @@ Inputs = dict[str, np.ndarray]
 
 COPIED = 1 << 24  # numbers in the array of the large copy: 64 MiB in float32, more than caches hold
 
-PROOF_STEPS = 2
+PROOF_STEPS = 2  # of D alone
 SEEN = ("real", "fake", "rival", "judged")  # the passes of D in a step: of D's own step the first two, of G's the others
 NOISED = ("real", "fake", "judged")  # samples as D sees them: in G's step the real ones are those of D's step
 
-# The rules of the game of Goodfellow et al. 2014, as the reference games have them: no side needs to know more (see
-# games.rules_of).
-PLAIN = {
-    **{"game": "gan", "loss": "non-saturating", "smoothing": 0.0, "penalties": [], "penalty_every": 1},
-    **{"instance_noise": 0.0, "classes": 0},
-}
-
 
 def refuse_unless_plain(task: dict[str, Any]) -> None:
-    if task["rules"] != PLAIN:
+    if not task["plain"]:
         raise UnsupportedError("plays the plain game of two networks alone")
 
 
-def first_losses(steps: Sequence[Mapping[str, float]]) -> Inputs:
-    """The evidence of a game, from the statistics of its first steps, by minigan's names.
+def proof_of(
+    step: Callable[[], Mapping[str, Any]],
+    averages: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]] | None,
+    task: dict[str, Any],
+) -> Inputs:
+    """The evidence of a game, from the statistics that its first steps return, by minigan's names; the steps are taken here.
 
     L_D and L_G of the first step and L_D of the second, which has seen both first updates, and the penalties in both; of a VAE
-    all that both steps tell. No more, for rounding grows from step to step: Adam takes equal steps along gradients however
-    small, and one that is nearly 0 may turn its step round. In dcgan honest sides differ by some 1e-5 here, by up to 2e-4 one
-    update later.
+    all that both steps tell. averages: pairs for `distances`, asked for after the first step. Where penalties are not taken in
+    every step, which of those that follow take them.
+    No more, for rounding grows from step to step: Adam takes equal steps along gradients however small, and one that is nearly
+    0 may turn its step round. In dcgan honest sides differ by some 1e-5 here, by up to 2e-4 one update later.
     """
-    first, second = steps
-    if "loss_d" not in first:
-        return {name: np.array([first[name], second[name]]) for name in first}
-    evidence = {"losses": np.array([first["loss_d"], first["loss_g"], second["loss_d"]])}
-    return evidence | {name: np.array([first[name], second[name]]) for name in first if name == "penalty"}
 
+    def told() -> dict[str, float]:
+        return {name: float(value) for name, value in step().items()}  # before the next step may write to the same place
 
-def rhythm(step: Callable[[], Mapping[str, Any]], task: dict[str, Any]) -> Inputs:
-    """The evidence of penalties that are taken every so manieth step, from the steps that follow the first two, which are
-    taken here: where the penalty is not 0.
-    """
-    if task["period"] == 1:
-        return {}
-    taken = [float(step()["penalty"]) > 0 for _ in range(task["period"])]
-    return {"rhythm": np.array(taken, float)}
+    first, evidence = told(), distances(averages()) if averages else {}
+    second = told()
+    if "loss_d" in first:
+        evidence["losses"] = np.array([first["loss_d"], first["loss_g"], second["loss_d"]])
+        compared = ["penalty"] if "penalty" in first else []
+    else:
+        compared = list(first)
+    evidence |= {name: np.array([first[name], second[name]]) for name in compared}
+    if task["period"] > 1:
+        evidence["rhythm"] = np.array([told()["penalty"] > 0 for _ in range(task["period"])], float)
+    return evidence
 
 
 def distances(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Inputs:
@@ -97,7 +95,7 @@ class Side:
         """One training step: D's update, then G's, then that of the moving average of G where the task's training has one; or
         that of a VAE. Where penalties are not taken in every step, the first one takes them.
 
-        Evidence: first_losses, and after them the distances of the average and the rhythm.
+        Evidence: proof_of.
         """
         raise UnsupportedError("has no training step")
 

@@ -14,14 +14,12 @@ from jax import numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from benchmarks.sides.base import (
-    PROOF_STEPS,
     Inputs,
     Prepared,
     Side,
     UnsupportedError,
     d_steps,
-    distances,
-    first_losses,
+    proof_of,
     refuse_unless_plain,
 )
 
@@ -182,20 +180,18 @@ class JaxSide(Side):
         jitted = jax.jit(step, donate_argnums=0)
         real, z = [jnp.array(x) for x in inputs["real"]], [jnp.array(a) for a in inputs["z"]]
         batches = cycle(zip(real, z, strict=True))
-        losses = []
-        for _ in range(PROOF_STEPS):
-            state, stats = jitted(state, *next(batches))
-            losses.append(dict(zip(("loss_d", "loss_g"), map(float, stats[:2]), strict=True)))
-        evidence = first_losses(losses)
-        if decay:
-            evidence |= distances((flat(now), flat(then)) for now, then in zip(state[:2], state[-1], strict=True))
 
-        def call() -> None:
+        def call() -> dict[str, Any]:
             nonlocal state
             state, stats = jitted(state, *next(batches))
             self._keep((state, stats))
+            return dict(zip(("loss_d", "loss_g", "prob_real", "prob_fake"), stats, strict=True))
 
-        return Prepared({"step": call}, evidence)
+        def averages() -> list[tuple[np.ndarray, ...]]:
+            g, g_running, *_, average = state
+            return [(flat(now), flat(then)) for now, then in zip((g, g_running), average, strict=True)]
+
+        return Prepared({"step": call}, proof_of(call, averages if decay else None, task))
 
     def d_step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         layers, training = task["discriminator"]["layers"], task["training"]

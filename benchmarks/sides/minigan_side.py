@@ -13,15 +13,12 @@ import minigan as mg
 from benchmarks.sides.base import (
     COPIED,
     NOISED,
-    PROOF_STEPS,
     SEEN,
     Inputs,
     Prepared,
     Side,
     d_steps,
-    distances,
-    first_losses,
-    rhythm,
+    proof_of,
 )
 from minigan.losses.penalty import backward_with_penalties
 from minigan.training import Config
@@ -179,11 +176,13 @@ class MiniganSide(Side):
             for _ in range(len(inputs["real"]) * task["period"]):
                 step()
             _restart(game, inputs)
-        evidence = first_losses([{name: float(value) for name, value in step().items()} for _ in range(PROOF_STEPS)])
-        if average := getattr(game, "average", None):
-            now, then = ((self._host(net.params), self._host(net.state)) for net in (nets[0], average))
-            evidence |= distances(zip(now, then, strict=True))
-        return Prepared({"step": step}, evidence | rhythm(step, task))
+        average = getattr(game, "average", None)
+
+        def averages() -> Iterator[tuple[np.ndarray, ...]]:
+            for kind in ("params", "state"):
+                yield tuple(self._host(getattr(net, kind)) for net in (nets[0], average))
+
+        return Prepared({"step": step}, proof_of(step, averages if average else None, task))
 
     def _host(self, arrays: Mapping[str, Any]) -> np.ndarray:
         """All of them in one row."""

@@ -1,5 +1,5 @@
-"""The training steps of minigan's games in PyTorch, written as one would for speed: fused Adam, no gradients that nobody asks for,
-penalties on the passes that the loss takes anyway.
+"""The training steps of minigan's games in PyTorch, written as one would for speed: fused Adam, no gradients that nobody asks
+for, penalties on the passes that the loss takes anyway.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """minigan's networks in PyTorch, in either memory layout: built from described layers, with weights turned once, beforehand, so
 that neither layout turns an image inside a step.
 
-Samples of two axes, as text (T, K) and sound (T, C), are images of one row: what PyTorch's own one-dimensional convolutions make
-of them too, but for the layout.
+Samples of two axes, as text (T, K) and sound (T, C), are images of one row: what PyTorch's own one-dimensional convolutions
+make of them too, which have no layout to choose.
 """
 
 from __future__ import annotations
@@ -216,12 +216,14 @@ class Shifts:
     def __init__(self, network: nn.Module, inputs: Inputs, device: str) -> None:
         self._layers = [layer for layer in network.modules() if isinstance(layer, PhaseShuffle)]
         given = [torch.from_numpy(a).to(device) for name, a in inputs.items() if name.startswith("draws.")]
+        # By step, pass and layer.
         self._places = [
-            {which: [layer.places_of(of[turn, i]) for layer, of in zip(self._layers, given, strict=True)] for i, which in enumerate(SEEN)}
-            for turn in range(len(given[0]) if given else 0)
+            [[layer.places_of(draws) for layer, draws in zip(self._layers, of_pass, strict=True)] for of_pass in of_step]
+            for of_step in (zip(*draws, strict=True) for draws in zip(*given, strict=True))
         ]
 
     def move(self, turn: int, which: str) -> None:
         """Before the pass of that name in a step."""
-        for layer, places in zip(self._layers, self._places[turn][which] if self._layers else (), strict=True):
-            layer.places = places
+        if self._layers:
+            for layer, places in zip(self._layers, self._places[turn][SEEN.index(which)], strict=True):
+                layer.places = places

@@ -12,15 +12,12 @@ from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
 from benchmarks.sides.base import (
     COPIED,
-    PROOF_STEPS,
     Inputs,
     Prepared,
     Side,
     UnsupportedError,
     d_steps,
-    distances,
-    first_losses,
-    rhythm,
+    proof_of,
 )
 from benchmarks.sides.torch_games import PLAYED, AdversarialGame, Stats, VariationalGame, adam_of, batches_of
 from benchmarks.sides.torch_networks import Builder, has_images
@@ -75,10 +72,7 @@ class TorchSide(Side):
                 torch.compiler.cudagraph_mark_step_begin()
             return game.step(next(batches))
 
-        # Made numbers before the next step may write to the same place.
-        losses = [{name: float(value) for name, value in step().items()} for _ in range(PROOF_STEPS)]
-        evidence = first_losses(losses) | (distances(game.average.pairs()) if game.average else {})
-        return Prepared({"step": step}, evidence | rhythm(step, task))
+        return Prepared({"step": step}, proof_of(step, game.average.pairs if game.average else None, task))
 
     def d_step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         if self.compiled:
