@@ -14,8 +14,9 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody's name for it
 
 from benchmarks.sides.base import NOISED, Inputs, UnsupportedError
-from benchmarks.sides.torch_networks import Builder, Shifts
+from benchmarks.sides.torch_networks import ACTIVATIONS, Builder, FromImage, Shifts
 
+_DENSE = (nn.Linear, FromImage, *(getattr(nn, name) for name in ACTIVATIONS))  # of which no layer mixes a batch
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
 Stats = dict[str, torch.Tensor]
 
@@ -112,6 +113,8 @@ class AdversarialGame:
         self._learned = list(self.discriminator.parameters())
         self._loss_d, self._loss_g, self._compares = LOSSES[self.rules["loss"]]
         self.average = MovingAverage(self.generator, task["training"]["ema"]) if task["training"]["ema"] else None
+        # One pass over real and generated samples is 1.02 to 1.1 times as fast through dense layers, 0.9 through convolutions.
+        self._joins = all(isinstance(layer, _DENSE) for layer in self.discriminator)
         self._shifts, self._steps = Shifts(self.discriminator, inputs, builder.device), 0
         wrap = compiled or (lambda function: function)
         self._make_fake, self._judge, self._losses_g = map(wrap, (self.generator, self._judge_both, self._losses_of_g))
@@ -131,14 +134,20 @@ class AdversarialGame:
         """Samples as D sees them."""
         return torch.add(x, batch.noise[which], alpha=self.rules["instance_noise"]) if batch.noise else x
 
-    def _score(self, batch: Batch, which: str, x: torch.Tensor) -> torch.Tensor:
+    def _output(self, batch: Batch, which: str, x: torch.Tensor) -> torch.Tensor:
         self._shifts.move(batch.turn, which)
-        o = self.discriminator(x)
+        return self.discriminator(x)
+
+    def _score(self, batch: Batch, o: torch.Tensor) -> torch.Tensor:
         return o if batch.t is None else (o * batch.t).sum(1, keepdim=True)
 
     def _judge_both(self, batch: Batch, real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """L_D, what D believes of both, and both scores."""
-        s_real, s_fake = self._score(batch, "real", real), self._score(batch, "fake", fake)
+        if self._joins:
+            outputs = self.discriminator(torch.cat([real, fake])).chunk(2)
+        else:
+            outputs = self._output(batch, "real", real), self._output(batch, "fake", fake)
+        s_real, s_fake = (self._score(batch, o) for o in outputs)
         with torch.no_grad():
             scores = (s_real, s_fake) if self._compares else (torch.sigmoid(s_real), torch.sigmoid(s_fake))
             beliefs = [score.mean() for score in scores]
@@ -165,11 +174,12 @@ class AdversarialGame:
         return stats
 
     def _losses_of_g(self, batch: Batch, fake: torch.Tensor, s_real: torch.Tensor | None) -> torch.Tensor:
-        return self._loss_g(self._score(batch, "judged", self._shown(batch, "judged", fake)), s_real)
+        o = self._output(batch, "judged", self._shown(batch, "judged", fake))
+        return self._loss_g(self._score(batch, o), s_real)
 
     def _step_of_g(self, batch: Batch, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
         self.discriminator.requires_grad_(False)  # no gradients for D's parameters
-        s_real = self._score(batch, "rival", real) if self._compares else None
+        s_real = self._score(batch, self._output(batch, "rival", real)) if self._compares else None
         loss = self._losses_g(batch, fake, s_real)
         self._adam_g.zero_grad()
         loss.backward()
