@@ -22,37 +22,41 @@ def refuse_unless_plain(task: dict[str, Any]) -> None:
         raise UnsupportedError("plays the plain game of two networks alone")
 
 
+def first_losses(steps: Sequence[tuple[float, float]]) -> Inputs:
+    """The evidence of a game: L_D and L_G of the first step and L_D of the second, which has seen both first updates.
+
+    No more, for rounding grows from step to step: Adam takes equal steps along gradients however small, and one that is nearly
+    0 may turn its step round. In dcgan honest sides differ by some 1e-5 here, by up to 2e-4 one update later.
+    """
+    (first_d, first_g), (second_d, _) = steps
+    return {"losses": np.array([first_d, first_g, second_d])}
+
+
 def proof_of(
     step: Callable[[], Mapping[str, Any]],
-    averages: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]] | None,
+    averages: Callable[[], Iterable[tuple[np.ndarray, ...]]] | None,
     task: dict[str, Any],
 ) -> Inputs:
     """The evidence of a game, from the statistics that its first steps return, by minigan's names; the steps are taken here.
 
-    L_D and L_G of the first step and L_D of the second, which has seen both first updates, and the penalties in both; of a VAE
-    all that both steps tell. averages: pairs for `distances`, asked for after the first step. Where penalties are not taken in
-    every step, which of those that follow take them.
-    No more, for rounding grows from step to step: Adam takes equal steps along gradients however small, and one that is nearly
-    0 may turn its step round. In dcgan honest sides differ by some 1e-5 here, by up to 2e-4 one update later.
+    first_losses and the penalties in both steps, or all that a VAE tells of both. averages: pairs for `distances`, asked for
+    after the first step. Where penalties are not taken in every step, which of the steps that follow take them.
     """
 
     def told() -> dict[str, float]:
         return {name: float(value) for name, value in step().items()}  # before the next step may write to the same place
 
     first, evidence = told(), distances(averages()) if averages else {}
-    second = told()
-    if "loss_d" in first:
-        evidence["losses"] = np.array([first["loss_d"], first["loss_g"], second["loss_d"]])
-        compared = ["penalty"] if "penalty" in first else []
-    else:
-        compared = list(first)
-    evidence |= {name: np.array([first[name], second[name]]) for name in compared}
+    second, is_vae = told(), "reconstruction" in first
+    if not is_vae:
+        evidence |= first_losses([(stats["loss_d"], stats["loss_g"]) for stats in (first, second)])
+    evidence |= {name: np.array([first[name], second[name]]) for name in first if is_vae or name == "penalty"}
     if task["period"] > 1:
         evidence["rhythm"] = np.array([told()["penalty"] > 0 for _ in range(task["period"])], float)
     return evidence
 
 
-def distances(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Inputs:
+def distances(pairs: Iterable[tuple[np.ndarray, ...]]) -> Inputs:
     """The evidence of a moving average: how far G's parameters, and its running statistics, are from their averages.
 
     Lengths of the differences, for single weights may differ where the sign of a gradient near 0 does.

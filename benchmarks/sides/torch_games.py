@@ -109,7 +109,8 @@ class AdversarialGame:
             raise UnsupportedError("torch.compile does not take second derivatives")
         self.networks = {name: builder.network(name, task, inputs) for name in ("generator", "discriminator")}
         self.generator, self.discriminator = self.networks.values()
-        self._adam_g, self._adam_d = (adam_of(task, net.parameters(), fused) for net in self.networks.values())
+        self.optimizers = {name: adam_of(task, net.parameters(), fused) for name, net in self.networks.items()}
+        self._adam_g, self._adam_d = self.optimizers.values()
         self._learned = list(self.discriminator.parameters())
         self._loss_d, self._loss_g, self._compares = LOSSES[self.rules["loss"]]
         self.average = MovingAverage(self.generator, task["training"]["ema"]) if task["training"]["ema"] else None
