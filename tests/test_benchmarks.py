@@ -304,13 +304,13 @@ def checkout(tmp_path_factory):
 
 def test_another_checkout_is_a_side(checkout, tmp_path, capsys):
     arguments = (
-        f"steps --games mlp,recipe --batches 2 --rounds 1 --seconds 0.01 --threads 1 --sides numpy --baseline {checkout}"
+        f"steps --games mlp,recipe,vae --batches 2 --rounds 1 --seconds 0.01 --threads 1 --sides numpy --baseline {checkout}"
     )
     assert main([*arguments.split(), "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "- `baseline`: minigan of another checkout" in printed
     result = json.loads((tmp_path / "steps.json").read_text())
-    assert [point["ratios"].keys() for point in result["points"]] == [{"numpy", "baseline"}] * 2
+    assert [point["ratios"].keys() for point in result["points"]] == [{"numpy", "baseline"}] * 3
     assert result["versions"]["baseline"]["minigan"] == "0.0.9"
     assert result["versions"]["numpy"]["minigan"] != "0.0.9"
 
