@@ -159,7 +159,8 @@ class AdversarialGame:
         asked = [points[name] for name, _ in self.rules["penalties"]] if takes_penalties else []
         real, fake = (x.detach().requires_grad_() if index in asked else x for index, x in enumerate(seen))
         loss, believed_real, believed_fake, *scores = self._judge(batch, real, fake)
-        stats = {"loss_d": loss.detach(), "believed_real": believed_real, "believed_fake": believed_fake}
+        kind = "score" if self._compares else "prob"
+        stats = {"loss_d": loss.detach(), f"{kind}_real": believed_real, f"{kind}_fake": believed_fake}
         if takes_penalties:
             inputs = [(real, fake)[index] for index in asked]
             slopes = torch.autograd.grad([scores[index].sum() for index in asked], inputs, create_graph=True)
