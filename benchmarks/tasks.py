@@ -80,6 +80,7 @@ def game_inputs(task: Task) -> Inputs:
     if task["kind"] == "sample":
         return {**weights, "z": rng.standard_normal((1, batch, *sampler.input_shape), dtype=np.float32)}
     data = Batches(dataset, batch, mg.get_backend("textbook"), classes=config.classes)
+    assert config.latent_dim is not None
     z = rng.standard_normal((RING, batch, config.latent_dim), dtype=np.float32)
     dealt = [(data.next(), data.labels()) for _ in range(RING)]
     given = {"real": np.stack([real for real, _ in dealt])}

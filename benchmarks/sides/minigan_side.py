@@ -71,7 +71,7 @@ def give_draws(game: mg.Game, inputs: Inputs) -> list[GivenDraws]:
         passes[-1:-1] = ["rival"] if game.objective.compares else []
         layer = game.discriminator.layers[int(index)]
         given.append(GivenDraws(game.backend, draws, [SEEN.index(name) for name in passes]))
-        layer.rng = given[-1]  # type: ignore[assignment]
+        layer.rng = given[-1]
     return given
 
 

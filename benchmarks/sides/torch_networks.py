@@ -168,11 +168,11 @@ class Builder:
         w, b = own["weight"], own.get("bias")
         if index and layers[index - 1]["name"] == "Flatten":
             w = self._rows(w, _as_image(layers[index - 1]["input_shape"]), 0)
-        after = next((layer for layer in layers[index + 1 :] if layer["name"] not in ACTIVATIONS), {"name": ""})
-        if after["name"] == "Reshape":
+        after = next((layer for layer in layers[index + 1 :] if layer["name"] not in ACTIVATIONS), None)
+        if after and after["name"] == "Reshape":
             image = _as_image(after["output_shape"])
             w, b = self._rows(w, image, 1), b if b is None else self._rows(b, image, 0)
-        module = nn.Linear(*w.shape, bias=b is not None)
+        module = nn.Linear(w.shape[0], w.shape[1], bias=b is not None)
         module.weight.copy_(torch.from_numpy(np.ascontiguousarray(w.T)))
         if b is not None:
             module.bias.copy_(torch.from_numpy(b))
