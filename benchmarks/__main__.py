@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks import commands
+from benchmarks import commands, training
 from benchmarks.games import GAMES
 from benchmarks.quality import command as quality
 from benchmarks.report import Result, check_folder, notes, write
@@ -20,7 +20,7 @@ from benchmarks.sides import BASELINE, ON_GPU, SIDES
 from benchmarks.summary import summary
 from minigan.backends.numpy.threads import thread_count
 from minigan.cli.entry import discard_what_cannot_be_written, prepare_streams
-from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, one_line
+from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, add_option, one_line
 from minigan.errors import MiniganError, nearest_name, shorten
 
 NAME = "python -m benchmarks"
@@ -31,6 +31,8 @@ LARGEST = {
     "number of seconds": 3600,
     "number of threads": 1024,
     "number": 10_000_000,
+    "number of steps": 10_000_000,
+    "distance": 1_000_000,
 }
 
 # Sides that a command leaves out unless they are asked for by name: they have no such work, or would add minutes for nothing.
@@ -63,6 +65,10 @@ def _games(text: str) -> list[str]:
 
 def _sampled(text: str) -> list[str]:
     return _names(text, tuple(commands.TRAINED_STEPS), "game")
+
+
+def _trained(text: str) -> list[str]:
+    return _names(text, training.TRAINED, "side")
 
 
 def _protocol(text: str) -> str:
@@ -129,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
         "gpu": "the tests that need a GPU, then a training step there beside PyTorch and JAX",
         "imports": "whole processes that import minigan, against numpy alone",
         "quality": "trained games by published protocols: modes of mixtures and of stacked digits, Fréchet distance of digits",
+        "train": "whole commands, from an empty start to samples of the wanted quality on disk, and their peak memory",
         "summary": "the headline figures of the results that are there",
     }
     for name, text in helps.items():
@@ -148,6 +155,9 @@ def parser() -> argparse.ArgumentParser:
             jobs = "seeds trained at a time; set MINIGAN_NUM_THREADS=1 where they are as many as the cores"
             command.add_argument("--jobs", type=_number("number"), default=1, help=jobs)
             continue
+        if name == "train":
+            _add_training(command)
+            continue
         if name != "memory":
             rounds, seconds = {"scaling": (3, 0.3), "layers": (7, 0.15), "gpu": (9, 0.2)}.get(name, (9, 0.4))
             about = {"default": rounds, "help": "alternating rounds for each point"}
@@ -160,8 +170,7 @@ def parser() -> argparse.ArgumentParser:
         if name != "memory":
             about = {"default": seconds, "help": "time for each side in each round"}
             command.add_argument("--seconds", type=_number("number of seconds", float), **about)
-        words = "threads, and cores, of every side (default: MINIGAN_NUM_THREADS, else the cores that this process may use)"
-        command.add_argument("--threads", type=_number("number of threads"), default=argparse.SUPPRESS, help=words)
+        _add_threads(command)
         default = [*ON_GPU, "numpy"] if name == "gpu" else [s for s in SIDES if s not in (*_LEFT_OUT[name], *_ELSEWHERE)]
         command.add_argument("--sides", type=_sides, default=",".join(default), help=f"of: {', '.join(SIDES)}")
         if name == "steps":
@@ -181,6 +190,28 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_threads(command: argparse.ArgumentParser) -> None:
+    words = "threads, and cores, of every side (default: MINIGAN_NUM_THREADS, else the cores that this process may use)"
+    command.add_argument("--threads", type=_number("number of threads"), default=argparse.SUPPRESS, help=words)
+
+
+def _add_training(command: argparse.ArgumentParser) -> None:
+    """The options of `train`: how good the samples must be, and the recipe's where they are to differ."""
+    usual = training.Asked()
+    distance = "the Fréchet distance of 5,000 samples from the bundled digits that is to be reached"
+    command.add_argument("--distance", type=_number("distance", float), default=usual.distance, help=distance)
+    steps = "so many steps of each side, instead of looking for how many the distance takes"
+    command.add_argument("--steps", type=_number("number of steps"), default=argparse.SUPPRESS, help=steps)
+    every = "steps from one look at the distance to the next, as their number is looked for"
+    command.add_argument("--every", type=_number("number of steps"), default=usual.every, help=every)
+    command.add_argument("--rounds", type=_number("number of rounds"), default=5, help="alternating rounds of whole commands")
+    _add_threads(command)
+    sides = f"of: {', '.join(training.TRAINED)}"
+    command.add_argument("--sides", type=_trained, default="numpy,torch,torch-last", help=sides)
+    for name in training.OF_RECIPE:
+        add_option(command, name, shown="the recipe's")
+
+
 def run(options: argparse.Namespace) -> tuple[Result, str]:
     baseline = getattr(options, "baseline", None)
     settings = Settings(
@@ -196,6 +227,10 @@ def run(options: argparse.Namespace) -> tuple[Result, str]:
         return commands.penalties(settings, options.batches)
     if options.command == "gpu":
         return commands.gpu(settings, options.out)
+    if options.command == "train":
+        given = {name: getattr(options, name) for name in training.OF_RECIPE if name in options}
+        asked = training.Asked(options.distance, getattr(options, "steps", None), options.every, given)
+        return commands.train(settings, asked)
     if options.command == "memory":
         return commands.memory(settings, [("mlp", 128), ("dcgan", options.growth_batch)])
     return getattr(commands, options.command)(settings)

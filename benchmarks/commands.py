@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks import training
 from benchmarks.games import GAMES
 from benchmarks.machine import describe
 from benchmarks.report import Result, cell, duration, markdown, timing_table, warnings_about, write
@@ -349,3 +351,23 @@ def imports(settings: Settings) -> tuple[Result, str]:
     ]
     cells = [f"**{r.median:.2f}**, {r.low:.2f}–{r.high:.2f}" for r in ratios.values()]
     return result, markdown(head, [["whole process", *map(duration, seconds.values()), *cells]])
+
+
+# -- whole trainings ---------------------------------------------------------------------------------------------------
+
+
+def train(settings: Settings, asked: training.Asked) -> tuple[Result, str]:
+    """Whole commands from an empty start to samples of the wanted quality on disk, and the peak memory of each."""
+    with _open(settings) as sides:  # which of them can run here, and their versions; their processes end at once
+        names = list(sides.versions)
+    with tempfile.TemporaryDirectory(prefix="minigan-benchmark-") as folder:
+        work = training.Work(asked.options, Path(folder))
+        training.prove(work, names, settings.threads)
+        looks: list[tuple[int, float]] = []
+        steps = asked.steps
+        if steps is None:
+            steps, looks = work.find_steps(asked, lambda looks: _progress(looks, "steps to the distance"))
+        point = training.timed_point(work, names, steps, asked, settings, lambda turns: _progress(turns, "train"))
+        commands = {name: work.command_in_words(name, steps) for name in names}
+    options = {**asked.options, "distance": asked.distance, "within": training.WITHIN * asked.distance}
+    return _result("train", settings, sides, [point], looks=looks, commands=commands, options=options), training.table(point)

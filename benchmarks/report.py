@@ -51,6 +51,12 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
+def faster_layout(point: Result) -> str | None:
+    """The side of PyTorch's faster memory layout; None where neither was measured."""
+    layouts = [side for side in ("torch", "torch-last") if side in point["seconds"]]
+    return min(layouts, key=lambda side: point["seconds"][side], default=None)
+
+
 def duration(seconds: float) -> str:
     """With three digits, in µs, ms or s."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):

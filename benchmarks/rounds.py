@@ -60,7 +60,7 @@ class Process:
     def __init__(self, name: str, threads: int, patience: float | None = None, checkout: Path | None = None) -> None:
         self.name, self._patience = name, patience
         self._cores = sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else None
-        command, folder, env = ["-m", "benchmarks.worker", name], ROOT, _environment(name, threads)
+        command, folder, env = ["-m", "benchmarks.worker", name], ROOT, environment(name, threads)
         if name == BASELINE:
             if checkout is None:
                 raise BenchmarkError("the side baseline is minigan of another checkout: name its folder by --baseline PATH")
@@ -136,7 +136,7 @@ class Process:
                 pipe.close()
 
 
-def _environment(name: str, threads: int) -> dict[str, str]:
+def environment(name: str, threads: int) -> dict[str, str]:
     """A side's variables; none of the shell's that choose kernels, for each library chooses its own for this processor."""
     env = {key: value for key, value in os.environ.items() if not key.startswith(_KERNEL_VARIABLES)}
     for library in ("MINIGAN", "OPENBLAS", "OMP", "MKL", "BLIS"):

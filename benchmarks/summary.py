@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Any
 
 from benchmarks.games import GAMES
 from benchmarks.machine import one_line
-from benchmarks.report import Result, markdown, read
+from benchmarks.report import Result, faster_layout, markdown, read
 from benchmarks.rounds import OURS, BenchmarkError
 from benchmarks.sides import SIDES
 from minigan.errors import shorten
@@ -15,8 +16,8 @@ from minigan.errors import shorten
 
 def summary(folder: Path) -> str:
     """A table of ratios with the machine they were measured on. Raises BenchmarkError if there are no results."""
-    results = {name: read(folder, name) for name in ("steps", "layers", "memory", "penalties", "imports", "gpu")}
-    rows_of_each = (_steps, _layers, _memory, _penalties, _imports, _gpu)
+    results = {name: read(folder, name) for name in ("steps", "layers", "memory", "penalties", "train", "imports", "gpu")}
+    rows_of_each = (_steps, _layers, _memory, _penalties, _train, _imports, _gpu)
     try:
         rows = [row for result, rows_of in zip(results.values(), rows_of_each, strict=True) for row in rows_of(result)]
         captions = sorted({one_line(result["machine"]) for result in results.values() if result})
@@ -25,8 +26,8 @@ def summary(folder: Path) -> str:
         raise BenchmarkError(f"the results in {shorten(str(folder))} are damaged: measure them again") from None
     if not rows:
         raise BenchmarkError(
-            f"no results in {shorten(str(folder))}: run python -m benchmarks steps, layers, memory or imports, or name their "
-            "folder by --out"
+            f"no results in {shorten(str(folder))}: run python -m benchmarks steps, layers, memory, train or imports, or name "
+            "their folder by --out"
         )
     return markdown(["", "ratio"], rows) + "\n\n" + "\n".join([*captions, *doubts])
 
@@ -100,6 +101,25 @@ def _penalties(result: Result | None) -> list[list[str]]:
                 cost = costs[side]
                 shown = f"{cost['median']:.2f} ({cost['low']:.2f}–{cost['high']:.2f})"
                 rows.append([f"{point['title']} / without, {SIDES[side].words}", shown])
+    return rows
+
+
+def _train(result: Result | None) -> list[list[str]]:
+    """Whole commands: time, peak memory, and how good the samples of each are."""
+    rows = []
+    for point in result["points"] if result else ():
+        faster = faster_layout(point)
+        sides = [side for side in (OURS, faster) if side and side in point["seconds"]]
+        if faster and OURS in sides:
+            peak = point["peak_ratios"][faster]
+            words = "whole command, PyTorch, the faster layout / minigan"
+            rows.append([f"{point['title']}: {words}", _ratio(point, faster) or ""])
+            shown = f"{peak['median']:.2f} ({peak['low']:.2f}–{peak['high']:.2f})"
+            rows.append([f"{point['title']}: peak memory of the process, PyTorch / minigan", shown])
+        for side in sides:
+            distance = statistics.median(point["distances"][side])
+            shown = f"{point['seconds'][side]:.1f} s"
+            rows.append([f"{point['title']}: {SIDES[side].words}; its samples' distance is {distance:.2f}", shown])
     return rows
 
 

@@ -416,7 +416,7 @@ def test_the_threads_of_the_environment_are_those_of_every_side(tmp_path, monkey
 
 
 def test_every_library_is_told_the_number_of_threads():
-    told = rounds._environment("jax", 3)
+    told = rounds.environment("jax", 3)
     assert {told[name] for name in told if name.endswith(("_NUM_THREADS", "_MAXIMUM_THREADS", "NPROC"))} == {"3"}
     assert {"MINIGAN_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC"} <= told.keys()
 

@@ -42,6 +42,10 @@ class MovingAverage:
         parts = (slice(count), slice(count, None))
         return [tuple(_in_one_row(each[part]) for each in (self._now, self._average)) for part in parts]
 
+    def take_place(self) -> None:
+        """Let the network hold the averages, to sample with them."""
+        torch._foreach_copy_(self._now, self._average)
+
 
 def _in_one_row(tensors: list[torch.Tensor]) -> np.ndarray:
     return torch.cat([torch.empty(0), *(x.flatten().cpu() for x in tensors)]).numpy()

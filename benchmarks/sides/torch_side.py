@@ -28,7 +28,9 @@ _FUNCTIONS = {"ReLU": F.relu, "LeakyReLU": F.leaky_relu, "Tanh": torch.tanh, "Si
 class TorchSide(Side):
     """compiled: torch.compile's mode; empty for eager execution."""
 
-    def __init__(self, threads: int, channels_last: bool, compiled: str, fused: bool, device: str) -> None:
+    def __init__(
+        self, threads: int, channels_last: bool = False, compiled: str = "", fused: bool = True, device: str = "cpu"
+    ) -> None:
         torch.set_num_threads(threads)
         self.channels_last, self.compiled, self.fused, self.device = channels_last, compiled, fused, device
         self.builder = Builder(channels_last, device)

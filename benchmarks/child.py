@@ -1,0 +1,33 @@
+"""`python -m benchmarks.child REPORT COMMAND…`: runs a command, and writes what it took as JSON: time, and peak memory.
+
+A small process of its own, for on Linux the peak that the system reports of a process counts that of the process which started
+it: what the benchmark itself holds would be the least that it could see.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+
+def measured(command: list[str]) -> dict[str, float]:
+    """status, seconds by the clock and of the processor, and peak_mib, the most memory held at once."""
+    start = time.perf_counter()
+    process = os.posix_spawn(command[0], command, os.environ)
+    _, status, usage = os.wait4(process, 0)
+    seconds = time.perf_counter() - start
+    peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    processor = usage.ru_utime + usage.ru_stime
+    return {
+        "status": os.waitstatus_to_exitcode(status),
+        "seconds": seconds,
+        "processor_seconds": processor,
+        "peak_mib": peak,
+    }
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1], "w", encoding="utf-8") as report:
+        json.dump(measured(sys.argv[2:]), report)
