@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import commands, training
+from benchmarks.games import GAMES
 from benchmarks.quality import command as quality
 from benchmarks.report import Result, check_folder, notes, write
 from benchmarks.rounds import OURS, BenchmarkError, Settings
 from benchmarks.sides import BASELINE, ON_GPU, SIDES
 from benchmarks.summary import summary
-from benchmarks.tasks import GAMES
 from minigan.backends.numpy.threads import thread_count
 from minigan.cli.entry import discard_what_cannot_be_written, prepare_streams
 from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, add_option, one_line
@@ -61,6 +61,10 @@ def _sides(text: str) -> list[str]:
 
 def _games(text: str) -> list[str]:
     return _names(text, tuple(GAMES), "game")
+
+
+def _sampled(text: str) -> list[str]:
+    return _names(text, tuple(commands.TRAINED_STEPS), "game")
 
 
 def _trained(text: str) -> list[str]:
@@ -122,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog=NAME, description=__doc__, allow_abbrev=False)
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     helps = {
-        "steps": "one full training step of both reference games, at several batch sizes, and of the default recipe",
+        "steps": "one full training step of both reference games, at several batch sizes, and of every recipe of minigan train",
         "layers": "forward and both gradients of single layers, and Adam, beside the machine's own ceiling",
         "scaling": "time per image and peak memory by batch size, image size and width",
         "memory": "peak resident memory of a step, and its growth over 1,000 steps",
@@ -169,12 +173,14 @@ def parser() -> argparse.ArgumentParser:
         _add_threads(command)
         default = [*ON_GPU, "numpy"] if name == "gpu" else [s for s in SIDES if s not in (*_LEFT_OUT[name], *_ELSEWHERE)]
         command.add_argument("--sides", type=_sides, default=",".join(default), help=f"of: {', '.join(SIDES)}")
-        if name in ("steps", "sampling"):
-            games = ",".join(GAMES) if name == "steps" else "mlp,dcgan"
-            command.add_argument("--games", type=_games, default=games, help=f"of: {', '.join(GAMES)}")
+        if name == "steps":
+            listed = "; ".join(f"{game}: {GAMES[game].words}" for game in GAMES)
+            command.add_argument("--games", type=_games, default=",".join(GAMES), help=f"of: {listed}")
             own = "; ".join(f"{game} {', '.join(map(str, GAMES[game].batches))}" for game in GAMES)
-            sizes = {"help": f"batch sizes ({own})"} if name == "steps" else {"help": "batch sizes", "default": "1,16,64,256"}
-            command.add_argument("--batches", type=_batches, **sizes)
+            command.add_argument("--batches", type=_batches, help=f"batch sizes ({own})")
+        if name == "sampling":
+            command.add_argument("--games", type=_sampled, default="mlp,dcgan", help=f"of: {', '.join(commands.TRAINED_STEPS)}")
+            command.add_argument("--batches", type=_batches, help="batch sizes", default="1,16,64,256")
         if name == "penalties":
             command.add_argument("--batches", type=_batches, help="batch sizes", default="64")
         if name == "memory":

@@ -14,17 +14,18 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks import training
+from benchmarks.games import GAMES
 from benchmarks.machine import describe
 from benchmarks.report import Result, cell, duration, markdown, timing_table, warnings_about, write
 from benchmarks.rounds import OURS, ROOT, BenchmarkError, Settings, Sides, ratio
 from benchmarks.sides import BASELINE
 from benchmarks.sides.base import COPIED
-from benchmarks.tasks import CONV_TRIPLE, GAMES, LAYERS, Task, ceiling_task, d_step_task, game_task, layer_title, layer_work
+from benchmarks.tasks import CONV_TRIPLE, LAYERS, Task, ceiling_task, d_step_task, game_task, layer_title, layer_work
 from minigan.backends import get_backend
 
 GROWTH_STEPS = 1000
 SETTLED_STEPS = 100  # before growth is counted: pools are full, caches warm
-TRAINED_STEPS = {"mlp": 200, "dcgan": 40, "recipe": 40}  # of the G that samples are drawn from
+TRAINED_STEPS = {"mlp": 200, "dcgan": 40, "recipe": 40}  # of the G that samples are drawn from, which these games have
 
 
 def _open(settings: Settings) -> Sides:

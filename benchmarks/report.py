@@ -227,12 +227,18 @@ def _lines(axis: Any, points: Sequence[Result], x: Any, y: Any) -> None:
 
 
 def _steps(result: Result, file: Any) -> None:
+    """Lines over the batch size for games of several sizes, and the ratios of all others side by side."""
     games = list(dict.fromkeys(point["task"]["game"] for point in result["points"]))
-    figure, axes = _figure(1, len(games), (5.2 * len(games), 4.2))
-    for axis, game in zip(axes.flat, games, strict=True):
-        points = [point for point in result["points"] if point["task"]["game"] == game]
+    points_of = {game: [point for point in result["points"] if point["task"]["game"] == game] for game in games}
+    single = [points[0] for points in points_of.values() if len(points) == 1]
+    several = {game: points for game, points in points_of.items() if len(points) > 1}
+    figure, axes = _figure(1, len(several) + bool(single), (5.2 * (len(several) + bool(single)), 4.2))
+    for axis, (game, points) in zip(axes.flat, several.items(), strict=False):
         _lines(axis, points, lambda p: p["task"]["batch"], lambda p, s: p["seconds"].get(s) and 1e3 * p["seconds"][s])
         axis.set(title=f"one training step, {game}", xlabel="batch size", ylabel="ms (less is better)")
+    if single:
+        _ratios(axes.flat[-1], single)
+        axes.flat[-1].set(title="one training step")
     axes.flat[0].legend(fontsize=7, frameon=False)
     _save(figure, result, file)
 
@@ -254,9 +260,14 @@ def _sampling(result: Result, file: Any) -> None:
 
 
 def _layers(result: Result, file: Any) -> None:
-    points = result["points"]
-    figure, axes = _figure(1, 1, (9, 0.22 * len(points) + 1.2))
-    axis = axes.flat[0]
+    figure, axes = _figure(1, 1, (9, 0.22 * len(result["points"]) + 1.2))
+    _ratios(axes.flat[0], result["points"])
+    axes.flat[0].legend(fontsize=7, frameon=False, loc="upper right")
+    _save(figure, result, file)
+
+
+def _ratios(axis: Any, points: Sequence[Result]) -> None:
+    """One row a point: the sides' times as multiples of ours."""
     for side in SIDES:
         pairs = [
             (point["ratios"][side]["median"], -row)
@@ -271,8 +282,6 @@ def _layers(result: Result, file: Any) -> None:
     ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20]
     axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axis.set(xlabel=f"time / time of {OURS}: to the right of the red line minigan is faster", ylim=(-len(points) + 0.3, 0.7))
-    axis.legend(fontsize=7, frameon=False, loc="upper right")
-    _save(figure, result, file)
 
 
 def _scaling(result: Result, file: Any) -> None:

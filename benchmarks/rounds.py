@@ -152,6 +152,7 @@ class Sides:
         self.missing: dict[str, str] = {}
         self.versions: dict[str, dict[str, str]] = {}
         self._processes: dict[str, Process] = {}
+        self._period = 1  # of the task that is ready
         self._stack = ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="minigan-benchmark-")))
         try:
@@ -185,6 +186,7 @@ class Sides:
     def prepare(self, task: Task) -> dict[str, list[str]]:
         """Let every side make the task ready, and prove that they did the same. Returns each side's calls by name."""
         inputs, request = save_inputs(task, self._folder), in_full(task)
+        self._period = request.get("period", 1)
         calls: dict[str, list[str]] = {}
         evidence: dict[str, dict[str, np.ndarray]] = {}
         for name, process in self._processes.items():
@@ -208,9 +210,12 @@ class Sides:
         return self._processes[name].ask(do, **request)
 
     def time(self, calls: dict[str, list[str]], settings: Settings) -> dict[str, dict[str, list[float]]]:
-        """Seconds per call by side and call, one figure a round. Sides alternate, and each round begins with another."""
+        """Seconds per call by side and call, one figure a round. Sides alternate, and each round begins with another.
+
+        Where steps with and without penalties follow one another, each figure is a mean over whole periods of them.
+        """
         counts = {
-            (name, call): max(1, round(settings.seconds / max(1e-7, self._rough(name, call))))
+            (name, call): self._period * max(1, round(settings.seconds / self._period / max(1e-7, self._rough(name, call))))
             for name in calls
             for call in calls[name]
         }
@@ -227,8 +232,10 @@ class Sides:
 
     def _rough(self, name: str, call: str) -> float:
         """About how long a call takes, after the calls that compile and warm up."""
-        once = self.ask(name, "time", call=call, calls=1, warmup=3)["seconds"]
-        return self.ask(name, "time", call=call, calls=max(1, min(200, int(0.05 / max(once, 1e-7)))), warmup=0)["seconds"]
+        period = self._period
+        once = self.ask(name, "time", call=call, calls=period, warmup=3)["seconds"]
+        count = max(1, min(200, int(0.05 / max(once, 1e-7))) // period) * period
+        return self.ask(name, "time", call=call, calls=count, warmup=0)["seconds"]
 
 
 def prove_same_work(task: Task, evidence: dict[str, dict[str, np.ndarray]]) -> None:

@@ -6,6 +6,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from benchmarks.games import GAMES
 from benchmarks.machine import one_line
 from benchmarks.report import Result, faster_layout, markdown, read
 from benchmarks.rounds import OURS, BenchmarkError
@@ -38,19 +39,20 @@ def _ratio(point: Result, side: str) -> str | None:
 
 def _steps(result: Result | None) -> list[list[str]]:
     rows = []
-    for game, batch in (("mlp", 128), ("mlp", 1), ("dcgan", 128), ("recipe", 64)):
+    recipes = [(name, batch) for name, game in GAMES.items() if not game.sizes for batch in game.batches]
+    for game, batch in (("mlp", 128), ("mlp", 1), ("dcgan", 128), *recipes):
         for point in result["points"] if result else ():
             if (point["task"]["game"], point["task"]["batch"]) == (game, batch):
-                shown = _compared(point, has_layouts=game != "mlp")
+                shown = _compared(point)
                 rows += [[f"{point['title']}: {words}", r] for side, words in shown.items() if (r := _ratio(point, side))]
     return rows
 
 
-def _compared(point: Result, has_layouts: bool) -> dict[str, str]:
+def _compared(point: Result) -> dict[str, str]:
     """What to show of a point: sides, and their ratio in words."""
-    if has_layouts:
-        layouts = [side for side in ("torch", "torch-last") if side in point["seconds"]]
-        faster = min(layouts, key=lambda side: point["seconds"][side], default="torch")
+    layouts = [side for side in ("torch", "torch-last") if side in point["seconds"]]
+    if len(layouts) > 1 and point["task"]["game"] != "mlp":
+        faster = min(layouts, key=lambda side: point["seconds"][side])
         peers = {faster: "PyTorch eager, the faster layout / minigan", "textbook": "textbook / minigan"}
     else:
         peers = {"torch": "PyTorch eager / minigan", "torch-defaults": "PyTorch eager, Adam with its defaults / minigan"}

@@ -3,58 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import minigan as mg
-from minigan.data import Batches, load
-from minigan.training import RECIPES
+from benchmarks.games import GAMES, IMAGE, PLAIN, adam_of, build, describe, load_data, rules_of
+from benchmarks.sides.base import NOISED, SEEN
+from minigan.data import Batches
+from minigan.training import Config
 
 Task = dict[str, Any]
 Inputs = dict[str, np.ndarray]
 
 R1_WEIGHT = 10.0
+STEEP = 20  # steps that a game with penalties has been trained for: at first D is so flat that its penalty decides nothing
 RING = 5  # batches of data and noise that every side is handed, and goes through again and again
-BATCHES = (1, 16, 64, 128, 512)
-
-
-@dataclass(frozen=True)
-class Game:
-    """A game to be measured: the model that makes its networks, and how they are trained.
-
-    training: lr, betas and ema of mg.GAN. size: which option of the model makes it larger. batches: the batch sizes to measure.
-    """
-
-    model: str
-    options: dict[str, Any]
-    training: dict[str, Any]
-    size: str
-    batches: tuple[int, ...] = BATCHES
-
-
-def _default_recipe() -> Game:
-    """What `minigan train` trains with no options."""
-    recipe = RECIPES["dcgan"]
-    options = {name: recipe[name] for name in ("latent_dim", "width", "extra_conv")}
-    training = {"lr": recipe["lr"], "betas": [recipe["beta1"], recipe["beta2"]], "ema": recipe["ema"]}
-    return Game("dcgan", options, training, "width", (recipe["batch_size"],))
-
-
-_REFERENCE = {"lr": 2e-4, "betas": [0.5, 0.999], "ema": None}
-GAMES = {
-    "mlp": Game("mlp", {"latent_dim": 100, "hidden": 128}, _REFERENCE, "hidden"),
-    "dcgan": Game("dcgan", {"latent_dim": 100, "width": 64}, _REFERENCE, "width"),
-    "recipe": _default_recipe(),
-}
 
 
 def game_task(
-    kind: str, game: str, batch: int, image: int = 28, width: int = 0, train: int = 0, precision: str = "float32"
+    kind: str, game: str, batch: int, image: int = IMAGE, width: int = 0, train: int = 0, precision: str = "float32"
 ) -> Task:
-    """A step of one of GAMES, or samples from its G. width: dcgan's width or mlp's hidden units, 0 for the game's own.
+    """A step of one of GAMES, or samples from its G. width: channels or hidden units, 0 for the game's own.
 
     train: steps that G has been trained for beforehand. precision: of products on a GPU, "float32" or "tf32".
     """
@@ -67,50 +38,79 @@ def d_step_task(batch: int, width: int = 0, precision: str = "float32") -> Task:
     return game_task("d_step", "dcgan", batch, width=width, precision=precision)
 
 
-def networks(task: Task) -> tuple[mg.Sequential, mg.Sequential]:
-    """G and D of a task, with the weights that every side starts from."""
-    game, shape = GAMES[task["game"]], (task["image"], task["image"], 1)
-    options = {**game.options, **({game.size: task["width"]} if task["width"] else {})}
-    g, d = mg.models.build(game.model, image_shape=shape, **options, backend="numpy", seed=0)
+def config_of(task: Task) -> Config:
+    return GAMES[task["game"]].config(task["image"], task["width"])
+
+
+def networks(task: Task) -> dict[str, mg.Sequential]:
+    """The networks of a task by name, with the weights that every side starts from."""
+    nets = build(config_of(task)).networks
     if task["kind"] == "d_step":  # a penalty through BatchNorm would mix the samples
+        d = nets["discriminator"]
         layers = [layer.fresh() for layer in d.layers if not isinstance(layer, mg.BatchNorm)]
-        d = mg.Sequential(layers, d.input_shape, "numpy", seed=0)
-    return g, d
+        nets["discriminator"] = mg.Sequential(layers, d.input_shape, "numpy", seed=0)
+    return nets
 
 
 def in_full(task: Task) -> Task:
     """The task as a side gets it: with the layers of its networks and what trains them, so that no side needs our models."""
     if "game" not in task:
         return task
-    described = {name: _describe(net) for name, net in zip(("generator", "discriminator"), networks(task), strict=True)}
-    return {**task, **described, "training": GAMES[task["game"]].training, "r1": R1_WEIGHT}
-
-
-def _describe(net: mg.Sequential) -> dict[str, Any]:
-    layers = [{"name": layer.name, "options": layer.options, "output_shape": layer.output_shape} for layer in net.layers]
-    return {"input_shape": net.input_shape, "layers": layers}
+    described = {name: {"input_shape": net.input_shape, "layers": describe(net.layers)} for name, net in networks(task).items()}
+    config = config_of(task)
+    rules = rules_of(config)
+    return {
+        **{**task, **described, "networks": list(described), "training": adam_of(config), "rules": rules},
+        **{"plain": rules == PLAIN, "period": config.penalty_every or 1, "config": config.to_json(), "r1": R1_WEIGHT},
+    }
 
 
 def game_inputs(task: Task) -> Inputs:
-    """Weights by minigan's names, real images, and noise or, for D's step alone, generated images: the same for every side."""
-    batch, (g, d) = task["batch"], networks(task)
-    digits = load("digits", image_size=g.output_shape[:2])
-    if task["train"]:
-        gan, batches = mg.GAN(g, d, **GAMES[task["game"]].training), Batches(digits, 64, g.backend)
-        for _ in range(task["train"]):
-            gan.step(batches.next())
-    weights = {
-        f"{name}.{key}": a for name, net in (("generator", g), ("discriminator", d)) for key, a in net.state_dict().items()
-    }
+    """Weights by minigan's names and all data and noise of RING steps, the same for every side.
+
+    Of a step: real, labels where the game has classes, z (of a VAE its ε), and what draws_of makes. For D's step alone real and
+    generated images, for samples z.
+    """
+    batch, config, nets = task["batch"], config_of(task), networks(task)
+    dataset, rng = load_data(config), np.random.default_rng(1)
+    if steps := task["train"] or (STEEP if config.penalty else 0):
+        nets = _trained(config, steps)
+    weights = {f"{name}.{key}": a for name, net in nets.items() for key, a in net.state_dict().items()}
+    sampler = [*nets.values()][config.description.sampler]
     if task["kind"] == "sample":
-        return {**weights, "z": np.random.default_rng(1).standard_normal((1, batch, *g.input_shape), dtype=np.float32)}
-    data, rng = Batches(digits, batch, mg.get_backend("textbook")), np.random.default_rng(1)
-    z = rng.standard_normal((RING, batch, *g.input_shape), dtype=np.float32)
-    given = {"real": np.stack([data.next() for _ in range(RING)])}
-    given["z" if task["kind"] == "step" else "fake"] = (
-        z if task["kind"] == "step" else np.stack([g.forward(own)[0] for own in z])
-    )
-    return {**weights, **given}
+        return {**weights, "z": rng.standard_normal((1, batch, *sampler.input_shape), dtype=np.float32)}
+    data = Batches(dataset, batch, mg.get_backend("textbook"), classes=config.classes)
+    assert config.latent_dim is not None
+    z = rng.standard_normal((RING, batch, config.latent_dim), dtype=np.float32)
+    dealt = [(data.next(), data.labels()) for _ in range(RING)]
+    given = {"real": np.stack([real for real, _ in dealt])}
+    if config.classes:
+        given["labels"] = np.stack([own["labels"] for _, own in dealt])
+    if task["kind"] == "d_step":
+        return {**weights, **given, "fake": np.stack([sampler.forward(own)[0] for own in z])}
+    return {**weights, **given, "z": z, **_draws(config, nets, given["real"].shape, rng)}
+
+
+def _trained(config: Config, steps: int) -> dict[str, mg.Sequential]:
+    """The networks of a game after so many steps."""
+    game = build(config)
+    batches = Batches(load_data(config), config.batch_size or 1, game.backend, classes=config.classes)
+    for _ in range(steps):
+        game.step(batches.next(), **batches.labels())
+    return game.networks
+
+
+def _draws(config: Config, nets: dict[str, mg.Sequential], shape: Sequence[int], rng: np.random.Generator) -> Inputs:
+    """All else that a step would draw: noise on what D sees, from N(0, 1), and for every layer of D that moves its samples
+    numbers from U[0, 1), from which the places follow. One of each for every one of base.SEEN, in that order.
+    """
+    draws, (steps, batch) = {}, shape[:2]
+    if config.instance_noise:
+        draws["instance noise"] = rng.standard_normal((steps, len(NOISED), *shape[1:]), dtype=np.float32)
+    for layer in nets["discriminator"].layers if config.game == "gan" else ():
+        if layer.random:
+            draws[f"draws.{layer.index}"] = rng.random((steps, len(SEEN), batch), dtype=np.float32)
+    return draws
 
 
 def layer_task(layer: str, shape: Sequence[int], **options: Any) -> Task:

@@ -20,10 +20,8 @@ from benchmarks import commands, report, rounds, summary, tasks
 from benchmarks.__main__ import main
 from benchmarks.rounds import BenchmarkError, Process, Settings, Sides, prove_same_work, ratio
 from benchmarks.sides import SIDES
-from minigan.data import load
 from minigan.errors import MiniganError
 from minigan.models import mlp
-from minigan.training import Config, build_game
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="reads Linux's /proc and affinities")
 
@@ -111,7 +109,7 @@ def test_a_planted_fault_in_the_work_is_seen(fault, tmp_path, monkeypatch):
 
     def tampered(self, do, **request):
         if do == "prepare" and self.name == "numpy" and fault == "average":
-            request["task"] = {**request["task"], "training": {**request["task"]["training"], "ema": 0.1}}
+            request["task"] = {**request["task"], "config": {**request["task"]["config"], "ema": 0.1}}
         elif do == "prepare" and self.name == "numpy" and fault == "penalty":
             request["task"] = {**request["task"], "r1": 1.01 * request["task"]["r1"]}
         elif do == "prepare" and self.name == "numpy":
@@ -290,20 +288,6 @@ def test_summary_reads_what_is_there(tmp_path, capsys):
         assert_one_line(capsys.readouterr().err)
 
 
-def test_the_recipe_is_what_minigan_train_trains():
-    config, game = Config(backend="numpy"), tasks.GAMES["recipe"]
-    config.resolve(load("digits"))
-    gan = build_game(config, (28, 28, 1), steps=1)
-    task = tasks.game_task("step", "recipe", config.batch_size)
-    assert [str(net) for net in tasks.networks(task)] == [str(net) for net in gan.networks.values()]
-    for optimizer in gan.optimizers.values():
-        expected = {"lr": optimizer.schedule(0), "betas": [*optimizer.betas], "ema": gan.ema}
-        assert game.training == expected
-        assert optimizer.eps == 1e-8
-    assert gan.objective.smoothing == 0
-    assert game.batches == (config.batch_size,)
-
-
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     """Another checkout: a copy of this one that calls itself by another version."""
@@ -320,13 +304,13 @@ def checkout(tmp_path_factory):
 
 def test_another_checkout_is_a_side(checkout, tmp_path, capsys):
     arguments = (
-        f"steps --games mlp,recipe --batches 2 --rounds 1 --seconds 0.01 --threads 1 --sides numpy --baseline {checkout}"
+        f"steps --games mlp,recipe,vae --batches 2 --rounds 1 --seconds 0.01 --threads 1 --sides numpy --baseline {checkout}"
     )
     assert main([*arguments.split(), "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "- `baseline`: minigan of another checkout" in printed
     result = json.loads((tmp_path / "steps.json").read_text())
-    assert [point["ratios"].keys() for point in result["points"]] == [{"numpy", "baseline"}] * 2
+    assert [point["ratios"].keys() for point in result["points"]] == [{"numpy", "baseline"}] * 3
     assert result["versions"]["baseline"]["minigan"] == "0.0.9"
     assert result["versions"]["numpy"]["minigan"] != "0.0.9"
 
@@ -545,6 +529,7 @@ def test_the_sides_that_are_installed_agree():
         tasks.game_task("step", "mlp", 4),
         tasks.game_task("step", "dcgan", 4, width=8),
         tasks.game_task("step", "recipe", 4, width=8),
+        tasks.game_task("step", "points", 4, width=8),
         tasks.d_step_task(4, width=8),
         tasks.game_task("sample", "dcgan", 3, width=8, train=2),
         tasks.layer_task("Dense", (5, 7), units=3),

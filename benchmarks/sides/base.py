@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,20 +12,51 @@ Inputs = dict[str, np.ndarray]
 
 COPIED = 1 << 24  # numbers in the array of the large copy: 64 MiB in float32, more than caches hold
 
-PROOF_STEPS = 2
+PROOF_STEPS = 2  # of D alone
+SEEN = ("real", "fake", "rival", "judged")  # the passes of D in a step: of D's own step the first two, of G's the others
+NOISED = ("real", "fake", "judged")  # samples as D sees them: in G's step the real ones are those of D's step
+
+
+def refuse_unless_plain(task: dict[str, Any]) -> None:
+    if not task["plain"]:
+        raise UnsupportedError("plays the plain game of two networks alone")
 
 
 def first_losses(steps: Sequence[tuple[float, float]]) -> Inputs:
     """The evidence of a game: L_D and L_G of the first step and L_D of the second, which has seen both first updates.
 
-    No more, for rounding grows from step to step: Adam takes equal steps along gradients however small, and one that is
-    nearly 0 may turn its step round. In dcgan honest sides differ by some 1e-5 here, by up to 2e-4 one update later.
+    No more, for rounding grows from step to step: Adam takes equal steps along gradients however small, and one that is nearly
+    0 may turn its step round. In dcgan honest sides differ by some 1e-5 here, by up to 2e-4 one update later.
     """
     (first_d, first_g), (second_d, _) = steps
     return {"losses": np.array([first_d, first_g, second_d])}
 
 
-def distances(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Inputs:
+def proof_of(
+    step: Callable[[], Mapping[str, Any]],
+    averages: Callable[[], Iterable[tuple[np.ndarray, ...]]] | None,
+    task: dict[str, Any],
+) -> Inputs:
+    """The evidence of a game, from the statistics that its first steps return, by minigan's names; the steps are taken here.
+
+    first_losses and the penalties in both steps, or all that a VAE tells of both. averages: pairs for `distances`, asked for
+    after the first step. Where penalties are not taken in every step, which of the steps that follow take them.
+    """
+
+    def told() -> dict[str, float]:
+        return {name: float(value) for name, value in step().items()}  # before the next step may write to the same place
+
+    first, evidence = told(), distances(averages()) if averages else {}
+    second, is_vae = told(), "reconstruction" in first
+    if not is_vae:
+        evidence |= first_losses([(stats["loss_d"], stats["loss_g"]) for stats in (first, second)])
+    evidence |= {name: np.array([first[name], second[name]]) for name in first if is_vae or name == "penalty"}
+    if task["period"] > 1:
+        evidence["rhythm"] = np.array([told()["penalty"] > 0 for _ in range(task["period"])], float)
+    return evidence
+
+
+def distances(pairs: Iterable[tuple[np.ndarray, ...]]) -> Inputs:
     """The evidence of a moving average: how far G's parameters, and its running statistics, are from their averages.
 
     Lengths of the differences, for single weights may differ where the sign of a gradient near 0 does.
@@ -54,7 +85,8 @@ def d_steps(begin: Callable[[float], Callable[[], Sequence[Any]]], r1: float) ->
 class Side:
     """One library with the same threads as all others. `task` says what to do, `inputs` holds the weights and data for it.
 
-    A task of a game describes its networks layer by layer (see tasks.in_full), with weights by minigan's names.
+    A task of a game describes its networks layer by layer, with weights by minigan's names, what trains them and by what rules
+    (see tasks.in_full). Its inputs are all that a step would take from the data or draw (see tasks.game_inputs).
 
     A side that has no form of a task raises UnsupportedError, and has a dash in the table.
     """
@@ -64,9 +96,10 @@ class Side:
         raise NotImplementedError
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
-        """One training step: D's update, then G's, then that of the moving average of G where the task's training has one.
+        """One training step: D's update, then G's, then that of the moving average of G where the task's training has one; or
+        that of a VAE. Where penalties are not taken in every step, the first one takes them.
 
-        Evidence: first_losses, and after them the distances of the average.
+        Evidence: proof_of.
         """
         raise UnsupportedError("has no training step")
 

@@ -13,7 +13,15 @@ from jax import lax
 from jax import numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from benchmarks.sides.base import PROOF_STEPS, Inputs, Prepared, Side, UnsupportedError, d_steps, distances, first_losses
+from benchmarks.sides.base import (
+    Inputs,
+    Prepared,
+    Side,
+    UnsupportedError,
+    d_steps,
+    proof_of,
+    refuse_unless_plain,
+)
 
 Weights = dict[str, Any]
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -136,6 +144,7 @@ class JaxSide(Side):
         return weights
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
+        refuse_unless_plain(task)
         if self._device == "gpu":  # where the default is TF32
             jax.config.update("jax_default_matmul_precision", "tensorfloat32" if task["precision"] == "tf32" else "highest")
         layers_g, layers_d, training = task["generator"]["layers"], task["discriminator"]["layers"], task["training"]
@@ -171,20 +180,18 @@ class JaxSide(Side):
         jitted = jax.jit(step, donate_argnums=0)
         real, z = [jnp.array(x) for x in inputs["real"]], [jnp.array(a) for a in inputs["z"]]
         batches = cycle(zip(real, z, strict=True))
-        losses = []
-        for _ in range(PROOF_STEPS):
-            state, stats = jitted(state, *next(batches))
-            losses.append((float(stats[0]), float(stats[1])))
-        evidence = first_losses(losses)
-        if decay:
-            evidence |= distances((flat(now), flat(then)) for now, then in zip(state[:2], state[-1], strict=True))
 
-        def call() -> None:
+        def call() -> dict[str, Any]:
             nonlocal state
             state, stats = jitted(state, *next(batches))
             self._keep((state, stats))
+            return dict(zip(("loss_d", "loss_g", "prob_real", "prob_fake"), stats, strict=True))
 
-        return Prepared({"step": call}, evidence)
+        def averages() -> list[tuple[np.ndarray, ...]]:
+            g, g_running, *_, average = state
+            return [(flat(now), flat(then)) for now, then in zip((g, g_running), average, strict=True)]
+
+        return Prepared({"step": call}, proof_of(call, averages if decay else None, task))
 
     def d_step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         layers, training = task["discriminator"]["layers"], task["training"]

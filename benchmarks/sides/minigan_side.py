@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -10,30 +10,97 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import minigan as mg
-from benchmarks.sides.base import COPIED, PROOF_STEPS, Inputs, Prepared, Side, d_steps, distances, first_losses
+from benchmarks.sides.base import (
+    COPIED,
+    NOISED,
+    SEEN,
+    Inputs,
+    Prepared,
+    Side,
+    d_steps,
+    proof_of,
+)
 from minigan.losses.penalty import backward_with_penalties
+from minigan.training import Config
+
+_BATCH = ("real", "z", "labels")  # what a step takes, as its compute is handed it
+
+
+class GivenDraws:
+    """Stands in for a random stream: hands out given numbers, in the order in which a step asks for them.
+
+    given: (steps, draws, *shape), for so many steps in turn. order: which of a step's draws each of its calls gets.
+    """
+
+    def __init__(self, be: mg.backends.Backend, given: np.ndarray, order: Sequence[int]) -> None:
+        self._given = [[be.asarray(draw) for draw in of_step] for of_step in given]
+        self._now = [be.zeros(draw.shape, draw.dtype) for draw in self._given[0]]
+        self._order, self._calls = tuple(order), 0
+
+    def begin(self, turn: int) -> None:
+        """Go on to the draws of a step."""
+        self._calls = 0
+        for now, given in zip(self._now, self._given[turn], strict=True):
+            now[...] = given
+
+    def _next(self) -> Any:
+        draw = self._now[self._order[self._calls % len(self._order)]]
+        self._calls = (self._calls + 1) % len(self._order)
+        return draw
+
+    def normal(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return self._next().reshape(shape)
+
+    uniform = normal
+
+
+def give_draws(game: mg.Game, inputs: Inputs) -> list[GivenDraws]:
+    """Let a game, and the layers of its D, take the draws among the inputs in place of their own.
+
+    Penalties that do not share the passes of the loss run D again on the same samples, and there it sees what it saw.
+    """
+    given = []
+    if "instance noise" in inputs:
+        given.append(GivenDraws(game.backend, inputs["instance noise"], range(len(NOISED))))
+        game.streams["instance noise"] = given[-1]  # type: ignore[assignment]
+    layers = {name.partition(".")[2]: a for name, a in inputs.items() if name.startswith("draws.")}
+    for index, draws in layers.items():
+        assert isinstance(game, mg.GAN)
+        points = [penalty.batch for penalty in game.penalties]
+        passes = ["real", "fake", *(SEEN[p] for p in points if p is not None), "judged"]
+        passes[-1:-1] = ["rival"] if game.objective.compares else []
+        layer = game.discriminator.layers[int(index)]
+        given.append(GivenDraws(game.backend, draws, [SEEN.index(name) for name in passes]))
+        layer.rng = given[-1]
+    return given
 
 
 class OnGivenBatches(mg.Step):
-    """A game's step on real images and noise that are handed in: the step itself takes the next batch from the device."""
+    """A game's step on data and noise that are handed in: the step itself takes the next batch from the device."""
 
     def __init__(self, game: mg.Game, inputs: Inputs) -> None:
         self.game, be = game, game.backend
         self.backend, self.networks, self.optimizers = be, game.networks, game.optimizers
         count, self.batch = inputs["real"].shape[:2]
-        self._real, self._z = (be.asarray(inputs[name].reshape(-1, *inputs[name].shape[2:])) for name in ("real", "z"))
+        self._rows = [be.asarray(inputs[name].reshape(-1, *inputs[name].shape[2:])) for name in _BATCH if name in inputs]
         self._order, self._start = be.asarray(np.arange(count * self.batch)), be.scalar()
-        self._turns = cycle(range(count))
+        self._draws, self._turns = give_draws(game, inputs), cycle(range(count))
+
+    @property
+    def variant(self) -> Any:
+        return self.game.variant
 
     def advance(self) -> None:
-        self._start.set(self.batch * next(self._turns))
+        turn = next(self._turns)
+        self._start.set(self.batch * turn)
+        for draws in self._draws:
+            draws.begin(turn)
         self.game.advance()
 
     def compute(self) -> dict[str, Any]:
-        def batch_of(rows: Any) -> Any:
-            return self.backend.take_rows(rows, self._order, self._start, self.batch, self.game.dtype)
-
-        return self.game.compute(batch_of(self._real), batch_of(self._z))
+        take = self.backend.take_rows
+        batch = [take(rows, self._order, self._start, self.batch, self.game.dtype) for rows in self._rows]
+        return self.game.compute(*batch)
 
     def arrays(self) -> Iterator[Any]:
         return self.game.arrays()
@@ -94,37 +161,36 @@ class MiniganSide(Side):
         self.backend.synchronize()
 
     def _network(self, name: str, task: dict[str, Any], inputs: Inputs) -> mg.Sequential:
-        layers = [getattr(mg, layer["name"])(**layer["options"]) for layer in task[name]["layers"]]
-        net = mg.Sequential(layers, task[name]["input_shape"], self.backend)
+        net = mg.Sequential(_layers(task[name]["layers"]), task[name]["input_shape"], self.backend)
         net.load_state_dict(_weights(name, inputs))
         return net
 
     def step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         if task["precision"] != self.backend.precision:
             self.backend = mg.get_backend(self.backend.name, task["precision"])
-        g, d = (self._network(name, task, inputs) for name in ("generator", "discriminator"))
-        gan = mg.GAN(g, d, **task["training"])
-        step = self._captured(gan, inputs) if self.captured else self._eager(gan, inputs)
-        if self.captured:  # once through the batches records it; from the start again, what is proved is the replay
-            for _ in inputs["real"]:
+        config = Config.from_json(task["config"])
+        nets = tuple(self._network(name, task, inputs) for name in task["networks"])
+        game = config.description.build(nets, config, 1)
+        step = self._captured(game, inputs) if self.captured else OnGivenBatches(game, inputs)
+        if self.captured:  # each variant is recorded on the way; from the start again, what is proved is the replay
+            for _ in range(len(inputs["real"]) * task["period"]):
                 step()
-            _restart(gan, inputs)
-        losses = [step() for _ in range(PROOF_STEPS)]
-        evidence = first_losses([(float(stats["loss_d"]), float(stats["loss_g"])) for stats in losses])
-        if gan.average is not None:
-            pairs = [(net.flat_params, np.concatenate([*net.state.values()])) for net in (g, gan.average)]
-            evidence |= distances([tuple(map(self.backend.to_numpy, pair)) for pair in zip(*pairs, strict=True)])
-        return Prepared({"step": step}, evidence)
+            _restart(game, inputs)
+        average = getattr(game, "average", None)
 
-    def _eager(self, gan: mg.GAN, inputs: Inputs) -> Callable[[], dict[str, Any]]:
-        """The step on the batches in their turn."""
-        real, z = ([self.backend.asarray(a) for a in inputs[name]] for name in ("real", "z"))
-        batches = cycle(zip(real, z, strict=True))
-        return lambda: gan.step(*next(batches))
+        def averages() -> Iterator[tuple[np.ndarray, ...]]:
+            for kind in ("params", "state"):
+                yield tuple(self._host(getattr(net, kind)) for net in (nets[0], average))
 
-    def _captured(self, gan: mg.GAN, inputs: Inputs) -> Callable[[], dict[str, Any]]:
-        """The same, captured. (baseline_worker.py asks other checkouts for this.)"""
-        return mg.capture(OnGivenBatches(gan, inputs), log=_refuse)
+        return Prepared({"step": step}, proof_of(step, averages if average else None, task))
+
+    def _host(self, arrays: Mapping[str, Any]) -> np.ndarray:
+        """All of them in one row."""
+        return np.concatenate([np.empty(0, np.float32), *(self.backend.to_numpy(a).ravel() for a in arrays.values())])
+
+    def _captured(self, game: mg.Game, inputs: Inputs) -> Callable[[], dict[str, Any]]:
+        """The step on the batches in their turn, captured. (baseline_worker.py asks other checkouts for this.)"""
+        return mg.capture(OnGivenBatches(game, inputs), log=_refuse)
 
     def d_step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         def begin(weight: float) -> Callable[[], Sequence[Any]]:
@@ -177,12 +243,24 @@ def _weights(name: str, inputs: Inputs) -> Inputs:
     return {key.removeprefix(f"{name}."): array for key, array in inputs.items() if key.startswith(f"{name}.")}
 
 
-def _restart(gan: mg.GAN, inputs: Inputs) -> None:
+def _layers(described: Sequence[dict[str, Any]]) -> list[mg.Layer]:
+    """The layers that games.describe described."""
+    made = []
+    for layer in described:
+        options = dict(layer["options"])
+        if "layers" in options:
+            options["layers"] = _layers(options["layers"])
+        made.append(getattr(mg, layer["name"])(**options))
+    return made
+
+
+def _restart(game: mg.Game, inputs: Inputs) -> None:
     """The state from which the game began, made anew: a copy kept since then would count as memory of the step."""
-    for net, name in ((gan.generator, "generator"), (gan.discriminator, "discriminator"), (gan.average, "generator")):
-        if net is not None:
-            net.load_state_dict(_weights(name, inputs))
-    for optimizer in (gan.optimizer_g, gan.optimizer_d):
+    for name, net in game.networks.items():
+        net.load_state_dict(_weights(name, inputs))
+    if average := getattr(game, "average", None):
+        average.load_state_dict(_weights("generator", inputs))
+    for optimizer in game.optimizers.values():
         optimizer.steps = 0
         for array in optimizer.state.values():
             array[...] = 0

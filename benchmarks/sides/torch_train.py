@@ -18,7 +18,8 @@ import torch
 
 from benchmarks.sides import SIDES
 from benchmarks.sides.base import Inputs, distances
-from benchmarks.sides.torch_side import Play, TorchSide
+from benchmarks.sides.torch_games import AdversarialGame, Batch
+from benchmarks.sides.torch_side import TorchSide
 
 COLUMNS = ("step", "loss_d", "loss_g", "prob_real", "prob_fake")
 SAMPLE_BATCH = 64
@@ -31,7 +32,8 @@ class TorchTraining(TorchSide):
         with (out / "log.csv").open("w", encoding="utf-8") as log:
             print(*COLUMNS, sep=",", file=log)
             for step, (real, z) in zip(range(1, job["steps"] + 1), self._batches(job, inputs["values"]), strict=False):
-                pending.append(torch.stack(play.step(real, z)))
+                stats = play.step(Batch(step, real, z))
+                pending.append(torch.stack([stats[name] for name in COLUMNS[1:]]))
                 if step % job["log_every"] == 0 or step == job["steps"]:
                     print(step, *torch.stack(pending).mean(0).tolist(), sep=",", file=log, flush=True)
                     pending.clear()
@@ -50,9 +52,9 @@ class TorchTraining(TorchSide):
             for start in range(0, len(values) - batch + 1, batch):
                 real = pixels[rows[start : start + batch]].float().div_(127.5).sub_(1)
                 z = rng.standard_normal((batch, *job["task"]["generator"]["input_shape"]), dtype=np.float32)
-                yield self._image(real.numpy()), self._image(z)
+                yield self.builder.tensor(real.numpy()), self.builder.tensor(z)
 
-    def _save(self, play: Play, out: Path) -> None:
+    def _save(self, play: AdversarialGame, out: Path) -> None:
         """The weights of all networks; G is left with its averages, where there are any."""
         state = {name: {key: value.clone() for key, value in net.state_dict().items()} for name, net in play.networks.items()}
         if play.average:
@@ -61,11 +63,11 @@ class TorchTraining(TorchSide):
         torch.save({**state, **optimizers, "sampler": play.networks["generator"].state_dict()}, out / "weights.pt")
 
     @torch.inference_mode()
-    def samples(self, play: Play, job: dict[str, Any], count: int) -> np.ndarray:
+    def samples(self, play: AdversarialGame, job: dict[str, Any], count: int) -> np.ndarray:
         """So many images (N, H, W, C) of G as it is, in inference mode."""
         generator, latent = play.networks["generator"].eval(), job["task"]["generator"]["input_shape"]
         z = np.random.default_rng(job["samples"]).standard_normal((count, *latent)).astype(np.float32)
-        parts = [self._host(generator(self._image(z[at : at + SAMPLE_BATCH]))) for at in range(0, count, SAMPLE_BATCH)]
+        parts = [self._host(generator(self.builder.tensor(z[at : at + SAMPLE_BATCH]))) for at in range(0, count, SAMPLE_BATCH)]
         return np.concatenate(parts)
 
     def draw(self, job: dict[str, Any], inputs: Inputs, path: Path) -> None:
