@@ -200,7 +200,7 @@ class Winograd:
         (rows, columns), (step_h, step_w), channels = self.axes, side.stride, x.shape[-1]
         height, width = rows.reach(side.window[0]) * step_h, columns.reach(side.window[1]) * step_w
         (top, left), (h, w) = side.padding, self._seen(x, side)
-        padded = self.zeros(side, (len(x), height, width, channels), x.dtype)
+        padded = self.zeros((side, h, w), (len(x), height, width, channels), x.dtype)
         padded[:, top : top + h, left : left + w] = x[:, :h, :w]
         n, down, right, next_channel = padded.strides
         down_by_tile, right_by_tile = rows.size * step_h * down, columns.size * step_w * right

@@ -316,6 +316,16 @@ def test_an_operand_is_transformed_once(layer_class, monkeypatch, always_filteri
     assert sum(entered) == len(x) + len(dy)
 
 
+def test_images_of_two_sizes_in_as_many_tiles(always_filtering):
+    """The border of zeros that is kept for one size is no border of the other."""
+    rng = np.random.default_rng(0)
+    for size in (8, 7, 8, 7):
+        g = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1), (size, size), (size, size))
+        x, y, w = (rng.standard_normal(s) for s in ((4, size, size, 8), (4, size, size, 8), (3, 3, 8, 8)))
+        for fast, book in zip(convolutions(FAST, g, x, y, w), convolutions(BOOK, g, x, y, w), strict=True):
+            assert relative_error(fast, book) < 1e-12
+
+
 # -- im2col and the sub-pixel form -------------------------------------------------------------------------------------
 
 
