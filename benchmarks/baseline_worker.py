@@ -44,7 +44,8 @@ class BaselineSide(minigan_side.MiniganSide):
             pairs = [(net.flat_params, np.concatenate([np.empty(0), *net.state.values()])) for net in (g, gan.average)]
             evidence["average"] = np.array([np.sqrt(np.sum((a - b) ** 2)) for a, b in zip(*pairs, strict=True)])
         second = step()
-        evidence["losses"] = np.array([float(loss) for loss in (first["loss_d"], first["loss_g"], second["loss_d"])])
+        evidence["losses"] = np.array([float(first["loss_d"]), float(first["loss_g"])])
+        evidence["loss after both updates"] = np.array([float(second["loss_d"])])
         return base.Prepared({"step": step}, evidence)
 
     def _made(self, name: str, task: dict[str, Any], inputs: dict[str, np.ndarray]) -> mg.Sequential:

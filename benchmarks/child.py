@@ -29,5 +29,6 @@ def measured(command: list[str]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    found = measured(sys.argv[2:])  # before the report is opened: where there is none, the command could not be run
     with open(sys.argv[1], "w", encoding="utf-8") as report:
-        json.dump(measured(sys.argv[2:]), report)
+        json.dump(found, report)

@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.sides import BASELINE, SIDES
+from benchmarks.sides.base import AFTER_UPDATES
 from benchmarks.tasks import Task, in_full, save_inputs
 from minigan.errors import MiniganError
 
 ROOT = Path(__file__).resolve().parent.parent
-TOLERANCE = {"float32": 3e-4, "tf32": 1e-2}  # by the precision of products
+TOLERANCE = {"float32": 1e-4, "tf32": 1e-2}  # by the precision of products
 REFERENCE = "textbook"  # what every side must agree with
 OURS = "numpy"  # what ratios are taken against
 
@@ -239,8 +240,10 @@ class Sides:
 
 
 def prove_same_work(task: Task, evidence: dict[str, dict[str, np.ndarray]]) -> None:
-    """Raise BenchmarkError unless every side's arrays equal the reference's to 3e-4 of their largest value (TF32: 1e-2)."""
-    tolerance = TOLERANCE[task.get("precision", "float32")]
+    """Raise BenchmarkError unless every side's arrays equal the reference's to 1e-4 of their largest value (TF32: 1e-2).
+
+    What comes after both updates may differ by three times as much.
+    """
     names = [name for name in evidence if evidence[name]]
     if not names:
         return
@@ -251,6 +254,7 @@ def prove_same_work(task: Task, evidence: dict[str, dict[str, np.ndarray]]) -> N
             if got is None or got.shape != expected.shape:
                 shape = None if got is None else got.shape
                 raise BenchmarkError(f"{name} and {first} differ on {task}: {what} is {shape}, expected {expected.shape}")
+            tolerance = TOLERANCE[task.get("precision", "float32")] * (3 if what == AFTER_UPDATES else 1)
             off = float(np.abs(got - expected).max() / max(1e-30, np.abs(expected).max()))
             if not off <= tolerance:
                 raise BenchmarkError(

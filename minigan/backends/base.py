@@ -87,8 +87,8 @@ class Backend(Machine):
     def set_threading(self, layers: Sequence[Any], batch: int) -> None:
         """A pass of so many samples through these layers begins: a backend may choose which threads serve it."""
 
-    def take_turns(self, networks: Sequence[Sequence[Any]]) -> None:
-        """Passes through these rows of layers follow one another in every step: the same threads had better serve all."""
+    def share_threading(self, owner: Any, networks: Callable[[], Sequence[Any]]) -> None:
+        """Passes through the networks of this owner follow one another: a backend may let the same threads serve all."""
 
     def concatenates(self, layers: Sequence[Any], batch: int) -> bool:
         """True if passes through these layers, of so many samples together, are quicker as one."""

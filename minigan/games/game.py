@@ -61,13 +61,13 @@ class Game(CopiedAfterItsNetworks, Step):
     def check(self, *batch: Any, **labels: Any) -> None:
         """Raise what a step on this batch would, before it moves anything. A game that refuses batches says so here."""
 
-    def take_turns(self) -> None:
-        """Tell the backend that a step runs these networks in turn. A game calls it once it has all of them."""
-        self.backend.take_turns([net.layers for net in self._own_networks()])
+    def advance(self) -> None:
+        self._share_threading()
+        super().advance()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.take_turns()
+    def _share_threading(self) -> None:
+        """Said before each step and each sample, so that what a game computes depends on no other game with its layers."""
+        self.backend.share_threading(self, self._own_networks)
 
     # -- samples -------------------------------------------------------------------------------------------------------
 
@@ -134,6 +134,7 @@ class Game(CopiedAfterItsNetworks, Step):
 
     def inferred(self, net: Sequential, x: np.ndarray, then: Callable[[Array], Array] = lambda y: y) -> np.ndarray:
         """`then` of a network's output for a host array x of any length, in inference mode: a host array."""
+        self._share_threading()
         parts, x = [], np.asarray(x)
         for part in (x[start : start + SAMPLE_BATCH] for start in range(0, len(x), SAMPLE_BATCH)):
             # A few sizes of batches, filled up with zeros: for each size of its own, a backend would need other memory.

@@ -146,7 +146,6 @@ class GAN(Game):
         for index, penalty in enumerate(self.penalties):
             if isinstance(penalty, GradientPenalty):
                 penalty.noise = self.streams[f"penalty_{index}"] = self.backend.generator(stream("penalty", seed, index))
-        self.take_turns()
 
     def _own_penalties(self, penalties: Any) -> Iterator[Penalty]:
         """Copies of penalties, with their weights as in a step that takes them."""

@@ -94,7 +94,6 @@ class VAE(Game):
         for name, optimizer in self.optimizers.items():
             optimizer.attach(self.networks[name], 1)
         self.streams = {"noise": self.backend.generator(stream("noise", seed))}
-        self.take_turns()
 
     def _check_networks(self) -> None:
         e, d = self.encoder, self.decoder

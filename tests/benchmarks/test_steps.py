@@ -95,6 +95,7 @@ def _rolled(name):
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("game", "change"),
     [
@@ -120,6 +121,7 @@ def test_a_fault_in_the_work_is_seen(game, change):
         prove_same_work(task, {"textbook": good, "numpy": evidence_of("numpy", *given, change)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("game", "sizes"), [("r1", {"steep": 60}), ("text", {}), ("sound-mlp", {"batch": 64, "width": 256})], ids=str
 )

@@ -170,6 +170,7 @@ def another_order(job):
 FAULTS = [fewer_steps, another_net, another_rate, another_average, other_noise, another_order]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("at_once")
 def test_a_planted_fault_in_the_script_for_pytorch_is_seen(work, monkeypatch):
     """The script as it is passes; one that takes fewer steps, or trains another net or on other data, is refused."""

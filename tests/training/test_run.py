@@ -279,7 +279,7 @@ def test_resume_errors(tmp_path):
     run(folder, steps=6)
     with pytest.raises(CheckpointError, match=r"has lr 0.002, not 0.1: leave it out"):
         resume_run(folder, changes={"lr": 0.1})
-    resume_run(folder, changes={"lr": 0.001})
+    resume_run(folder, changes={"lr": 0.002})
     other = json.loads((folder / CONFIG).read_text())
     other["width"] = 8
     (folder / CONFIG).write_text(json.dumps(other))

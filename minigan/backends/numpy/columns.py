@@ -16,7 +16,7 @@ GATHERED_BY_TAP, SCATTERED_BY_TAP = 2, 4
 
 
 class ColumnsBackend(ElementwiseBackend):
-    """The base's im2col and col2im; a pass that is recorded or left to BLAS's threads takes these as they are."""
+    """im2col and col2im. A pass that is recorded or left to BLAS's threads takes the base class's."""
 
     def im2col(self, x: Array, g: ConvGeometry) -> Array:
         if not self._thread.own:
@@ -40,7 +40,7 @@ class ColumnsBackend(ElementwiseBackend):
         return copy
 
     def _padded(self, x: Array, g: ConvGeometry) -> Array:
-        """x within its border of zeros: until this thread's next call, where there is a border."""
+        """x within its border of zeros, in memory that this thread's next call uses again."""
         (pad_h, pad_w), (height, width) = g.padding, g.image
         if g.padding == (0, 0) and x.flags.c_contiguous:
             return x
@@ -48,7 +48,7 @@ class ColumnsBackend(ElementwiseBackend):
         padded[:, pad_h : pad_h + height, pad_w : pad_w + width] = x
         return padded
 
-    def columns_of(self, rows: Array, kernel: Array) -> Array:
+    def product_for_col2im(self, rows: Array, kernel: Array) -> Array:
         """rows (M, F) times the kernel's transpose, (K, F)ᵀ: (M, K) for col2im, by tap where the kernel has few channels."""
         matrix = kernel.reshape(-1, kernel.shape[-1])
         if kernel.shape[2] > SCATTERED_BY_TAP:

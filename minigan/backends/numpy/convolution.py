@@ -13,11 +13,12 @@ import numpy as np
 
 from minigan.backends.base import Array
 from minigan.backends.geometry import ConvGeometry
-from minigan.backends.numpy.columns import SCATTERED_BY_TAP, ColumnsBackend
+from minigan.backends.numpy.columns import ColumnsBackend
 from minigan.backends.numpy.sub_pixel import SubPixel, sub_pixel
 from minigan.backends.numpy.winograd import Winograd
 
 _COLUMNS = 1 << 18  # elements of a block's im2col rows: 1 MiB in float32
+_AT_ONCE = 20  # channels whose col2im takes as long for each as that of few channels, tap by tap
 
 Transforms = dict[tuple[Any, ...], Array]  # by the geometry, the transform's name, and the images that it is of, from and to
 
@@ -30,9 +31,13 @@ class Costs:
     gathered: float  # a number of im2col
     scattered: float  # a number of col2im
     placed: float  # a number of a block of pixels that is moved to its place
-    run: float  # for each pixel's channels, beside that, where there are several
+    pixel: float  # beside that, for each pixel whose channels are moved by themselves
     moved: float  # a number of a tile that is gathered or put in its place, for Winograd's form
     kernel: float  # a number of the kernel in the transform domain
+
+    def pixel_of(self, channels: int) -> float:
+        """NumPy moves pixels of one channel many at a time."""
+        return self.pixel if channels > 1 else 0.0
 
 
 # Measured with OpenBLAS's kernels for AVX2 and for AVX-512 (see benchmarks/README.md); another BLAS is taken for the former.
@@ -42,21 +47,33 @@ _WIDE_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # as OpenBLAS call
 
 
 @lru_cache(maxsize=1024)
-def quickest_form(costs: Costs, g: ConvGeometry, batch: int, channels: int, features: int) -> tuple[bool, bool]:
-    """(whether to take Winograd's form for all three convolutions of a geometry, else whether the sub-pixel one for the
-    transposed): the quicker by these costs. The three are weighed together, for they share transforms.
+def quickest_form(costs: Costs, g: ConvGeometry, batch: int, channels: int, features: int) -> str:
+    """ "winograd", where it should be the quickest for all three convolutions of a geometry together, for they share transforms:
+    as in a training step. Else im2col and one product, and for the transposed convolution "sub-pixel" or "col2im".
     """
-    runs = costs.run if channels > 1 else 0.0
-    run_of = 20 if channels <= SCATTERED_BY_TAP else channels
     columns = batch * math.prod(g.output) * math.prod(g.kernel) * channels
-    product = columns * features * costs.multiplication
-    scatter = product + columns * (costs.scattered + costs.run / run_of)
-    multiplications, gathered, placed = (batch * number for number in SubPixel.work(g, channels, features))
-    sub_pixel = multiplications * costs.multiplication + gathered * costs.gathered + placed * (costs.placed + runs / channels)
-    plain = 2 * (product + columns * costs.gathered) + min(scatter, sub_pixel)
+    gather_and_multiply = columns * (features * costs.multiplication + costs.gathered)
+    transposed = {
+        "sub-pixel": _sub_pixel_cost(costs, g, batch, channels, features),
+        "col2im": columns * (features * costs.multiplication + costs.scattered + costs.pixel / max(channels, _AT_ONCE)),
+    }
+    plain = min(transposed, key=lambda form: transposed[form])
+    of_all_three = 2 * gather_and_multiply + transposed[plain]
+    return "winograd" if _winograd_cost(costs, g, batch, channels, features) < of_all_three else plain
+
+
+def _sub_pixel_cost(costs: Costs, g: ConvGeometry, batch: int, channels: int, features: int) -> float:
+    """Of the transposed convolution in that form."""
+    multiplications, gathered, placed = SubPixel.work(g, channels, features)
+    placing = placed * (costs.placed + costs.pixel_of(channels) / channels)
+    return batch * (multiplications * costs.multiplication + gathered * costs.gathered + placing)
+
+
+def _winograd_cost(costs: Costs, g: ConvGeometry, batch: int, channels: int, features: int) -> float:
+    """Of all three convolutions in that form."""
     multiplications, moved, kernel = Winograd.work(g, batch, channels, features)
-    winograd = multiplications * costs.multiplication + moved * (costs.moved + runs / channels) + kernel * costs.kernel
-    return winograd < plain, sub_pixel < scatter
+    moving = moved * (costs.moved + costs.pixel_of(channels) / channels)
+    return multiplications * costs.multiplication + moving + kernel * costs.kernel
 
 
 class ConvolutionBackend(ColumnsBackend):
@@ -123,13 +140,12 @@ class ConvolutionBackend(ColumnsBackend):
 
             self._each(filtered, len(y), form.images_per_block(*w.shape[2:]))
             return x
-        _, whole_pixels = quickest_form(self._costs, g, len(y), *w.shape[2:])
-        if whole_pixels:
+        if quickest_form(self._costs, g, len(y), *w.shape[2:]) == "sub-pixel":
             self._sub_pixel(y, w, sub_pixel(g), x)
             return x
 
         def scatter(images: slice) -> None:
-            columns = self.columns_of(y[images].reshape(-1, w.shape[-1]), w)
+            columns = self.product_for_col2im(y[images].reshape(-1, w.shape[-1]), w)
             x[images] = self.col2im(columns, g, images.stop - images.start)
 
         self._each(scatter, len(y), _images_per_block(g, w.shape[2]))
@@ -175,13 +191,13 @@ class ConvolutionBackend(ColumnsBackend):
 
     def _winograd(self, g: ConvGeometry, batch: int, kernel: tuple[int, ...], dtype: Any) -> Winograd | None:
         """That form, where it should be the quickest."""
-        filters, _ = quickest_form(self._costs, g, batch, *kernel[2:])
-        return Winograd(g, dtype, self.empty, self._scratch.zeros) if filters else None
+        form = quickest_form(self._costs, g, batch, *kernel[2:])
+        return Winograd(g, dtype, self.empty, self._scratch.zeros) if form == "winograd" else None
 
     def _kernel(self, form: Winograd, w: Array) -> Array:
         """The kernel in the transform domain."""
-        u = self.empty(form.kernel_shape(*w.shape[2:]), w.dtype)
-        self._each(lambda rows: form.kernel(w, rows, u), len(u), len(u))
+        u, taps = self.empty(form.kernel_shape(*w.shape[2:]), w.dtype), form.taps(w)
+        self._each(lambda rows: form.kernel(taps, rows, u), len(u), len(u))
         return u
 
     def _each(self, work: Callable[[slice], Any], rows: int, block: int) -> None:

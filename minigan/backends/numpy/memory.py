@@ -21,7 +21,8 @@ _REMEMBERED = 128  # sizes let go that the pool looks out for
 _RECENT = 16  # how often all memory of the pool is handed out in what is recent: some steps
 _LARGE_PAGES = 1 << 22  # bytes from which large pages pay
 _IDLE = 128  # how often all memory of the pool is handed out before a block that was not needed goes: several steps
-_FILLED_KEPT = 32  # blocks of one number, and of zeros, that a thread keeps
+_FILLED_KEPT = 32  # blocks of one number that a thread keeps
+_ZEROS_KEPT = 1 << 24  # bytes of zeros that a thread keeps
 
 
 class _Loan(weakref.ref):
@@ -182,15 +183,16 @@ class Scratch(threading.local):
         return memory[:size].reshape(shape)
 
     def zeros(self, key: Hashable, shape: tuple[int, ...], dtype: Any) -> Array:
-        """This thread's block of that name: zero wherever no one who asked for it before, by name and shape but for the first
-        axis, has written.
+        """This thread's block for that key: zero except where earlier callers with the key have written.
+
+        So all callers with one key, and one shape but for its first axis, must write to the same places.
         """
         name = (key, shape[1:], dtype)
         memory = self._zeros.pop(name, None)
         if memory is None or len(memory) < shape[0]:
             memory = np.zeros(shape, dtype)
         self._zeros[name] = memory
-        if len(self._zeros) > _FILLED_KEPT:
+        while sum(block.nbytes for block in self._zeros.values()) > _ZEROS_KEPT:
             self._zeros.pop(next(iter(self._zeros)))
         return memory[: shape[0]]
 

@@ -7,7 +7,7 @@ through one tap: a, a + s, …
 
 So the rows of x̄ of one phase are a product: windows of T × T' outputs as rows (im2col of y) times the kernel with its taps
 turned round, which has a column for each of the s'·C numbers of s' pixels side by side. With a stride of 1 there is one
-phase, and x is the convolution of y by the turned kernel.
+phase, and x is the convolution of y by the turned kernel. (A y that is not finite spoils the whole block of pixels.)
 Source: Shi et al. 2016 (arXiv:1609.05158 and 1609.07009), "sub-pixel convolution".
 """
 
@@ -25,7 +25,7 @@ from minigan.backends.geometry import ConvGeometry
 
 @dataclass(frozen=True)
 class Phase:
-    """The pixels number phase, phase + s, … of one axis: where they lie in the grid of pixels of s, and where in the image."""
+    """Every s-th pixel of one axis, from `number` on: where they lie in the grid of blocks of s pixels, and in the image."""
 
     number: int
     grid: slice

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -70,7 +70,8 @@ class ThreadedBackend(Backend):
         self._workers = Workers(self.threads - 1)
         self._thread = _PassThreads()
         self._work: WeakKeyDictionary[Any, Work] = WeakKeyDictionary()  # of layers that were asked for before
-        self._work_of_turns: WeakKeyDictionary[Any, Work] = WeakKeyDictionary()  # of a layer's network and those beside it
+        self._shared_work: WeakKeyDictionary[Any, Work] = WeakKeyDictionary()  # of a layer's network and those beside it
+        self._sharing: Callable[[], Any] = lambda: None  # who asked for that last
 
     @property
     def device(self) -> str:
@@ -80,15 +81,18 @@ class ThreadedBackend(Backend):
         """A network of products without convolutions, or with small ones, is left to BLAS's threads, which wake more quickly.
 
         They go on spinning for a while after each product and take the cores away from ours, so it is the one or the other, in
-        this Python thread and until its next pass; and for all networks that take turns, the one that suits the largest.
+        this Python thread and until its next pass; and for networks that share_threading names together, as the largest has it.
         """
-        kinds, largest = self._work_of_turns.get(layers[0]) or self._work_of(layers)
+        kinds, largest = self._shared_work.get(layers[0]) or self._work_of(layers)
         is_large = "convolution" in kinds and batch * largest >= LARGE_CONVOLUTION
         self._thread.own = is_large or kinds == {"element-wise"}
 
-    def take_turns(self, networks: Sequence[Sequence[Any]]) -> None:
-        layers = [layer for network in networks for layer in network]
-        self._work_of_turns.update(dict.fromkeys(layers, self._work_of(layers)))
+    def share_threading(self, owner: Any, networks: Callable[[], Sequence[Any]]) -> None:
+        """The last call for a layer counts. A pass counts its own samples, which may be fewer in one of the networks."""
+        if self._sharing() is not owner:
+            layers = [layer for network in networks() for layer in network.layers]
+            self._shared_work.update(dict.fromkeys(layers, self._work_of(layers)))
+            self._sharing = ref(owner)
 
     def concatenates(self, layers: Sequence[Any], batch: int) -> bool:
         return batch * self._work_of(layers)[1] <= CONCATENATED

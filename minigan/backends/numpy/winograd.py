@@ -95,7 +95,7 @@ def plane_matrices(rows: Pair, columns: Pair, dtype: np.dtype) -> tuple[Array, A
 
 
 class Side(NamedTuple):
-    """Images or outputs in tiles: of s × s' pixels as one, each tile sees a window; tile by tile it moves on by its size."""
+    """How images, or outputs, lie in tiles: the window of s × s' pixels that each tile sees, s, and the zeros around them."""
 
     window: Pair
     stride: Pair
@@ -105,7 +105,7 @@ class Side(NamedTuple):
 class Winograd:
     """The three convolutions of one geometry in this form. P = n·n' values of a tile in the transform domain; K = s·s'·C.
 
-    empty, zeros: allocate arrays; what the second returns is written to within its border of zeros alone.
+    empty, zeros: how arrays are allocated, the second as Scratch.zeros does it.
     """
 
     def __init__(self, g: ConvGeometry, dtype: Any, empty: Allocate, zeros: Callable[..., Array]) -> None:
@@ -140,8 +140,8 @@ class Winograd:
     def kernel_shape(self, channels: int, features: int) -> tuple[int, ...]:
         return len(self._g), channels * math.prod(self.g.stride), features
 
-    def kernel(self, w: Array, rows: slice, out: Array) -> None:
-        """These rows of U = G w Gᵀ: (KH, KW, C, F) -> (P, K, F), zeros for taps beyond the kernel."""
+    def taps(self, w: Array) -> Array:
+        """(KH, KW, C, F) -> (taps of s × s' pixels, K·F), zeros for taps beyond the kernel."""
         (step_h, step_w), (taps_h, taps_w) = self.g.stride, _taps(self.g)
         padded = w
         if w.shape[:2] != (taps_h * step_h, taps_w * step_w):
@@ -149,7 +149,11 @@ class Winograd:
             padded[: w.shape[0], : w.shape[1]] = w
         pixels = self.empty((taps_h, taps_w, step_h, step_w, *w.shape[2:]), w.dtype)
         pixels[...] = padded.reshape(taps_h, step_h, taps_w, step_w, *w.shape[2:]).swapaxes(1, 2)
-        np.matmul(self._g[rows], pixels.reshape(taps_h * taps_w, -1), out=out[rows].reshape(len(out[rows]), -1))
+        return pixels.reshape(taps_h * taps_w, -1)
+
+    def kernel(self, taps: Array, rows: slice, out: Array) -> None:
+        """These rows of U = G w Gᵀ, (P, K, F), from taps(w)."""
+        np.matmul(self._g[rows], taps, out=out[rows].reshape(len(out[rows]), -1))
 
     def image(self, x: Array) -> Array:
         """V = Bᵀ x B: (N, H, W, C) -> (P, N·tiles, K)."""
@@ -183,7 +187,7 @@ class Winograd:
     def _enter(self, matrix: Array, x: Array, side: Side) -> Array:
         """The matrix times the pixels of every tile's window: (N, H, W, C) -> (P, N·tiles, s·s'·C)."""
         values = math.prod(tiles.count for tiles in self.axes) * math.prod(side.stride) * x.shape[-1]  # of one image
-        domain = self._apart(len(matrix), len(x) * values, x.dtype)
+        domain = self._spaced_rows(len(matrix), len(x) * values, x.dtype)
         for images in self._blocks(len(x), values * len(matrix)):
             np.matmul(matrix, self._gather(x[images], side), out=domain[:, images.start * values : images.stop * values])
         return domain.reshape(len(matrix), -1, math.prod(side.stride) * x.shape[-1])
@@ -199,7 +203,7 @@ class Winograd:
         """(N, H, W, C) -> (pixels of a window, N·tiles·s·s'·C), 0 outside of the image."""
         (rows, columns), (step_h, step_w), channels = self.axes, side.stride, x.shape[-1]
         height, width = rows.reach(side.window[0]) * step_h, columns.reach(side.window[1]) * step_w
-        (top, left), (h, w) = side.padding, self._seen(x, side)
+        (top, left), (h, w) = side.padding, self._covered(x, side)
         padded = self.zeros((side, h, w), (len(x), height, width, channels), x.dtype)
         padded[:, top : top + h, left : left + w] = x[:, :h, :w]
         n, down, right, next_channel = padded.strides
@@ -213,7 +217,7 @@ class Winograd:
     def _scatter(self, tiles: Array, x: Array, side: Side) -> None:
         """The transpose of _gather, over what x holds; 0 for pixels that no window reaches."""
         (rows, columns), (step_h, step_w), channels = self.axes, side.stride, x.shape[-1]
-        (size_h, size_w), (top, left), (h, w) = (rows.size, columns.size), side.padding, self._seen(x, side)
+        (size_h, size_w), (top, left), (h, w) = (rows.size, columns.size), side.padding, self._covered(x, side)
         over_h, over_w = side.window[0] - size_h, side.window[1] - size_w  # what a tile shares with the next one
         height, width = rows.count * size_h, columns.count * size_w
         parts = tiles.reshape(*side.window, len(x), rows.count, columns.count, step_h, step_w, channels)
@@ -247,19 +251,19 @@ class Winograd:
         if (h, w) != x.shape[1:3]:
             x[:, h:] = x[:, :, w:] = 0
 
-    def _seen(self, x: Array, side: Side) -> Pair:
+    def _covered(self, x: Array, side: Side) -> Pair:
         """Height and width of the part of images x that windows reach."""
         reaches = (tiles.reach(side.window[axis]) * side.stride[axis] for axis, tiles in enumerate(self.axes))
         h, w = (min(x.shape[1 + axis], reach - side.padding[axis]) for axis, reach in enumerate(reaches))
         return h, w
 
-    def _apart(self, rows: int, length: int, dtype: Any) -> Array:
+    def _spaced_rows(self, rows: int, length: int, dtype: Any) -> Array:
         """Rows that do not lie a power of two apart, or they would all fall into the same few places of a cache."""
         return self.empty((rows, length + 16), dtype)[:, :length]
 
     def _products(self, a: Array, b: Array) -> Array:
         """(P, M, K), (P, K, F) -> (P, M·F)"""
-        flat = self._apart(len(a), a.shape[1] * b.shape[2], a.dtype)
+        flat = self._spaced_rows(len(a), a.shape[1] * b.shape[2], a.dtype)
         np.matmul(a, b, out=flat.reshape(len(a), a.shape[1], b.shape[2]))
         return flat
 

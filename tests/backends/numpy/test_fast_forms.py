@@ -30,6 +30,7 @@ from minigan.backends.numpy.memory import BufferPool, Scratch
 from minigan.backends.numpy.sub_pixel import SubPixel
 from minigan.backends.numpy.winograd import Winograd, best_tiles, matrices
 from minigan.checks.suite import layer_table
+from minigan.games import Game
 from minigan.layers import norm
 
 BOOK, FAST = mg.get_backend("textbook"), mg.get_backend("numpy")
@@ -165,7 +166,7 @@ def test_each_form_is_chosen_where_it_should_be_the_quickest():
     few = (4, 4, 1, 64)
 
     def filters(g, batch, kernel, costs):
-        return quickest_form(costs, g, batch, *kernel[2:])[0]
+        return quickest_form(costs, g, batch, *kernel[2:]) == "winograd"
 
     assert filters(g, 128, w.shape, NARROW)
     assert filters(g, 128, w.shape, WIDE)
@@ -178,9 +179,9 @@ def test_each_form_is_chosen_where_it_should_be_the_quickest():
     for field, value in (("dilation", (2, 1)), ("stride", (4, 2))):
         assert not filters(dataclasses.replace(wide, **{field: value}), 128, w.shape, NARROW)
     same = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1), (7, 7), (7, 7))
-    assert quickest_form(NARROW, same, 64, 64, 64) == (False, True)
-    assert quickest_form(NARROW, g, 64, *few[2:]) == (False, False)
-    assert not quickest_form(NARROW, dataclasses.replace(wide, dilation=(2, 2)), 64, 64, 64)[1]
+    assert quickest_form(NARROW, same, 64, 64, 64) == "sub-pixel"
+    assert quickest_form(NARROW, g, 64, *few[2:]) == "col2im"
+    assert quickest_form(NARROW, dataclasses.replace(wide, dilation=(2, 2)), 64, 64, 64) == "col2im"
 
 
 def plant_in_winograd(broken, monkeypatch):
@@ -349,7 +350,7 @@ def test_columns_equal_the_textbooks(drawn, dtype):
     y = rng.standard_normal((batch * g.output[0] * g.output[1], features)).astype(dtype)
     w = rng.standard_normal((*g.kernel, channels, features)).astype(dtype)
     np.testing.assert_array_equal(FAST.im2col(x, g), BOOK.im2col(x, g))
-    product = FAST.columns_of(y, w)
+    product = FAST.product_for_col2im(y, w)
     assert relative_error(product, y @ w.reshape(-1, features).T) < rounding(dtype, 30)
     assert relative_error(FAST.col2im(product, g, batch), BOOK.col2im(product, g, batch)) < rounding(dtype, 30)
 
@@ -677,7 +678,7 @@ def test_a_network_is_large_if_its_columns_are(monkeypatch):
     assert FAST._thread.own
 
 
-def test_networks_that_take_turns_share_their_threads(monkeypatch):
+def test_the_networks_of_a_game_share_their_threads(monkeypatch):
     """BLAS's threads, which go on spinning, must not serve D where ours serve G; in a copy of the game neither."""
     monkeypatch.setattr(threads, "LARGE_CONVOLUTION", 64 * 40_000)  # between the two networks' largest arrays
 
@@ -685,13 +686,37 @@ def test_networks_that_take_turns_share_their_threads(monkeypatch):
         FAST.set_threading(net.layers, 64)
         return FAST._thread.own
 
+    class Own(Game):
+        """A game of a user's, which has nothing but its networks."""
+
+        def __init__(self, g, d):
+            self.backend, self.networks, self.optimizers = g.backend, {"G": g, "D": d}, {}
+            self.generator, self.discriminator, self.average = g, d, g
+
     g, d = mg.models.dcgan(width=32, extra_conv=True, backend=FAST)
     assert (own(g), own(d)) == (True, False)
-    gan = mg.GAN(g, d, ema=0.9)
-    for game in (gan, copy.copy(gan), copy.deepcopy(gan), pickle.loads(pickle.dumps(gan))):
+    gan, wider = mg.GAN(g, d, ema=0.9), mg.GAN(g.clone(), mg.models.dcgan(width=64, extra_conv=True, backend=FAST)[1])
+    for game in (gan, copy.copy(gan), copy.deepcopy(gan), pickle.loads(pickle.dumps(gan)), Own(g.clone(), d.clone())):
+        wider.advance()
+        game.advance()
         assert [own(net) for net in (game.generator, game.discriminator, game.average)] == [True] * 3
-    vae = mg.VAE(*mg.models.vae_conv((28, 28, 1), width=16, backend=FAST))
-    assert own(vae.encoder) == own(vae.decoder)
+    encoder, decoder = mg.models.vae_conv((28, 28, 1), width=32, backend=FAST)
+    monkeypatch.setattr(threads, "LARGE_CONVOLUTION", 64 * 2 * 14 * 14 * 16)
+    alone = own(encoder), own(decoder)
+    mg.VAE(encoder, decoder).advance()
+    assert (own(encoder), own(decoder)) == (max(alone), max(alone))
+
+
+def test_a_thread_keeps_zeros_for_each_key_and_few_of_them():
+    scratch = Scratch()
+    first = scratch.zeros("a", (2, 3), "f8")
+    first[:, 1] = 5
+    np.testing.assert_array_equal(scratch.zeros("a", (2, 3), "f8"), first)
+    assert not scratch.zeros("b", (2, 3), "f8").any()
+    assert not scratch.zeros("a", (3, 3), "f8").any(), "a larger one is new"
+    for size in range(40):
+        scratch.zeros("c", (1, (1 << 17) + size), "f8")
+    assert sum(block.nbytes for block in scratch._zeros.values()) <= 1 << 24
 
 
 def test_a_network_with_few_values_equals_the_textbook_too(monkeypatch):
