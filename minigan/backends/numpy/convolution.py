@@ -48,8 +48,8 @@ _WIDE_KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # as OpenBLAS call
 
 @lru_cache(maxsize=1024)
 def quickest_form(costs: Costs, g: ConvGeometry, batch: int, channels: int, features: int) -> str:
-    """ "winograd", where it should be the quickest for all three convolutions of a geometry together, for they share transforms:
-    as in a training step. Else im2col and one product, and for the transposed convolution "sub-pixel" or "col2im".
+    """The name of a form: "winograd" where it should be the quickest for all three convolutions, which share transforms in a
+    training step; else im2col and one product, with "sub-pixel" or "col2im" for the transposed convolution.
     """
     columns = batch * math.prod(g.output) * math.prod(g.kernel) * channels
     gather_and_multiply = columns * (features * costs.multiplication + costs.gathered)
