@@ -50,7 +50,7 @@ def test_a_run_whose_data_are_gone_is_explained_without_them(tmp_path, capsys):
     found = game.game_of_run(run, "textbook", batch_size=4)
     assert before.has_data
     assert not found.has_data
-    assert found.game.optimizer_g.schedule(4) == before.game.optimizer_g.schedule(4) == pytest.approx(1e-3)
+    assert found.game.optimizer_g.schedule(4) == before.game.optimizer_g.schedule(4) == pytest.approx(0.5e-3)
     np.testing.assert_array_equal(found.real, found.game.sample(4, seed=0))
     assert not np.array_equal(found.game.generator.forward(found.noise)[0], found.real)
     out = tmp_path / "page.html"
