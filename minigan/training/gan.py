@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # two sides circle each other less.
 RECIPES: dict[str, dict[str, Any]] = {
     "dcgan": {
-        **{"steps": 1200, "batch_size": 64, "lr": 2e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
+        **{"steps": 1300, "batch_size": 64, "lr": 1.5e-3, "beta1": 0.0, "beta2": 0.99, "ema": 0.998, "smoothing": 0.0},
         **{"latent_dim": 32, "width": 32, "extra_conv": True, "loss": "non-saturating", "critic_steps": 1},
         **{"upsample": "transposed"},
     },

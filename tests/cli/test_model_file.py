@@ -85,7 +85,7 @@ def test_a_run_with_networks_from_a_file(folder, capsys, monkeypatch):
     assert train("--model nets.py:build --steps 3") == 0
     written = json.loads((folder / "run" / CONFIG).read_text())
     assert written["model"] == f"{folder / 'nets.py'}:build"
-    assert (written["latent_dim"], written["width"], written["hidden"], written["lr"]) == (12, None, None, 2e-3)
+    assert (written["latent_dim"], written["width"], written["hidden"], written["lr"]) == (12, None, None, 1.5e-3)
     assert len(written["model_digest"]) == 32
     assert cli.main(shlex.split("train --resume --out run --steps 6 --model nets.py:build --quiet")) == 0
     assert (folder / "run" / CHECKPOINT).read_bytes() == (folder / "whole" / CHECKPOINT).read_bytes()

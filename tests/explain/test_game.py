@@ -26,7 +26,7 @@ def test_the_game_of_a_run_is_the_runs(tmp_path):
     for name, array in found.game.generator.state_dict().items():
         np.testing.assert_array_equal(array, arrays[f"generator.{name}"].astype(np.float64))
     assert found.game.optimizer_d.steps == 12
-    assert found.game.optimizer_d.schedule(6) == pytest.approx(1e-3)
+    assert found.game.optimizer_d.schedule(6) == pytest.approx(0.75e-3)
     assert len(found.real) == len(found.noise) == 6
     assert str(run) in found.about
     out = tmp_path / "deep" / "page.html"

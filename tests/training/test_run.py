@@ -91,7 +91,7 @@ def test_run_folder(tmp_path, pictures):
     assert sorted(os.listdir(folder)) == sorted([CONFIG, LOG, CHECKPOINT, CURVES, ANIMATION, "samples"])
     assert sorted(os.listdir(folder / "samples")) == ["step_000000.png", "step_000010.png", "step_000020.png"]
     written = json.loads((folder / CONFIG).read_text())
-    assert (written["width"], written["lr"], written["steps"], written["model"]) == (4, 2e-3, 20, "dcgan")
+    assert (written["width"], written["lr"], written["steps"], written["model"]) == (4, 1.5e-3, 20, "dcgan")
     assert [int(row["step"]) for row in rows(folder)] == [5, 10, 15, 20]
     for row in rows(folder):
         assert 0 < float(row["loss_d"]) < 10
@@ -277,9 +277,9 @@ def test_resume_errors(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint"):
         resume_run(folder)
     run(folder, steps=6)
-    with pytest.raises(CheckpointError, match=r"has lr 0.002, not 0.1: leave it out"):
+    with pytest.raises(CheckpointError, match=r"has lr 0.0015, not 0.1: leave it out"):
         resume_run(folder, changes={"lr": 0.1})
-    resume_run(folder, changes={"lr": 0.002})
+    resume_run(folder, changes={"lr": 0.0015})
     other = json.loads((folder / CONFIG).read_text())
     other["width"] = 8
     (folder / CONFIG).write_text(json.dumps(other))
