@@ -87,6 +87,7 @@ def test_a_distance_that_is_not_reached_is_told(work, monkeypatch):
         work.find_steps(training.Asked(every=2), iter)
 
 
+@pytest.mark.slow
 def test_the_search_trains_and_measures_what_the_commands_do(work, finished, monkeypatch):
     """The game of the search makes the samples that `minigan train` of so many steps does, and `minigan evaluate` agrees."""
     samples, measured = [], work.distance
@@ -224,6 +225,7 @@ def test_a_run_of_another_length_is_refused(trace):
 # -- the command ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rounds_alternate_and_every_run_is_looked_at(work, at_once, monkeypatch, tmp_path):
     seconds, order = iter([2.0, 3.0, 6.0, 2.0]), []
 

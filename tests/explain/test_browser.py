@@ -410,6 +410,7 @@ def vae_page(shape, latent_dim, likelihood, model=mg.models.vae_mlp, **sizes):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "model", "sizes"), [(1280, mg.models.vae_mlp, {"hidden": 4}), (390, mg.models.vae_conv, {"width": 2})]
 )
@@ -454,6 +455,7 @@ def test_what_a_vaes_page_answers(show):
     assert re.search(r"= (\S+); the step recorded (\S+)\.", shown).groups()[0] == re.search(r"recorded (\S+)\.$", shown)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 400])
 def test_points_and_codes_of_a_vae_are_drawn_in_their_planes(show, width):
     text = vae_page((2,), 2, mg.losses.Gaussian(0.3), hidden=4)
