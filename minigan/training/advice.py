@@ -83,19 +83,24 @@ def go_on(config: Settings, folder: str, last: int, epoch: float, reason: str, l
     return Advice({**changes, **longer}, reason)
 
 
+def _fraction(rate: float, of: int) -> float:
+    """rate / of in the six digits of a command that names it, so that the command makes the very run."""
+    return float(f"{rate / of:g}")
+
+
 def usual_rate(config: Settings) -> Advice:
     """The recipe's learning rate, or a tenth of the run's where that is no higher."""
     settings = settings_of(config)
     lr, usual = settings["lr"], settings["recipe"]["lr"]
     reason = f"this run had {lr:g}, and {usual:g} is what the model trains with by default"
-    return Advice({"lr": usual if lr > 2 * usual else lr / 10}, reason)
+    return Advice({"lr": usual if lr > 2 * usual else _fraction(lr, 10)}, reason)
 
 
 def shorter_steps(config: Settings) -> tuple[Advice, ...]:
     settings = settings_of(config)
     lr, usual = settings["lr"], settings["recipe"]["lr"]
     changes: dict[str, Any] = (
-        {"lr": usual} if lr > 2 * usual else {} if config.lr_d and config.lr_d > 2 * lr else {"lr": lr / 10}
+        {"lr": usual} if lr > 2 * usual else {} if config.lr_d and config.lr_d > 2 * lr else {"lr": _fraction(lr, 10)}
     )
     if config.lr_d:
         changes["lr_d"] = None
@@ -133,7 +138,7 @@ def weaker_d(config: Settings) -> tuple[Advice, ...]:
     if config.loss == "saturating":
         advice.append(Advice({"loss": "non-saturating"}, "−log D(G(z)) is steepest where D rejects what G makes"))
     if not rates:
-        advice.append(Advice({"lr_d": (config.lr_d or lr) / 4}, "a slower D"))
+        advice.append(Advice({"lr_d": _fraction(config.lr_d or lr, 4)}, "a slower D"))
     if not settings["smoothing"] and has_smoothing(config.loss):
         advice.append(Advice({"smoothing": 0.1}, "D then aims at 0.9 for real samples, which keeps it from being sure"))
     return (*advice, *_flat_d(config))
