@@ -15,7 +15,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 COURSE = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
-LONG = ("07", "11", "14", "16", "17", "19")  # more than four seconds each, shortened
+LONG = ("06", "07", "11", "14", "15", "16", "17", "19")  # more than four seconds each, shortened
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -208,7 +208,10 @@ def test_a_run_does_not_end_because_nobody_can_read_what_it_says(tmp_path, whole
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-@pytest.mark.parametrize("streams", ["> /dev/full 2>&1", ">&- 2>&-", "2>&1 | true"])
+@pytest.mark.parametrize(
+    "streams",
+    ["> /dev/full 2>&1", *(pytest.param(streams, marks=pytest.mark.slow) for streams in (">&- 2>&-", "2>&1 | true"))],
+)
 def test_its_exit_status_is_that_of_the_run(tmp_path, streams):
     config(tmp_path)
     command = (
