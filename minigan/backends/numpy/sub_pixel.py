@@ -17,10 +17,9 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from minigan.backends.base import Array
 from minigan.backends.geometry import ConvGeometry
+from minigan.backends.numpy.winograd import by_phase, taps_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class SubPixel:
 
     def __init__(self, g: ConvGeometry) -> None:
         self.g = g
-        self._taps = -(-g.kernel[0] // g.stride[0]), -(-g.kernel[1] // g.stride[1])
+        self._taps = taps_of(g)
         first, around, count = zip(self._axis(0), self._axis(1), strict=True)
         self.windows = ConvGeometry(self._taps, (1, 1), around, (1, 1), g.output, count)
         # The image begins within the block of pixels that the first window makes, or with it.
@@ -83,11 +82,8 @@ class SubPixel:
 
     def kernel(self, w: Array) -> Array:
         """(KH, KW, C, F) -> (s, T·T'·F, s'·C), zeros for taps beyond the kernel."""
-        (taps_h, taps_w), (step_h, step_w), (channels, features) = self._taps, self.g.stride, w.shape[2:]
-        padded = np.zeros((taps_h * step_h, taps_w * step_w, channels, features), w.dtype)
-        padded[: w.shape[0], : w.shape[1]] = w
-        taps = padded.reshape(taps_h, step_h, taps_w, step_w, channels, features)[::-1, :, ::-1]
-        return taps.transpose(1, 0, 2, 5, 3, 4).reshape(step_h, taps_h * taps_w * features, -1)
+        taps = by_phase(w, self.g)[::-1, :, ::-1]  # (T, s, T', s', C, F)
+        return taps.transpose(1, 0, 2, 5, 3, 4).reshape(self.g.stride[0], -1, self.g.stride[1] * w.shape[2])
 
     def place(self, product: Array, rows: Phase, x: Array) -> None:
         """The product of the windows (row, N, column) of one phase to the rows of the images x that they are."""

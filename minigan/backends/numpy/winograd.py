@@ -120,7 +120,7 @@ class Winograd:
         """Of all three convolutions, which share transforms: (multiplications, numbers moved for the transforms, those of the
         kernel in the transform domain). All are infinite where there is no such form: for dilation, one tap or too many.
         """
-        taps = _taps(g)
+        taps = taps_of(g)
         if g.dilation != (1, 1) or not 2 <= min(taps) <= max(taps) <= _MOST_TAPS:
             return math.inf, math.inf, math.inf
         axes = _tiles(g)
@@ -142,14 +142,8 @@ class Winograd:
 
     def taps(self, w: Array) -> Array:
         """(KH, KW, C, F) -> (taps of s × s' pixels, K·F), zeros for taps beyond the kernel."""
-        (step_h, step_w), (taps_h, taps_w) = self.g.stride, _taps(self.g)
-        padded = w
-        if w.shape[:2] != (taps_h * step_h, taps_w * step_w):
-            padded = np.zeros((taps_h * step_h, taps_w * step_w, *w.shape[2:]), w.dtype)
-            padded[: w.shape[0], : w.shape[1]] = w
-        pixels = self.empty((taps_h, taps_w, step_h, step_w, *w.shape[2:]), w.dtype)
-        pixels[...] = padded.reshape(taps_h, step_h, taps_w, step_w, *w.shape[2:]).swapaxes(1, 2)
-        return pixels.reshape(taps_h * taps_w, -1)
+        taps = by_phase(w, self.g).swapaxes(1, 2)
+        return np.ascontiguousarray(taps).reshape(math.prod(taps_of(self.g)), -1)
 
     def kernel(self, taps: Array, rows: slice, out: Array) -> None:
         """These rows of U = G w Gᵀ, (P, K, F), from taps(w)."""
@@ -173,7 +167,7 @@ class Winograd:
 
     def weight_grad(self, v: Array, z: Array, out: Array) -> None:
         """out = ∂/∂w of Σ y (A_w x), (KH, KW, C, F), with v from image(x) and z from output(y)."""
-        (step_h, step_w), (taps_h, taps_w) = self.g.stride, _taps(self.g)
+        (step_h, step_w), (taps_h, taps_w) = self.g.stride, taps_of(self.g)
         inside, features = v.shape[2], z.shape[2]
         pixels = self.empty((taps_h * taps_w, inside, features), v.dtype)
         block = max(1, _BLOCK // (2 * len(v) * features))
@@ -194,9 +188,9 @@ class Winograd:
 
     def _leave(self, matrix: Array, domain: Array, out: Array, side: Side) -> None:
         """The transpose of _enter, for the transposed matrix: what tiles share is added up."""
-        flat, values = domain, domain.shape[1] // len(out)
+        values = domain.shape[1] // len(out)
         for images in self._blocks(len(out), values * len(domain)):
-            tiles = self._multiply(matrix, flat[:, images.start * values : images.stop * values])
+            tiles = self._multiply(matrix, domain[:, images.start * values : images.stop * values])
             self._scatter(tiles, out[images], side)
 
     def _gather(self, x: Array, side: Side) -> Array:
@@ -277,11 +271,21 @@ class Winograd:
         return (slice(start, min(start + block, batch)) for start in range(0, batch, block))
 
 
-def _taps(g: ConvGeometry) -> Pair:
-    """How many pixels of s × s a kernel spans."""
+def taps_of(g: ConvGeometry) -> Pair:
+    """T and T': how many pixels of s × s' a kernel spans."""
     return -(-g.kernel[0] // g.stride[0]), -(-g.kernel[1] // g.stride[1])
 
 
+def by_phase(w: Array, g: ConvGeometry) -> Array:
+    """(KH, KW, C, F) -> (T, s, T', s', C, F), zeros for taps beyond the kernel."""
+    (taps_h, taps_w), (step_h, step_w) = taps_of(g), g.stride
+    if w.shape[:2] != (taps_h * step_h, taps_w * step_w):
+        padded = np.zeros((taps_h * step_h, taps_w * step_w, *w.shape[2:]), w.dtype)
+        padded[: w.shape[0], : w.shape[1]] = w
+        w = padded
+    return w.reshape(taps_h, step_h, taps_w, step_w, *w.shape[2:])
+
+
 def _tiles(g: ConvGeometry) -> tuple[Tiles, Tiles]:
-    taps = _taps(g)
+    taps = taps_of(g)
     return best_tiles(g.output[0], taps[0]), best_tiles(g.output[1], taps[1])
