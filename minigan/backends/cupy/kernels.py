@@ -6,6 +6,7 @@ once on symbols (expressions.py), and each operation that it did is one line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -151,15 +152,15 @@ class SumLayout:
 
 
 def sum_layout(rows: int, channels: int) -> SumLayout:
-    """Up to 32 rows a thread are summed at once. More are cut into parts of at least 8, as many as fill a large device.
+    """Up to 32 rows a thread are summed at once. More are cut into parts of at least 8, and a second launch sums the parts.
 
-    A second launch sums the parts, and of these there are never too many for one.
+    Of these there are never too many for one launch, nor more than fill a large device; √rows are quickest for both together.
     """
     lanes = min(_MOST_LANES, 1 << max(0, channels - 1).bit_length())
     height, tiles = THREADS // lanes, -(-channels // lanes)
     parts = 1
     if rows > 32 * height:
-        parts = min(-(-rows // (8 * height)), max(1, _FULL_DEVICE // tiles), 32 * THREADS // _MOST_LANES)
+        parts = min(-(-rows // (8 * height)), math.isqrt(rows), max(1, _FULL_DEVICE // tiles), 32 * THREADS // _MOST_LANES)
     return SumLayout(lanes, parts, tiles * parts)
 
 

@@ -223,7 +223,9 @@ def test_a_sum_takes_two_launches_at_the_most(rows, channels):
     [
         ("v0 * v0", "v0 + v0"),
         ("row = part * height + down", "row = part * height + down + 1"),
-        ("row += parts * height", "row += parts * height + 1"),
+        ("step = parts * height", "step = parts * height + 1"),
+        ("row += 8 * step", "row += 7 * step"),
+        ("add(row + k * step)", "add(row + k)"),
         ("% tiles * lanes", "% tiles"),
         ("half = height / 2", "half = height / 4"),
         ("half * lanes];", "half];"),

@@ -37,15 +37,19 @@ extern "C" __global__ void column_sums(
     index_t part = blockIdx.x / tiles, down = threadIdx.x / lanes;
     index_t channel = blockIdx.x % tiles * lanes + threadIdx.x % lanes;
     T sums[COUNT] = {};
+    auto add = [&](index_t row) {
+        index_t i = row * channels + channel;
+        LOAD(i, channels)
+        FORMULA
+        const T values[COUNT] = {VALUES};
+        for (int k = 0; k < COUNT; k++) sums[k] += values[k];
+    };
     if (channel < channels) {
-        #pragma unroll 8
-        for (index_t row = part * height + down; row < rows; row += parts * height) {
-            index_t i = row * channels + channel;
-            LOAD(i, channels)
-            FORMULA
-            const T values[COUNT] = {VALUES};
-            for (int k = 0; k < COUNT; k++) sums[k] += values[k];
-        }
+        index_t row = part * height + down, step = parts * height;
+        for (; row + 7 * step < rows; row += 8 * step)
+            #pragma unroll
+            for (int k = 0; k < 8; k++) add(row + k * step);  // eight loads on their way at once
+        for (; row < rows; row += step) add(row);
     }
     for (int k = 0; k < COUNT; k++) shared[k][threadIdx.x] = sums[k];
     for (index_t half = height / 2; half > 0; half /= 2) {
