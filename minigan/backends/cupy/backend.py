@@ -1,7 +1,7 @@
 """The CUDA backend: the textbook over CuPy, and one kernel wherever it would take several.
 
-No host array ever meets a device array: `asarray` in, `to_numpy` out. The kernels' sources are in cuda/ and kernels.py; every sum
-has a fixed order, so the same input gives the same bytes.
+No host array ever meets a device array: `asarray` in, `to_numpy` out. The kernels' sources are in cuda/ and kernels.py; every
+sum has a fixed order, so the same input gives the same bytes.
 """
 
 from __future__ import annotations
