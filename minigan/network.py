@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,11 @@ class Views(dict[str, Array]):
                 end = start + math.prod(spec.shape)
                 self[f"{index}.{name}"] = self.of_layer[index][name] = flat[start:end].reshape(spec.shape)
                 start = end
+
+
+def _cut(x: Array, count: int) -> list[Array]:
+    """x in so many parts, one after the other, whose sizes differ by one at the most."""
+    return [x[len(x) * k // count : len(x) * (k + 1) // count] for k in range(count)]
 
 
 def scaled_sum(xp: Any, x: Array, x_dot: Array, ds: Array) -> Array:
@@ -218,19 +224,25 @@ class Sequential(CopiedByValue, ShownAsTable):
             if layer is not self.layers[-1]:
                 tangent = layer.tangent(tangent, cache)
 
-    def forward_each(self, xs: Sequence[Array], train: bool = False) -> tuple[tuple[Array, ...], list[Any]]:
+    def forward_each(
+        self, xs: Sequence[Array], train: bool = False, in_parts: bool = False
+    ) -> tuple[tuple[Array, ...], list[Any]]:
         """(outputs, caches) of several batches, each as forward would make it: no statistics of one mix with another's.
 
-        Where every sample's output depends on that sample alone, one pass over all of them gives the same, if that is quicker.
+        Where every sample's output depends on that sample alone, one pass over all of them gives the same, if that is quicker;
+        and with in_parts so do passes over parts of each, alongside each other. Then there are more caches than batches.
         """
+        for x in xs:
+            self.check_input(x, train)
         if self._concatenates(xs):
-            for x in xs:
-                self.check_input(x, train)
             y, caches = self.forward(self.backend.concatenate(xs), train)
             ends = np.cumsum([len(x) for x in xs]).tolist()
             return tuple(y[end - len(x) : end] for x, end in zip(xs, ends, strict=True)), [caches]
-        passes = [self.forward(x, train) for x in xs]
-        return tuple(y for y, _ in passes), [caches for _, caches in passes]
+        parts = self._parts(xs)
+        count = max(1, parts) if in_parts else 1
+        passes = self._run(parts, [partial(self.forward, part, train) for x in xs for part in _cut(x, count)])
+        ys, caches = [y for y, _ in passes], [caches for _, caches in passes]
+        return tuple(self._joined(ys[start : start + count]) for start in range(0, len(ys), count)), caches
 
     def backward_each(
         self, dys: Sequence[Array], caches: list[Any], grads: Grads | None = None, input_grad: bool = True
@@ -243,13 +255,27 @@ class Sequential(CopiedByValue, ShownAsTable):
             dx = self.backward(self.backend.concatenate(dys), caches[0], grads, input_grad)
             ends = np.cumsum([len(dy) for dy in dys]).tolist()
             return tuple(None if dx is None else dx[end - len(dy) : end] for dy, end in zip(dys, ends, strict=True))
-        dxs = [self.backward(dys[0], caches[0], grads, input_grad)]
-        for dy, cache in zip(dys[1:], caches[1:], strict=True):
-            more = None if grads is None else self.empty_grads()
-            dxs.append(self.backward(dy, cache, more, input_grad))
+        count = len(caches) // len(dys)
+        sums = [grads, *(None if grads is None else self.empty_grads() for _ in caches[1:])]
+        passes = zip((part for dy in dys for part in _cut(dy, count)), caches, sums, strict=True)
+        tasks = [partial(self.backward, dy, cache, own, input_grad) for dy, cache, own in passes]
+        dxs = self._run(self._parts(dys), tasks)
+        for more in sums[1:]:
             if grads is not None and more is not None:
                 self.add_grads(grads, more)
-        return tuple(dxs)
+        return tuple(self._joined(dxs[start : start + count]) for start in range(0, len(dxs), count))
+
+    def _parts(self, xs: Sequence[Array]) -> int:
+        """Into how many parts each batch is best cut; 0 where passes must run in turn, as one may feel what another did."""
+        if self.watch is not None or not self.batch_independent or len({len(x) for x in xs}) > 1:
+            return 0
+        return self.backend.parts(self.layers, len(xs[0]), len(xs))
+
+    def _run(self, parts: int, passes: Sequence[Callable[[], Any]]) -> list[Any]:
+        return self.backend.alongside(passes) if parts and len(passes) > 1 else [run() for run in passes]
+
+    def _joined(self, parts: Sequence[Array | None]) -> Any:
+        return parts[0] if len(parts) == 1 or parts[0] is None else self.backend.concatenate(parts)
 
     def empty_grads(self) -> Views:
         """A vector like flat_grads, with its views by name, to write other gradients to."""

@@ -94,6 +94,16 @@ class Backend(Machine):
         """True if passes through these layers, of so many samples together, are quicker as one."""
         return False
 
+    def parts(self, layers: Sequence[Any], batch: int, batches: int) -> int:
+        """Into how many parts each of so many batches is best cut, for passes alongside each other; 0 where passes in turn are
+        better.
+        """
+        return 0
+
+    def alongside(self, tasks: Sequence[Callable[[], Any]]) -> list[Any]:
+        """[task() for task in tasks], several at a time where parts() is not 0."""
+        return [task() for task in tasks]
+
     def record(self, compute: Callable[[], Any], arrays: Sequence[Array]) -> Any:
         """A recording of compute(), whose effects are undone: replay() repeats it on the same arrays and returns copies of its
         results; snapshot(), rollback() and discard() keep, restore and drop what the arrays it writes to, `written`, held;

@@ -271,7 +271,7 @@ class GAN(Game):
 
             shown = self._as_shown(batch), self._as_shown(fake)
             score = Score(self.backend, y)
-            (o_real, o_fake), caches = d.forward_each(shown, train=True)
+            (o_real, o_fake), caches = d.forward_each(shown, train=True, in_parts=not self._takes_penalties)
             s_real, s_fake = score.value(o_real), score.value(o_fake)
             loss_d, ds = self.objective.discriminator(s_real, s_fake)
             if self._takes_penalties:
@@ -285,10 +285,11 @@ class GAN(Game):
             seen.append(self._judgement(loss_d, s_real, s_fake, penalty))
 
         s_rival = score.value(d.forward(shown[0], train=True)[0]) if self.objective.compares else None
-        o_judged, cache_d = d.forward(self._as_shown(fake), train=True)
+        (o_judged,), cache_d = d.forward_each([self._as_shown(fake)], train=True, in_parts=True)
         s_judged = score.value(o_judged)
         loss_g, ds_fake = self.objective.generator(s_judged, s_rival)
-        g.backward(self.unpacked(d.backward(score.backward(ds_fake), cache_d)), cache, grads=g.grads, input_grad=False)
+        (dx,) = d.backward_each([score.backward(ds_fake)], cache_d)
+        g.backward(self.unpacked(dx), cache, grads=g.grads, input_grad=False)
         self.optimizer_g.compute(g)
         self._update_average()
 

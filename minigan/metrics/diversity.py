@@ -47,14 +47,20 @@ def bandwidth(x: np.ndarray) -> float:
     Where so many cannot be reached, for they are few or repeated, half of what can.
     """
     distances = pairs(Backend(), squared_distances, x, x)
+
+    @ignore_underflow
+    def number(h: float) -> float:
+        """effective_number(x, h), of distances that are there"""
+        return float(1 / np.exp(distances / (-2 * h**2)).mean())
+
     apart = np.sqrt(distances[distances > 1e-12 * (x * x).sum(axis=1).max()])
     if not apart.size:
         return 1.0
     least, most = apart.min() / 10, apart.max() * 10
-    wanted = min(DISTINCT, (1 + float(effective_number(Backend(), x, least))) / 2)
+    wanted = min(DISTINCT, (1 + number(least)) / 2)
     for _ in range(50):  # bisection: the number falls as h grows
         middle = math.sqrt(least * most)
-        least, most = (middle, most) if effective_number(Backend(), x, middle) > wanted else (least, middle)
+        least, most = (middle, most) if number(middle) > wanted else (least, middle)
     return middle
 
 

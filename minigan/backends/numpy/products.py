@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -38,7 +39,7 @@ class ProductBackend(ReplayBackend):
         if out is None:
             out = self.empty((len(a), b.shape[1]), a.dtype)
         if is_vector or size < _SPREAD_PRODUCT:
-            with BlasThreads(self._blas, 1):
+            with nullcontext() if self._thread.alone else BlasThreads(self._blas, 1):
                 return np.matmul(a, b, out=out)
 
         def work(blocks: Sequence[slice]) -> None:

@@ -18,6 +18,7 @@ from minigan.backends.numpy.workers import Workers
 from minigan.errors import BackendError, shorten
 
 LARGE_CONVOLUTION = 3 << 19  # values of im2col, the largest of a pass, from which our threads and blocks are better than BLAS's
+LEAST_PART = 8  # samples of a batch, below which cutting it costs more than it brings
 CONCATENATED = 1 << 16  # values of the largest array up to which two passes are quicker as one
 _MOST_THREADS = 1024  # more are a mistake: each takes a stack, and none a core
 _PROMOTING_TO_FLOAT64 = ("2.1.0", "2.1.1")  # in every thread but the first
@@ -56,6 +57,7 @@ class _PassThreads(threading.local):
     """Which threads serve the passes of a Python thread."""
 
     own = True  # ours; else BLAS's
+    alone = False  # only itself, while others run tasks of their own
 
 
 class ThreadedBackend(Backend):
@@ -83,9 +85,10 @@ class ThreadedBackend(Backend):
         They go on spinning for a while after each product and take the cores away from ours, so it is the one or the other, in
         this Python thread and until its next pass; and for networks that share_threading names together, as the largest has it.
         """
-        kinds, largest = self._shared_work.get(layers[0]) or self._work_of(layers)
-        is_large = "convolution" in kinds and batch * largest >= LARGE_CONVOLUTION
-        self._thread.own = is_large or kinds == {"element-wise"}
+        if not self._thread.alone:
+            kinds, largest = self._shared_work.get(layers[0]) or self._work_of(layers)
+            is_large = "convolution" in kinds and batch * largest >= LARGE_CONVOLUTION
+            self._thread.own = is_large or kinds == {"element-wise"}
 
     def share_threading(self, owner: Any, networks: Callable[[], Sequence[Any]]) -> None:
         """The last call for a layer counts. A pass counts its own samples, which may be fewer in one of the networks."""
@@ -96,6 +99,36 @@ class ThreadedBackend(Backend):
 
     def concatenates(self, layers: Sequence[Any], batch: int) -> bool:
         return batch * self._work_of(layers)[1] <= CONCATENATED
+
+    def parts(self, layers: Sequence[Any], batch: int, batches: int) -> int:
+        """As many that all threads have the same number of them, where a pass is large enough for our threads.
+
+        A thread that takes its part through all layers waits for no other between two of them.
+        """
+        kinds, largest = self._shared_work.get(layers[0]) or self._work_of(layers)
+        is_large = "convolution" in kinds and batch * largest >= LARGE_CONVOLUTION
+        count = self.threads if self.threads % batches else self.threads // batches
+        if self.threads == 1 or self._thread.alone or not is_large or batch < LEAST_PART * count:
+            return 0
+        return count
+
+    def alongside(self, tasks: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Each task on one thread, with BLAS at one."""
+        threads = min(self.threads, len(tasks))
+        with BlasThreads(self._blas, 1):
+            of_threads = self._workers.run(self._run_alone, [tasks[start::threads] for start in range(threads)])
+        results = [None] * len(tasks)
+        for start, own in enumerate(of_threads):
+            results[start::threads] = own
+        return results
+
+    def _run_alone(self, tasks: Sequence[Callable[[], Any]]) -> list[Any]:
+        thread = self._thread
+        before, thread.own, thread.alone = thread.own, True, True
+        try:
+            return [task() for task in tasks]
+        finally:
+            thread.own, thread.alone = before, False
 
     def _work_of(self, layers: Sequence[Any]) -> Work:
         """The kinds of work of layers, and how many values the largest array of one sample has."""
@@ -119,12 +152,12 @@ class ThreadedBackend(Backend):
 
         products: whether work calls BLAS. Several threads work only inside the lock: the queues of Workers are for one caller.
         """
-        threads = threads or self.threads
+        threads = 1 if self._thread.alone else threads or self.threads
         share = -(-max(-(-rows // block), threads) // threads)  # blocks for each thread
         block = -(-rows // (share * threads))
         blocks = [slice(start, min(start + block, rows)) for start in range(0, rows, block)]
         shares = [blocks[start : start + share] for start in range(0, len(blocks), share)]
-        if len(shares) == 1 and not products:
+        if self._thread.alone or (len(shares) == 1 and not products):
             return [work(blocks)]
         with BlasThreads(self._blas, 1 if self._thread.own else self.threads):
             return self._workers.run(work, shares) if len(shares) > 1 else [work(blocks)]
