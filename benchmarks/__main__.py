@@ -164,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--rounds", type=_number("number of rounds"), **about)
         if name in ("steps", "memory", "imports"):
             baseline = "compare with minigan of another checkout, as a git worktree of an earlier commit: its folder"
-            command.add_argument("--baseline", type=_checkout, metavar="PATH", help=baseline)
+            command.add_argument("--baseline", type=_checkout, metavar="PATH", help=baseline, default=argparse.SUPPRESS)
         if name == "imports":
             continue
         if name != "memory":
@@ -177,7 +177,7 @@ def parser() -> argparse.ArgumentParser:
             listed = "; ".join(f"{game}: {GAMES[game].words}" for game in GAMES)
             command.add_argument("--games", type=_games, default=",".join(GAMES), help=f"of: {listed}")
             own = "; ".join(f"{game} {', '.join(map(str, GAMES[game].batches))}" for game in GAMES)
-            command.add_argument("--batches", type=_batches, help=f"batch sizes ({own})")
+            command.add_argument("--batches", type=_batches, help=f"batch sizes ({own})", default=argparse.SUPPRESS)
         if name == "sampling":
             command.add_argument("--games", type=_sampled, default="mlp,dcgan", help=f"of: {', '.join(commands.TRAINED_STEPS)}")
             command.add_argument("--batches", type=_batches, help="batch sizes", default="1,16,64,256")
@@ -222,7 +222,7 @@ def run(options: argparse.Namespace) -> tuple[Result, str]:
         baseline=baseline,
     )
     if options.command in ("steps", "sampling"):
-        return getattr(commands, options.command)(settings, options.games, options.batches)
+        return getattr(commands, options.command)(settings, options.games, getattr(options, "batches", None))
     if options.command == "penalties":
         return commands.penalties(settings, options.batches)
     if options.command == "gpu":

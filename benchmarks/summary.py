@@ -50,9 +50,8 @@ def _steps(result: Result | None) -> list[list[str]]:
 
 def _compared(point: Result) -> dict[str, str]:
     """What to show of a point: sides, and their ratio in words."""
-    layouts = [side for side in ("torch", "torch-last") if side in point["seconds"]]
-    if len(layouts) > 1 and point["task"]["game"] != "mlp":
-        faster = min(layouts, key=lambda side: point["seconds"][side])
+    faster = faster_layout(point)
+    if faster and "torch-last" in point["seconds"] and point["task"]["game"] != "mlp":
         peers = {faster: "PyTorch eager, the faster layout / minigan", "textbook": "textbook / minigan"}
     else:
         peers = {"torch": "PyTorch eager / minigan", "torch-defaults": "PyTorch eager, Adam with its defaults / minigan"}
