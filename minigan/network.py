@@ -265,6 +265,18 @@ class Sequential(CopiedByValue, ShownAsTable):
                 self.add_grads(grads, more)
         return tuple(self._joined(dxs[start : start + count]) for start in range(0, len(dxs), count))
 
+    def forward_in_parts(self, x: Array, train: bool = False) -> tuple[Array, list[Any]]:
+        """forward, with caches for backward_in_parts: of one pass or, if that is quicker, of several alongside each other."""
+        (y,), caches = self.forward_each([x], train, in_parts=True)
+        return y, caches
+
+    def backward_in_parts(
+        self, dy: Array, caches: list[Any], grads: Grads | None = None, input_grad: bool = True
+    ) -> Array | None:
+        """backward, for the caches of forward_in_parts."""
+        (dx,) = self.backward_each([dy], caches, grads, input_grad)
+        return dx
+
     def _parts(self, xs: Sequence[Array]) -> int:
         """Into how many parts each batch is best cut; 0 where passes must run in turn, as one may feel what another did."""
         if self.watch is not None or not self.batch_independent or len({len(x) for x in xs}) > 1:

@@ -267,7 +267,7 @@ class GAN(Game):
             batch, noise, y = real, z, labels
             if self.critic_steps > 1:
                 batch, noise, y = (a if a is None else a[turn * count : (turn + 1) * count] for a in (real, z, labels))
-            fake, cache = g.forward(noise if y is None else beside(self.backend, noise, y), train=True)
+            fake, cache = g.forward_in_parts(noise if y is None else beside(self.backend, noise, y), train=True)
 
             shown = self._as_shown(batch), self._as_shown(fake)
             score = Score(self.backend, y)
@@ -285,11 +285,11 @@ class GAN(Game):
             seen.append(self._judgement(loss_d, s_real, s_fake, penalty))
 
         s_rival = score.value(d.forward(shown[0], train=True)[0]) if self.objective.compares else None
-        (o_judged,), cache_d = d.forward_each([self._as_shown(fake)], train=True, in_parts=True)
+        o_judged, cache_d = d.forward_in_parts(self._as_shown(fake), train=True)
         s_judged = score.value(o_judged)
         loss_g, ds_fake = self.objective.generator(s_judged, s_rival)
-        (dx,) = d.backward_each([score.backward(ds_fake)], cache_d)
-        g.backward(self.unpacked(dx), cache, grads=g.grads, input_grad=False)
+        dx = self.unpacked(d.backward_in_parts(score.backward(ds_fake), cache_d))
+        g.backward_in_parts(dx, cache, grads=g.grads, input_grad=False)
         self.optimizer_g.compute(g)
         self._update_average()
 

@@ -149,15 +149,15 @@ class VAE(Game):
         """
         e, d, be, weight = self.encoder, self.decoder, self.backend, self.weight.value
         noise = self.noise(len(x)) if noise is None else noise
-        h, cache_e = e.forward(x, train=True)
+        h, cache_e = e.forward_in_parts(x, train=True)
         z = reparametrise(be, h, noise)
-        y, cache_d = d.forward(z, train=True)
+        y, cache_d = d.forward_in_parts(z, train=True)
         reconstruction, dy = self.likelihood.loss(y, x)
         kl, dh_kl = gaussian_kl(be, h)
 
-        dz = d.backward(dy, cache_d, grads=d.grads)
+        dz = d.backward_in_parts(dy, cache_d, grads=d.grads)
         dh = be.elementwise(weighted_sum, reparametrise_grad(be, dz, h, noise), dh_kl, weight=weight)
-        e.backward(dh, cache_e, grads=e.grads, input_grad=False)
+        e.backward_in_parts(dh, cache_e, grads=e.grads, input_grad=False)
         self.optimizer_e.compute(e)
         self.optimizer_d.compute(d)
         loss = be.elementwise(weighted_sum, reconstruction, kl, weight=weight)

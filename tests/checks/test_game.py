@@ -227,9 +227,10 @@ def test_a_wrapped_step_is_checked():
 D_BACKWARD = "d.backward_each(do, caches, grads=d.grads, input_grad=False)"
 DROPPED = "del ds, caches  # or their memory would be held through G's step"
 LOSS_D = '"loss_d": stats.pop("loss_d")'
-G_BACKWARD = "g.backward(self.unpacked(d.backward(score.backward(ds_fake), cache_d)), cache, grads=g.grads, input_grad=False)"
+D_JUDGED = "dx = self.unpacked(d.backward_in_parts(score.backward(ds_fake), cache_d))"
+G_BACKWARD = "g.backward_in_parts(dx, cache, grads=g.grads, input_grad=False)"
 FAULTS = {
-    "the sign of G's gradient": (G_BACKWARD, G_BACKWARD.replace("ds_fake", "-ds_fake")),
+    "the sign of G's gradient": (D_JUDGED, D_JUDGED.replace("ds_fake", "-ds_fake")),
     "the real half of D's gradient lost": (D_BACKWARD, D_BACKWARD.replace("(do,", "((0 * do[0], do[1]),")),
     "the fake half of D's gradient lost": (D_BACKWARD, "d.backward(do[0], caches[0], grads=d.grads)"),
     "the second half written over the first": (D_BACKWARD, "[d.backward(*pair, grads=d.grads) for pair in zip(do, caches)]"),
@@ -245,11 +246,11 @@ FAULTS = {
     ),
     "G's cache of another pass": (
         G_BACKWARD,
-        G_BACKWARD.replace(" cache,", " g.forward(self.noise(len(real)), train=True)[1],"),
+        G_BACKWARD.replace(" cache,", " g.forward_in_parts(self.noise(len(real)), train=True)[1],"),
     ),
-    "G's gradient scaled": (G_BACKWARD, G_BACKWARD.replace("ds_fake", "0.9 * ds_fake")),
-    "G's step through D on real images": ("d.forward(self._as_shown(fake), train=True)", "d.forward(batch, train=True)"),
-    "G's step writes to D": (G_BACKWARD, G_BACKWARD.replace("cache_d)", "cache_d, grads=d.grads)")),
+    "G's gradient scaled": (D_JUDGED, D_JUDGED.replace("ds_fake", "0.9 * ds_fake")),
+    "G's step through D on real images": ("d.forward_in_parts(self._as_shown(fake)", "d.forward_in_parts(batch"),
+    "G's step writes to D": (D_JUDGED, D_JUDGED.replace("cache_d)", "cache_d, grads=d.grads)")),
     "D's gradients add up over steps": (D_BACKWARD, f"left = d.flat_grads.copy(); {D_BACKWARD}; d.flat_grads[...] += left"),
     "G's gradients add up over steps": (G_BACKWARD, f"left = g.flat_grads.copy(); {G_BACKWARD}; g.flat_grads[...] += left"),
     "a penalty without its gradient": (LOSS_D, f"{LOSS_D} + 0.1 * (d.flat_grads**2).sum()"),
