@@ -36,7 +36,7 @@ ORDER = {
             "layers",
             "capture",
             "backends",
-            "copying files initializers reachable schedules tables user_code",
+            "copying distributed files initializers reachable schedules tables user_code",
             "sizes",
             "errors",
         ),
