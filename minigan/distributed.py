@@ -86,7 +86,7 @@ class Communicator:
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        """The first rank of each machine goes through first, the others once it is done: they find what it has put in a cache."""
+        """The first rank of each machine goes first, the others once it is through: they find what it has put in a cache."""
         if self.local_rank:
             self.barrier()
         yield

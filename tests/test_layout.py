@@ -41,7 +41,7 @@ ORDER = {
             "errors",
         ),
     ],
-    "backends": ["cupy numpy", "expressions recording", "base", "geometry machine random scalars"],
+    "backends": ["cupy numpy", "expressions recording", "base", "random scalars", "geometry machine"],
     "backends/cupy": ["backend", "random scalars", "graph kernels cublas"],
     "backends/numpy": [
         *("backend", "convolution", "columns sub_pixel", "elementwise winograd", "products", "replay"),
