@@ -19,7 +19,7 @@ SMALLER_GAME = "choose smaller layers (--width, --hidden, --latent-dim), images 
 MOST_ADDRESSABLE = 2**47  # bytes: the limit where the system does not tell how much is free
 
 
-class _Sharing(threading.local):
+class _Together(threading.local):
     """Who shares the batch of the computation that a Python thread is at."""
 
     ranks: Communicator = ALONE
@@ -29,12 +29,12 @@ class Machine:
     """The machine that a backend runs on; here, the one that Python runs on."""
 
     def __init__(self) -> None:
-        self._sharing = _Sharing()
+        self._together = _Together()
 
     @property
     def ranks(self) -> Communicator:
         """The processes that share the batch of the computation under way: this one alone, but within `over`."""
-        return self._sharing.ranks
+        return self._together.ranks
 
     @contextmanager
     def over(self, ranks: Communicator) -> Iterator[None]:
@@ -43,11 +43,11 @@ class Machine:
         There random streams give each rank its rows of what one process would draw for the whole batch, all_mean is taken over
         the ranks, and so is an optimiser's gradient.
         """
-        before, self._sharing.ranks = self._sharing.ranks, ranks
+        before, self._together.ranks = self._together.ranks, ranks
         try:
             yield
         finally:
-            self._sharing.ranks = before
+            self._together.ranks = before
 
     def synchronize(self) -> None:
         """Wait until all work given to the device is done. On a CPU there is nothing to wait for."""
