@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import select
 import sys
 import tempfile
@@ -21,26 +22,31 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from minigan.errors import RankError, shorten
 
-# What launchers tell the processes that they start: Open MPI; MPICH, Intel MPI and others with Hydra; MVAPICH.
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
-_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
-_LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_LOCAL_SIZE")
-_LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "MV2_COMM_WORLD_LOCAL_RANK")
+# What launchers tell the processes that they start: Open MPI; MPICH, Intel MPI and others with Hydra; Slurm's srun with PMIx,
+# whose own variables stand in the shell of any job and so mean something only beside PMIX_RANK.
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+_LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE")
+_LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 
 SHORT = 1 << 14  # bytes of all ranks' vectors together up to which one exchange is quicker than two of parts
 PATIENCE = 1.0  # seconds that a failing rank leaves to rank 0 to say the same: a mistake of the user's fails on all ranks alike
 
 
 def _told(names: tuple[str, ...], otherwise: int) -> int:
-    """The first of these variables that holds a number."""
-    found = (os.environ.get(name, "") for name in names)
-    return next((int(text) for text in found if text.isascii() and text.isdecimal()), otherwise)
+    """The number that the first of these variables begins with, as "4(x2)", of those that are there."""
+    for name in names:
+        text = re.match("[0-9]*", os.environ.get(name, ""))[0]  # type: ignore[index]
+        if text and (not name.startswith("SLURM") or "PMIX_RANK" in os.environ):
+            return int(text)
+    return otherwise
 
 
 def launched() -> tuple[int, int]:
@@ -200,9 +206,10 @@ class MpiCommunicator(Communicator):
             return
         is_short = self.size * count * dtype.itemsize <= SHORT
         length = count if is_short else -(-count // self.size) * self.size
-        vector = self._room("vector", (length,), dtype)
-        ends = np.cumsum(sizes).tolist()
-        for array, end in zip(arrays, ends, strict=True):
+        is_whole = len(arrays) == 1 and length == count and isinstance(arrays[0], np.ndarray) and arrays[0].flags.c_contiguous
+        vector = arrays[0].reshape(-1) if is_whole else self._room("vector", (length,), dtype)
+        ends = [] if is_whole else list(accumulate(sizes))
+        for array, end in zip(arrays, ends, strict=False):
             vector[end - array.size : end] = _on_host(array).reshape(-1)
         vector[count:] = 0
         parts = self._room("parts", (self.size, length if is_short else length // self.size), dtype)
@@ -214,7 +221,7 @@ class MpiCommunicator(Communicator):
             own = self._room("own", parts.shape[1:], dtype)
             _add_up(parts, own, divisor)
             self._comm.Allgather(own, vector)
-        for array, end in zip(arrays, ends, strict=True):
+        for array, end in zip(arrays, ends, strict=False):
             _write(array, vector[end - array.size : end].reshape(array.shape))
 
     def _room(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

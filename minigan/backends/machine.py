@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from minigan.distributed import ALONE, Communicator
+from minigan.distributed import ALONE, Communicator, on_this_machine
 from minigan.errors import DeviceMemoryError
 
 GIB = 2**30
@@ -100,6 +100,18 @@ def usable_cores() -> int:
     else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min([cores or 1, *map(math.ceil, cpu_quotas())]))
+
+
+def own_cores() -> int:
+    """The cores that are this process's: of those that its launcher may use, an equal part for each process on this machine.
+
+    A launcher may bind its processes to some of its cores, which it then may use itself; so its parent is asked.
+    """
+    _, processes = on_this_machine()
+    if processes == 1 or not hasattr(os, "sched_getaffinity"):
+        return max(1, usable_cores() // processes)
+    launchers = min([len(os.sched_getaffinity(os.getppid())), *map(math.ceil, cpu_quotas())])
+    return min(usable_cores(), max(1, launchers // processes))
 
 
 def cpu_quotas(root: Path = Path("/")) -> Iterator[float]:
