@@ -37,6 +37,7 @@ _LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TAS
 _LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 
 SHORT = 1 << 14  # bytes of all ranks' vectors together up to which one exchange is quicker than two of parts
+LONGEST_CAUSE = 150  # characters
 PATIENCE = 1.0  # seconds that a failing rank leaves to rank 0 to say the same: a mistake of the user's fails on all ranks alike
 
 
@@ -69,6 +70,7 @@ class Communicator:
 
     rank, size = 0, 1
     local_rank, local_size = 0, 1
+    library = ""  # of MPI
 
     def all_sum(self, *arrays: Any) -> None:
         """x ← Σ over ranks of x, in place, for arrays of one dtype, in one message. NumPy or CuPy arrays."""
@@ -129,9 +131,16 @@ class Communicator:
         """Within it, a rank that ends, whatever ended it, ends all others, and one of them says which it was and what to do."""
         yield
 
+    def tell(self, what: str, cause: str, advice: str, log: Callable[[str], None]) -> None:
+        """Say what has ended this rank, and what to do about it. (One process alone raises the cause, and so says it too.)"""
+        log(f"{what}; {advice}")
+
     def may_tell(self) -> bool:
         """Whether this rank, which has failed, is to say so: of several that fail alike one is, rank 0 if it is among them."""
-        return True
+        rank, _ = launched()  # with others, where MPI itself is missing
+        if rank:
+            time.sleep(PATIENCE)
+        return rank == 0
 
     def abort(self, status: int) -> None:
         """End all ranks. (One process alone goes on, and ends with its own status.)"""
@@ -157,12 +166,17 @@ def world() -> Communicator:
             "pip install 'minigan[mpi]'"
         ) from None
     if MPI.COMM_WORLD.Get_size() != size:
-        library = MPI.Get_library_version().split(",")[0].split("\n")[0]
         raise RankError(
-            f"the launcher started {size} processes, and mpi4py, over {library}, sees {MPI.COMM_WORLD.Get_size()}: start them "
-            "by the mpiexec of that MPI"
+            f"the launcher started {size} processes, and mpi4py, over {_name_of(MPI)}, sees {MPI.COMM_WORLD.Get_size()}: "
+            "start them by the mpiexec of that MPI"
         )
     return MpiCommunicator(MPI)
+
+
+def _name_of(mpi: Any) -> str:
+    """The library and its version, as "Open MPI v5.0.11"."""
+    name: str = mpi.Get_library_version().split(",")[0].split("\n")[0]
+    return name
 
 
 class MpiCommunicator(Communicator):
@@ -174,7 +188,7 @@ class MpiCommunicator(Communicator):
     """
 
     def __init__(self, mpi: Any) -> None:
-        self._comm = mpi.COMM_WORLD
+        self._comm, self.library = mpi.COMM_WORLD, _name_of(mpi)
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
         machine = self._comm.Split_type(mpi.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = machine.Get_rank(), machine.Get_size()
@@ -254,9 +268,11 @@ class MpiCommunicator(Communicator):
         self.barrier()
         self._is_watching = True
         threading.Thread(target=self._watch, args=(advice,), name="minigan ranks", daemon=True).start()
-        yield  # an error leaves the others watched: this rank is about to end
-        self._is_watching = False  # before any rank can have ended in peace
-        self.barrier()
+        try:
+            yield
+        finally:
+            self._is_watching = False
+        self.barrier()  # once all have stopped to watch, any may end in peace; an error ends this rank alone
 
     def _watch(self, advice: Callable[[], str]) -> None:
         """Wait for the end of another process of this machine. (An MPI call then waits for it in vain: this is a thread.)"""
@@ -273,6 +289,12 @@ class MpiCommunicator(Communicator):
                 print(f"\nminigan: error: {line}", file=sys.stderr, flush=True)
         os._exit(1)
 
+    def tell(self, what: str, cause: str, advice: str, log: Callable[[str], None]) -> None:
+        if self.may_tell():
+            cause = " ".join(cause.split())[:LONGEST_CAUSE]
+            line = f"rank {self.rank} {what}{f' ({cause})' if cause else ''}; {advice}"
+            print(f"\nminigan: error: {line}", file=sys.stderr, flush=True)
+
     def _may_tell_first(self) -> bool:
         told, self._note[0] = self._note[0], 1
         return not told
@@ -284,6 +306,7 @@ class MpiCommunicator(Communicator):
         return self._may_tell_first()
 
     def abort(self, status: int) -> None:
+        self._note[0] = 1  # whoever calls this has said why
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()

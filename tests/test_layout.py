@@ -105,6 +105,7 @@ ORDER = {
         "findings",
         "advice",
         "settings",
+        "shares",
         "busy_cores checkpoint divergence evaluation lock memory_estimate messages monitor",
         "log options",
     ],
