@@ -158,12 +158,14 @@ def world() -> Communicator:
     _, size = launched()
     if size == 1:
         return ALONE
+    # A rank that waits gives its core to whoever has work: where others run too, the rank that it waits for may have none.
+    os.environ.setdefault("OMPI_MCA_mpi_yield_when_idle", "1")
     try:
         from mpi4py import MPI
     except Exception as error:  # ImportError, or RuntimeError where it finds no MPI library
         raise RankError(
             f"this is one of {size} processes of an MPI launcher, and mpi4py does not import ({shorten(str(error))}): "
-            "pip install 'minigan[mpi]'"
+            "pip install mpi4py, or with an Open MPI of its own pip install '.[mpi]', where minigan's clone is"
         ) from None
     if MPI.COMM_WORLD.Get_size() != size:
         raise RankError(
@@ -195,11 +197,12 @@ class MpiCommunicator(Communicator):
         self._rooms: dict[Any, np.ndarray] = {}
         self._processes: dict[int, int] = dict(machine.allgather((self.rank, os.getpid())))  # of this machine, by rank
         self._note = _shared_byte(machine)  # 1 once a rank of this machine has said why all end
-        self._is_watching = False
+        self._is_watching = self._has_told = False
         before = sys.excepthook
 
         def end_all(*error: Any) -> None:
-            before(*error)
+            if self._has_told or self.may_tell():
+                before(*error)
             self.abort(1)
 
         sys.excepthook = end_all
@@ -297,6 +300,7 @@ class MpiCommunicator(Communicator):
 
     def _may_tell_first(self) -> bool:
         told, self._note[0] = self._note[0], 1
+        self._has_told = not told
         return not told
 
     def may_tell(self) -> bool:

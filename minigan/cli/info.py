@@ -62,7 +62,7 @@ def _mpi() -> str:
     if ranks.size > 1:
         return f"{ranks.library}, {ranks.size} ranks, of which {ranks.local_size} on this machine"
     if find_spec("mpi4py") is None:
-        return "not installed, pip install 'minigan[mpi]'"
+        return "mpi4py is not installed, pip install '.[mpi]' brings it and Open MPI"
     launcher = shutil.which("mpiexec") or "the mpiexec of your MPI"
     return f"mpi4py is installed, start 4 ranks by {launcher} -n 4 minigan train"
 

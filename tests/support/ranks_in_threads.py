@@ -96,3 +96,20 @@ def check_over_ranks(make, shape, batch=8, size=2):
     for whole, *parts in zip(state, *(result[2] for result in of_ranks), strict=True):
         for part in parts:
             assert part == whole if isinstance(whole, str) else np.allclose(part, whole, rtol=1e-12, atol=1e-14)
+
+
+def check_objective_over_ranks(objective, s_real, s_fake):
+    """Means over ranks of an objective's values are the whole's, and a share's gradients as many times the whole's as ranks."""
+
+    def losses(ranks):
+        be, own = mg.get_backend("textbook"), ranks.own(len(s_real) // ranks.size)
+        bound = objective.bind(be)
+        with be.over(ranks):
+            loss_d, ds = bound.discriminator(s_real[own], s_fake[own])
+            loss_g, ds_fake = bound.generator(s_fake[own], s_real[own])
+        return (loss_d, loss_g), (*ds, ds_fake)
+
+    (values, grads), of_ranks = losses(ALONE), over_ranks(2, losses)
+    np.testing.assert_allclose(np.mean([own for own, _ in of_ranks], axis=0), values, rtol=1e-12)
+    for whole, *parts in zip(grads, *(own for _, own in of_ranks), strict=True):
+        np.testing.assert_allclose(np.concatenate(parts) / 2, whole, rtol=1e-12, atol=1e-14)
