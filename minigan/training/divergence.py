@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import count
 from typing import Any
 
 from minigan.backends import Array
@@ -17,11 +18,12 @@ def find_divergence(game: Game, batches: Batches, steps: int) -> tuple[int, str]
     None if all arrays stay finite. The game takes these steps, each to its end: ranks that share a batch wait for one another,
     and only one may have seen the first bad array.
     """
-    found = list[str]()
+    found, looked_at = list[tuple[int, str]](), count()
 
     def check(name: str, layer: Layer, what: str, array: Array) -> None:
+        place = next(looked_at)
         if not found and not bool(game.backend.xp.isfinite(array).all()):
-            found.append(f"{name}, {layer.label}: {what} is not finite")
+            found.append((place, f"{name}, {layer.label}: {what} is not finite"))
 
     def watch(name: str, layer: Layer | None, what: str, value: Any) -> None:
         if layer is not None and what != "cache":  # a cache holds what a layer likes; its outputs and gradients follow
@@ -43,12 +45,15 @@ def find_divergence(game: Game, batches: Batches, steps: int) -> tuple[int, str]
     return None
 
 
-def _first_of(of_ranks: list[list[str]]) -> str:
-    """What the first rank that has found something has found, and which that is where there are several."""
-    for rank, found in enumerate(of_ranks):
-        if found:
-            return found[0] if len(of_ranks) == 1 else f"rank {rank}: {found[0]}"
-    return ""
+def _first_of(of_ranks: list[list[tuple[int, str]]]) -> str:
+    """Of what the ranks have found, which look at the same arrays in the same order: the first, and where there are several
+    ranks, on which of them.
+    """
+    found = [(place, rank, text) for rank, own in enumerate(of_ranks) for place, text in own]
+    if not found:
+        return ""
+    _, rank, text = min(found)
+    return text if len(of_ranks) == 1 else f"rank {rank}: {text}"
 
 
 def _check_state(game: Game, check: Any) -> None:
