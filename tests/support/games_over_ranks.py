@@ -1,4 +1,7 @@
-"""Twenty steps of small games in float64, over all ranks that were started: python games_over_ranks.py FOLDER [fault]."""
+"""Twenty steps of small games in float64, over all ranks that were started: python games_over_ranks.py FOLDER [fault|device].
+
+fault: BatchNorm's means are left local. device: on the stand-in for device arrays.
+"""
 
 import hashlib
 import sys
@@ -40,6 +43,8 @@ def drawing():
     ]
 
 
+ON_DEVICE = ("packed", "drawing layers")  # the one has BatchNorm, draws of a game and two variants of its step
+STEPS_ON_DEVICE = 6
 ASKED = ("mlp", "dcgan", "R1", "R1 through BatchNorm", "vae", "conditional")  # of any number of ranks
 mlp, dcgan, R1 = mg.models.mlp, mg.models.dcgan, mg.losses.R1
 GAMES = {
@@ -107,9 +112,16 @@ def play(name, ranks=ALONE, backend="numpy", fault=False, steps=STEPS):
 
 def main():
     warnings.simplefilter("ignore")  # of penalties through BatchNorm
-    folder, fault, ranks = Path(sys.argv[1]), "fault" in sys.argv, world()
-    for name in ("dcgan",) if fault else GAMES if ranks.size == 2 else ASKED:
-        state, random, phase, said = play(name, ranks, fault=fault)
+    folder, how, ranks = Path(sys.argv[1]), sys.argv[2:], world()
+    names = ("dcgan",) if how == ["fault"] else ON_DEVICE if how else GAMES if ranks.size == 2 else ASKED
+    for name in names:
+        if how == ["device"]:
+            from conftest import stand_in
+
+            with stand_in() as backend:
+                state, random, phase, said = play(name, ranks, backend, steps=STEPS_ON_DEVICE)
+        else:
+            state, random, phase, said = play(name, ranks, fault=bool(how))
         if ranks.rank == 0:
             np.savez(folder / f"{name}.npz", random=random, phase=phase, said=said, **state)
 

@@ -26,7 +26,7 @@ def command(ranks, *words):
 def environment(**more):
     """One thread a rank, for tests run side by side; what a test's own launcher has set is left out."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMIX_", "PMI_", "PRTE_"))}
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support"), own.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support"), own.get("PYTHONPATH", "")])
     return {**own, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "MINIGAN_NUM_THREADS": "1", **more}
 
 
