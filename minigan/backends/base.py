@@ -46,7 +46,6 @@ class Backend(Machine):
     tracks_writes = False  # True if a recording knows every array that it writes to
 
     def __init__(self, xp: ModuleType = np) -> None:
-        super().__init__()
         self.xp = xp
 
     # -- arrays in and out ---------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import platform
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from minigan.distributed import ALONE, Communicator, on_this_machine
@@ -19,22 +19,17 @@ SMALLER_GAME = "choose smaller layers (--width, --hidden, --latent-dim), images 
 MOST_ADDRESSABLE = 2**47  # bytes: the limit where the system does not tell how much is free
 
 
-class _Together(threading.local):
-    """Who shares the batch of the computation that a Python thread is at."""
-
-    ranks: Communicator = ALONE
+# Who shares the batch of the computation under way: of a Python thread, and of the workers to which it deals out its work.
+_RANKS: ContextVar[Communicator] = ContextVar("ranks", default=ALONE)
 
 
 class Machine:
     """The machine that a backend runs on; here, the one that Python runs on."""
 
-    def __init__(self) -> None:
-        self._together = _Together()
-
     @property
     def ranks(self) -> Communicator:
         """The processes that share the batch of the computation under way: this one alone, but within `over`."""
-        return self._together.ranks
+        return _RANKS.get()
 
     @contextmanager
     def over(self, ranks: Communicator) -> Iterator[None]:
@@ -43,11 +38,11 @@ class Machine:
         There random streams give each rank its rows of what one process would draw for the whole batch, all_mean is taken over
         the ranks, and so is an optimiser's gradient.
         """
-        before, self._together.ranks = self._together.ranks, ranks
+        before = _RANKS.set(ranks)
         try:
             yield
         finally:
-            self._together.ranks = before
+            _RANKS.reset(before)
 
     def synchronize(self) -> None:
         """Wait until all work given to the device is done. On a CPU there is nothing to wait for."""

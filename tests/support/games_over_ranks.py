@@ -43,7 +43,7 @@ def drawing():
     ]
 
 
-ON_DEVICE = ("packed", "drawing layers")  # the one has BatchNorm, draws of a game and two variants of its step
+ON_DEVICE = ("dcgan",)
 STEPS_ON_DEVICE = 6
 ASKED = ("mlp", "dcgan", "R1", "R1 through BatchNorm", "vae", "conditional")  # of any number of ranks
 mlp, dcgan, R1 = mg.models.mlp, mg.models.dcgan, mg.losses.R1
