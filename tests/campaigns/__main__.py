@@ -13,15 +13,15 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a game so small gains nothing from threads
 
-from campaigns import damage, forked, kills, options  # noqa: E402 (found through the path above)
+from campaigns import damage, forked, kills, options, ranks  # noqa: E402 (found through the path above)
 
-CAMPAIGNS = {"kills": (kills, 200), "damage": (damage, 1000), "options": (options, 0)}  # 0: all
+CAMPAIGNS = {"kills": (kills, 200), "damage": (damage, 1000), "options": (options, 0), "ranks": (ranks, 20)}  # 0: all
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.campaigns", description=__doc__)
     parser.add_argument("campaign", nargs="*", default=list(CAMPAIGNS), help=f"of {', '.join(CAMPAIGNS)} (all)")
-    parser.add_argument("--cases", type=int, help="how many of each (kills 200, damage 1000, options all)")
+    parser.add_argument("--cases", type=int, help="how many of each (kills 200, damage 1000, options all, ranks 20)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     given = parser.parse_args()

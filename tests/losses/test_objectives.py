@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from planted_faults import compiled, faults
+from ranks_in_threads import check_objective_over_ranks
 
 from minigan import check_loss, get_backend, losses
 from minigan.checks.suite import check_objective, objective_table
@@ -314,7 +315,15 @@ def objective_is_caught():
         except Exception:  # a fault may break it altogether
             return True
 
-    return any(seen(name) for name, kind in losses.OBJECTIVES.items() if not kind.is_logit)
+    def seen_over_ranks(kind):
+        try:
+            check_objective_over_ranks(kind(), *both)
+        except Exception:
+            return True
+        return False
+
+    kinds = {name: kind for name, kind in losses.OBJECTIVES.items() if not kind.is_logit}
+    return any(seen(name) for name in kinds) or any(seen_over_ranks(kind) for kind in kinds.values())
 
 
 @pytest.mark.parametrize(("owner", "name"), TERMS, ids=lambda part: getattr(part, "__name__", part))

@@ -8,16 +8,20 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import games_over_ranks
 import guarded
+import mpi
 import numpy as np
 import pytest
+from mpi import needs_mpi
 
 import minigan as mg
-from minigan import cli, losses, optim
-from minigan.backends.cupy import cublas
+from minigan import cli, distributed, losses, optim
+from minigan.backends.cupy import backend, cublas
 from minigan.checks.gradients import check_loss
 from minigan.checks.suite import layer_table, objective_table
 from minigan.data import Batches, Dataset
+from minigan.distributed import Communicator
 from minigan.errors import DivergenceError, MiniganError
 from minigan.training import CHECKPOINT, Config, load_game, resume_run, start_run
 
@@ -291,3 +295,68 @@ def test_the_guards_names_are_cupys():
     if "ModuleNotFoundError: No module named 'cupy'" in result.stderr:
         pytest.skip("CuPy is not installed")
     assert result.stdout == "set() set()\n", result.stderr
+
+
+# -- several ranks -----------------------------------------------------------------------------------------------------
+
+
+@needs_mpi
+def test_ranks_on_device_arrays_take_the_steps_of_one_process(device, tmp_path):
+    """Captured in a graph that is cut where they exchange sums, which go through the host."""
+    status, _, errors = mpi.run(2, Path(games_over_ranks.__file__), tmp_path, "device")
+    assert status == 0, errors
+    for name in games_over_ranks.ON_DEVICE:
+        state, random, *_ = games_over_ranks.play(name, backend=device, steps=games_over_ranks.STEPS_ON_DEVICE)
+        with np.load(tmp_path / f"{name}.npz") as several:
+            assert (str(several["random"]), str(several["phase"]), several["said"].tolist()) == (random, "replay", [])
+            for key, array in state.items():
+                np.testing.assert_allclose(several[key], array, rtol=1e-10, atol=1e-10)
+
+
+class Echo(Communicator):
+    """A rank of two, of which the other always has the same; it counts what they exchange."""
+
+    size, exchanged = 2, 0
+
+    def all_mean(self, *arrays):
+        assert all(type(array) is np.ndarray for array in arrays)
+        self.exchanged += 1
+
+    def all_sum(self, *arrays):
+        raise AssertionError("of this nothing is left to the other")
+
+
+def test_a_graph_is_cut_where_sums_are_exchanged(device):
+    """In each replay as often as in each step that runs eagerly; the same bytes."""
+    results, exchanged = [], []
+    for captured in (False, True):
+        ranks, game = Echo(), games_over_ranks.GAMES["dcgan"](device)
+        batches = Batches(games_over_ranks.DATA, 8, device, "float64", ranks=ranks)
+        step = mg.capture(game, batches, log=None)
+        step.phase = "first" if captured else "eager"
+        for number in range(6):
+            before = ranks.exchanged
+            step()
+            if number > 3:
+                exchanged.append(ranks.exchanged - before)
+        results.append(game.state_dict())
+    assert len(set(exchanged)) == 1
+    assert exchanged[0] == len(step._recording._graph._pairs) > 10
+    for name, array in results[0].items():
+        np.testing.assert_array_equal(array, results[1][name])
+
+
+def test_each_rank_of_a_machine_has_a_device_of_its_own(device, monkeypatch):
+    monkeypatch.setattr(guarded.cupy.cuda.runtime, "getDeviceCount", lambda: 2)
+    monkeypatch.setattr(guarded, "devices_used", used := [])
+    for rank in range(4):
+        monkeypatch.setattr(backend, "on_this_machine", lambda rank=rank: (rank, 4))
+        backend.CupyBackend()
+    assert used == [1, 1]  # of ranks 1 and 3; device 0 is every process's first
+
+
+def test_the_sums_of_a_communicator_take_device_arrays(device):
+    x = device.asarray(np.arange(6.0).reshape(2, 3))
+    host = distributed._on_host(x)
+    distributed._write(x, 2 * host)
+    assert device.to_numpy(x).tolist() == [[0, 2, 4], [6, 8, 10]]
