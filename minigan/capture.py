@@ -16,6 +16,7 @@ import numpy as np
 from minigan.backends import Array, Backend, Generator
 from minigan.backends.recording import tree_leaves
 from minigan.backends.scalars import watch_sets
+from minigan.distributed import ALONE, Communicator
 from minigan.errors import NotWorthCapturingError, OptionError
 from minigan.reachable import Holdings, is_own, no_clocks, unreadable_counts, values_within
 from minigan.sizes import ignore_underflow
@@ -31,6 +32,7 @@ class Step:
     advance: the host's part. It counts, moves to the next batch, and sets the DeviceScalars that compute reads, each once.
     compute: the device's part, and its results. It may be repeated at will: what it depends on lies in arrays, in DeviceScalars
     and in the backend's random streams, and it changes nothing but these.
+    ranks: the processes that compute it together, each on its share of a batch (Backend.over); all take the same steps.
     Where it computes something else from time to time, `variant`, read before advance, tells what is next: each is recorded.
     """
 
@@ -38,6 +40,7 @@ class Step:
     networks: Mapping[str, Any] = {}
     optimizers: Mapping[str, Any] = {}
     variant: Any = None
+    ranks: Communicator = ALONE
 
     def advance(self) -> None:
         for optimizer in self.optimizers.values():
@@ -64,6 +67,7 @@ class _OnBatches(Step):
 
     def __init__(self, game: Any, batches: Any) -> None:
         self.game, self.batches = game, batches
+        self.ranks: Communicator = getattr(batches, "ranks", ALONE)  # who shares each batch
         self.steps_itself = "step" in vars(game) or is_own(_definer(type(game), "step"))  # around compute, or instead of it
         self._is_checked = False
         # Batches of the user's own need not hand out labels.
@@ -71,7 +75,8 @@ class _OnBatches(Step):
         if hasattr(batches, "dataset"):
             zeros, count, classes = batches.backend.zeros, batches.batch_size, getattr(batches, "classes", 0)
             labels: dict[str, Array] = {"labels": zeros((count, classes), batches.dtype)} if classes else {}
-            game.check(zeros((count, *batches.dataset.shape), batches.dtype), **labels)
+            with batches.backend.over(self.ranks):
+                game.check(zeros((count, *batches.dataset.shape), batches.dtype), **labels)
         self.backend, self.networks, self.optimizers = game.backend, game.networks, game.optimizers
 
     @property
@@ -84,11 +89,12 @@ class _OnBatches(Step):
             self.game.advance()
 
     def compute(self) -> Any:
-        batch, labels = self.batches.take(), self._labels()
-        if not self._is_checked:  # in the first call, which is eager
-            self.game.check(batch, **labels)
-            self._is_checked = True
-        return self.game.step(batch, **labels) if self.steps_itself else self.game.compute(batch, **labels)
+        with self.backend.over(self.ranks):
+            batch, labels = self.batches.take(), self._labels()
+            if not self._is_checked:  # in the first call, which is eager
+                self.game.check(batch, **labels)
+                self._is_checked = True
+            return self.game.step(batch, **labels) if self.steps_itself else self.game.compute(batch, **labels)
 
     def arrays(self) -> Iterator[Array]:
         yield from self.game.arrays()
@@ -162,6 +168,7 @@ class Captured:
         """Eagerly, which compiles kernels and fills pools."""
         if instead := self._runs_itself():
             self._run_eagerly(f"{instead} is the user's own, and a recording holds what compute does alone")
+            self._settle()
             return self._step()
         with watch_sets() as scalars:
             self._step.advance()
@@ -174,7 +181,18 @@ class Captured:
             self._run_eagerly(f"{custom} is not minigan's own")
         elif changed:  # told before anything is recorded, for that runs compute once more
             self._refuse_change(changed)
+        self._settle()
         return result
+
+    def _settle(self) -> None:
+        """All ranks go on alike, or one would wait for sums that no other takes: where one runs eagerly, or replays what it
+        had no room to compare, all do.
+        """
+        phases = self._step.ranks.gather(self.phase)
+        if "eager" in phases and self.phase != "eager":
+            self._run_eagerly("another rank does not capture it")
+        elif "replay" in phases:
+            self.phase = "replay"
 
     def _is_as_recorded(self) -> bool:
         """False where what a replay takes as it was has been bound anew, or what is of the user's own has changed."""
@@ -227,7 +245,14 @@ class Captured:
         self._step.advance()
         if changed := self._changed_values():
             self._refuse_change(changed)
-            return self._step.compute()
+        else:
+            self._attempt()
+        self._settle()
+        # An error of the step itself is raised here.
+        return self._recording.replay() if self.phase == "replay" else self._step.compute()
+
+    def _attempt(self) -> None:
+        """Record the step, whose effects are undone."""
         self._bindings, self._recorded = self._now_bound(), self._recorded + 1
         self._sizes = [(names, len(names)) for names in {id(names): names for names, _, _ in self._bindings}.values()]
         try:
@@ -242,8 +267,6 @@ class Captured:
             self._refuse_change(changed)
         elif self.phase == "compare" and not self._can_compare():
             self.phase = "replay"
-            return self._recording.replay()
-        return self._step.compute()  # an error of the step itself is raised here
 
     def _compare(self) -> Any:
         """A replay beside the step itself, from the same state."""
@@ -268,6 +291,7 @@ class Captured:
         else:
             self.phase = "replay"
             recording.discard()
+        self._settle()
         return result
 
     def _own_step(self) -> Any:

@@ -55,6 +55,10 @@ class DivergenceError(MiniganError):
     """Training produced a loss, gradient or parameter that is not finite."""
 
 
+class RankError(MiniganError):
+    """Processes that are to play one game together cannot: MPI is missing, or they differ in what must be the same."""
+
+
 class CaptureError(MiniganError):
     """A step does something that a recording of it could not repeat, such as branching on a value; it runs eagerly instead."""
 

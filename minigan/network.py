@@ -306,9 +306,10 @@ class Sequential(CopiedByValue, ShownAsTable):
 
     def check_batch(self, n: int, train: bool) -> None:
         """Raises ShapeError unless every layer takes so many samples. A pass that fails half-way would have moved its state."""
-        if train and n < self._pickiest.least_batch:
+        whole = n * self.backend.ranks.size
+        if train and whole < self._pickiest.least_batch:
             needed = f"more than one value per channel to train on: at least {self._pickiest.least_batch} samples"
-            self._pickiest.require(False, needed, f"a batch of {n}")
+            self._pickiest.require(False, needed, f"a batch of {whole}")
 
     # -- parameters ----------------------------------------------------------------------------------------------------
 

@@ -70,7 +70,11 @@ class Optimizer:
 
     @ignore_underflow
     def compute(self, net: Sequential, turn: int = 0) -> None:
-        """The device's part of an update, with the scalars as advance has set them. turn: which of several, from 0."""
+        """The device's part of an update, with the scalars as advance has set them. turn: which of several, from 0.
+
+        Where several ranks share the batch, the gradient of the mean over all of it is the mean of theirs.
+        """
+        net.backend.all_mean(net.flat_grads)
         self.apply(net, **{name: scalar.value for name, scalar in self._scalars[turn].items()})
         if self.clip is not None:
             net.backend.elementwise_update(clipped, (net.flat_params,), limit=self.clip)

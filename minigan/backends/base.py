@@ -46,6 +46,7 @@ class Backend(Machine):
     tracks_writes = False  # True if a recording knows every array that it writes to
 
     def __init__(self, xp: ModuleType = np) -> None:
+        super().__init__()
         self.xp = xp
 
     # -- arrays in and out ---------------------------------------------------------------------------------------------
@@ -72,7 +73,7 @@ class Backend(Machine):
 
     def generator(self, seed: Seed) -> Generator:
         """A random stream that draws on this backend's device."""
-        return Generator(seed)
+        return Generator(seed, self)
 
     def scalar(self, dtype: Any = np.float64) -> DeviceScalar:
         """A number that may change between steps. dtype: that of the arrays it will meet, where it lies on a device."""
@@ -155,6 +156,14 @@ class Backend(Machine):
     def column_dot(self, x: Array, y: Array) -> Array:
         """Σ x·y over all axes but the last: (…, C), (…, C) -> (C,)."""
         return self.column_sums(_product, x, y)[0]
+
+    def all_mean(self, *arrays: Array) -> tuple[Array, ...]:
+        """The arrays, which hold means over this rank's share of a batch, as means over the whole of it: Σ/P over P ranks.
+
+        Written over what lies there. With one process a share is the whole batch, and this the identity.
+        """
+        self.ranks.all_mean(*arrays)
+        return arrays
 
     # -- element-wise formulas -----------------------------------------------------------------------------------------
 

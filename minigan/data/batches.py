@@ -11,6 +11,7 @@ from minigan.data.arrays import as_dataset
 from minigan.data.dataset import Dataset
 from minigan.data.kinds import one_hot
 from minigan.data.reading import shown
+from minigan.distributed import ALONE, Communicator
 from minigan.errors import DataError
 from minigan.sizes import float_type, plain, positive_int
 
@@ -32,8 +33,11 @@ class Batches:
     classes: whether the labels are handed out too: `labels()` are those of the batch that `next` or `take` has returned, for a
     game's step(batches.next(), **batches.labels()).
     `next` is `advance`, the host's part of it, and `take`, the device's; a captured step calls them apart.
+    ranks: the processes that share each batch, as minigan.distributed.world(): each deals out its own rows of what one process
+    would, as many as the others. `batch_size` then is that share of the batch. parts: how many batches a step of the game finds
+    in one, one after the other; each is shared.
     Raises DataError for an array that is no dataset, and for a batch that is larger than the data; OptionError for a batch_size
-    or seed that is no whole number.
+    or seed that is no whole number; RankError for a batch without an equal share for each rank.
     """
 
     def __init__(
@@ -44,6 +48,8 @@ class Batches:
         dtype: Any = "float32",
         seed: int = 0,
         classes: bool = False,
+        ranks: Communicator = ALONE,
+        parts: int = 1,
     ) -> None:
         dataset = as_dataset(data)
         batch_size, seed = positive_int(batch_size, "batch_size"), plain(seed)
@@ -52,9 +58,14 @@ class Batches:
                 f"the batch size is {batch_size}: {shown(dataset.name)} has {len(dataset)} samples; choose 1 to {len(dataset)}"
             )
         backend = get_backend(backend)
-        self.dataset, self.batch_size, self.backend, self.seed = dataset, batch_size, backend, seed
+        self.dataset, self.backend, self.seed, self.ranks = dataset, backend, seed, ranks
         self.dtype = float_type(dtype)
         self.per_epoch = dataset.epoch_size // batch_size
+        share = ranks.share_of(batch_size // parts)  # of each part
+        self.batch_size = share * parts
+        # The places in an epoch that are this rank's: its rows of each part of each batch.
+        places = np.arange(self.per_epoch * parts * ranks.size * share).reshape(self.per_epoch, parts, ranks.size, share)
+        self._places_dealt = places[:, :, ranks.rank].reshape(-1)
         self.epoch, self.batch = 0, 0
         if classes and dataset.labels is None:
             raise DataError(f"{shown(dataset.name)} has no labels: give a Dataset that has, or leave classes out")
@@ -63,21 +74,23 @@ class Batches:
         self._class_numbers = backend.asarray(np.arange(self.classes), self.dtype)
         self._is_streamed = isinstance(dataset.values, np.memmap)
         self._to_floats = dataset.kind.to_floats(backend, self.dtype)
-        self._order, self._start = backend.zeros((dataset.epoch_size,), np.int64), backend.scalar()
+        count = len(self._places_dealt)
+        self._order, self._start = backend.zeros((count,), np.int64), backend.scalar()
         if self._is_streamed:
-            self._resident = backend.zeros((batch_size, *dataset.values.shape[1:]), dataset.values.dtype)
-            self._own_order, self._own_start = backend.asarray(np.arange(batch_size)), backend.scalar()
+            self._resident = backend.zeros((self.batch_size, *dataset.values.shape[1:]), dataset.values.dtype)
+            self._own_order, self._own_start = backend.asarray(np.arange(self.batch_size)), backend.scalar()
             self._own_start.set(0)
         else:
             self._resident = backend.asarray(dataset.values)
             self._own_order, self._own_start = self._order, self._start
-        self._places = backend.asarray(np.arange(dataset.epoch_size)) if dataset.mirrored else None
-        self._reflected = backend.zeros((dataset.epoch_size, 1, 1, 1), np.uint8) if dataset.mirrored else None
+        self._places = backend.asarray(np.arange(count)) if dataset.mirrored else None
+        self._reflected = backend.zeros((count, 1, 1, 1), np.uint8) if dataset.mirrored else None
         self._shuffle(0)
 
     def _shuffle(self, epoch: int) -> None:
-        """Lay out an epoch: in which order it deals the samples, and which of them are reflected."""
+        """Lay out an epoch: in which order it deals the samples, and which of them are reflected. All ranks draw one order."""
         order = np.random.default_rng(stream("data order", self.seed, epoch)).permutation(self.dataset.epoch_size)
+        order = order[self._places_dealt]
         self._dealt = order % len(self.dataset)
         self._order[...] = self.backend.asarray(self._dealt, np.int64)
         if self._reflected is not None:

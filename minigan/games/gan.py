@@ -261,12 +261,12 @@ class GAN(Game):
         2017 (arXiv:1704.00028), algorithm 1, where G's step draws noise of its own.
         """
         g, d, count = self.generator, self.discriminator, len(real) // self.critic_steps
-        z = self.noise(len(real)) if z is None else z
         seen = []
         for turn in range(self.critic_steps):
             batch, noise, y = real, z, labels
             if self.critic_steps > 1:
                 batch, noise, y = (a if a is None else a[turn * count : (turn + 1) * count] for a in (real, z, labels))
+            noise = self.noise(count) if noise is None else noise
             fake, cache = g.forward(noise if y is None else beside(self.backend, noise, y), train=True)
 
             shown = self._as_shown(batch), self._as_shown(fake)

@@ -49,7 +49,10 @@ class MinibatchStd(Layer):
     Curvature: Q = Σ dy u + e ṙ. With t_k = ⟨(x − μ) u⟩_k, x_gk reaches t_k by (u_gk − ⟨u⟩_k)/G, and 1/s_k by
     −(x_gk − μ_k)/(G s_k³):
         c_gk = e/(G K s_k) (u_gk − ⟨u⟩_k − (x_gk − μ_k) t_k/s_k²)
-    Raises ShapeError for a batch that is not a number of whole groups.
+    Where P ranks share a batch, each has an equal part of every group, G/P samples: sample m + j M of the whole is the rank's
+    own sample m + (j mod G/P) M. So ⟨·⟩ is a mean over ranks too, and with dy P times the sample's part in the whole (as all
+    gradients of a share are), so is e/G. Raises ShapeError for a batch that is not a number of whole groups, and where a group
+    has no equal part for each rank.
     Source: Karras et al. 2018 (arXiv:1710.10196), section 3; ε and groups: their code, minibatch_stddev_layer.
     """
 
@@ -66,11 +69,13 @@ class MinibatchStd(Layer):
         return (*input_shape[:-1], input_shape[-1] + 1)
 
     def forward(self, x: Array, train: bool = False) -> tuple[Array, tuple[Array, Array, Array]]:
-        be, group = self.backend, min(self.group_size or len(x), len(x))
-        self.require(len(x) % group == 0, f"a batch of whole groups of {group}", f"{len(x)} samples")
-        rows = x.reshape(group, -1)  # (G, M·K)
-        mean = be.column_mean(rows)
-        (var,) = be.column_means(squared_deviation, rows, mean)
+        be, ranks, whole = self.backend, self.backend.ranks.size, len(x) * self.backend.ranks.size
+        group = min(self.group_size or whole, whole)
+        self.require(whole % group == 0, f"a batch of whole groups of {group}", f"{whole} samples")
+        self.require(group % ranks == 0, f"groups of a multiple of {ranks} samples, as many as ranks", f"{group}")
+        rows = x.reshape(group // ranks, -1)  # (G, M·K)
+        (mean,) = be.all_mean(be.column_mean(rows))
+        (var,) = be.all_mean(*be.column_means(squared_deviation, rows, mean))
         r = be.elementwise(std, var, eps=self.eps).reshape(-1, self.size).mean(axis=1)
         return self._appended(x, r), (rows, mean, be.elementwise(inverse_std, var, eps=self.eps))
 
@@ -83,7 +88,7 @@ class MinibatchStd(Layer):
 
     def _rate(self, dy: Array, rows: Array, inv_std: Array) -> Array:
         """e/(G K s), (M·K,)"""
-        e = dy[..., -1].reshape(len(rows), -1, math.prod(dy.shape[1:-1])).sum(axis=(0, 2))
+        (e,) = self.backend.all_mean(dy[..., -1].reshape(len(rows), -1, math.prod(dy.shape[1:-1])).sum(axis=(0, 2)))
         of_value = self.backend.elementwise(product, inv_std.reshape(-1, self.size), e.reshape(-1, 1)).reshape(-1)
         return of_value / (len(rows) * self.size)
 
@@ -99,12 +104,12 @@ class MinibatchStd(Layer):
 
     def tangent(self, x_dot: Array, cache: tuple[Array, Array, Array]) -> Array:
         (rows, mean, inv_std), be = cache, self.backend
-        (t,) = be.column_means(deviation_product, x_dot.reshape(rows.shape), rows, mean)
+        (t,) = be.all_mean(*be.column_means(deviation_product, x_dot.reshape(rows.shape), rows, mean))
         return self._appended(x_dot, be.elementwise(product, t, inv_std).reshape(-1, self.size).mean(axis=1))
 
     def curvature(self, x_dot: Array, dy: Array, cache: tuple[Array, Array, Array], grads: Grads | None = None) -> Array:
         (rows, mean, inv_std), be = cache, self.backend
         u, rate = x_dot.reshape(rows.shape), self._rate(dy, rows, inv_std)
-        (t,) = be.column_means(deviation_product, u, rows, mean)
-        c = be.elementwise(std_curvature, u, rows, mean, be.column_mean(u), t, inv_std, rate)
+        mean_u, t = be.all_mean(be.column_mean(u), *be.column_means(deviation_product, u, rows, mean))
+        c = be.elementwise(std_curvature, u, rows, mean, mean_u, t, inv_std, rate)
         return c.reshape(x_dot.shape)

@@ -110,6 +110,9 @@ class BatchNorm(Layer):
     With ⟨x̂h⟩ = −2 γ/σ ⟨x̂u⟩⟨x̂dy⟩ and Q/M = γ/σ q, where q = ⟨dy (u − ⟨u⟩ − x̂ ⟨x̂u⟩)⟩, they add up to
         c = −γ/σ² (⟨x̂u⟩ (dy − ⟨dy⟩) + ⟨x̂dy⟩ (u − ⟨u⟩) − x̂ (2 ⟨x̂u⟩⟨x̂dy⟩ − q))
     At inference ẏ = γ/σ u, ∂Q/∂γ = Σ dy u / σ and c = 0.
+    Where several ranks share a batch, every ⟨·⟩, μ and v is over the values of all of them (Backend.all_mean), or each share
+    would be normalised by itself, which is another function. Gradients then are those of the share's mean loss, as everywhere,
+    P times its part in the whole: dx and c are linear in dy, so they are P times theirs too.
     Raises OptionError unless eps > 0 and 0 <= momentum <= 1, ShapeError when training on fewer than
     two values per channel.
     Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1 and section 3.
@@ -139,10 +142,10 @@ class BatchNorm(Layer):
     def forward(self, x: Array, train: bool = False) -> tuple[Array, tuple[Array, Array, Array, bool]]:
         be = self.backend
         if train:
-            count = x.size // x.shape[-1]
+            count = x.size // x.shape[-1] * be.ranks.size
             self.require(count > 1, "more than one value per channel to train on", f"a batch of shape {x.shape}")
-            mean = be.column_mean(x)
-            (var,) = be.column_means(squared_deviation, x, mean)
+            (mean,) = be.all_mean(be.column_mean(x))
+            (var,) = be.all_mean(*be.column_means(squared_deviation, x, mean))
             running = (self.running_mean, self.running_var)
             be.elementwise_update(move_running, running, mean, var, momentum=self.momentum, unbias=count / (count - 1))
         else:
@@ -167,7 +170,7 @@ class BatchNorm(Layer):
             return be.elementwise(product, dy, self.gamma * inv_std)
         # γ is constant along the sums, so it stands outside: g = γ dy, Σ g = γ dβ, Σ g x̂ = γ dγ.
         count = dy.size // dy.shape[-1]
-        means = d_beta / count, d_gamma / count
+        means = be.all_mean(d_beta / count, d_gamma / count)
         return be.elementwise(batch_norm_grad, dy, x, mean, inv_std, self.gamma * inv_std, *means)
 
     def tangent(self, x_dot: Array, cache: tuple[Array, Array, Array, bool]) -> Array:
@@ -175,7 +178,7 @@ class BatchNorm(Layer):
         be, scale = self.backend, self.gamma * inv_std
         if not train:
             return be.elementwise(product, x_dot, scale)
-        mean_xu, mean_u = be.column_means(batch_norm_sums, x_dot, x, mean, inv_std)
+        mean_xu, mean_u = be.all_mean(*be.column_means(batch_norm_sums, x_dot, x, mean, inv_std))
         return be.elementwise(batch_norm_grad, x_dot, x, mean, inv_std, scale, mean_u, mean_xu)
 
     def curvature(
@@ -184,9 +187,9 @@ class BatchNorm(Layer):
         x, mean, inv_std, train = cache
         be, of_pass = self.backend, (x, mean, inv_std)
         if train:
-            mean_xu, mean_u = be.column_means(batch_norm_sums, x_dot, *of_pass)
-            mean_xg, mean_g = be.column_means(batch_norm_sums, dy, *of_pass)
-            (q,) = be.column_means(batch_norm_flow, dy, x_dot, *of_pass, mean_u, mean_xu)
+            of_u, of_dy = (be.column_means(batch_norm_sums, a, *of_pass) for a in (x_dot, dy))
+            mean_xu, mean_u, mean_xg, mean_g = be.all_mean(*of_u, *of_dy)
+            (q,) = be.all_mean(*be.column_means(batch_norm_flow, dy, x_dot, *of_pass, mean_u, mean_xu))
         else:
             (q,) = be.column_means(product, dy, x_dot)
         if grads is not None:

@@ -48,8 +48,8 @@ class DRAGAN(GradientPenalty):
         alpha = self.draw(be, real)
         assert self.noise is not None
         u = self.noise.uniform(real.shape, real.dtype)
-        (mean,) = be.means(itself, real)
-        (variance,) = be.means(squared_deviation, real, mean)
+        (mean,) = be.all_mean(*be.means(itself, real))
+        (variance,) = be.all_mean(*be.means(squared_deviation, real, mean))
         return be.elementwise(perturbed, real, u, alpha, variance)
 
 

@@ -40,9 +40,10 @@ class RelativisticAverage(Relativistic):
     @ignore_underflow
     def _paid(self, up: Array, down: Array) -> Paid:
         be = self.backend
-        (mean_up,), (mean_down,) = be.means(itself, up), be.means(itself, down)
+        mean_up, mean_down = be.all_mean(*be.means(itself, up), *be.means(itself, down))
         loss_up, slope_up = be.means(raised, up - mean_down)
         loss_down, slope_down = be.means(lowered, down - mean_up)
+        be.all_mean(slope_up, slope_down)
         d_up = be.elementwise(average_grad, up, mean_down, slope_down, shift=1.0, count=float(up.size))
         d_down = be.elementwise(average_grad, down, mean_up, slope_up, shift=0.0, count=float(down.size))
         return be.xp.asanyarray(loss_up + loss_down), (d_up, d_down)

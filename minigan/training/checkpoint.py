@@ -73,7 +73,7 @@ def save(path: str | Path, arrays: Mapping[str, np.ndarray], info: Mapping[str, 
 
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps(info, sort_keys=True)
-    record = {"format": FORMAT, "digest": _digest(contiguous, text), "info": text}
+    record = {"format": FORMAT, "digest": digest_of(contiguous, text), "info": text}
     write_atomically(path, to_bytes(contiguous, metadata={_KEY: json.dumps(record, sort_keys=True)}))
 
 
@@ -89,7 +89,7 @@ def load(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     arrays, record = _read(path)
     if record.format != FORMAT:
         raise CheckpointError(f"{path} has checkpoint format {shorten(record.format)}: this version of minigan reads {FORMAT}")
-    if record.digest != _digest(arrays, record.info):
+    if record.digest != digest_of(arrays, record.info):
         raise CheckpointError(f"{path} is damaged: its content does not match its digest; take an earlier copy")
     try:
         info = parse_json(record.info)
@@ -155,7 +155,8 @@ def _form(array: np.ndarray | None, any_precision: bool) -> str:
     return f"{'float' if any_precision and array.dtype.kind == 'f' else array.dtype} {array.shape}"
 
 
-def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
+def digest_of(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    """A hash of arrays by name, and of a text that belongs to them."""
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape};".encode())

@@ -218,6 +218,10 @@ class RunFolder:
         with suppress(OSError), open(self.path / LOG, "rb+") as file:
             os.fsync(file.fileno())
 
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """A run's state: its arrays, and what else is in it as plain JSON."""
+        checkpoint.save(self.checkpoint, state["arrays"], {name: v for name, v in state.items() if name != "arrays"})
+
     def save_samples(self, step: int, kind: Kind, samples: np.ndarray, real: np.ndarray | None, columns: int = 0) -> None:
         path = self.path / SAMPLES / frame_name(step)
         if kind.suffix:
@@ -236,6 +240,35 @@ class RunFolder:
         if rows:
             plots.save_curves(self.path / CURVES, columns_of(rows))
             plots.save_animation_of_files(self.path / ANIMATION, self.frames())
+
+
+class UnwrittenFolder(RunFolder):
+    """The folder of a run to a rank that writes nothing into it, because another does."""
+
+    def __init__(self, files: RunFolder) -> None:
+        self._find_free, self.path, self.columns = None, files.path, ()
+
+    def stamp(self) -> None:
+        return None
+
+    def content(self) -> str:
+        return ""
+
+    @contextmanager
+    def claim(self, log: Callable[[str], None]) -> Iterator[None]:
+        yield
+
+    def rows_to_keep(self, columns: Sequence[str], step: int) -> list[dict[str, str]]:
+        return []
+
+    def frames(self) -> list[Path]:
+        return []
+
+    def _nothing(self, *_: Any, **__: Any) -> None:
+        """In place of what writes."""
+
+    prepare = open = cut = append_row = flush_log = save_checkpoint = _nothing
+    save_samples = save_picture = save_pictures = _nothing
 
 
 def frame_name(step: int, suffix: str = PICTURE) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import get_backend
+from minigan.distributed import world
 from minigan.errors import CheckpointError, DataError, MiniganError, OptionError, shorten
 from minigan.losses import OBJECTIVES
 from minigan.training import checkpoint
@@ -52,8 +53,8 @@ def start_run(
         folder = RunFolder(folder, partial(default_run_dir, config.data, config.model_name))
     weights = None if begins_from is None else _weights_of(begins_from, folder.path)
     backend = get_backend(config.backend, config.precision)  # first, so that a missing GPU is said before data are read
-    with _hint_at_moved_data(weights is not None and weights[1]["config"].get("data") == config.data):
-        dataset = config.load_data(progress=progress)
+    with _hint_at_moved_data(weights is not None and weights[1]["config"].get("data") == config.data), world().in_turn():
+        dataset = config.load_data(progress=progress and world().rank == 0)
     paths = with_absolute_paths({"data": config.data, "data_dir": config.data_dir, "model": config.model})
     config = replace(config, backend=backend.name, **paths)
     config.resolve(dataset)
@@ -76,7 +77,7 @@ def start_run(
     game = build_game(config, dataset.shape, steps)  # before to_json: networks of a user's file note themselves in config
     if weights:
         game.load_networks(weights[0])
-        tell(log, f"begins from the networks of {begins_from} after {weights[1]['step']:,} steps; the optimisers start anew")
+        _tell(log, f"begins from the networks of {begins_from} after {weights[1]['step']:,} steps; the optimisers start anew")
     with errors_of_user_file(config):
         return Run(
             game,
@@ -156,8 +157,14 @@ def resume_run(
     ]
     if changed:
         streams = "" if same_streams else "; its random streams start anew there"
-        tell(log, f"changed: {', '.join(changed)}; the checkpoint will differ from that of a run without it{streams}")
+        _tell(log, f"changed: {', '.join(changed)}; the checkpoint will differ from that of a run without it{streams}")
     return run
+
+
+def _tell(log: Callable[[str], None], text: str) -> None:
+    """A line of all ranks, which the first tells."""
+    if world().rank == 0:
+        tell(log, text)
 
 
 @contextmanager

@@ -103,6 +103,19 @@ class Monitor:
         return self.backend.xp.stack(vector) if vector else self.backend.zeros((0,), self._dtype)
 
 
+class NoMonitor(Monitor):
+    """Of a rank that writes no log: it measures nothing."""
+
+    def __init__(self, game: Game) -> None:
+        self.backend, self.columns, self._dtype = game.backend, (), game.dtype
+
+    def snapshot(self) -> None:
+        pass
+
+    def measure(self) -> Array:
+        return self.backend.zeros((0,), self._dtype)
+
+
 class _Probe:
     """Copies of a game's networks that look at fixed real samples and latent vectors."""
 

@@ -19,6 +19,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.capture import capture
 from minigan.data import Batches, Dataset, as_dataset, load
+from minigan.distributed import Communicator, world
 from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError
 from minigan.games import Game
 from minigan.training import checkpoint
@@ -32,14 +33,16 @@ from minigan.training.folder import (
     MADE_FROM,
     SAMPLES,
     RunFolder,
+    UnwrittenFolder,
     check_settings_file,
     default_run_dir,
     made_from_python,
 )
 from minigan.training.messages import Hints, ProgressBar, as_html, headline, print_now, python_hints, tell
-from minigan.training.monitor import Monitor, as_floats
+from minigan.training.monitor import Monitor, NoMonitor, as_floats
 from minigan.training.plots import rows_of_classes
 from minigan.training.settings import CHECKPOINT_EVERY, LOG_EVERY
+from minigan.training.shares import check_alike, check_same_state, check_share
 from minigan.training.verdict import verdict
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
@@ -62,6 +65,8 @@ class Run:
     plain JSON; by default the options above.
     title: what its networks are called in its first line; by default the game's type.
     hints: what the run tells its user to type. log: where its lines go.
+    ranks: the processes that share each batch, by default all that an MPI launcher started together (mpiexec -n 4 …). Each must
+    make the run alike; rank 0 alone writes into the folder, draws and tells. minigan.distributed.ALONE: this one by itself.
 
     Raises MiniganError, before anything is written, for a game and data that do not fit together and for a folder that
     already holds a run or files of such names (unless overwrite), or links in their place; `train` raises MiniganError where
@@ -86,26 +91,36 @@ class Run:
         title: str = "",
         hints: Callable[[Path], Hints] = python_hints,
         log: Callable[[str], None] = print_now,
+        ranks: Communicator | None = None,
     ) -> None:
         if not isinstance(game, Game):
             raise ModelError(f"game is a {type(game).__name__}: expected a game, as mg.GAN(G, D)")
+        self.ranks = world() if ranks is None else ranks
+        self._leads = self.ranks.rank == 0  # writes, draws and tells, for all ranks
         self.files = out if isinstance(out, RunFolder) else RunFolder(out)
-        self.game, self.log = game, log
-        self.dataset = load(data, labels=game.classes > 0)
+        self.files = self.files if self._leads else UnwrittenFolder(self.files)
+        self.game, self.log = game, log if self._leads else _keep_silent
+        with self.ranks.in_turn():
+            self.dataset = load(data, labels=game.classes > 0)
         check_game(game, self.dataset)
         options = (steps, batch_size, seed, log_every, sample_every, evaluate_every, checkpoint_every)
         self.options: dict[str, Any] = checked_options(dict(zip(RUN_OPTIONS, options, strict=True)))
         size = self.options["batch_size"]
         count = samples_per_step(game, self.dataset, size)
-        self.batches = Batches(self.dataset, count, game.backend, game.dtype, seed, game.classes > 0)
-        rehearse(game, size)
-        self.monitor = Monitor(game, self.dataset, seed)
-        self.evaluation = Evaluation(game, self.dataset, seed) if self.options["evaluate_every"] else None
+        check_share(self.ranks, game, size)
+        self.settings: dict[str, Any] = self._own_settings() if settings is None else dict(settings)
+        check_alike(self.ranks, game, self.dataset, self.settings)
+        parts = game.batches_per_step
+        self.batches = Batches(self.dataset, count, game.backend, game.dtype, seed, game.classes > 0, self.ranks, parts)
+        with game.backend.over(self.ranks):
+            rehearse(game, self.batches.batch_size // parts)
+        self.monitor = Monitor(game, self.dataset, seed) if self._leads else NoMonitor(game)
+        evaluates = self.options["evaluate_every"] and self._leads
+        self.evaluation = Evaluation(game, self.dataset, seed) if evaluates else None
         measured = self.evaluation.columns if self.evaluation else ()
         self.log_columns = ("step", "epoch", *game.stats, "images_per_s", "seconds", *self.monitor.columns, *measured)
         self.step = 0
         self.last_stats: dict[str, float] = {}
-        self.settings: dict[str, Any] = self._own_settings() if settings is None else dict(settings)
         self._title, self._hints = title or type(game).__name__, hints
         self.replaces = overwrite
         keep_apart(self.folder / SAMPLES, self.dataset.name)
@@ -259,17 +274,19 @@ class Run:
         if steps is not None and steps != self.total_steps:
             self._set_length(steps)
         total = self.total_steps
-        with self._stop_on_signal(), self.files.claim(self._log):
+        with self._stop_on_signal(), self.files.claim(self._log), self.ranks.watched(self._how_to_go_on):
+            self.files.path = self.ranks.gather(self.files.path)[0]  # whose name may have been taken until now
+            check_same_state(self.ranks, self.game, self.step)
             self._open_folder()
-            self._log(headline(self.game, self.dataset, self._title, self.options["batch_size"], total))
+            self._log(headline(self.game, self.dataset, self._title, self.options["batch_size"], total, self.ranks.size))
             for note in self.dataset.notes:
                 self._log(note)
             if self.step >= total:
                 self._draw_pictures()
                 self._log(f"{self.folder} has its {self.step:,} steps already: {self.hints.lengthen}")
-                self._log(verdict(self.folder))
+                self._log_verdict()
                 return True
-            self._bar = ProgressBar(total, self.step, is_shown=progress)
+            self._bar = ProgressBar(total, self.step, is_shown=progress and self._leads)
             try:
                 self._loop()
             finally:
@@ -281,8 +298,15 @@ class Run:
             self._log(
                 f"done: {self.folder / SAMPLES}, {ANIMATION}, {CURVES}; more {self.dataset.kind.counted}: {self.hints.sample}"
             )
-        self._log(verdict(self.folder))
+        self._log_verdict()
         return self.step == total
+
+    def _log_verdict(self) -> None:
+        if self._leads:
+            self._log(verdict(self.folder))
+
+    def _how_to_go_on(self) -> str:
+        return f"step {self._saved['step']:,} is saved, go on with: {self.hints.resume}"
 
     def _check_length(self, done: int) -> None:
         if self.total_steps < done:
@@ -311,7 +335,7 @@ class Run:
             self._since = time.perf_counter()
             # Overflows are looked for where it is decided what to do about them; NumPy's warnings would only add noise.
             with np.errstate(all="ignore"):
-                while self.step < total and not self._stop:
+                while self.step < total and not self.ranks.any(self._stop):
                     if any(self._due(self.step + 1)):
                         self.monitor.snapshot()
                     self._pending.append(step())
@@ -327,6 +351,7 @@ class Run:
                 nothing = dict.fromkeys(self.game.stats, math.nan)
                 self.files.append_row({"step": self.step, "epoch": self.batches.epoch, **nothing})
             self._draw(self.files.save_pictures)
+            self.ranks.barrier()  # all have found it, and the first to end would end the others
             raise
         except BaseException as error:
             self._rescue(error)
@@ -341,10 +366,10 @@ class Run:
         reached = self.step
         with suppress(Exception):  # the disk may be full: what was saved before stays
             self._go_back()
-            if self.step > self._saved["step"]:
+            if self._leads and self.step > self._saved["step"]:
                 self._save_checkpoint()
-        name, step = type(error).__name__, self._saved["step"]
-        self._log(f"stopped after step {reached:,} by {name}; step {step:,} is saved, go on with: {self.hints.resume}")
+        stopped = f"stopped after step {reached:,} by {type(error).__name__}"
+        self.ranks.tell(stopped, str(error), self._how_to_go_on(), self._log)
 
     def _go_back(self) -> None:
         """To the last good state, if the game may have left it."""
@@ -359,6 +384,8 @@ class Run:
 
     def _draw(self, draw: Callable[[], None], what: str = "a picture") -> None:
         """Make pictures. The run is worth more than they are: where one cannot be made, it says so and goes on."""
+        if not self._leads:
+            return
         try:
             draw()
         except Exception as error:
@@ -415,7 +442,8 @@ class Run:
         return log or self._evaluates(step), sample, save
 
     def _evaluates(self, step: int) -> bool:
-        return self.evaluation is not None and (step == self.total_steps or step % self.options["evaluate_every"] == 0)
+        every = self.options["evaluate_every"]
+        return bool(every) and (step == self.total_steps or step % every == 0)
 
     def _measured(self) -> dict[str, float]:
         """Figures of samples, where they are due. The run is worth more than they are, as with pictures."""
@@ -469,6 +497,7 @@ class Run:
         pending = be.xp.stack([stats[name] for stats in self._pending for name in names])
         numbers = be.to_numpy(be.xp.concatenate([pending, self.monitor.measure()])).astype(np.float64)  # one transfer for all
         values, measured = numbers[: pending.size].reshape(-1, len(names)), numbers[pending.size :]
+        self.ranks.all_mean(values)
         elapsed = time.perf_counter() - self._since
         self._pending = []
         before, sums = self._partial
@@ -476,7 +505,7 @@ class Run:
             self._find_divergence()
         self._partial = (before + count, sums + values.sum(axis=0))
         self.last_stats = dict(zip(names, (self._partial[1] / self._partial[0]).tolist(), strict=True))
-        speed = count * self.batches.batch_size / max(elapsed, 1e-9)
+        speed = count * self.batches.batch_size * self.ranks.size / max(elapsed, 1e-9)
         cells = {"step": self.step, "epoch": self.batches.epoch, "images_per_s": f"{speed:.6g}", "seconds": f"{elapsed:.4g}"}
         cells |= {name: f"{value:.6g}" for name, value in self.last_stats.items()}
         columns = zip(self.monitor.columns, measured, strict=True)
@@ -504,7 +533,7 @@ class Run:
     def _save_checkpoint(self) -> None:
         state = self._finite_state()
         self.files.flush_log()
-        checkpoint.save(self.files.checkpoint, state["arrays"], {k: v for k, v in state.items() if k != "arrays"})
+        self.files.save_checkpoint(state)
         self._stamp, self._saved = self.files.stamp(), {"step": self.step, "config": dict(self.settings)}
         self._good = state
 
@@ -600,6 +629,10 @@ def train(
     )
     run.train(progress)
     return run
+
+
+def _keep_silent(text: str) -> None:
+    """The log of a rank that does not lead."""
 
 
 def _tree_of(value: Any) -> Any:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from one_layer import draw, host
 from planted_faults import compiled, faults, is_caught
+from ranks_in_threads import check_over_ranks, over_ranks
 
 import minigan as mg
 from minigan.checks.second_order import check_second_order
@@ -43,6 +44,11 @@ def test_samples_that_are_all_alike(backend):
     np.testing.assert_array_equal(host(net, net.backward(dy, caches)), host(net, dy)[..., :-1])
 
 
+def _forward_over(ranks, net):
+    with net.backend.over(ranks):
+        net.forward(draw(net, (4, 3)))
+
+
 def test_a_batch_smaller_than_a_group_is_one_group():
     small, whole = (mg.Sequential([mg.MinibatchStd(size)], (3,), "textbook") for size in (8, None))
     x = draw(small, (5, 3))
@@ -53,6 +59,8 @@ def test_what_does_not_fit_is_refused():
     net = mg.Sequential([mg.MinibatchStd(4)], (3,), "textbook")
     with pytest.raises(ShapeError, match=r"MinibatchStd \(layer 0\) needs a batch of whole groups of 4, got 6 samples"):
         net.forward(draw(net, (6, 3)))
+    with pytest.raises(ShapeError, match=r"needs groups of a multiple of 3 samples, as many as ranks, got 4"):
+        over_ranks(3, lambda ranks: _forward_over(ranks, mg.Sequential([mg.MinibatchStd(4)], (3,), "textbook")))
     with pytest.raises(OptionError, match="MinibatchStd: group_size is 0"):
         mg.MinibatchStd(0)
     with pytest.raises(OptionError, match="MinibatchStd: eps is 0"):
@@ -76,7 +84,13 @@ def test_every_fault_is_caught(owner, name, monkeypatch):
             np.testing.assert_allclose(y, loops.minibatch_std(x, 3, 1e-8), rtol=1e-12)
             return next(reports())
 
-        return is_caught(same) or any(is_caught(lambda report=report: report) for report in reports())
+        def same_over_ranks():
+            check_over_ranks(lambda: mg.MinibatchStd(6), shape, 12, 3)
+            check_over_ranks(mg.MinibatchStd, shape, 4)
+            return next(reports())
+
+        found = is_caught(same) or any(is_caught(lambda report=report: report) for report in reports())
+        return found or is_caught(same_over_ranks)
 
     assert not caught()
     for description, tree in faults(getattr(owner, name)):

@@ -20,6 +20,7 @@ import cuda_on_host
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+devices_used: list[int] = []
 traffic: Counter[str] = Counter()  # "synchronise": the host waited for the device; "upload": a host array went to it
 
 
@@ -105,9 +106,19 @@ class DeviceArray(NDArrayOperatorsMixin):
         place, new = _unwrap(_check_index(key)), _unwrap(value)
         cuda_on_host.enqueue(lambda: self._host.__setitem__(place, new))
 
-    def get(self):
+    def get(self, out=None):
         count_traffic("synchronise")
-        return self._host.copy()
+        if out is None:
+            return self._host.copy()
+        assert (out.shape, out.dtype, out.flags.c_contiguous) == (self.shape, self.dtype, True)
+        out[...] = self._host
+        return out
+
+    def set(self, host):
+        assert type(host) is np.ndarray
+        assert (host.shape, host.dtype) == (self.shape, self.dtype)
+        count_traffic("upload")
+        self._host[...] = host
 
     def item(self):
         return self.get().item()
@@ -258,6 +269,8 @@ class _Cupy(ModuleType):
         MemoryPool=lambda allocator: SimpleNamespace(malloc=None, total_bytes=lambda: 0),
         using_allocator=lambda allocator: nullcontext(),
         alloc=lambda size: SimpleNamespace(ptr=64, size=size),
+        alloc_pinned_memory=bytearray,
+        Device=lambda number: SimpleNamespace(use=lambda: devices_used.append(number)),
         get_current_stream=lambda: Stream.current[-1],
     )
 

@@ -1,4 +1,7 @@
-"""A computation of many kernels as one CUDA graph: recorded once, then replayed by a single launch."""
+"""A computation of many kernels as one CUDA graph: recorded once, then replayed by a single launch.
+
+Where the host has something to do in the midst of it, such as a sum over several processes, the graph is cut there.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,38 @@ from typing import Any
 from minigan.backends.base import Array, Backend
 from minigan.backends.recording import Results
 from minigan.errors import DeviceMemoryError
+
+
+class Parts:
+    """Graphs, and what the host does after each but the last; launched one after the other."""
+
+    def __init__(self, pairs: Sequence[tuple[Any, Callable[[], None]]], last: Any) -> None:
+        self._pairs, self._last = pairs, last
+
+    def launch(self) -> None:
+        for graph, work in self._pairs:
+            graph.launch()
+            work()
+        self._last.launch()
+
+
+class Capture:
+    """What is given to a stream, as a graph, from begin to end; cut where the host is to work."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self._pairs = stream, list[tuple[Any, Callable[[], None]]]()
+
+    def begin(self) -> None:
+        self.stream.begin_capture()
+
+    def cut(self, work: Callable[[], None]) -> None:
+        """Here, each time that the graph is launched, work() is done by the host. It is not done now."""
+        self._pairs.append((self.stream.end_capture(), work))
+        self.stream.begin_capture()
+
+    def end(self) -> Any:
+        graph = self.stream.end_capture()
+        return Parts(self._pairs, graph) if self._pairs else graph
 
 
 class Graph:
@@ -25,14 +60,14 @@ class Graph:
         self,
         backend: Backend,
         compute: Callable[[], Any],
-        stream: Any,
+        capture: Capture,
         flush: Callable[[], None],
         gather: Callable[[list[Array]], Array | None],
         written: Sequence[Array],
     ) -> None:
         self._backend, self._flush, self.written = backend, flush, list(written)
         self._before: list[Array] = []
-        self._graph, self._pool, self._results = _record(backend, compute, stream, gather)
+        self._graph, self._pool, self._results = _record(backend, compute, capture, gather)
 
     @property
     def has_room_beside(self) -> bool:
@@ -61,7 +96,7 @@ class Graph:
 
 
 def _record(
-    backend: Backend, compute: Callable[[], Any], stream: Any, gather: Callable[[list[Array]], Array | None]
+    backend: Backend, compute: Callable[[], Any], capture: Capture, gather: Callable[[list[Array]], Array | None]
 ) -> tuple[Any, Any, Results]:
     """(the graph, the pool of its memory, the results); nothing runs on the device meanwhile."""
     cuda = backend.xp.cuda
@@ -74,15 +109,15 @@ def _record(
         return block
 
     pool = cuda.MemoryPool(allocate)
-    with cuda.using_allocator(pool.malloc), stream:
-        stream.begin_capture()
+    with cuda.using_allocator(pool.malloc), capture.stream:
+        capture.begin()
         try:
             results = Results(backend, compute(), gather)
         except BaseException:
             with suppress(Exception):  # that it was cut short
-                stream.end_capture()
+                capture.end()
             raise
-        graph = stream.end_capture()
+        graph = capture.end()
     if pool.total_bytes() != sum(taken):
         # Short of memory, a pool gives back what lies free in it and tries again. What lies free here is scratch memory
         # that launches recorded before will write to.

@@ -22,17 +22,20 @@ class CupyGenerator(Generator):
         key = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
         self.stream = backend.asarray(np.array([0, key], np.uint64))
 
-    def _fill(self, kernel: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        out, source = self._backend.empty(shape, dtype), random_source(np.dtype(dtype))
-        self._launch(source, kernel, -(-out.size // 2), out, np.uint64(out.size), self.stream)
-        self._launch(source, "next_draw", 1, self.stream)
-        return out
-
     def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self._fill("normal", shape, dtype)
+        return self._own_rows("normal", shape, dtype)
 
     def uniform(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self._fill("uniform", shape, dtype)
+        return self._own_rows("uniform", shape, dtype)
+
+    def _own_rows(self, method: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Any part of a draw can be made alone, so each rank makes its own rows."""
+        out, source = self._backend.empty(shape, dtype), random_source(np.dtype(dtype))
+        first = self._backend.ranks.rank * out.size
+        threads = -(-(first + out.size) // 2) - first // 2
+        self._launch(source, method, threads, out, np.uint64(first), np.uint64(out.size), self.stream)
+        self._launch(source, "next_draw", 1, self.stream)
+        return out
 
     def __reduce__(self) -> Any:
         """A copy is another stream of the same backend, which must know of it."""

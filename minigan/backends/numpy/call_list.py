@@ -8,7 +8,7 @@ __array_function__), which makes the call and appends it. A replay makes the cal
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -104,9 +104,15 @@ class CallList:
 
     def call(self, function: Callable[[], Any], target: Array | None = None) -> None:
         """Make the call now, and in every replay. target: what it writes to, if that may be an array that was there before."""
-        if target is not None and not getattr(target, "fresh", False):
-            self._keep(self.unwrap(target))
+        if target is not None:
+            self._keep_first(target)
         function()
+        self._calls.append(function)
+
+    def call_later(self, function: Callable[[], Any], targets: Sequence[Array]) -> None:
+        """Make the call in every replay, but not now. targets: what it writes to."""
+        for target in targets:
+            self._keep_first(target)
         self._calls.append(function)
 
     def draw(self, stream: np.random.Generator, method: str, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -116,8 +122,11 @@ class CallList:
         self.call(partial(getattr(stream, method), dtype=dtype, out=self.unwrap(array)))
         return array
 
-    def _keep(self, array: Array) -> None:
-        """What lies there before the first call that writes to it."""
+    def _keep_first(self, target: Array) -> None:
+        """What lies there before the first call that writes to it, if that was there before."""
+        if getattr(target, "fresh", False):
+            return
+        array = self.unwrap(target)
         place = array.ctypes.data, array.shape, array.strides
         if place not in self._places:
             self._places.add(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,16 +47,12 @@ class ReplayedGenerator(Generator):
     """Its numbers are drawn again in every replay."""
 
     def __init__(self, seed: Seed, backend: ReplayBackend) -> None:
-        super().__init__(seed)
+        super().__init__(seed, backend)
         self._backend = backend
 
-    def normal(self, shape: tuple[int, ...], dtype: Any) -> Array:
+    def _draw(self, method: str, shape: tuple[int, ...], dtype: Any) -> Array:
         calls = self._backend._recording.calls
-        return super().normal(shape, dtype) if calls is None else calls.draw(self._rng, "standard_normal", shape, dtype)
-
-    def uniform(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        calls = self._backend._recording.calls
-        return super().uniform(shape, dtype) if calls is None else calls.draw(self._rng, "random", shape, dtype)
+        return super()._draw(method, shape, dtype) if calls is None else calls.draw(self._rng, method, shape, dtype)
 
 
 class Replay:
@@ -133,6 +130,15 @@ class ReplayBackend(ThreadedBackend):
             whole[start : start + len(array)] = array
             start += len(array)
         return whole
+
+    def all_mean(self, *arrays: Array) -> tuple[Array, ...]:
+        calls, ranks = self._recording.calls, self.ranks
+        if calls is None or ranks.size == 1:
+            return super().all_mean(*arrays)
+        # Not now: whether this rank can record what the others do too is not known yet, and nobody looks at the values.
+        wrapped = calls.wrap(*arrays)
+        calls.call_later(partial(ranks.all_mean, *map(calls.unwrap, wrapped)), wrapped)
+        return tuple(wrapped)
 
     def scalar(self, dtype: Any = np.float64) -> DeviceScalar:
         if self._recording.calls is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from minigan.backends.base import Backend
-from minigan.backends.machine import usable_cores
+from minigan.backends.machine import own_cores
 from minigan.backends.numpy.workers import Workers
 from minigan.errors import BackendError, shorten
 
@@ -146,10 +146,10 @@ def work_of(layer: Any) -> Work:
 
 
 def thread_count() -> int:
-    """MINIGAN_NUM_THREADS, else the cores that this process may use."""
+    """MINIGAN_NUM_THREADS, else the cores that are this process's."""
     wanted = os.environ.get("MINIGAN_NUM_THREADS", "")
     if not wanted:
-        return usable_cores()
+        return own_cores()
     is_number = wanted.isascii() and wanted.isdecimal() and len(wanted) <= len(str(_MOST_THREADS))
     if not is_number or not 1 <= int(wanted) <= _MOST_THREADS:
         raise BackendError(

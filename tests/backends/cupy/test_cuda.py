@@ -277,7 +277,7 @@ def test_philox_gives_the_published_numbers():
 
 def draw_on_host(kernel, count, draw, key, dtype):
     out, stream = np.full(count, np.nan, dtype), np.array([draw, key], np.uint64)
-    launch(random_source(np.dtype(dtype)), kernel, -(-count // 2), out, np.uint64(count), stream)
+    launch(random_source(np.dtype(dtype)), kernel, -(-count // 2), out, np.uint64(0), np.uint64(count), stream)
     launch(random_source(np.dtype(dtype)), "next_draw", 1, stream)
     assert stream.tolist() == [draw + 1, key]
     return out

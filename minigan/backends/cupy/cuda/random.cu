@@ -27,25 +27,25 @@ __device__ inline double uniform_of(word_t a, word_t b, double)
     return ((a >> 5) * 67108864.0 + (b >> 6)) * (1.0 / 9007199254740992.0);
 }
 
-// Two numbers from U[0, 1) each
-extern "C" __global__ void uniform(T* out, long_t count, const long_t* stream)
+// Two numbers from U[0, 1) each; of all numbers of the draw, `count` from number `first` on. (Below `first`, i is beyond count.)
+extern "C" __global__ void uniform(T* out, long_t first, long_t count, const long_t* stream)
 {
-    long_t thread = (long_t)blockIdx.x * blockDim.x + threadIdx.x, i = 2 * thread;
-    if (i >= count) return;
+    long_t thread = first / 2 + (long_t)blockIdx.x * blockDim.x + threadIdx.x, i = 2 * thread - first;
+    if (i >= count && i + 1 >= count) return;
     Words x = philox(stream[0], thread, stream[1]);
-    out[i] = uniform_of(x.w[0], x.w[1], T(0));
+    if (i < count) out[i] = uniform_of(x.w[0], x.w[1], T(0));
     if (i + 1 < count) out[i + 1] = uniform_of(x.w[2], x.w[3], T(0));
 }
 
 // Two numbers from N(0, 1) each: r cos φ and r sin φ with r = √(−2 log(1 − u)), φ = 2πv (Box and Muller 1958)
-extern "C" __global__ void normal(T* out, long_t count, const long_t* stream)
+extern "C" __global__ void normal(T* out, long_t first, long_t count, const long_t* stream)
 {
-    long_t thread = (long_t)blockIdx.x * blockDim.x + threadIdx.x, i = 2 * thread;
-    if (i >= count) return;
+    long_t thread = first / 2 + (long_t)blockIdx.x * blockDim.x + threadIdx.x, i = 2 * thread - first;
+    if (i >= count && i + 1 >= count) return;
     Words x = philox(stream[0], thread, stream[1]);
     T radius = sqrt(T(-2) * log(T(1) - uniform_of(x.w[0], x.w[1], T(0))));
     T angle = T(6.283185307179586476925286766559) * uniform_of(x.w[2], x.w[3], T(0));
-    out[i] = radius * cos(angle);
+    if (i < count) out[i] = radius * cos(angle);
     if (i + 1 < count) out[i + 1] = radius * sin(angle);
 }
 
