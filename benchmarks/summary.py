@@ -29,8 +29,8 @@ def summary(folder: Path) -> str:
         raise BenchmarkError(f"the results in {shorten(str(folder))} are damaged: measure them again") from None
     if not rows:
         raise BenchmarkError(
-            f"no results in {shorten(str(folder))}: run python -m benchmarks steps, layers, memory, train, ranks or imports, or "
-            "name their folder by --out"
+            f"no results in {shorten(str(folder))}: run python -m benchmarks steps, layers, memory, train, ranks or imports, "
+            "or name their folder by --out"
         )
     return markdown(["", "ratio"], rows) + "\n\n" + "\n".join([*captions, *doubts])
 

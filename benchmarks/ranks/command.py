@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.machine import describe
-from benchmarks.ranks.groups import Group
+from benchmarks.ranks.groups import Group, launcher
 from benchmarks.ranks.model import Fit, Model, exchange_seconds, fit, limits
 from benchmarks.report import Result, warnings_about
 from benchmarks.rounds import BenchmarkError, Settings, prove_same_work, ratio
@@ -22,7 +22,7 @@ REFERENCE_GAMES = ("mlp", "dcgan")
 PREDICTED = tuple(2**n for n in range(1, 11))  # numbers of ranks
 EXCHANGED = tuple(2**n for n in range(10, 25))  # bytes
 ONE = "1 thread"  # one process of one thread, which is also one rank
-MEASURED = "measured here"  # the link among the ranks of this machine
+HERE = "this machine"  # whose link among its ranks is measured
 DRAWN = 5  # steps whose random numbers are timed
 
 Watch = Callable[[Sequence[Any], str], Iterable[Any]]  # shows how far one has come
@@ -198,7 +198,7 @@ def time_exchanges(groups: Groups, rounds: int, watch: Watch) -> tuple[list[tupl
 
 def points_of(game: str, figures: dict[str, Timed], threads: int, asked: Asked, models: dict[str, Model]) -> list[Result]:
     """One point for each number of ranks, with the same batch and with one that grows; the last is of one process's shares."""
-    model = models[MEASURED]
+    model = models[HERE]
     points = []
     for size in asked.sizes:
         several = f"{threads} threads" if threads > 1 else ONE
@@ -253,16 +253,17 @@ def predictions_of(game: str, models: dict[str, Model], batch: int) -> list[Resu
 
 
 def _models(fitted: Fit, asked: Asked, shares: dict[int, float], sizes: Sequence[int], drawing: float) -> dict[str, Model]:
-    models = {MEASURED: Model(fitted.costs, shares, tuple(sizes), drawing)}
+    models = {HERE: Model(fitted.costs, shares, tuple(sizes), drawing)}
     if asked.network:
         latency, rate = asked.network
         other = replace(fitted.costs, latency=latency, byte=1 / rate)
-        models[f"{latency * 1e6:g} µs, {rate / 1e9:g} GB/s"] = replace(models[MEASURED], costs=other)
+        models[f"{latency * 1e6:g} µs, {rate / 1e9:g} GB/s"] = replace(models[HERE], costs=other)
     return models
 
 
 def measure(settings: Settings, asked: Asked, watch: Watch) -> Result:
     """All that is measured and predicted. Raises BenchmarkError where groups differ in their work, or a rank fails."""
+    launcher()  # before anything is started
     points, predictions, steps = [], [], {}
     with _open(asked, settings.threads) as groups:
         last = groups.ranks[asked.sizes[-1]]

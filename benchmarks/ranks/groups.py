@@ -61,7 +61,7 @@ class Group:
         if size > 1:
             command = [launcher(), "-n", str(size), *command]
             env |= _LAUNCHER | (_AS_ROOT if os.geteuid() == 0 else {})
-        cores = sorted(os.sched_getaffinity(0))[: size * threads]
+        cores = sorted(os.sched_getaffinity(0))[: size * threads] if hasattr(os, "sched_getaffinity") else None
         address = str(folder / f"{size}-{threads}")
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(address)
@@ -77,7 +77,7 @@ class Group:
             stdin=subprocess.DEVNULL,
             stdout=self._complaints,
             stderr=self._complaints,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
             start_new_session=True,  # Ctrl-C is for the runner, which then ends them all
         )
 

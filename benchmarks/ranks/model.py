@@ -6,7 +6,7 @@ An exchange of n bytes among P ranks is minigan.distributed's all_mean, over the
     Alltoall, n bytes of each rank      (P − 1) α + (P − 1)/P n β                 in pairs, for long parts
                                         ⌈lg P⌉ α + ⌈lg P⌉/2 n β                   Bruck's, for short ones
 Up to P n = SHORT bytes a vector goes to all ranks (Allgather of P n bytes), and each makes P passes over n bytes: P − 1
-additions and a division. A longer one goes in parts (Alltoall, then Allgather of n bytes), and each makes P passes over n/P bytes.
+additions and a division. A longer one goes in parts (Alltoall, then Allgather of n bytes), and each makes P passes over n/P.
 """
 
 from __future__ import annotations

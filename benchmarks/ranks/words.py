@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from benchmarks.ranks.command import MEASURED, ONE, PREDICTED
+from benchmarks.ranks.command import HERE, ONE, PREDICTED
 from benchmarks.report import Result, duration, markdown
 
 _SCALED = {"strong": "batch {batch}", "weak": "{batch} each"}
@@ -59,7 +59,10 @@ def _exchanges(result: Result) -> Iterator[str]:
     for game, step in result["steps"].items():
         sizes = Counter(step["messages"])
         listed = ", ".join(f"{count} × {_bytes(n)}" for n, count in sorted(sizes.items()))
-        yield f"A step of {game} exchanges {sizes.total()} times, {_bytes(sum(step['messages']))} in all: {listed}."
+        yield (
+            f"A step of {game} exchanges {sizes.total()} times, {_bytes(sum(step['messages']))} in all: {listed}. Its "
+            f"random numbers take {duration(step['drawing'])} an image, and every rank draws those of the whole batch."
+        )
 
 
 def _bytes(count: int) -> str:
@@ -125,6 +128,6 @@ def headline(result: Result) -> list[list[str]]:
                 rows.append([words, f"{r['median']:.2f} ({r['low']:.2f}–{r['high']:.2f})"])
         rows.append([f"{point['title']}: {label}, time / the model's", f"{point['seconds'][label] / point['predicted']:.2f}"])
     for row in result["predictions"]:
-        if row["link"] == MEASURED:
+        if row["link"] == HERE:
             rows.append([f"{_title(row, 1)}: the most ranks with an efficiency of one half or more", f"{row['efficient']:,}"])
     return rows
