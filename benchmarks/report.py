@@ -360,6 +360,8 @@ def _ranks(result: Result, file: Any) -> None:
 
 def _measured_ranks(axis: Any, points: Sequence[Result], colour: str) -> None:
     """Points of one rank and of several; open squares: one process of several threads."""
+    if not points:
+        return
     game, own = points[0]["game"], {1: points[0]["batch"] / points[0]["ranks"] / points[0]["seconds"]["1 thread"]}
     if points[0]["scaling"] == "strong":
         own[1] *= points[0]["ranks"]

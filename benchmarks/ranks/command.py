@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.games import GAMES, load_data
 from benchmarks.machine import describe
 from benchmarks.ranks.groups import Group, launcher
 from benchmarks.ranks.model import Fit, Model, exchange_seconds, fit, limits
@@ -23,6 +24,7 @@ PREDICTED = tuple(2**n for n in range(1, 11))  # numbers of ranks
 EXCHANGED = tuple(2**n for n in range(10, 25))  # bytes
 ONE = "1 thread"  # one process of one thread, which is also one rank
 HERE = "this machine"  # whose link among its ranks is measured
+PROVED = 1024  # images up to which one process proves a batch that grows: it must hold them all
 DRAWN = 5  # steps whose random numbers are timed
 
 Watch = Callable[[Sequence[Any], str], Iterable[Any]]  # shows how far one has come
@@ -127,12 +129,15 @@ def prepare(groups: Groups, game: str, asked: Asked) -> dict[str, Entry]:
     for label, group in groups.all.items():
         add(label, group, "strong", asked.batch)
     prove(asked.batch)
+    samples = len(load_data(GAMES[game].config()))
     for size, group in groups.ranks.items():
-        images = size * asked.batch
-        add(ONE + ", whole", groups.one, "whole", images)
-        add(_weak(size), group, "weak", images)
-        prove(images)
-        groups.one.ask("drop", key=entries.pop(ONE + ", whole").key)
+        images, whole = size * asked.batch, f"{ONE}, whole"
+        if images <= samples:
+            add(_weak(size), group, "weak", images)
+        if images <= min(samples, PROVED):
+            add(whole, groups.one, "whole", images)
+            prove(images)
+            groups.one.ask("drop", key=entries.pop(whole).key)
         add(_at_once(size), group, "at once", asked.batch, alone=True)
         evidence.clear()  # each rank by itself takes other steps
     for share in asked.shares[1:]:
@@ -208,6 +213,8 @@ def points_of(game: str, figures: dict[str, Timed], threads: int, asked: Asked, 
             ("strong", f"{size} ranks", asked.batch),
             ("weak", _weak(size), size * asked.batch),
         ):
+            if label not in figures:  # there are not so many data
+                continue
             own = figures[label]
             names = [ONE, several, label] if scaling == "strong" else [ONE, label]
             rounds = {name: figures[name].seconds for name in dict.fromkeys(names)}

@@ -139,7 +139,7 @@ class Group:
         """Which rank has ended. mpiexec, which ends the others too, knows it best."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(ENDING)
-        told = re.search(r"process rank (\d+)[^.]*? (exited[^.]*)", " ".join(self._all_complaints().split()))
+        told = re.search(r"process rank (\d+) .*?(exited[^.]*)", " ".join(self._all_complaints().split()))
         if self.size == 1:
             return f"{self.name}: it has ended before it answered{self._last_complaint()}"
         rank, how = (int(told[1]), f" ({told[2].strip()})") if told else (seen, "")
