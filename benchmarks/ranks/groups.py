@@ -23,7 +23,7 @@ from minigan.distributed import launched
 
 PATIENCE = 120.0  # seconds within which all ranks must have started
 ENDING = 10.0  # seconds that mpiexec has to end once its ranks are gone
-INSTALL = "pip install 'minigan[mpi]' has both"
+INSTALL = "pip install -e '.[mpi]' has both"
 
 # What a user would say to Open MPI's mpiexec by --oversubscribe --bind-to none: ranks move between the cores as threads do.
 # Other launchers do not read these.
