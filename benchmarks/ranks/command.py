@@ -221,7 +221,7 @@ def points_of(game: str, figures: dict[str, Timed], threads: int, asked: Asked, 
             share = [e / s for e, s in zip(own.exchange, own.seconds, strict=True)]
             predicted, computing = model.seconds(size, images), model.computing(images / size)
             point = {
-                "title": f"{game}, batch {images}" + (f", {asked.batch} each" if scaling == "weak" else ""),
+                "title": f"{game}, batch {images}, {size} ranks",
                 **{"game": game, "scaling": scaling, "ranks": size, "batch": images, "label": label},
                 "seconds": {name: statistics.median(times) for name, times in rounds.items()},
                 **{"rounds": rounds, "exchange_share": statistics.median(share)},

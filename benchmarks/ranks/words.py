@@ -34,7 +34,7 @@ def _row(point: Result, names: list[str]) -> list[str]:
             continue
         speed = point["speed"][name]
         cells.append(f"{own_batch / seconds[name]:,.0f} (**{speed['median']:.2f}**, {speed['low']:.2f}–{speed['high']:.2f})")
-    cells.append(f"{point['ranks']}: {point['batch'] / seconds[label]:,.0f}")
+    cells.append(f"{point['batch'] / seconds[label]:,.0f}")
     model = point["predicted_exchange"] / point["predicted"]
     cells.append(f"{point['exchange_share']:.1%} (model {model:.1%})")
     for name in ("predicted", "predicted_busy"):
@@ -44,7 +44,7 @@ def _row(point: Result, names: list[str]) -> list[str]:
 
 def _exchanges(result: Result) -> Iterator[str]:
     exchange = result["exchange"]
-    costs = exchange["costs"]
+    costs, measured = exchange["costs"], exchange["measured"]
     yield (
         "In brackets beside images per second: how many times as fast the ranks are, in the same round (median, quartiles); "
         "beside predictions: measured time / predicted. The share in exchanges includes the wait for the other ranks. "
@@ -52,7 +52,8 @@ def _exchanges(result: Result) -> Iterator[str]:
     )
     rate = f"{1e-9 / costs['byte']:.2g} GB/s" if costs["byte"] else "no cost of bytes"
     yield (
-        f"An exchange ({result['machine']['mpi']}, fitted to {len(exchange['measured'])} lengths from 1 KiB to 16 MiB): "
+        f"An exchange ({result['machine']['mpi']}, fitted to {len(measured)} medians, {_bytes(measured[0]['bytes'])} to "
+        f"{_bytes(measured[-1]['bytes'])}): "
         f"{duration(costs['call'])} a call, latency {duration(costs['latency'])}, {rate}; adding {1e-9 / costs['adding']:.2g} "
         f"GB/s. The fit is off by {exchange['median_error']:.0%} (median), {exchange['largest_error']:.0%} at most."
     )
@@ -121,12 +122,11 @@ def headline(result: Result) -> list[list[str]]:
     for point in result["points"]:
         if point["scaling"] == "shares":
             continue
-        label = point["label"]
         for name, r in point["speed"].items():
             if name != ONE or point["scaling"] == "weak":
-                words = f"{point['title']}: images per second, {label} / 1 process of {name}"
+                words = f"{point['title']}: images per second / those of 1 process of {name}"
                 rows.append([words, f"{r['median']:.2f} ({r['low']:.2f}–{r['high']:.2f})"])
-        rows.append([f"{point['title']}: {label}, time / the model's", f"{point['seconds'][label] / point['predicted']:.2f}"])
+        rows.append([f"{point['title']}: time / the model's", f"{point['seconds'][point['label']] / point['predicted']:.2f}"])
     for row in result["predictions"]:
         if row["link"] == HERE:
             rows.append([f"{_title(row, 1)}: the most ranks with an efficiency of one half or more", f"{row['efficient']:,}"])

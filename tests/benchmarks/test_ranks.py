@@ -146,8 +146,8 @@ def test_ranks_are_measured_and_predicted(tmp_path, capsys, short_exchanges):
     assert main([*QUICK, "--latency", "2", "--bandwidth", "12.5", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     for words in (
-        "| mlp, batch 4 |",
-        "| mlp, batch 8, 4 each |",
+        "| mlp, batch 4, 2 ranks |",
+        "| mlp, batch 8, 2 ranks |",
         "| mlp, 4 each, 2 µs, 12.5 GB/s |",
         "- mlp, batch 4, this machine: ",
     ):
@@ -165,7 +165,7 @@ def test_ranks_are_measured_and_predicted(tmp_path, capsys, short_exchanges):
     assert result["predictions"][0]["images_per_s"].keys() == {"1", "2", "4"}
     assert result["predictions"][1]["images_per_s"].keys() == {str(2**n) for n in range(11)}
     assert 1000 < (tmp_path / "ranks.png").stat().st_size < 300_000
-    assert "mlp, batch 4: images per second, 2 ranks / 1 process of 2 threads" in summary.summary(tmp_path)
+    assert "mlp, batch 4, 2 ranks: images per second / those of 1 process of 2 threads" in summary.summary(tmp_path)
 
 
 @needs_mpi
