@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks import commands, training
 from benchmarks.games import GAMES
 from benchmarks.quality import command as quality
+from benchmarks.ranks import command as of_ranks
 from benchmarks.report import Result, check_folder, notes, write
 from benchmarks.rounds import OURS, BenchmarkError, Settings
 from benchmarks.sides import BASELINE, ON_GPU, SIDES
@@ -33,6 +34,9 @@ LARGEST = {
     "number": 10_000_000,
     "number of steps": 10_000_000,
     "distance": 1_000_000,
+    "number of ranks": 1024,
+    "latency": 1_000_000,
+    "bandwidth": 1_000_000,
 }
 
 # Sides that a command leaves out unless they are asked for by name: they have no such work, or would add minutes for nothing.
@@ -65,6 +69,10 @@ def _games(text: str) -> list[str]:
 
 def _sampled(text: str) -> list[str]:
     return _names(text, tuple(commands.TRAINED_STEPS), "game")
+
+
+def _shared(text: str) -> list[str]:
+    return _names(text, of_ranks.REFERENCE_GAMES, "game")
 
 
 def _trained(text: str) -> list[str]:
@@ -135,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
         "gpu": "the tests that need a GPU, then a training step there beside PyTorch and JAX",
         "imports": "whole processes that import minigan, against numpy alone",
         "quality": "trained games by published protocols: modes of mixtures and of stacked digits, Fréchet distance of digits",
+        "ranks": "several processes that share each batch, beside threads, and a prediction for up to 1,024 of them",
         "train": "whole commands, from an empty start to samples of the wanted quality on disk, and their peak memory",
         "summary": "the headline figures of the results that are there",
     }
@@ -155,8 +164,8 @@ def parser() -> argparse.ArgumentParser:
             jobs = "seeds trained at a time; set MINIGAN_NUM_THREADS=1 where they are as many as the cores"
             command.add_argument("--jobs", type=_number("number"), default=1, help=jobs)
             continue
-        if name == "train":
-            _add_training(command)
+        if name in ("train", "ranks"):
+            (_add_training if name == "train" else _add_ranks)(command)
             continue
         if name != "memory":
             rounds, seconds = {"scaling": (3, 0.3), "layers": (7, 0.15), "gpu": (9, 0.2)}.get(name, (9, 0.4))
@@ -212,7 +221,42 @@ def _add_training(command: argparse.ArgumentParser) -> None:
         add_option(command, name, shown="the recipe's")
 
 
+def _add_ranks(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--rounds", type=_number("number of rounds"), default=7, help="alternating rounds for each point")
+    seconds = "time for each step in each round"
+    command.add_argument("--seconds", type=_number("number of seconds", float), default=0.4, help=seconds)
+    most = "the most ranks, each with a core: all powers of two up to it are measured (default: the cores)"
+    command.add_argument("--ranks", type=_number("number of ranks"), default=argparse.SUPPRESS, help=most)
+    threads = "threads of the one process that stands beside them (default: as many as the ranks)"
+    command.add_argument("--threads", type=_number("number of threads"), default=argparse.SUPPRESS, help=threads)
+    known = f"of: {', '.join(of_ranks.REFERENCE_GAMES)}"
+    command.add_argument("--games", type=_shared, default=",".join(of_ranks.REFERENCE_GAMES), help=known)
+    batch = "images of a step; of each rank, where the batch grows with the ranks"
+    command.add_argument("--batch", type=_number("batch size"), default=128, help=batch)
+    for option, unit, words in (
+        ("latency", "MICROSECONDS", "latency of a message on another network, to predict for it too"),
+        ("bandwidth", "GBYTES", "its bandwidth between two ranks, in 10⁹ bytes a second"),
+    ):
+        kind = _number(option, float)
+        command.add_argument(f"--{option}", type=kind, default=argparse.SUPPRESS, metavar=unit, help=words)
+
+
+def _asked_of_ranks(options: argparse.Namespace) -> of_ranks.Asked:
+    """What `ranks` is to measure. Raises BenchmarkError where it cannot, before anything is started."""
+    network = [getattr(options, name, None) for name in ("latency", "bandwidth")]
+    if len(given := [value for value in network if value is not None]) == 1:
+        raise BenchmarkError("--latency and --bandwidth describe a network together: give both, or neither")
+    link = (given[0] * 1e-6, given[1] * 1e9) if given else None
+    asked = of_ranks.Asked(getattr(options, "ranks", _cores()), options.batch, list(dict.fromkeys(options.games)), link)
+    asked.check(getattr(options, "threads", asked.sizes[-1] if asked.sizes else 1), _cores())
+    return asked
+
+
 def run(options: argparse.Namespace) -> tuple[Result, str]:
+    if options.command == "ranks":
+        asked = _asked_of_ranks(options)
+        threads = getattr(options, "threads", asked.sizes[-1])
+        return commands.ranks(Settings(options.rounds, options.seconds, threads, ()), asked)
     baseline = getattr(options, "baseline", None)
     settings = Settings(
         rounds=getattr(options, "rounds", 1),

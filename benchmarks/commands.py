@@ -16,6 +16,8 @@ from tqdm import tqdm
 from benchmarks import training
 from benchmarks.games import GAMES
 from benchmarks.machine import describe
+from benchmarks.ranks import command as of_ranks
+from benchmarks.ranks import words
 from benchmarks.report import Result, cell, duration, markdown, timing_table, warnings_about, write
 from benchmarks.rounds import OURS, ROOT, BenchmarkError, Settings, Sides, ratio
 from benchmarks.sides import BASELINE
@@ -385,3 +387,12 @@ def train(settings: Settings, asked: training.Asked) -> tuple[Result, str]:
         commands = {name: work.command_in_words(name, steps) for name in names}
     options = {**asked.options, "distance": asked.distance, "within": training.WITHIN * asked.distance}
     return _result("train", settings, sides, [point], looks=looks, commands=commands, options=options), training.table(point)
+
+
+# -- several processes -------------------------------------------------------------------------------------------------
+
+
+def ranks(settings: Settings, asked: of_ranks.Asked) -> tuple[Result, str]:
+    """Ranks that share each batch beside one process, and what is predicted of more of them."""
+    result = of_ranks.measure(settings, asked, _progress)
+    return result, words.table(result)

@@ -333,4 +333,48 @@ def _gpu(result: Result, file: Any) -> None:
     _save(figure, result, file)
 
 
-CHARTS = {"steps": _steps, "layers": _layers, "scaling": _scaling, "memory": _memory, "sampling": _sampling, "gpu": _gpu}
+_COLOURS_OF_GAMES = {"mlp": "#1f77b4", "dcgan": "#d62728"}
+
+
+def _ranks(result: Result, file: Any) -> None:
+    """Images per second by number of ranks: measured points, predictions dashed (dotted: of another network), thin: no cost."""
+    figure, axes = _figure(1, 2, (11, 4.6))
+    for axis, scaling in zip(axes.flat, ("strong", "weak"), strict=True):
+        links = list(dict.fromkeys(row["link"] for row in result["predictions"]))
+        for row in (row for row in result["predictions"] if row["scaling"] == scaling):
+            game, colour = row["game"], _COLOURS_OF_GAMES.get(row["game"], "#111111")
+            sizes = [int(size) for size in row["images_per_s"]]
+            rates, style = list(row["images_per_s"].values()), "--" if row["link"] == links[0] else ":"
+            axis.plot(sizes, rates, style, color=colour, linewidth=1.5, label=f"{game}, predicted: {row['link']}")
+            if row["link"] == links[0]:
+                axis.plot(sizes, [size * rates[0] for size in sizes], color=colour, linewidth=0.5, alpha=0.5)
+                _measured_ranks(axis, [p for p in result["points"] if p["game"] == game and p["scaling"] == scaling], colour)
+        batch = result["settings"]["batch"]
+        words = f"the same batch of {batch}" if scaling == "strong" else f"a batch of {batch} for each rank"
+        axis.set(title=words, xlabel="ranks", ylabel="images per second (more is better)", yscale="log")
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(lambda size, _: f"{size:.0f}")
+        axis.legend(fontsize=7, frameon=False)
+    _save(figure, result, file)
+
+
+def _measured_ranks(axis: Any, points: Sequence[Result], colour: str) -> None:
+    """Points of one rank and of several; open squares: one process of several threads."""
+    if not points:
+        return
+    game, own = points[0]["game"], {1: points[0]["batch"] / points[0]["ranks"] / points[0]["seconds"]["1 thread"]}
+    if points[0]["scaling"] == "strong":
+        own[1] *= points[0]["ranks"]
+    own |= {point["ranks"]: point["batch"] / point["seconds"][point["label"]] for point in points}
+    axis.plot(list(own), list(own.values()), "o", color=colour, markersize=6, label=f"{game}, measured", zorder=3)
+    for name, seconds in points[0]["seconds"].items():
+        if name.endswith(" threads"):
+            rate = points[0]["batch"] / seconds
+            style = {"markersize": 9, "markerfacecolor": "none", "label": f"{game}, one process of {name}"}
+            axis.plot([int(name.split()[0])], [rate], "s", color=colour, **style)
+
+
+CHARTS = {
+    **{"steps": _steps, "layers": _layers, "scaling": _scaling, "memory": _memory, "sampling": _sampling, "gpu": _gpu},
+    "ranks": _ranks,
+}

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.games import GAMES
 from benchmarks.machine import one_line
+from benchmarks.ranks import words as of_ranks
 from benchmarks.report import Result, faster_layout, markdown, read
 from benchmarks.rounds import OURS, BenchmarkError
 from benchmarks.sides import SIDES
@@ -16,8 +17,10 @@ from minigan.errors import shorten
 
 def summary(folder: Path) -> str:
     """A table of ratios with the machine they were measured on. Raises BenchmarkError if there are no results."""
-    results = {name: read(folder, name) for name in ("steps", "layers", "memory", "penalties", "train", "imports", "gpu")}
-    rows_of_each = (_steps, _layers, _memory, _penalties, _train, _imports, _gpu)
+    results = {
+        name: read(folder, name) for name in ("steps", "layers", "memory", "penalties", "train", "imports", "gpu", "ranks")
+    }
+    rows_of_each = (_steps, _layers, _memory, _penalties, _train, _imports, _gpu, _ranks)
     try:
         rows = [row for result, rows_of in zip(results.values(), rows_of_each, strict=True) for row in rows_of(result)]
         captions = sorted({one_line(result["machine"]) for result in results.values() if result})
@@ -26,8 +29,8 @@ def summary(folder: Path) -> str:
         raise BenchmarkError(f"the results in {shorten(str(folder))} are damaged: measure them again") from None
     if not rows:
         raise BenchmarkError(
-            f"no results in {shorten(str(folder))}: run python -m benchmarks steps, layers, memory, train or imports, or name "
-            "their folder by --out"
+            f"no results in {shorten(str(folder))}: run python -m benchmarks steps, layers, memory, train, ranks or imports, "
+            "or name their folder by --out"
         )
     return markdown(["", "ratio"], rows) + "\n\n" + "\n".join([*captions, *doubts])
 
@@ -139,3 +142,7 @@ def _gpu(result: Result | None) -> list[list[str]]:
             if side != point["ours"]:
                 rows.append([f"GPU, {point['title']}: {side} / minigan", _ratio(point, side) or ""])
     return rows
+
+
+def _ranks(result: Result | None) -> list[list[str]]:
+    return of_ranks.headline(result) if result else []
