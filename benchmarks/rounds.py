@@ -57,7 +57,9 @@ class Settings:
 
 
 class Process:
-    """A worker, and what it said about itself. checkout: where the side named baseline runs."""
+    """A worker, started. checkout: where the side named baseline runs."""
+
+    about: dict[str, Any]  # what it said about itself
 
     def __init__(self, name: str, threads: int, patience: float | None = None, checkout: Path | None = None) -> None:
         self.name, self._patience = name, patience
@@ -79,6 +81,9 @@ class Process:
             text=True,
             preexec_fn=self._limit if self._cores else None,
         )
+
+    def greet(self) -> None:
+        """Wait until it has said what it is, then stop it."""
         try:
             self.about = self._read()
         except BaseException:
@@ -158,15 +163,19 @@ class Sides:
         self._stack = ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="minigan-benchmark-")))
         try:
-            for name in names:
+            started = []
+            for name in names:  # side by side: importing a framework takes seconds
+                started.append(Process(name, threads, patience, baseline))
+                self._stack.callback(started[-1].close)
+            for process in started:
+                name = process.name
                 try:
-                    process = Process(name, threads, patience, baseline)
+                    process.greet()
                 except BenchmarkError as error:
                     if SIDES[name].peer or SIDES[name].environment:  # kernels that this processor cannot run end the process
                         self.missing[name] = str(error)
                         continue
                     raise
-                self._stack.callback(process.close)
                 if "missing" in process.about:
                     self.missing[name] = process.about["missing"]
                 else:

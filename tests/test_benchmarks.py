@@ -223,6 +223,7 @@ def test_gpu_on_device_arrays_of_the_tests(device, tmp_path, capsys, monkeypatch
 
 def test_a_side_that_does_not_answer_has_failed():
     process = Process("numpy", 1, patience=60)
+    process.greet()
     process._patience = 0.3
     process._signal("SIGSTOP")
     with pytest.raises(BenchmarkError, match="numpy: no answer within 0 s"):
@@ -465,7 +466,7 @@ def test_a_process_that_is_interrupted_as_it_starts_is_ended(monkeypatch):
 
     monkeypatch.setattr(Process, "_read", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        Process("numpy", 1)
+        Process("numpy", 1).greet()
     assert started[0].returncode is not None
 
 

@@ -179,6 +179,10 @@ class Backend(Machine):
         for target, value in zip(targets, formula(self.xp, *targets, *arrays, **constants), strict=True):
             target[...] = value
 
+    def add_bias(self, y: Array, b: Array) -> None:
+        """y += b, one number for each channel: (..., F), (F,)."""
+        y += b
+
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def take_rows(self, values: Array, order: Array, start: DeviceScalar, count: int, dtype: Any) -> Array:

@@ -41,7 +41,7 @@ class Linear(Layer):
             x = self.backend.operand(x)  # the backward pass multiplies by it again
         y = self.apply(x)
         if self.has_bias:
-            y += self.bias
+            self.backend.add_bias(y, self.bias)
         return y, x
 
     def backward(self, dy: Array, cache: Array, grads: Grads | None = None, input_grad: bool = True) -> Array | None:

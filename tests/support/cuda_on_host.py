@@ -1,6 +1,7 @@
 """CUDA kernels on the CPU: the very source that a GPU would get, compiled as C++ and run one thread after another.
 
-That proves index arithmetic and formulas, not races: it suits kernels whose threads share nothing, and all of ours are such.
+That proves index arithmetic and formulas, not races. A block's threads run from the last to the first, each to its end. So what
+a thread reads from shared memory behind __syncthreads must come from threads behind it: a sum that halves its block does so.
 RawModule stands in for cupy.RawModule. Where there is no C++ compiler, `missing` says so.
 """
 
@@ -22,6 +23,9 @@ missing = None if COMPILER else "no C++ compiler (g++ or clang++) to run the CUD
 PROLOGUE = """
 #define __global__
 #define __device__
+#define __shared__ static thread_local
+#define __align__(bytes) alignas(bytes)
+#define __syncthreads()
 struct Place { unsigned int x; };
 static thread_local Place blockIdx, blockDim, threadIdx;
 #define FUNCTION(name) \\
@@ -40,7 +44,7 @@ static void run(void (*kernel)(A...), unsigned blocks, unsigned threads, void** 
 {
     blockDim.x = threads;
     for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)
-        for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++) kernel(*(A*)arguments[I]...);
+        for (threadIdx.x = threads; threadIdx.x-- > 0;) kernel(*(A*)arguments[I]...);
 }
 """
 INDICES = """

@@ -1,7 +1,7 @@
 """The CUDA backend: the textbook over CuPy, and one kernel wherever it would take several.
 
 No host array ever meets a device array: `asarray` in, `to_numpy` out. The kernels' sources are in cuda/ and kernels.py; every
-element of a result is made by one thread in a fixed order, so the same input gives the same bytes.
+sum has a fixed order, so the same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from minigan.backends.cupy.kernels import (
     convolution_source,
     formula_kernels,
     place_of,
-    row_parts,
     step_source,
+    sum_layout,
+    vector_of,
 )
 from minigan.backends.cupy.random import CupyGenerator
 from minigan.backends.cupy.scalars import Board, Boards
@@ -69,6 +70,11 @@ def _version(number: int) -> str:
 def _identity(xp: Any, x: Array) -> Array:
     """x"""
     return x
+
+
+def _plus(xp: Any, y: Array, b: Array) -> tuple[Array]:
+    """y + b"""
+    return (y + b,)
 
 
 class CupyBackend(Backend):
@@ -264,7 +270,7 @@ class CupyBackend(Backend):
         mean: bool = False,
         out: Array | None = None,
     ) -> tuple[Array, ...]:
-        """Sums of some rows each, then sums of these, until one is left: a few launches, in a fixed order.
+        """Sums of some rows each, then a sum of these where there are several: one launch or two, in a fixed order.
 
         out: where to write a formula's only sum.
         """
@@ -279,12 +285,12 @@ class CupyBackend(Backend):
         rows, width, outputs = count, channels, kernels.outputs
         while True:
             # (parts, outputs · channels), each the sum over some of the rows
-            parts = row_parts(rows)
-            last = parts == 1
+            layout = sum_layout(rows, width)
+            parts, last = layout.parts, layout.parts == 1
             sums = out if last and out is not None else self.empty((parts, outputs * width), dtype)
-            sizes = [np.uint32(size) for size in (rows, width, parts)]
+            sizes = [np.uint32(size) for size in (rows, width, layout.lanes, parts)]
             scale = dtype.type((1 / count if count else math.nan) if last and mean else 1)
-            self.launch(kernels.source, "column_sums", parts * width, *operands, sums, *numbers, scale, *sizes)
+            self.launch(kernels.source, "column_sums", layout.blocks * THREADS, *operands, sums, *numbers, scale, *sizes)
             if last:
                 return tuple(sums.reshape(-1, channels))
             kernels, operands, numbers = formula_kernels(_identity, ("full",), (), (), dtype), [sums], []
@@ -308,6 +314,9 @@ class CupyBackend(Backend):
         else:
             kernels, shape, operands, numbers = compiled
             self._launch_elementwise(kernels, shape, operands, numbers)
+
+    def add_bias(self, y: Array, b: Array) -> None:
+        self.elementwise_update(_plus, (y,), b)
 
     def _launch_elementwise(self, kernels: FormulaKernels, shape: tuple[int, ...], arrays: Any, numbers: Any) -> None:
         count = math.prod(shape)
@@ -346,17 +355,19 @@ class CupyBackend(Backend):
         shape = (len(x) * math.prod(g.output), math.prod(g.kernel) * channels)
         if max(math.prod(shape), x.size) >= _MOST_ELEMENTS:
             return super().im2col(x, g)
-        columns = self.empty(shape, x.dtype)
-        source = convolution_source(g, channels, np.dtype(x.dtype))
-        self.launch(source, "im2col", columns.size, self.xp.ascontiguousarray(x), columns, np.uint32(columns.size))
-        return columns
+        return self._gather("im2col", x, self.empty(shape, x.dtype), g, channels)
 
     def col2im(self, columns: Array, g: ConvGeometry, batch: int) -> Array:
         channels = columns.shape[1] // math.prod(g.kernel)
         shape = (batch, *g.image, channels)
         if max(columns.size, math.prod(shape)) >= _MOST_ELEMENTS:
             return super().col2im(columns, g, batch)
-        x = self.empty(shape, columns.dtype)
-        source = convolution_source(g, channels, np.dtype(columns.dtype))
-        self.launch(source, "col2im", x.size, self.xp.ascontiguousarray(columns), x, np.uint32(x.size))
-        return x
+        return self._gather("col2im", columns, self.empty(shape, columns.dtype), g, channels)
+
+    def _gather(self, kernel: str, source: Array, out: Array, g: ConvGeometry, channels: int) -> Array:
+        """out, filled by im2col or col2im of the source."""
+        source, dtype = self.xp.ascontiguousarray(source), np.dtype(out.dtype)
+        vector = vector_of(channels, dtype, source.data.ptr, out.data.ptr)
+        count = out.size // vector
+        self.launch(convolution_source(g, channels, dtype, vector), kernel, count, source, out, np.uint32(count))
+        return out

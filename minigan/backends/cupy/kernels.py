@@ -6,6 +6,7 @@ once on symbols (expressions.py), and each operation that it did is one line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,9 @@ from minigan.backends.expressions import Evaluate, Scalar, UntraceableError, ope
 from minigan.backends.geometry import ConvGeometry
 
 THREADS = 256  # of a block
+_MOST_LANES = 32  # a warp
+_VECTOR_BYTES = 16  # the widest access to memory
+_FULL_DEVICE = 1024  # blocks: as many as 132 multiprocessors hold at once
 Launch = Callable[..., None]  # launch(source, kernel, threads, *arguments)
 _SOURCES = Path(__file__).parent / "cuda"
 _TYPES = {np.dtype("float32"): "float", np.dtype("float64"): "double", np.dtype("uint8"): "unsigned char"}
@@ -71,9 +75,16 @@ def step_source(dtype: np.dtype, count: int, data: np.dtype | None = None) -> st
     return _source("step", {"T": _TYPES[dtype], "S": _TYPES[data or dtype], "COUNT": count})
 
 
+def vector_of(channels: int, dtype: np.dtype, *addresses: int) -> int:
+    """How many channels a thread can move at once: as many as 16 bytes hold if arrays and channels allow it, else one."""
+    vector = _VECTOR_BYTES // dtype.itemsize
+    return vector if channels % vector == 0 and all(address % _VECTOR_BYTES == 0 for address in addresses) else 1
+
+
 @cache
-def convolution_source(g: ConvGeometry, channels: int, dtype: np.dtype) -> str:
-    numbers: dict[str, Any] = {"T": _TYPES[dtype], "C": channels}
+def convolution_source(g: ConvGeometry, channels: int, dtype: np.dtype, vector: int) -> str:
+    """im2col and col2im of a geometry, with `vector` channels a thread (see vector_of)."""
+    numbers: dict[str, Any] = {"T": _TYPES[dtype], "C": channels, "VECTOR": vector}
     for letter, pair in (("K", g.kernel), ("S", g.stride), ("P", g.padding), ("D", g.dilation), ("", g.image), ("O", g.output)):
         numbers |= {f"{letter}H": pair[0], f"{letter}W": pair[1]}
     return _source("convolution", numbers)
@@ -126,13 +137,31 @@ def formula_kernels(
         "FORMULA": " ".join(lines),
         "STORE(i)": " ".join(f"{target}[i] = v{r};" for target, r in zip(targets, results, strict=True)),
         "VALUES": ", ".join(f"v{r}" for r in results),
+        "THREADS": THREADS,
     }
     return FormulaKernels(_source("formula", macros), tuple(scalars), len(results))
 
 
-def row_parts(rows: int) -> int:
-    """Into how many sums a sum over so many rows is cut first: 32 terms each, so that there are threads for a whole device."""
-    return max(1, -(-rows // 32))
+@dataclass(frozen=True)
+class SumLayout:
+    """How column_sums deals (rows, channels) out: `lanes` channels side by side in a block, the rows in so many parts."""
+
+    lanes: int
+    parts: int
+    blocks: int
+
+
+def sum_layout(rows: int, channels: int) -> SumLayout:
+    """Up to 32 rows a thread are summed at once. More are cut into parts of at least 8, and a second launch sums the parts.
+
+    Of these there are never too many for one launch, nor more than fill a large device; √rows are quickest for both together.
+    """
+    lanes = min(_MOST_LANES, 1 << max(0, channels - 1).bit_length())
+    height, tiles = THREADS // lanes, -(-channels // lanes)
+    parts = 1
+    if rows > 32 * height:
+        parts = min(-(-rows // (8 * height)), math.isqrt(rows), max(1, _FULL_DEVICE // tiles), 32 * THREADS // _MOST_LANES)
+    return SumLayout(lanes, parts, tiles * parts)
 
 
 def place_of(shape: Sequence[int], whole: Sequence[int]) -> str | None:

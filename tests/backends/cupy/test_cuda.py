@@ -1,5 +1,6 @@
 """The CUDA sources without a GPU: run on the CPU against the textbook, and compiled to machine code for two architectures."""
 
+import itertools
 import math
 
 import cuda_on_host
@@ -19,8 +20,8 @@ from minigan.backends.cupy.kernels import (
     formula_kernels,
     place_of,
     random_source,
-    row_parts,
     step_source,
+    sum_layout,
 )
 from minigan.backends.cupy.scalars import Board
 from minigan.backends.expressions import UntraceableError, split_constants
@@ -62,11 +63,11 @@ def geometries(draw):
     return ConvGeometry(*(tuple(pair) for pair in (kernel, stride, padding, dilation, image, output)))
 
 
-def gathers(source, g, x, y):
-    """(im2col of x, col2im of y) by the kernels."""
+def gathers(source, g, x, y, vector):
+    """(im2col of x, col2im of y) by the kernels, which move so many channels at once."""
     columns, image = np.full((len(y), y.shape[1]), np.nan, x.dtype), np.full_like(x, np.nan)
-    launch(source, "im2col", columns.size, x, columns, np.uint32(columns.size))
-    launch(source, "col2im", image.size, y, image, np.uint32(image.size))
+    for kernel, source_array, out in (("im2col", x, columns), ("col2im", y, image)):
+        launch(source, kernel, out.size // vector, source_array, out, np.uint32(out.size // vector))
     return columns, image
 
 
@@ -78,10 +79,12 @@ def drawn_arrays(g, channels=2, batch=2, dtype="float64"):
 
 
 @without_gpu
-@given(geometries(), st.sampled_from(DTYPES))
-def test_gathers_equal_the_textbook(g, dtype):
-    x, y = drawn_arrays(g, dtype=dtype)
-    columns, image = gathers(convolution_source(g, 2, np.dtype(dtype)), g, x, y)
+@given(geometries(), st.integers(1, 3), st.sampled_from([("float32", 1), ("float32", 4), ("float64", 1), ("float64", 2)]))
+def test_gathers_equal_the_textbook(g, groups, kind):
+    dtype, vector = kind
+    channels = groups * vector
+    x, y = drawn_arrays(g, channels, dtype=dtype)
+    columns, image = gathers(convolution_source(g, channels, np.dtype(dtype), vector), g, x, y, vector)
     np.testing.assert_array_equal(columns, BOOK.im2col(x, g))
     np.testing.assert_allclose(image, BOOK.col2im(y, g, 2), rtol=1e-5 if dtype == "float32" else 1e-13, atol=1e-6)
 
@@ -97,6 +100,7 @@ ODD = ConvGeometry((3, 2), (2, 3), (1, 1), (2, 2), (9, 8), (4, 3))
         ("p * SW - PW + j * DW", "p * SW - PW + j"),
         ("h < H &&", "h <= H &&"),
         ("row / (OW * OH)", "row / OW"),
+        ("* GROUPS + c] : Group", "* GROUPS] : Group"),
         ("h + PH - i * DH", "h - PH + i * DH"),
         ("down / SH >= OH", "down / SH > OH"),
         ("right % SW != 0", "false"),
@@ -104,13 +108,17 @@ ODD = ConvGeometry((3, 2), (2, 3), (1, 1), (2, 2), (9, 8), (4, 3))
     ],
 )
 def test_planted_faults_in_the_gathers_are_seen(sound, fault):
-    source = convolution_source(ODD, 2, np.dtype("float64"))
+    source = convolution_source(ODD, 4, np.dtype("float64"), 2)
     assert source.count(sound) == 1
-    x, y = drawn_arrays(ODD)
+    x, y = drawn_arrays(ODD, channels=4)
     x = np.concatenate([np.full_like(x[:1], 9.0), x, np.full_like(x[:1], 9.0)])[1:-1]  # a wrong index stays within memory
     expected = BOOK.im2col(x, ODD), BOOK.col2im(y, ODD, 2)
-    assert all(np.allclose(a, b) for a, b in zip(gathers(source, ODD, x, y), expected, strict=True))
-    assert not all(np.allclose(a, b) for a, b in zip(gathers(source.replace(sound, fault), ODD, x, y), expected, strict=True))
+
+    def right(source):
+        return all(np.allclose(a, b) for a, b in zip(gathers(source, ODD, x, y, 2), expected, strict=True))
+
+    assert right(source)
+    assert not right(source.replace(sound, fault))
 
 
 # -- formulas ----------------------------------------------------------------------------------------------------------
@@ -164,10 +172,21 @@ def test_maximum_and_sign_treat_nan_as_numpy_does():
         np.testing.assert_array_equal(got, formula(np, a, b))
 
 
+def column_sums(source, arrays, numbers, outputs, scale=1):
+    """(sums by the kernel of outputs formulas over the rows of arrays[0], the first launch's parts)"""
+    x = arrays[0]
+    (rows, channels), dtype = x.shape, x.dtype
+    layout = sum_layout(rows, channels)
+    parts = np.full((layout.parts, outputs, channels), np.nan, dtype)
+    sizes = (dtype.type(scale), *map(np.uint32, (rows, channels, layout.lanes, layout.parts)))
+    launch(source, "column_sums", layout.blocks * THREADS, *arrays, parts, *numbers, *sizes)
+    return parts.sum(axis=0, dtype="f8"), parts
+
+
 @without_gpu
-@given(st.integers(1, 200), st.integers(1, 9), st.sampled_from(DTYPES))
+@given(st.integers(1, 3000), st.integers(1, 70), st.sampled_from(DTYPES))
 def test_column_sums_equal_numpy(rows, channels, dtype):
-    """Both sums of a formula with a vector of channels, in parts of some rows each."""
+    """Both sums of a formula with a vector of channels, in one part or several."""
 
     def formula(xp, x, mean):
         return x - mean, (x - mean) * x
@@ -177,14 +196,25 @@ def test_column_sums_equal_numpy(rows, channels, dtype):
         np.linspace(-1, 1, channels).astype(dtype),
     )
     kernels, numbers = kernels_of(formula, [x, mean], {})
-    parts = row_parts(rows)
-    partials = np.full((parts, 2, channels), np.nan, dtype)
-    sizes = (np.dtype(dtype).type(0.5), *map(np.uint32, (rows, channels, parts)))
-    launch(kernels.source, "column_sums", parts * channels, x, mean, partials, *numbers, *sizes)
+    sums, parts = column_sums(kernels.source, (x, mean), numbers, outputs=2, scale=0.5)
     terms = [0.5 * v for v in formula(np, x.astype("f8"), mean.astype("f8"))]
-    rounding = 32 * np.finfo(dtype).eps * max(np.abs(v).sum(axis=0).max() for v in terms)  # 32 terms in each partial sum
-    np.testing.assert_allclose(partials.sum(axis=0, dtype="f8"), [v.sum(axis=0) for v in terms], rtol=0, atol=rounding)
-    np.testing.assert_allclose(partials[0, 0], terms[0][::parts].sum(axis=0), rtol=0, atol=rounding)
+    rounding = 48 * np.finfo(dtype).eps * max(np.abs(v).sum(axis=0).max() for v in terms)  # 32 terms a thread, then halves
+    np.testing.assert_allclose(sums, [v.sum(axis=0) for v in terms], rtol=0, atol=rounding)
+    layout = sum_layout(rows, channels)
+    height = THREADS // layout.lanes
+    first = np.arange(rows) // height % layout.parts == 0
+    np.testing.assert_allclose(parts[0, 0], terms[0][first].sum(axis=0), rtol=0, atol=rounding)
+
+
+@given(st.integers(0, 1 << 24), st.integers(1, 5000))
+def test_a_sum_takes_two_launches_at_the_most(rows, channels):
+    first = sum_layout(rows, channels)
+    assert first.lanes <= 32
+    assert THREADS % first.lanes == 0
+    assert (first.lanes == 32) or (first.lanes >= channels > first.lanes // 2)
+    assert first.blocks == first.parts * -(-channels // first.lanes)
+    for outputs in (1, 2, 3):
+        assert sum_layout(first.parts, outputs * channels).parts == 1
 
 
 @without_gpu
@@ -192,24 +222,25 @@ def test_column_sums_equal_numpy(rows, channels, dtype):
     ("sound", "fault"),
     [
         ("v0 * v0", "v0 + v0"),
-        ("row = part;", "row = part + 1;"),
-        ("row += parts", "row += parts + 1"),
-        ("at % channels", "at / parts"),
+        ("row = part * height + down", "row = part * height + down + 1"),
+        ("step = parts * height", "step = parts * height + 1"),
+        ("row += 8 * step", "row += 7 * step"),
+        ("add(row + k * step)", "add(row + k)"),
+        ("% tiles * lanes", "% tiles"),
+        ("half = height / 2", "half = height / 4"),
+        ("half * lanes];", "half];"),
     ],
 )
 def test_planted_faults_in_formulas_and_sums_are_seen(sound, fault):
-    x = np.random.default_rng(0).standard_normal((100, 5))
+    x = np.random.default_rng(0).standard_normal((1000, 45))
     kernels, numbers = kernels_of(lambda xp, x: xp.square(x), [x], {})
     assert kernels.source.count(sound) == 1
 
-    def sums(source):
-        parts = row_parts(100)
-        partials = np.zeros((parts, 1, 5))
-        launch(source, "column_sums", parts * 5, x, partials, *numbers, np.float64(1), *map(np.uint32, (100, 5, parts)))
-        return partials.sum(axis=(0, 1))
+    def right(source):
+        return np.allclose(column_sums(source, (x,), numbers, outputs=1)[0], (x * x).sum(axis=0))
 
-    assert np.allclose(sums(kernels.source), (x * x).sum(axis=0))
-    assert not np.allclose(sums(kernels.source.replace(sound, fault)), (x * x).sum(axis=0))
+    assert right(kernels.source)
+    assert not right(kernels.source.replace(sound, fault))
 
 
 def test_a_formula_without_a_kernel_says_so():
@@ -335,8 +366,8 @@ def all_sources():
         yield f"random, {dtype}", random_source(dtype)
         for data in (dtype, np.dtype("uint8")):
             yield f"step, {dtype} from {data}", step_source(dtype, Board.SIZE, data)
-        for g in (inner, ODD):
-            yield f"convolution, kernel {g.kernel}, {dtype}", convolution_source(g, 64, dtype)
+        for g, vector in itertools.product((inner, ODD), (1, 2, 4)):
+            yield f"convolution, kernel {g.kernel}, {dtype}, {vector} at once", convolution_source(g, 64, dtype, vector)
         for name, (formula, count, constants) in FORMULAS.items():
             arrays = [np.ones((4, 3), dtype) if i < 2 else np.ones(3, dtype) for i in range(count)]
             yield f"{name}, {dtype}", kernels_of(formula, arrays, constants)[0].source

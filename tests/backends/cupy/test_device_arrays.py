@@ -17,7 +17,7 @@ from mpi import needs_mpi
 
 import minigan as mg
 from minigan import cli, distributed, losses, optim
-from minigan.backends.cupy import backend
+from minigan.backends.cupy import backend, cublas
 from minigan.checks.gradients import check_loss
 from minigan.checks.suite import layer_table, objective_table
 from minigan.data import Batches, Dataset
@@ -46,6 +46,17 @@ def traffic_of(work):
     before = guarded.traffic.copy()
     work()
     return guarded.traffic - before
+
+
+@pytest.mark.parametrize("turned_from", [0, 1 << 62], ids=["right matrix turned", "as they are"])
+@pytest.mark.parametrize("left", [False, True], ids=["A", "Aᵀ"])
+@pytest.mark.parametrize("right", [False, True], ids=["B", "Bᵀ"])
+def test_tf32_products_of_any_layout(device, monkeypatch, turned_from, left, right):
+    monkeypatch.setattr(cublas, "TURNED_FROM", turned_from)
+    be, rng = mg.get_backend("cupy", "tf32"), np.random.default_rng(0)
+    a, b = rng.integers(-9, 9, (5, 3)).astype(np.float32), rng.integers(-9, 9, (3, 4)).astype(np.float32)  # exact in TF32 too
+    own_a, own_b = (be.asarray(np.ascontiguousarray(m.T)).T if turn else be.asarray(m) for m, turn in ((a, left), (b, right)))
+    np.testing.assert_array_equal(be.to_numpy(be.matmul(own_a, own_b)), a @ b)
 
 
 @pytest.mark.parametrize("row", layer_table(), ids=lambda row: f"{row[0]()!r}")

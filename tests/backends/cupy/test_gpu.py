@@ -13,7 +13,7 @@ from minigan.data import Batches, load
 from minigan.errors import BackendError, DeviceMemoryError
 from minigan.training import CHECKPOINT, Config, resume_run, start_run
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.alone]
 
 DIGITS = load("digits")
 GAMES = {"mlp": {}, "dcgan": {"width": 16}}

@@ -5,6 +5,7 @@
 //   STORE(i)                  results, written at element i
 //   VALUES COUNT              the results' values, and how many there are
 //   T                         float or double
+//   THREADS                   threads of a block
 
 typedef unsigned int index_t;
 
@@ -23,21 +24,39 @@ extern "C" __global__ void elementwise(INPUTS RESULTS NUMBERS index_t count, ind
     STORE(i)
 }
 
-// partials[p, k, c] = scale · Σ formula_k(inputs[r, c]) over the rows r = p, p + parts, p + 2·parts, …:
-// one thread for each p and c, so the order of the terms is always the same
+// partials[p, k, c] = scale · Σ formula_k(inputs[r, c]) over the rows of part p: rows p·height + d, …, parts·height apart.
+//
+// A block makes one part of `lanes` channels: its threads lie as (height, lanes), so that neighbours read neighbours. Each sums
+// every (parts·height)-th row, then the block halves its height until one row is left. No order is left to chance, so the same
+// input gives the same bytes.
 extern "C" __global__ void column_sums(
-    INPUTS T* partials, NUMBERS T scale, index_t rows, index_t channels, index_t parts)
+    INPUTS T* partials, NUMBERS T scale, index_t rows, index_t channels, index_t lanes, index_t parts)
 {
-    index_t at = blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= parts * channels) return;
-    index_t part = at / channels, channel = at % channels;
+    __shared__ T shared[COUNT][THREADS];
+    index_t tiles = (channels + lanes - 1) / lanes, height = THREADS / lanes;
+    index_t part = blockIdx.x / tiles, down = threadIdx.x / lanes;
+    index_t channel = blockIdx.x % tiles * lanes + threadIdx.x % lanes;
     T sums[COUNT] = {};
-    for (index_t row = part; row < rows; row += parts) {
+    auto add = [&](index_t row) {
         index_t i = row * channels + channel;
         LOAD(i, channels)
         FORMULA
         const T values[COUNT] = {VALUES};
         for (int k = 0; k < COUNT; k++) sums[k] += values[k];
+    };
+    if (channel < channels) {
+        index_t row = part * height + down, step = parts * height;
+        for (; row + 7 * step < rows; row += 8 * step)
+            #pragma unroll
+            for (int k = 0; k < 8; k++) add(row + k * step);  // eight loads on their way at once
+        for (; row < rows; row += step) add(row);
     }
-    for (int k = 0; k < COUNT; k++) partials[(part * COUNT + k) * channels + channel] = scale * sums[k];
+    for (int k = 0; k < COUNT; k++) shared[k][threadIdx.x] = sums[k];
+    for (index_t half = height / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (down < half)
+            for (int k = 0; k < COUNT; k++) shared[k][threadIdx.x] += shared[k][threadIdx.x + half * lanes];
+    }
+    if (down == 0 && channel < channels)
+        for (int k = 0; k < COUNT; k++) partials[(part * COUNT + k) * channels + channel] = scale * shared[k][threadIdx.x];
 }
