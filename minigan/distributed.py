@@ -165,7 +165,7 @@ def world() -> Communicator:
     except Exception as error:  # ImportError, or RuntimeError where it finds no MPI library
         raise RankError(
             f"this is one of {size} processes of an MPI launcher, and mpi4py does not import ({shorten(str(error))}): "
-            "pip install mpi4py, or with an Open MPI of its own pip install '.[mpi]', where minigan's clone is"
+            "pip install mpi4py (minigan's extra mpi brings it and Open MPI)"
         ) from None
     if MPI.COMM_WORLD.Get_size() != size:
         raise RankError(

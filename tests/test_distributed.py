@@ -241,6 +241,13 @@ class LargestSlope(mg.losses.R1):
         return value**2, 2 * value * v
 
 
+class SameR1(mg.losses.R1):
+    """Of the user's own, and a mean over samples."""
+
+    def value_and_grad(self, be, g):
+        return super().value_and_grad(be, g)
+
+
 def small_gan(layers=(), **options):
     g, _ = mg.models.mlp((4, 4, 1), 3, 4, backend="textbook")
     return mg.GAN(g, mg.Sequential([mg.Flatten(), *layers, mg.Dense(1)], (4, 4, 1), "textbook"), **options)
@@ -270,7 +277,8 @@ def test_what_several_ranks_cannot_do_is_refused(game, batch_size, error, messag
 
 
 def test_parts_of_the_users_own_that_mix_nothing_are_taken():
-    check_share(FakeRank(0, 2), small_gan([Quiet()], objective=Doubled(), penalties=[mg.losses.R1(1)]), 8)
+    check_share(FakeRank(0, 2), small_gan([Quiet()], objective=Doubled()), 8)
+    check_share(FakeRank(0, 2), small_gan(penalties=[SameR1(1)]), 8)
     pair = mg.models.mlp((4, 4, 1), 3, 4, pack=2, backend="textbook")
     with pytest.raises(OptionError, match="in whole packs of 2: choose a multiple of 4"):
         check_share(FakeRank(0, 2), mg.GAN(*pair, pack=2), 6)
