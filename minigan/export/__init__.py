@@ -3,8 +3,9 @@
 mg.export.onnx(net, "generator.onnx"); mg.export.torch(net, "generator.py"); net = mg.from_torch(module, (28, 28, 1))
 """
 
+from minigan.export.from_torch import from_torch
 from minigan.export.rules import add_rule
 from minigan.export.to_onnx import onnx
 from minigan.export.to_torch import torch
 
-__all__ = ["add_rule", "onnx", "torch"]
+__all__ = ["add_rule", "from_torch", "onnx", "torch"]

@@ -57,8 +57,8 @@ def is_trivial(image: Shape) -> bool:
 
 @dataclass(frozen=True)
 class Form:
-    """A value: its shape in minigan, without the batch; first: channels come first; image: of a row, that in whose channels-first
-    order its numbers stand (None: in minigan's own).
+    """A value: its shape in minigan, without the batch; first: channels come first; image: of a row, the image in whose
+    channels-first order its numbers stand (None: in minigan's own).
     """
 
     shape: Shape
@@ -192,7 +192,7 @@ def _step(layer: Layer, rest: Sequence[Layer], x: Form, ends_first: bool) -> Ste
 
 
 def _arrays(layer: Layer, x: Form, y: Form) -> dict[str, np.ndarray]:
-    """Parameters and state as the other program has them: those of convolutions (F, C, KH, KW), of transposed ones (C, F, …)."""
+    """Parameters and state as the other program has them: of convolutions (F, C, KH, KW), of transposed ones (C, F, …)."""
     arrays = {name: a.astype(np.float32) for name, a in _values(layer).items()}
     if _is(layer, (Conv2d, ConvTranspose2d)):
         arrays["weight"] = arrays["weight"].transpose(3, 2, 0, 1)

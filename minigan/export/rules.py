@@ -13,7 +13,12 @@ Rule = Callable[..., Any]
 ONNX, TORCH = "ONNX", "PyTorch"
 RULES: dict[str, dict[type[Layer], Rule]] = {ONNX: {}, TORCH: {}}  # filled by to_onnx and to_torch, and by add_rule
 OWN = {getattr(layers, name) for name in layers.__all__} - {layers.Layer, layers.Linear, layers.Elementwise}
-FORMULA = {"forward", "apply", "f", "build"}  # what a class computes: one that changes none of these computes what its base does
+FORMULA = {
+    "forward",
+    "apply",
+    "f",
+    "build",
+}  # what a class computes: one that changes none of these computes what its base does
 
 
 def add_rule(layer: type[Layer], *, onnx: Rule | None = None, torch: Rule | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigan.errors import ModelError, OptionError, shorten
+from minigan.export.means import BernoulliMean
 from minigan.export.plan import Step, Turn, plan
 from minigan.export.rules import ONNX, RULES, rule_of
 from minigan.export.version import VERSION
@@ -69,7 +70,7 @@ def onnx_bytes(
     net: Sequential, title: str, *, names: Sequence[str], about: str = "", metadata: Mapping[str, str] | None = None
 ) -> bytes:
     """The content of such a file."""
-    helper = _package().helper
+    helper = package().helper
     if len(names) != 2 or not all(isinstance(name, str) and name for name in names) or names[0] == names[1]:
         raise OptionError(f"names is {shorten(names)}: expected two different names, of the input and the output")
     start, steps = plan(net, ends_first=False)
@@ -83,11 +84,11 @@ def onnx_bytes(
     model = helper.make_model(
         body, ir_version=IR_VERSION, opset_imports=opsets, producer_name="minigan", producer_version=VERSION, doc_string=about
     )
-    helper.set_model_props(model, {"minigan": VERSION, **(metadata or {})})
+    helper.set_model_props(model, {"version": VERSION, **(metadata or {})})
     return _checked(model)
 
 
-def _package() -> Any:
+def package() -> Any:
     """The package onnx, which nothing else of minigan needs."""
     try:
         import onnx
@@ -102,10 +103,10 @@ def _package() -> Any:
 
 def _checked(model: Any) -> bytes:
     """The model with all shapes that can be inferred, as bytes. Raises ModelError if the checker refuses it."""
-    package = _package()
+    checks = package()
     try:
-        model = package.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-        package.checker.check_model(model, full_check=True)
+        model = checks.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        checks.checker.check_model(model, full_check=True)
     except Exception as error:  # the checker's and the inference's own, of several kinds
         raise ModelError(f"onnx refuses the model: {' '.join(str(error).split())}") from None
     return model.SerializeToString(deterministic=True)
@@ -117,7 +118,7 @@ class Graph:
     """
 
     def __init__(self, start: str) -> None:
-        self._helper, self._start = _package().helper, start
+        self._helper, self._start = package().helper, start
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
         self.infos: list[Any] = []
@@ -152,7 +153,7 @@ class Graph:
 
     def _kept(self, name: str, array: np.ndarray) -> str:
         if name not in {weight.name for weight in self.weights}:
-            self.weights.append(_package().numpy_helper.from_array(array, name))
+            self.weights.append(package().numpy_helper.from_array(array, name))
         return name
 
     def _rename(self, old: str, new: str, first: int) -> str:
@@ -164,7 +165,7 @@ class Graph:
         return new
 
     def info(self, name: str, shape: Sequence[int | str]) -> Any:
-        return self._helper.make_tensor_value_info(name, _package().TensorProto.FLOAT, list(shape))
+        return self._helper.make_tensor_value_info(name, package().TensorProto.FLOAT, list(shape))
 
     def infos_but(self, end: str) -> list[Any]:
         """The shapes of all values within, for programs that draw the graph."""
@@ -251,6 +252,10 @@ def _residual(graph: Graph, layer: Residual, x: str) -> str:
     return graph.node("Add", [x, fx])
 
 
+def _bernoulli_mean(graph: Graph, layer: BernoulliMean, x: str) -> str:
+    return graph.node("Tanh", [graph.node("Mul", [x, graph.constant(0.5, "half")])])
+
+
 def _turn(graph: Graph, turn: Turn, x: str) -> str:
     last = len(graph.step.x.shape)
     return graph.node("Transpose", [x], perm=[0, last, *range(1, last)] if graph.step.y.first else [0, *range(2, last + 1), 1])
@@ -296,6 +301,7 @@ RULES[ONNX].update(
         Upsample: _upsample,
         Residual: _residual,
         MinibatchStd: _minibatch_std,
+        BernoulliMean: _bernoulli_mean,
         Turn: _turn,  # type: ignore[dict-item]
     }
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import keyword
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigan.errors import ModelError, OptionError, shorten
+from minigan.export.means import BernoulliMean
 from minigan.export.plan import Form, Step, Turn, plan
 from minigan.export.rules import RULES, TORCH, rule_of
 from minigan.export.version import VERSION
@@ -34,7 +36,6 @@ from minigan.layers import (
     Sigmoid,
     Softmax,
     Softplus,
-    SpectralNorm,
     Tanh,
     Upsample,
 )
@@ -48,7 +49,7 @@ FILE = '''"""{title}
     from {stem} import load
 
     model = load()  # with the weights in {stem}.safetensors beside this file
-    y = model(torch.{example})
+    y = model({example})
 """
 
 from pathlib import Path
@@ -118,11 +119,22 @@ class MinibatchStd(nn.Module):
 '''
 
 
-def torch(net: Sequential, path: str | Path, *, title: str = "", about: str = "", metadata: Mapping[str, str] | None = None) -> None:
+HALF_TANH = '''
+class HalfTanh(nn.Module):
+    """tanh(y / 2) = 2 sigmoid(y) - 1: from the logit of a pixel to its mean in [-1, 1]"""
+
+    def forward(self, y):
+        return torch.tanh(y / 2)
+'''
+
+
+def torch(
+    net: Sequential, path: str | Path, *, title: str = "", about: str = "", metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a network as a Python file `path` with an nn.Sequential, and its weights, as float32, in .safetensors beside it.
 
-    Both load without minigan: `from generator import load; model = load()`. The axes are PyTorch's, channels first: (N, C, H, W)
-    for minigan's (N, H, W, C), (N, C, T) for (N, T, C). A SpectralNorm's weight is stored divided by σ, DiffAugment and
+    Both load without minigan: `from generator import load; model = load()`. The axes are PyTorch's, channels first: (N, C, H,
+    W) for minigan's (N, H, W, C), (N, C, T) for (N, T, C). A SpectralNorm's weight is stored divided by σ, DiffAugment and
     PhaseShuffle, which do nothing at inference, are left out. title, about: lines for the file's docstring; metadata: texts to
     keep with the weights.
     Raises OptionError unless the path is a name in .py that can be imported, ModelError for a layer of your own without a rule
@@ -134,9 +146,15 @@ def torch(net: Sequential, path: str | Path, *, title: str = "", about: str = ""
 
 
 def torch_files(
-    net: Sequential, path: str | Path, *, title: str = "", about: str = "", metadata: Mapping[str, str] | None = None
+    net: Sequential,
+    path: str | Path,
+    *,
+    title: str = "",
+    about: str = "",
+    example: str = "",
+    metadata: Mapping[str, str] | None = None,
 ) -> dict[Path, bytes]:
-    """The content of both files, the weights first."""
+    """The content of both files, the weights first. example: in Python, what the network may be called with."""
     from safetensors.numpy import save
 
     path = Path(path)
@@ -150,12 +168,13 @@ def torch_files(
         title=_harmless(title or f"A network of minigan {VERSION}."),
         about=f"{_harmless(about)}\n" if about else "",
         note=" Channels come first, as PyTorch has them." if len(start.shape) > 1 or len(net.output_shape) > 1 else "",
-        example=f"{'randn' if len(start.shape) == 1 else 'zeros'}({', '.join(map(str, (16, *start.axes)))})",
+        example=example or f"torch.{'randn' if len(start.shape) == 1 else 'zeros'}({', '.join(map(str, (16, *start.axes)))})",
         helpers="".join(f"{source}\n" for source in module.helpers.values()),
         layers=module.text(3),
         **words,
     )
-    weights = save(module.weights(), metadata={"minigan": VERSION, **(metadata or {})})
+    kept = json.dumps({"version": VERSION, **(metadata or {})})  # under one key: safetensors writes several in no fixed order
+    weights = save(module.weights(), metadata={"minigan": kept})
     return {path.with_suffix(".safetensors"): weights, path: _tidy(text).encode()}
 
 
@@ -263,7 +282,9 @@ def _kind(layer: Layer) -> str:
 def _batch_norm(module: Module, layer: BatchNorm) -> None:
     places, own = max(1, len(module.step.x.shape) - 1), module.step.arrays
     if places > 3:
-        raise ModelError(f"{layer.label} normalises {module.step.x.shape}, and PyTorch's takes at most four axes beside the batch's")
+        raise ModelError(
+            f"{layer.label} normalises {module.step.x.shape}, and PyTorch's takes at most four axes beside the batch's"
+        )
     call = _call(f"nn.BatchNorm{places}d", len(own["gamma"]), eps=(layer.eps, 1e-5), momentum=(layer.momentum, 0.1))
     running = {name: own[name] for name in ("running_mean", "running_var")}
     module.add(call, weight=own["gamma"], bias=own["beta"], **running, num_batches_tracked=np.array(0, np.int64))
@@ -326,6 +347,11 @@ def _minibatch_std(module: Module, layer: MinibatchStd) -> None:
     module.add(_call("MinibatchStd", **options))
 
 
+def _bernoulli_mean(module: Module, layer: BernoulliMean) -> None:
+    module.helper("HalfTanh", HALF_TANH)
+    module.add("HalfTanh()")
+
+
 def _turn(module: Module, turn: Turn) -> None:
     module.helper("Permute", PERMUTE)
     last = len(module.step.x.shape)
@@ -354,6 +380,7 @@ RULES[TORCH].update(
         Upsample: _upsample,
         Residual: _residual,
         MinibatchStd: _minibatch_std,
+        BernoulliMean: _bernoulli_mean,
         Turn: _turn,  # type: ignore[dict-item]
     }
 )
