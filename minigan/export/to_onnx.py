@@ -199,12 +199,27 @@ def _bias(graph: Graph, layer: Any) -> list[str]:
     return [graph.weight("bias")] if layer.has_bias else []
 
 
-def _convolution(graph: Graph, layer: Conv2d | ConvTranspose2d, x: str) -> str:
+def _convolution(graph: Graph, layer: Conv2d, x: str) -> str:
     sizes = {"kernel_shape": layer.kernel_size, "strides": layer.stride, "dilations": layer.dilation, "pads": 2 * layer.padding}
-    if isinstance(layer, ConvTranspose2d):
-        sizes["output_padding"] = layer.output_padding
-    operator = "ConvTranspose" if isinstance(layer, ConvTranspose2d) else "Conv"
-    return graph.node(operator, [x, graph.weight("weight"), *_bias(graph, layer)], **sizes)
+    return graph.node("Conv", [x, graph.weight("weight"), *_bias(graph, layer)], **sizes)
+
+
+def _conv_transpose(graph: Graph, layer: ConvTranspose2d, x: str) -> str:
+    """output_padding, where it is not below the stride as onnxruntime wants it, becomes a kernel with zeros at its end, which
+    reaches further by the dilation, and more padding there.
+    """
+    more = [int(o >= s) for o, s in zip(layer.output_padding, layer.stride, strict=True)]
+    w = graph.step.arrays["weight"]
+    graph.step.arrays["weight"] = np.pad(w, [(0, 0), (0, 0), (0, more[0]), (0, more[1])])
+    ends = [layer.padding[a] + more[a] * (layer.dilation[a] - layer.output_padding[a]) for a in (0, 1)]
+    sizes = {
+        "kernel_shape": graph.step.arrays["weight"].shape[2:],
+        "strides": layer.stride,
+        "dilations": layer.dilation,
+        "pads": (*layer.padding, *ends),
+        "output_padding": [0 if more[a] else layer.output_padding[a] for a in (0, 1)],
+    }
+    return graph.node("ConvTranspose", [x, graph.weight("weight"), *_bias(graph, layer)], **sizes)
 
 
 def _batch_norm(graph: Graph, layer: BatchNorm, x: str) -> str:
@@ -284,7 +299,7 @@ RULES[ONNX].update(
     {
         Dense: _dense,
         Conv2d: _convolution,
-        ConvTranspose2d: _convolution,
+        ConvTranspose2d: _conv_transpose,
         BatchNorm: _batch_norm,
         LayerNorm: _layer_norm,
         ReLU: _elementwise("Relu"),
