@@ -63,7 +63,7 @@ def export(options: argparse.Namespace) -> int:
 def _files(stem: Path, program: str, net: Sequential, words: Words) -> dict[Path, bytes]:
     """What is to be written for one network."""
     if program == "torch":
-        title = f"The {words.name} of {words.recipe}, written by minigan."
+        title = f"The {words.name} of {words.recipe}; written by minigan."
         more = {"title": title, "about": words.about, "example": words.example}
         return torch_files(net, stem.with_suffix(".py"), **more, metadata=words.metadata)
     content = onnx_bytes(net, words.name, names=(words.takes, words.makes), about=words.about, metadata=words.metadata)
@@ -84,7 +84,7 @@ class Words:
     def __init__(self, name: str, game: Game, config: Config, kind: Kind) -> None:
         self.name, self._game, self._classes = name, game, config.class_names or ()
         model = config.title if config.is_built_in else config.model_name
-        self.recipe = f"{'an' if str(model)[0] in 'aeiou' else 'a'} {model} trained on {Path(config.data).name}"
+        self.recipe = f"the model {model}, trained on {Path(config.data).name}"
         self.takes = "z" if name in ("generator", "decoder") else kind.name
         self.makes = {"discriminator": "score", "encoder": "code"}.get(name, kind.name)
         self.metadata = {

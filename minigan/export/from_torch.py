@@ -70,8 +70,8 @@ def _is_torch(module: Any, name: str) -> bool:
 
 
 def _children(module: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Its modules by name, "2" or "2.0", with those of a Sequential within in its place."""
-    for name, child in module.named_children():
+    """Its modules by name, "2" or "2.0", with those of a Sequential within in its place; one that stands twice comes twice."""
+    for name, child in module._modules.items():  # named_children would leave out the second
         if _is_torch(child, "Sequential"):
             yield from _children(child, f"{path}{name}.")
         else:
