@@ -53,11 +53,15 @@ def export(options: argparse.Namespace) -> int:
     taken = [path for path in files if path.exists()]
     if taken and not options.overwrite:
         raise MiniganError(f"{taken[0]} is there already: name another folder with --out, or add --overwrite")
+    _write(folder, files)
+    print("\n".join(lines))
+    return 0
+
+
+def _write(folder: Path, files: dict[Path, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path, content in files.items():
         write_atomically(path, content)
-    print("\n".join(lines))
-    return 0
 
 
 def _files(stem: Path, program: str, net: Sequential, words: Words) -> dict[Path, bytes]:
