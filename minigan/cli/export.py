@@ -16,7 +16,7 @@ from minigan.export.to_torch import torch_files
 from minigan.files import write_atomically
 from minigan.games import Game
 from minigan.network import Sequential
-from minigan.training import OPTIONS, Config, load_game
+from minigan.training import OPTIONS, Config, errors_of_user_file, load_game
 
 PROGRAMS = ("onnx", "torch")
 
@@ -47,7 +47,8 @@ def export(options: argparse.Namespace) -> int:
     files: dict[Path, bytes] = {}
     lines = []
     for name, net in trained_networks(game, averaged=not options.no_average).items():
-        made = _files(folder / name, options.to, net, Words(name, game, config, kind))
+        with errors_of_user_file(config):
+            made = _files(folder / name, options.to, net, Words(name, game, config, kind))
         lines.append(f"{' and '.join(map(str, reversed(made)))}: {_shown(net, options.to)}")
         files |= made
     taken = [path for path in files if path.exists()]

@@ -107,9 +107,9 @@ def _checked(model: Any) -> bytes:
     try:
         model = checks.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
         checks.checker.check_model(model, full_check=True)
-    except Exception as error:  # the checker's and the inference's own, of several kinds
+        return model.SerializeToString(deterministic=True)
+    except Exception as error:  # the checker's, the inference's and protobuf's own, of several kinds
         raise ModelError(f"onnx refuses the model: {' '.join(str(error).split())}") from None
-    return model.SerializeToString(deterministic=True)
 
 
 class Graph:

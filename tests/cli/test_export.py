@@ -128,7 +128,8 @@ mg.export.add_rule(Twice, onnx=lambda graph, layer, x: graph.node("Add", [x, x])
 
 def test_networks_of_a_users_file(tmp_path, capsys, monkeypatch):
     quick_runs.draw_bytes(monkeypatch)
-    for name, text in (("without", OWN), ("with", OWN + RULE)):
+    wrong = RULE.replace("[x, x]", "[x, x.y]")
+    for name, text in (("without", OWN), ("with", OWN + RULE), ("wrong", OWN + wrong)):
         (tmp_path / f"{name}.py").write_text(text)
         own = {"model": f"{tmp_path}/{name}.py:build", "hidden": None, "steps": 2}
         quick_runs.make(tmp_path, name, **own).train()
@@ -136,6 +137,7 @@ def test_networks_of_a_users_file(tmp_path, capsys, monkeypatch):
     fails(
         capsys, f"export {tmp_path}/without --to onnx --out {tmp_path}/out", "Twice (layer 1) has no rule", "mg.export.add_rule"
     )
+    fails(capsys, f"export {tmp_path}/wrong --to onnx --out {tmp_path}/out", "wrong.py", "'str' object has no attribute 'y'")
     assert not (tmp_path / "out").exists()
     assert run(f"export {tmp_path}/with --to onnx") == 0
     game = load_game(tmp_path / "with", "numpy").game

@@ -194,6 +194,16 @@ def test_a_float64_network_becomes_a_float32_one(tmp_path):
     assert difference(onnx_output((tmp_path / "net.onnx").read_bytes(), x), output(net, x.astype(np.float64))) < TOLERANCE
 
 
+def test_a_network_on_a_device(tmp_path, device):
+    layers = [mg.SpectralNorm(mg.Dense(8)), mg.BatchNorm(), mg.Reshape((2, 2, 2)), mg.Conv2d(3, 1)]
+    for name, backend in (("host", "numpy"), ("device", device)):
+        net = mg.Sequential([layer.fresh() for layer in layers], (3,), backend)
+        mg.export.onnx(net, tmp_path / f"{name}.onnx")
+    host, other = (onnx.load(tmp_path / f"{name}.onnx") for name in ("host", "device"))
+    host.graph.name = other.graph.name
+    assert host == other
+
+
 # -- layers of the user's own ----------------------------------------------------------------------------------------------
 
 
