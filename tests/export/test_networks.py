@@ -29,8 +29,8 @@ from minigan.export.rules import ONNX, RULES, TORCH
 from minigan.training import Config, build_game
 
 
-def check(net, count=4):
-    found = differences(net, samples(net, count))
+def check(net):
+    found = differences(net, samples(net))
     assert max(found) <= TOLERANCE, (described(net), found)
 
 
