@@ -262,6 +262,7 @@ def _flatten(reader: Reader, module: Any) -> None:
 
 
 def _unflatten(reader: Reader, module: Any) -> None:
+    reader.need(isinstance(module.dim, int), "of an axis by name: give its number")
     sizes, before = tuple(map(int, module.unflattened_size)), reader.shape
     if module.dim == 2 and len(before) == 2:
         after = (*(before[0] // -int(np.prod(sizes)) if n == -1 else n for n in sizes), before[-1])
@@ -282,7 +283,7 @@ def _unflatten(reader: Reader, module: Any) -> None:
 
 def _upsample(reader: Reader, module: Any) -> None:
     factor = module.scale_factor if isinstance(module.scale_factor, tuple) else (module.scale_factor,) * 2
-    is_whole = module.scale_factor is not None and all(float(f).is_integer() for f in factor)
+    is_whole = module.scale_factor is not None and len(factor) == 2 and all(float(f).is_integer() for f in factor)
     told = f"with mode={module.mode!r}, scale_factor={module.scale_factor}"
     reader.need(module.mode == "nearest" and is_whole, f"{told}: minigan's repeats each pixel a whole number of times")
     reader.need(len(reader.shape) == 3, f"on {reader.shape}: it needs an image (H, W, C)")
