@@ -262,7 +262,6 @@ def _flatten(reader: Reader, module: Any) -> None:
 
 
 def _unflatten(reader: Reader, module: Any) -> None:
-    reader.need(isinstance(module.dim, int), "of an axis by name: give its number")
     sizes, before = tuple(map(int, module.unflattened_size)), reader.shape
     if module.dim == 2 and len(before) == 2:
         after = (*(before[0] // -int(np.prod(sizes)) if n == -1 else n for n in sizes), before[-1])

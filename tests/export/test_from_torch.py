@@ -187,7 +187,6 @@ REFUSED = [
     ([nn.Dropout(1)], (2,), "p=1"),
     ([nn.Upsample(scale_factor=1.5)], (2, 4, 3), "scale_factor=1.5"),
     ([nn.Upsample(scale_factor=(2, 2, 2))], (2, 4, 3), r"scale_factor=\(2"),
-    ([nn.Unflatten("f", (("c", 3), ("h", 4)))], (12,), "of an axis by name"),
     ([nn.LazyLinear(3)], (5,), "cannot take LazyLinear"),
     ([nn.Upsample(size=(4, 4))], (2, 4, 3), "scale_factor=None"),
     ([nn.Upsample(scale_factor=2, mode="bilinear")], (2, 4, 3), "mode='bilinear'"),
