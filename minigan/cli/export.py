@@ -87,7 +87,7 @@ class Words:
     """What is said of a network in the file that holds it."""
 
     def __init__(self, name: str, game: Game, config: Config, kind: Kind) -> None:
-        self.name, self._game, self._classes = name, game, config.class_names or ()
+        self.name, self._game, self._classes, self._samples = name, game, config.class_names or (), kind.counted
         model = config.title if config.is_built_in else config.model_name
         self.recipe = f"the model {model}, trained on {Path(config.data).name}"
         self.takes = "z" if name in ("generator", "decoder") else kind.name
@@ -114,9 +114,9 @@ class Words:
         latent, count = self._game.latent_dim, len(self._classes)
         what, label = f"{latent} numbers from N(0, 1)", f"{count} numbers, 1 for the class and 0 for the others"
         return {
-            "generator": f"Makes {self.makes} from {what}{f', and behind them {label}' if count else ''}.",
+            "generator": f"Makes {self._samples} from {what}{f', and behind them {label}' if count else ''}.",
             "discriminator": "Judges whether "
-            + f"{self.takes} are real: {'a score each, and one more for each class' if count else 'a score each'}.",
-            "encoder": f"Makes the code of {self.takes}: {latent} means, then {latent} logarithms of variances.",
-            "decoder": f"Makes {self.makes} from a code of {what}.",
+            + f"{self._samples} are real: {'a score each, and one more for each class' if count else 'a score each'}.",
+            "encoder": f"Makes the code of {self._samples}: {latent} means, then {latent} logarithms of variances.",
+            "decoder": f"Makes {self._samples} from a code of {what}.",
         }.get(self.name, f"The {self.name} of a game.")

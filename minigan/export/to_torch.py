@@ -41,6 +41,8 @@ from minigan.layers import (
 )
 from minigan.network import Sequential
 
+IMPORTED = ("pathlib", "safetensors", "torch")  # whose names the file must not take
+
 FILE = '''"""{title}
 
 {about}Input: {x}. Output: {y}.{note}
@@ -158,12 +160,12 @@ def torch_files(
     from safetensors.numpy import save
 
     path = Path(path)
-    if path.suffix != ".py" or not path.stem.isidentifier() or keyword.iskeyword(path.stem):
+    if path.suffix != ".py" or not path.stem.isidentifier() or keyword.iskeyword(path.stem) or path.stem in IMPORTED:
         raise OptionError(f"path is {shorten(str(path))}: expected a name in .py that Python can import, as generator.py")
     start, steps = plan(net, ends_first=True)
     module = Module()
     module.run(steps)
-    words = {"x": _in_words(start), "y": _in_words(steps[-1].y), "stem": path.stem, "name": _class_name(path.stem)}
+    words = {"x": _in_words(start), "y": _in_words(steps[-1].y), "stem": path.stem, "name": _class_name(path.stem, module)}
     text = FILE.format(
         title=_harmless(title or f"A network of minigan {VERSION}."),
         about=f"{_harmless(about)}\n" if about else "",
@@ -185,8 +187,10 @@ def _tidy(text: str) -> str:
     return text
 
 
-def _class_name(stem: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in stem.split("_")) or "Network"
+def _class_name(stem: str, module: Module) -> str:
+    """Of generator.py Generator; another name than those of the classes that the file uses."""
+    name = "".join(part[:1].upper() + part[1:] for part in stem.split("_"))
+    return f"{name}Network" if not name.isidentifier() or name in ("Path", *module.helpers) else name
 
 
 def _in_words(form: Form) -> str:

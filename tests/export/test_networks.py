@@ -177,6 +177,13 @@ def test_a_torch_file_reads_well(tmp_path):
     assert "class Residual" not in text, "helpers are there where they are needed"
 
 
+@pytest.mark.parametrize("stem", ["path", "residual", "my_net", "_", "_1", "network"])
+def test_any_name_that_can_be_imported(stem, tmp_path):
+    net = settled(mg.Sequential([mg.Residual([mg.Dense(2)])], (2,), "numpy"), 0)
+    mg.export.torch(net, tmp_path / f"{stem}.py")
+    assert difference(torch_output(torch_module(tmp_path / f"{stem}.py"), samples(net)), output(net, samples(net))) < TOLERANCE
+
+
 def test_the_same_bytes_twice(tmp_path):
     net = settled(mg.Sequential([mg.Conv2d(3, 3), mg.Residual([mg.BatchNorm()]), mg.Flatten(), mg.Dense(2)], (5, 4, 2)), 0)
     for name in "ab":
@@ -306,6 +313,7 @@ def test_bad_input(tmp_path, monkeypatch):
         (lambda: mg.export.onnx([mg.Dense(2)], tmp_path / "net.onnx"), "expected a minigan.Sequential"),
         (lambda: mg.export.torch(net, tmp_path / "my-net.py"), "that Python can import"),
         (lambda: mg.export.torch(net, tmp_path / "class.py"), "that Python can import"),
+        (lambda: mg.export.torch(net, tmp_path / "torch.py"), "that Python can import"),
         (lambda: mg.export.torch(mg.Dense(2), tmp_path / "net.py"), "expected a minigan.Sequential"),
         (lambda: mg.export.onnx(net, tmp_path / "none" / "net.onnx"), "cannot write"),
     ]:
