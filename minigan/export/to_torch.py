@@ -190,7 +190,7 @@ def _tidy(text: str) -> str:
 def _class_name(stem: str, module: Module) -> str:
     """Of generator.py Generator; another name than those of the classes that the file uses."""
     name = "".join(part[:1].upper() + part[1:] for part in stem.split("_"))
-    return f"{name}Network" if not name.isidentifier() or name in ("Path", *module.helpers) else name
+    return f"Network{name}" if not name.isidentifier() or name in ("Path", *module.helpers) else name
 
 
 def _in_words(form: Form) -> str:
