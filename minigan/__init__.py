@@ -29,10 +29,11 @@ from minigan.network import Sequential
 from minigan.optim import SGD, Adam
 
 if TYPE_CHECKING:
-    from minigan import metrics
+    from minigan import export, metrics
     from minigan.checks.game import check_game
     from minigan.checks.gradients import check_gradients, check_layer, check_loss
     from minigan.data import Batches
+    from minigan.export import from_torch
     from minigan.training import Run, train
 
 __version__ = "0.1.0"
@@ -45,6 +46,8 @@ _LAZY = {
     "check_gradients": "minigan.checks.gradients",
     "check_layer": "minigan.checks.gradients",
     "check_loss": "minigan.checks.gradients",
+    "export": "minigan",
+    "from_torch": "minigan.export",
     "metrics": "minigan",
     "train": "minigan.training",
 }
@@ -67,6 +70,8 @@ __all__ = [
     "check_loss",
     "constant",
     "errors",
+    "export",
+    "from_torch",
     "get_backend",
     "glorot",
     "he",

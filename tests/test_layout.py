@@ -26,6 +26,7 @@ ORDER = {
             "training",
             "checks",
             "metrics",
+            "export",
             "data",
             "models",
             "games",
@@ -48,7 +49,7 @@ ORDER = {
         *("call_list threads", "memory workers"),
     ],
     "checks": ["file", "contract smoothness suite", "second_order game", "entries gradients", "differences", "report"],
-    "cli": ["entry", "diagnose evaluate explain gradcheck info sample train", "parser"],
+    "cli": ["entry", "diagnose evaluate explain export gradcheck info sample train", "parser"],
     "data": [
         *(
             "loading",
@@ -73,6 +74,7 @@ ORDER = {
     ],
     "explain/step": ["opening", "gan vae", "plan", "looking", "rerun", "recorder", "records"],
     "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],
+    "export": ["from_torch to_onnx to_torch", "plan", "means rules version"],
     "games": ["gan", "game"],
     "layers": [
         "conv dense minibatch_std residual shape spectral_norm",

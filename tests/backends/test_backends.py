@@ -75,7 +75,7 @@ def test_cupy_says_what_is_missing(tmp_path, source, missing, advice):
 
 def test_import_is_light():
     """import minigan brings in neither Matplotlib nor CuPy nor a network client nor any other optional package."""
-    heavy = ("matplotlib", "cupy", "requests", "pooch", "torch", "PIL", "tqdm", "urllib3", "safetensors")
+    heavy = ("matplotlib", "cupy", "requests", "pooch", "torch", "PIL", "tqdm", "urllib3", "safetensors", "onnx")
     script = f"import sys, minigan; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

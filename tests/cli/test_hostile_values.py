@@ -11,7 +11,7 @@ from hostile import VALUES
 
 from minigan import Sequential, cli
 from minigan import evaluate as evaluation
-from minigan.cli import entry, explain, sample
+from minigan.cli import entry, explain, export, sample
 from minigan.training import Run
 
 PARSER = entry._parser()
@@ -20,6 +20,7 @@ NEEDED = {
     "train": ["--data", "own.npy", "--batch-size", "4", "--backend", "numpy"],
     "sample": ["run", "-n", "2", "--out", "new.npy"],
     "diagnose": ["run"],
+    "export": ["run", "--to", "torch", "--overwrite"],
     "evaluate": ["run", "--samples", "12", "--quiet"],
 }
 ALSO = {("train", "hidden"): ["--model", "mlp"], ("train", "resume"): ["--out", "run"]}
@@ -65,7 +66,8 @@ def folder(tmp_path, trained, monkeypatch):
     monkeypatch.setattr(Sequential, "forward", quick)
     monkeypatch.setattr(entry, "_parser", lambda: PARSER)
     monkeypatch.setattr(Run, "train", lambda run, progress=True: True)
-    monkeypatch.setattr(sample, "_write", lambda *parts: None)
+    for command in (export, sample):
+        monkeypatch.setattr(command, "_write", lambda *parts: None)
     monkeypatch.setattr(evaluation, "_measured", lambda *parts: [evaluation.Column("real", 1, 1, {})])
     monkeypatch.setattr(explain, "_explain_step", lambda *parts: 0)
     monkeypatch.setattr("minigan.checks.suite.check_all", lambda backend: iter(()))
