@@ -114,7 +114,7 @@ ORDER = {
 }
 GROWING = {"layers", "losses", "models", "games"}  # here a new file needs no line: it stands on top of its folder
 CORE = ["backends/base.py", "layers/*.py", "losses/*.py", "network.py", "optim.py", "games/gan.py", "checks/differences.py"]
-MOST_LINES = 4250  # docstrings, and so the derivations, included; the second order and what came with it are 1,500 of them
+MOST_LINES = 4300  # docstrings, and so the derivations, included; the second order and what came with it are 1,500 of them
 
 # Names of our own where the field has one.
 BANNED_WORDS = {"tape", "stranger", "hindrance", "film", "refine"}  # also as a part of an identifier, and BANNED_PROSE in text
