@@ -319,7 +319,7 @@ def test_runs_of_two_ranks(folder, monkeypatch):
 
 
 @needs_mpi
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_rank_that_is_killed_ends_all_with_one_line(folder, rank):
     since = time.perf_counter()
     status, _, errors = play(2, "runs_over_ranks.py", folder, "kill", rank, 15)
