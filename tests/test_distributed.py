@@ -39,7 +39,7 @@ def play(ranks, *words, **options):
 
 
 @needs_mpi
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_sums_and_the_rest_of_a_communicator(ranks):
     status, output, errors = play(ranks, "sums_over_ranks.py")
     assert (status, output) == (0, "all is well\n" * ranks), errors
@@ -122,6 +122,7 @@ def test_ranks_take_the_steps_of_one_process(tmp_path, alone, ranks):
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_means_of_batch_norm_that_are_left_local_are_seen(tmp_path, alone):
     status, _, errors = play(2, "games_over_ranks.py", tmp_path, "fault")
     # Each rank then has running statistics of its own, which the ranks notice first.
@@ -319,7 +320,7 @@ def test_runs_of_two_ranks(folder, monkeypatch):
 
 
 @needs_mpi
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_rank_that_is_killed_ends_all_with_one_line(folder, rank):
     since = time.perf_counter()
     status, _, errors = play(2, "runs_over_ranks.py", folder, "kill", rank, 15)

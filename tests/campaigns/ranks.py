@@ -29,7 +29,9 @@ OWN = {
     "--batch-size": "8",
     "--backend": "numpy",
 }
-EVERY = {"--log-every": "10", "--sample-every": "100", "--checkpoint-every": "20", "--dtype": "float64", "--steps": "300"}
+STEPS = 160
+EVERY = {"--log-every": "4", "--sample-every": "80", "--checkpoint-every": "10", "--dtype": "float64", "--steps": str(STEPS)}
+AT_ITS_START = 0.2  # the share of kills that come within seconds of the start, and not at a step
 
 
 def cases(count: int, seed: int) -> Iterator[tuple[int, int]]:
@@ -47,16 +49,15 @@ def attempt(case: tuple[int, int]) -> tuple[int, list[str]]:
         np.save(folder / "data.npy", np.random.default_rng(1).integers(0, 256, (40, 8, 8), np.uint8))
         settings = [word for word in words({"--data": "data.npy"} | OWN | EVERY) if word != "--no-extra-conv="]
         begin = ["train", *settings, "--no-extra-conv", "--quiet", "--out"]
-        since = time.perf_counter()
         status, _, errors = mpi.minigan(RANKS, *begin, "whole", cwd=folder)
-        seconds, problems = time.perf_counter() - since, [errors] if status else []
-        number = 0
+        number, problems = 0, [errors] if status else []
         while number < kills and not problems:
             resumes = (folder / "killed" / "checkpoint.safetensors").exists()
             command = ["train", "--resume", "--quiet", "--out", "killed"] if resumes else [*begin, "killed"]
-            problem, was_killed = _kill(folder, command, number % RANKS, rng.uniform(0.3, 1) * seconds)
-            number += was_killed
-            problems += [problem] if problem else []
+            # Between the kills a part of the run each, so that none comes after its end.
+            step = None if rng.random() < AT_ITS_START else rng.randrange(number * STEPS, (number + 1) * STEPS) // (kills + 1)
+            number += 1
+            problems += filter(None, [_kill(folder, command, number % RANKS, step, rng.uniform(0, 1))])
         command = ["train", "--resume", "--quiet", "--out", "killed"]
         if not problems:
             subprocess.run(["cp", "-r", "killed", "one"], cwd=folder, check=True)
@@ -68,25 +69,37 @@ def attempt(case: tuple[int, int]) -> tuple[int, list[str]]:
     return number, [f"seed {seed}: {text}" for text in problems if text]
 
 
-def _kill(folder: Path, command: list[str], rank: int, after: float) -> tuple[str, bool]:
-    """(what was wrong, whether it was killed before it ended) of a run of which one rank is killed some seconds later."""
+def _kill(folder: Path, command: list[str], rank: int, step: int | None, chance: float) -> str:
+    """What was wrong with a run of which one rank is killed: after this step, or soon after its start."""
     words, environment = mpi.command(RANKS, "-m", "minigan", *command), mpi.environment()
     with subprocess.Popen(words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        time.sleep(after)
+        until = time.perf_counter() + 5 * chance
+        while run.poll() is None and (time.perf_counter() < until if step is None else _step(folder / "killed") < step):
+            time.sleep(0.01)
+        time.sleep(0.2 * chance)
         process = _process_of(run.pid, rank)
-        if process is None:
-            _, errors = run.communicate(timeout=60)
-            return (errors if run.returncode else ""), False
-        os.kill(process, signal.SIGKILL)
+        if process is not None:
+            os.kill(process, signal.SIGKILL)
         since = time.perf_counter()
         _, errors = run.communicate(timeout=60)
+    if process is None:
+        return f"it ended before rank {rank} was killed: {errors}"
     if time.perf_counter() - since > LONGEST_END:
-        return f"all ranks ended {time.perf_counter() - since:.0f} s after one", True
+        return f"all ranks ended {time.perf_counter() - since:.0f} s after one"
     lines = mpi.own_lines(errors)
     told = f"minigan: error: rank {rank} has ended (killed, or out of memory), and with it the run; step "
     # Before all ranks watch each other there is no run that could be gone on with, and after that they end in peace.
     is_right = not lines or (len(lines) == 1 and lines[0].startswith(told) and "minigan train --resume" in lines[0])
-    return ("" if is_right else f"told: {lines}"), True
+    return "" if is_right else f"told: {lines}"
+
+
+def _step(folder: Path) -> int:
+    """The last step of its log."""
+    try:
+        last = (folder / "log.csv").read_text().splitlines()[-1].partition(",")[0]
+    except (OSError, IndexError):
+        return -1
+    return int(last) if last.isdecimal() else -1
 
 
 def _process_of(launcher: int, rank: int) -> int | None:

@@ -301,6 +301,7 @@ def test_the_guards_names_are_cupys():
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_ranks_on_device_arrays_take_the_steps_of_one_process(device, tmp_path):
     """Captured in a graph that is cut where they exchange sums, which go through the host."""
     status, _, errors = mpi.run(2, Path(games_over_ranks.__file__), tmp_path, "device")
