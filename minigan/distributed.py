@@ -38,6 +38,7 @@ _LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"
 
 SHORT = 1 << 14  # bytes of all ranks' vectors together up to which one exchange is quicker than two of parts
 LONGEST_CAUSE = 150  # characters
+GRACE = 0.5  # seconds for the launcher to pass on what was printed last: an abort may overtake it
 PATIENCE = 1.0  # seconds that a failing rank leaves to rank 0 to say the same: a mistake of the user's fails on all ranks alike
 
 
@@ -290,6 +291,7 @@ class MpiCommunicator(Communicator):
             with suppress(Exception):
                 line = f"rank {ended} has ended (killed, or out of memory), and with it the run; {advice()}"
                 print(f"\nminigan: error: {line}", file=sys.stderr, flush=True)
+                time.sleep(GRACE)
         os._exit(1)
 
     def tell(self, what: str, cause: str, advice: str, log: Callable[[str], None]) -> None:
@@ -314,6 +316,7 @@ class MpiCommunicator(Communicator):
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):
                 stream.flush()
+        time.sleep(GRACE)
         self._comm.Abort(status)
 
 

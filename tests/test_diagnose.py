@@ -214,6 +214,7 @@ def test_what_is_advised_first_helps(kind, folder, tmp_path):
     assert modes_hit(generated(run))[0] <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 2])
 def test_what_is_advised_against_a_collapse_helps_alone(index, folder, tmp_path):
     """A run on points and a dense one on digits, with the penalties that are advised and all else as it was."""
@@ -435,7 +436,7 @@ def test_limits_are_those_of_the_loss_without_its_penalty():
 
 
 def test_a_run_of_scores_is_judged_and_drawn(tmp_path):
-    settings = {**RING, "batch_size": 32, "steps": 120, "log_every": 10, "loss": "relativistic", "penalty": ("r1=1",)}
+    settings = {**RING, "batch_size": 32, "steps": 60, "log_every": 10, "loss": "relativistic", "penalty": ("r1=1",)}
     start_run(Config(**settings), tmp_path / "run", log=lambda text: None).train(progress=False)
     findings, _ = diagnose_run(tmp_path / "run")
     assert all("side wins" not in finding.title for finding in findings)

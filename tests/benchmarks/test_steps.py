@@ -145,6 +145,7 @@ def agree(names, games):
     return [[*of_sides] for of_sides in evidence]
 
 
+@pytest.mark.slow
 def test_pytorch_plays_every_recipe():
     with_layout = {"recipe", "conditional", "r1", "vae-conv", "text", "wave"}
     played = agree(["textbook", "torch", "torch-last"], RECIPES)

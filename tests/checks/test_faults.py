@@ -187,7 +187,7 @@ def test_exchanged_or_lost_halves_of_the_discriminators_gradient_are_caught(monk
 IDLE = ("if ", "raise ", "_check_shapes", "check_values", "shifted =")
 
 
-@pytest.mark.parametrize("name", ["bce_with_logits", "mse", "softmax_cross_entropy"])
+@pytest.mark.parametrize("name", [pytest.param("bce_with_logits", marks=pytest.mark.slow), "mse", "softmax_cross_entropy"])
 def test_every_fault_in_a_loss_against_targets_is_caught(name, monkeypatch):
     function = getattr(supervised, name)
     lines = inspect.getsource(function).splitlines()

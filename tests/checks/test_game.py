@@ -75,7 +75,9 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("objective", [mg.losses.Wasserstein(), mg.losses.RelativisticAverage()], ids=repr)
+@pytest.mark.parametrize(
+    "objective", [pytest.param(mg.losses.Wasserstein(), marks=pytest.mark.slow), mg.losses.RelativisticAverage()], ids=repr
+)
 @pytest.mark.parametrize("name", OPTIONS)
 def test_critic_steps_clipping_lazy_penalties_packs_and_noise(name, objective):
     own = game(objective=objective, **OPTIONS[name])

@@ -312,6 +312,7 @@ def test_gradcheck_command(capsys):
     assert "all gradients agree" in lines[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("a_few_checks")
 def test_gradcheck_command_turns_red(capsys, monkeypatch):
     monkeypatch.setattr(minigan.Tanh, "_dx", staticmethod(lambda xp, dy, y: dy * (1 - y)))

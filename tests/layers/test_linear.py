@@ -17,6 +17,7 @@ def test_every_linear_map_is_drawn():
     assert LINEAR_MAPS.keys() == public - {mg.Linear}
 
 
+@pytest.mark.slow_on_stand_in
 @pytest.mark.parametrize("kind", LINEAR_MAPS, ids=lambda kind: kind.__name__)
 @given(data=st.data(), batch=st.integers(1, 3))
 def test_the_transpose_and_the_gradient_of_the_weight(kind, backend, data, batch):

@@ -278,7 +278,11 @@ WITH_TRICKS = [
 
 
 @pytest.mark.slow_on_stand_in
-@pytest.mark.parametrize("layers", [PIECEWISE_LINEAR, CURVED, WITH_TRICKS], ids=["piecewise linear", "curved", "with tricks"])
+@pytest.mark.parametrize(
+    "layers",
+    [PIECEWISE_LINEAR, pytest.param(CURVED, marks=pytest.mark.slow), WITH_TRICKS],
+    ids=["piecewise linear", "curved", "with tricks"],
+)
 @pytest.mark.parametrize("kind", [*mg.losses.PENALTIES.values(), None], ids=lambda kind: kind.__name__ if kind else "R1 and R2")
 def test_twenty_steps_of_penalised_games(layers, kind, backend):
     """From the same weights, data and noise, all parameters within 1e-9 of those that PyTorch's double backward leads to."""

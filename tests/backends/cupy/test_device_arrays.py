@@ -173,7 +173,9 @@ def test_steps(device, name):
     equal(game.state_dict(), twin.state_dict())
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "extra convolution" else ()) for name in GAMES]
+)
 def test_gradient_checks(device, name):
     game, rng = GAMES[name](device), np.random.default_rng(0)
     for net in (game.generator, game.discriminator):  # larger weights: a gradient near 0 drowns in rounding
