@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -126,15 +127,24 @@ class Trial:
         except Exception:
             return {}
 
-    def numeric(self, train: bool) -> dict[str, np.ndarray]:
-        """The numeric gradients at the same values in the other mode."""
+    @cached_property
+    def doubled(self) -> Trial | None:
+        """The same layer on the samples and as many others; None where it cannot take so many."""
+        more = self.be.asarray(np.random.default_rng(3).standard_normal(self.x.shape))
+        return self._other(self.be.xp.concatenate([self.x, more]), self.train)
+
+    @cached_property
+    def other_mode(self) -> Trial | None:
+        """The same layer and samples at inference instead of in training, or the other way round; None where that fails."""
+        return self._other(self.x, not self.train)
+
+    def _other(self, x: Array, train: bool) -> Trial | None:
         try:
-            other = Trial(self.net, self.layer, self.x, train, self.tolerance)
+            return Trial(self.net, self.layer, x, train, self.tolerance)
         except Exception:
-            return {}
+            return None
         finally:
             self.net.random_state = self.random_state
-        return {name: g.numeric for name, g in other.gradients.items()} if other.y.shape == self.y.shape else {}
 
     def _differentiate(self, name: str, array: Array, analytic: np.ndarray, rng: np.random.Generator) -> Gradient:
         recent: deque[np.ndarray] = deque(maxlen=4)  # y at h, −h, 2h and −2h

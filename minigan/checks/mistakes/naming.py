@@ -19,7 +19,7 @@ EXPLANATIONS: list[tuple[Explain, ...]] = [
     (passes.not_overwritten,),
     (passes.single_precision,),
     (whole.zero, whole.sign, whole.constant_factor),
-    (whole.exchanged, whole.transposed, whole.flipped, passes.x_for_y, passes.train_forgotten),
+    (whole.exchanged, whole.transposed, whole.flipped, passes.turned_parameter, passes.x_for_y, passes.train_forgotten),
     (passes.changed_in_between,),
     (whole.array_factor, paths.statistics_held),
     (sums.summed_too_much, sums.one_addend, sums.summed_too_little),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -23,8 +25,9 @@ def not_overwritten(trial: Trial, g: Gradient) -> Explanation | None:
     left = (zeros == 0) & (ones == 1)
     if not left.any():
         return None
-    count = "never written" if left.all() else f"not written in {left.sum()} of {left.size} entries"
-    return Explanation("not written", f"{count}: they keep what lay there before")
+    if left.all():
+        return Explanation("not written", "never written: it keeps what lay there before")
+    return Explanation("not written", f"not written in {left.sum()} of {left.size} entries, which keep what lay there before")
 
 
 def changed_in_between(trial: Trial, g: Gradient) -> Explanation | None:
@@ -72,6 +75,30 @@ def _with_another(trial: Trial, old: np.ndarray, new: np.ndarray) -> dict[str, n
     return trial.backward(replaced(trial.fresh_cache(), swap))
 
 
+def turned_parameter(trial: Trial, g: Gradient) -> Explanation | None:
+    """Right if a parameter had its axes exchanged, or were turned round"""
+    for name, array in trial.layer.params.items():
+        if name == g.name or array.ndim < 2:
+            continue
+        for kind, how, turned in _turned(trial.host(array)):
+            kept = array.copy()
+            array[...] = trial.be.asarray(turned)
+            found = trial.repeated(lambda: trial.backward(trial.cache))
+            array[...] = kept
+            if g.name in found and g.agree(found[g.name], g.numeric):
+                return Explanation(kind, f"right if {name} came {how}: it is {kind}")
+    return None
+
+
+def _turned(value: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
+    for order in itertools.permutations(range(value.ndim)):
+        if list(order) != sorted(order) and value.transpose(order).shape == value.shape:
+            yield "transposed", f"with its axes in the order {order}", value.transpose(order)
+    for axes in [*((axis,) for axis in range(value.ndim)), *itertools.combinations(range(value.ndim), 2)]:
+        if all(value.shape[axis] > 2 for axis in axes):
+            yield "flipped", f"turned round along axis {' and '.join(map(str, axes))}", np.flip(value, axes)
+
+
 def train_forgotten(trial: Trial, g: Gradient) -> Explanation | None:
     """Right with the flag in the cache turned round; or the true gradient of the other mode"""
     turned = trial.repeated(
@@ -81,8 +108,8 @@ def train_forgotten(trial: Trial, g: Gradient) -> Explanation | None:
     now, other = ("training", "inference") if trial.train else ("inference", "training")
     if has_flag and g.name in turned and g.agree(turned[g.name], g.numeric):
         return Explanation("train", f"right with train the other way round in the cache: that of {other}, and this is {now}")
-    numeric = trial.numeric(not trial.train).get(g.name)
-    if numeric is not None and g.fits(numeric):
+    of_other = trial.other_mode
+    if of_other is not None and g.fits(of_other.gradients[g.name].numeric):
         return Explanation("train", f"the true one at {other}, and this is {now}: backward forgets train")
     return None
 

@@ -25,6 +25,7 @@ class Decomposition:
 
     terms: list[Term]
     proven: bool = True
+    alone: bool = True  # whether one term without the others would be no coincidence
 
 
 def path_left_out(trial: Trial, g: Gradient) -> Explanation | None:
@@ -33,7 +34,7 @@ def path_left_out(trial: Trial, g: Gradient) -> Explanation | None:
         for name, term in found.terms:
             if g.fits(g.numeric - term):
                 return Explanation("part left out", f"lacks {name}")
-        for name, term in found.terms:
+        for name, term in found.terms if found.alone else []:
             if g.fits(term):
                 others = " and ".join(other for other, _ in found.terms if other != name)
                 return Explanation("part left out", f"{name} alone: lacks {others}")
@@ -74,9 +75,14 @@ def path_with_factor(trial: Trial, g: Gradient) -> Explanation | None:
 
 
 def mean_over_other_axes(trial: Trial, g: Gradient) -> Explanation | None:
-    """The sums in the paths through μ and σ run over other axes than those that are normalised together"""
+    """The sums in the paths through μ and σ, or through Softmax's sum, run over other axes than they should"""
     if g.name != "x":
         return None
+    for axis, (direct, through) in _softmaxes(trial):
+        if g.agree(direct + through, g.numeric):
+            for along, (_, instead) in _softmaxes(trial):
+                if along != axis and g.fits(direct + instead):
+                    return Explanation("axis", f"the sum in the path through the sum below runs over axis {along}, not {axis}")
     for norm in _normalisations(trial):
         if not g.agree(sum(norm.terms), g.numeric):  # type: ignore[arg-type]
             continue
@@ -136,7 +142,7 @@ def _normalisations(trial: Trial) -> Iterator[_Normalisation]:
             x_hat, scaled = (y - beta) / gamma + 0 * x, gamma * trial.dy
         except ValueError:
             continue
-        for axes in ((0,), tuple(range(x.ndim - 1)), *(tuple(range(first, x.ndim)) for first in range(1, x.ndim))):
+        for axes in {(0,), tuple(range(x.ndim - 1)), *(tuple(range(first, x.ndim)) for first in range(x.ndim))}:  # each once
             with np.errstate(all="ignore"):
                 inv_std = x_hat.std(axis=axes, keepdims=True) / x.std(axis=axes, keepdims=True)
             if np.isfinite(inv_std).all():
@@ -150,12 +156,17 @@ def _through_statistics(trial: Trial, g: Gradient) -> Iterator[Decomposition]:
 
 
 def _through_softmax(trial: Trial, g: Gradient) -> Iterator[Decomposition]:
-    """dx = y dy − y Σ y dy, for y = e^x / Σ e^x along an axis"""
+    names = ("the direct path, y dy", "the path through the sum below, −y Σ y dy")
+    for _, terms in _softmaxes(trial):
+        yield Decomposition(list(zip(names, terms, strict=True)))
+
+
+def _softmaxes(trial: Trial) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+    """(an axis, (y dy, −y Σ y dy)), for y = e^x / Σ e^x along it"""
     if trial.x_value.shape == trial.y.shape:
-        for axis in range(1, trial.y.ndim):
+        for axis in range(trial.y.ndim):
             direct = trial.y * trial.dy
-            through = -trial.y * direct.sum(axis=axis, keepdims=True)
-            yield Decomposition([("the direct path, y dy", direct), ("the path through the sum below, −y Σ y dy", through)])
+            yield axis, (direct, -trial.y * direct.sum(axis=axis, keepdims=True))
 
 
 def _through_matrices(trial: Trial, g: Gradient) -> Iterator[Decomposition]:
@@ -211,7 +222,7 @@ def _of_a_product(trial: Trial, g: Gradient) -> Iterator[Decomposition]:
         ("the term dy y²", dy * y * y),
     ):
         other = "the rest" if "term" in name else "that of the second operand, dy x s′"
-        yield Decomposition([(name, term), (other, g.numeric - term)], proven=False)
+        yield Decomposition([(name, term), (other, g.numeric - term)], proven=False, alone="term" not in name)
 
 
 def _elementwise(g: Gradient, trial: Trial) -> bool:

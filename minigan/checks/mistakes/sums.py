@@ -39,7 +39,7 @@ def one_addend(trial: Trial, g: Gradient) -> Explanation | None:
     """A is the share of one index alone of axes of y: of one sample, one pixel, the last of a loop"""
     if g.parts is None:
         return None
-    for axes in _subsets(trial.y.ndim):
+    for axes in _subsets(trial.y.ndim - 1):
         if np.prod([trial.y.shape[axis] for axis in axes]) < 2:
             continue
         what = " and ".join(_place(trial, axis) for axis in axes)
@@ -68,27 +68,20 @@ def own_share(trial: Trial, g: Gradient) -> Explanation | None:
 
 
 def one_of_several(trial: Trial, g: Gradient) -> Explanation | None:
-    """Each entry of dx is the share of one place of y, where several should be added up"""
+    """Each entry of dx is the share of the first, or of the last, of the places of y that it reaches"""
     if g.parts is None or trial.y.ndim < 3:
         return None
-    flat = g.parts.sum(axis=-1).reshape(g.analytic.size, -1)  # the share of each place of y, its channels added up
-    analytic, numeric = g.analytic.reshape(-1), g.numeric.reshape(-1)
-    scale = np.nanmax(np.abs(flat))
-    several = 0
-    chosen = np.array(numeric)
-    for i in range(len(flat)):
-        if np.isnan(numeric[i]):
-            continue
-        shares = flat[i][np.abs(flat[i]) > 1e-9 * scale]
-        if len(shares) > 1:
-            nearest = shares[np.abs(shares - analytic[i]).argmin()]
-            if len(shares) > 9 or abs(analytic[i] - nearest) > abs(analytic[i] - numeric[i]):
-                continue
-            chosen[i], several = nearest, several + 1
-    if several <= FEW or not g.fits(chosen.reshape(g.analytic.shape)):
-        return None
-    words = f"in {several} entries one of the shares that should be added up: = stands where += belongs, or one is left out"
-    return Explanation("not added up", words)
+    shares = np.nan_to_num(g.parts.sum(axis=-1).reshape(g.analytic.size, -1))  # of each place of y, its channels added up
+    reaches = np.abs(shares) > 1e-9 * np.abs(shares).max()
+    several = int((reaches.sum(axis=1) > 1).sum())
+    rows, count = np.arange(len(shares)), shares.shape[1]
+    for which, place in (("first", reaches.argmax(axis=1)), ("last", count - 1 - reaches[:, ::-1].argmax(axis=1))):
+        if several > FEW and g.fits(shares[rows, place].reshape(g.analytic.shape)):
+            words = (
+                f"the {which} share alone where several should be added up: = stands where += belongs, or they are not summed"
+            )
+            return Explanation("not added up", words)
+    return None
 
 
 def _only(g: Gradient, axes: tuple[int, ...], index: int) -> np.ndarray:
@@ -107,8 +100,9 @@ def _diagonal(parts: np.ndarray, a: int, b: int) -> np.ndarray:
 
 
 def _output_axes(trial: Trial, g: Gradient) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """(an axis of y but the last, those of all outputs in parts)"""
     if g.parts is not None:
-        for axis in range(trial.y.ndim):
+        for axis in range(trial.y.ndim - 1):
             yield axis, tuple(range(g.analytic.ndim, g.parts.ndim))
 
 

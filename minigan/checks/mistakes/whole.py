@@ -15,7 +15,7 @@ def zero(trial: Trial, g: Gradient) -> Explanation | None:
     """A = 0, and the true one is not"""
     if g.analytic.any() or not g.wrong:
         return None
-    return Explanation("missing", "0 everywhere, and the true one is not: it is never computed")
+    return Explanation("missing", "0 everywhere, and the true one is not")
 
 
 def sign(trial: Trial, g: Gradient) -> Explanation | None:
@@ -28,12 +28,12 @@ def constant_factor(trial: Trial, g: Gradient) -> Explanation | None:
     c = _ratio(g)
     if c is None or not g.fits(c * g.numeric) or abs(c + 1) < g.tolerance:
         return None
-    doubled, measured = _on_twice_the_batch(trial), None
+    doubled, measured = trial.doubled, None
     if doubled is not None and (other := doubled.gradients[g.name]) and (there := _ratio(other)) is not None:
         measured = there if other.fits(there * other.numeric) else None
     words = in_words(c, trial, measured, doubled)
     unnamed = "in every entry" in words or "on twice" in words
-    return None if unnamed and _weighty(g) <= FEW else Explanation("factor", words)
+    return None if unnamed and _weighty(g) < FEW else Explanation("factor", words)
 
 
 def _ratio(g: Gradient) -> float | None:
@@ -48,17 +48,6 @@ def _weighty(g: Gradient) -> int:
     """How many entries are no rounding noise."""
     numeric = np.abs(np.nan_to_num(g.numeric))
     return int((numeric > 1e-3 * numeric.max(initial=0)).sum())
-
-
-def _on_twice_the_batch(trial: Trial) -> Trial | None:
-    """The same layer on the samples and as many others; None where it cannot take so many."""
-    more = trial.be.asarray(np.random.default_rng(3).standard_normal(trial.x_value.shape))
-    try:
-        return Trial(trial.net, trial.layer, trial.be.xp.concatenate([trial.x, more]), trial.train, trial.tolerance)
-    except Exception:
-        return None
-    finally:
-        trial.net.random_state = trial.random_state
 
 
 def array_factor(trial: Trial, g: Gradient) -> Explanation | None:
@@ -128,10 +117,11 @@ def _aligned(q: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
 
 def transposed(trial: Trial, g: Gradient) -> Explanation | None:
     """A is g with its axes exchanged, or J dy in place of Jᵀ dy"""
-    numeric, shape = g.numeric, g.analytic.shape
-    for order in itertools.permutations(range(numeric.ndim)):
-        turned = numeric.transpose(order)
-        if list(order) != sorted(order) and g.complete and g.fits(turned if turned.shape == shape else turned.reshape(shape)):
+    shape = g.analytic.shape
+    for order in itertools.permutations(range(len(shape))) if g.complete else ():
+        turned = g.numeric.transpose(order)
+        back = g.numeric.reshape(turned.shape).transpose(np.argsort(order))
+        if list(order) != sorted(order) and (g.fits(turned.reshape(shape)) or g.fits(back)):
             return Explanation("transposed", f"the true one with its axes in the order {order}: transposed")
     if g.parts is None or g.name != "x" or shape != trial.y.shape:
         return None
@@ -142,9 +132,10 @@ def transposed(trial: Trial, g: Gradient) -> Explanation | None:
 
 
 def flipped(trial: Trial, g: Gradient) -> Explanation | None:
-    """A is g turned round along one axis or two"""
+    """A is g turned round along one axis or two; of an axis of two entries that would be any exchange"""
+    long = [axis for axis, size in enumerate(g.analytic.shape) if size > 2]
     for count in (1, 2):
-        for axes in itertools.combinations(range(g.analytic.ndim), count):
+        for axes in itertools.combinations(long, count):
             if g.complete and g.fits(np.flip(g.numeric, axes)):
                 return Explanation("flipped", f"the true one turned round along axis {' and '.join(map(str, axes))}")
     return None
