@@ -108,9 +108,8 @@ def main() -> int:
     right, wrong = rates(found)
     verdicts = Counter(each.verdict for each in found)
     counts = ", ".join(f"{verdicts[name]} {name}" for name in ("right", "wrong", "undecided", "none"))
-    print(
-        f"{len(found)} mistakes in {time.perf_counter() - since:.0f} s: {counts}; {right:.1%} named rightly, {wrong:.1%} wrongly"
-    )
+    seconds = time.perf_counter() - since
+    print(f"{len(found)} mistakes in {seconds:.0f} s: {counts}; {right:.1%} named rightly, {wrong:.1%} wrongly")
     return 0 if right >= 0.6 and wrong <= 0.02 else 1
 
 

@@ -1,9 +1,9 @@
 """Mistakes of known kinds planted in backward passes: the real source of the layers with one piece of it replaced.
 
-The pieces stand in planted_mistakes.txt; besides, every backward pass gets each wrong return value and each wrong beginning of
-the tables below, and every operator of the formulas is changed in turn, as in planted_faults. A kind is that of what was done to
-the source, and never comes from what a check says of it. Where one replacement makes the very function that another kind's would
-make, both are right: forgetting Dropout's mask is forgetting train. OTHER is what no explanation is meant for.
+The pieces stand in planted_mistakes.txt; besides, every backward pass gets each wrong return value and each wrong beginning
+of the tables below, and every operator of the formulas is changed in turn, as in planted_faults. A kind is that of what was
+done to the source, and never comes from what a check says of it. Where one replacement makes the very function that another
+kind's would make, both are right: forgetting Dropout's mask is forgetting train. OTHER is what no explanation is meant for.
 """
 
 import ast

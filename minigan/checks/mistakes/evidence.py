@@ -128,6 +128,12 @@ class Trial:
             return {}
 
     @cached_property
+    def y_of_single(self) -> np.ndarray:
+        """y of x with each value rounded to float32."""
+        self.net.random_state = self.random_state
+        return self.host(self.layer.forward(self.be.asarray(self.x_value.astype(np.float32), self.net.dtype), self.train)[0])
+
+    @cached_property
     def doubled(self) -> Trial | None:
         """The same layer on the samples and as many others; None where it cannot take so many."""
         more = self.be.asarray(np.random.default_rng(3).standard_normal(self.x.shape))

@@ -128,6 +128,10 @@ def single_precision(trial: Trial, g: Gradient) -> Explanation | None:
         return None
     if trial.dtypes["y"] == "float32" or (_is_single(trial.y) and not _is_single(trial.x_value)):
         return Explanation("float32", "off by the rounding of float32: forward computes in float32, and the check in float64")
+    if np.allclose(trial.y, trial.y_of_single, rtol=1e-12, atol=0):
+        return Explanation(
+            "float32", "off by the rounding of float32: forward rounds x to float32, and the check is in float64"
+        )
     if "float32" in trial.dtypes["cache"]:
         return Explanation("float32", "off by the rounding of float32: the cache holds float32 in a float64 pass")
     if error > 1e-5 * np.abs(g.numeric[known]).max(initial=0) or not _is_single(g.analytic):
