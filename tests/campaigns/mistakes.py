@@ -9,6 +9,7 @@ a mistake is named that no explanation is meant for ("other"). --cases 0 takes a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -60,10 +61,9 @@ def outcome(index: int) -> Outcome | None:
 
 def outcomes(count: int, seed: int, jobs: int = 1) -> Iterator[Outcome]:
     """Of so many mistakes that show (0: all), drawn by turns from all kinds; each tenth is of no kind that is explained."""
-    order = planted_mistakes.by_turns(seed)
-    with multiprocessing.get_context("fork").Pool(jobs) as pool:
-        found = (each for each in pool.imap(outcome, order, chunksize=1) if each is not None)
-        yield from itertools.islice(found, count or None)
+    with contextlib.nullcontext() if jobs == 1 else multiprocessing.get_context("fork").Pool(jobs) as pool:
+        tried = (pool.imap if pool else map)(outcome, planted_mistakes.by_turns(seed))
+        yield from itertools.islice((each for each in tried if each is not None), count or None)
 
 
 def rates(found: list[Outcome]) -> tuple[float, float]:
@@ -77,7 +77,7 @@ def table(found: list[Outcome]) -> str:
     counts = Counter((_row(each), _column(each)) for each in found)
     rows = sorted({row for row, _ in counts}, key=lambda row: (row == OTHER, row))
     columns = sorted({column for _, column in counts}, key=lambda column: (column == NOTHING, column not in rows, column))
-    width = max(map(len, rows)) + 1
+    width = max(map(len, ["planted", *rows])) + 1
     heads = [f"{'planted':<{width}}" + " ".join(f"{number:>3}" for number in range(1, len(columns) + 1))]
     body = [f"{row:<{width}}" + " ".join(f"{counts[row, column] or '.':>3}" for column in columns) for row in rows]
     legend = [f"  said {number}: {column}" for number, column in enumerate(columns, start=1)]

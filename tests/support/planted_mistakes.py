@@ -188,10 +188,11 @@ def _source(owner, name):
 def _in_backward():
     for owner, cases in BACKWARD.items():
         source = _source(owner, "backward")
-        for (kind, text), case in itertools.product(RETURNED, cases.split()):
-            yield Planted(frozenset({kind}), f"returns {text}", owner, "backward", _returning(source, text), CASES[case])
-        for (kind, text), case in itertools.product(GIVEN, cases.split()):
-            yield Planted(frozenset({kind}), f"begins with {text}", owner, "backward", _beginning(source, text), CASES[case])
+        for make, verb, texts in ((_returning, "returns", RETURNED), (_beginning, "begins with", GIVEN)):
+            for kind, text in texts:
+                tree = make(source, text)
+                for case in cases.split():
+                    yield Planted(frozenset({kind}), f"{verb} {text}", owner, "backward", tree, CASES[case])
 
 
 def _returning(source, text):

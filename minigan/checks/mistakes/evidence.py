@@ -32,8 +32,9 @@ class Explanation:
 class Gradient:
     """One gradient of a layer, found in both ways.
 
-    numeric: NaN where it is not known, across a kink or not drawn. parts: the share dy_k ∂y_k/∂θ of every single output, of
-    shape (*shape, *y.shape), or None where that would be too large. scale: the largest of all the layer's gradients.
+    analytic: NaN where nothing was written. numeric: NaN where it is not known, across a kink or not drawn. parts: the share
+    dy_k ∂y_k/∂θ of every single output, of shape (*shape, *y.shape), or None where that would be too large. scale: the largest
+    of all the layer's gradients.
     """
 
     name: str  # of the parameter, or "x"
@@ -89,7 +90,7 @@ class Trial:
         analytic = self.backward(self.cache)
         drawn = np.random.default_rng(0)
         arrays = {**layer.params, "x": self.x}
-        found = [self._differentiate(name, array, analytic[name], drawn) for name, array in arrays.items()]
+        found = [self._differentiate(name, array, analytic.get(name), drawn) for name, array in arrays.items()]
         scale = max(float(np.nanmax(np.abs(g.numeric), initial=0)) for g in found)
         for gradient in found:
             gradient.scale = scale
@@ -152,7 +153,7 @@ class Trial:
         finally:
             self.net.random_state = self.random_state
 
-    def _differentiate(self, name: str, array: Array, analytic: np.ndarray, rng: np.random.Generator) -> Gradient:
+    def _differentiate(self, name: str, array: Array, analytic: np.ndarray | None, rng: np.random.Generator) -> Gradient:
         recent: deque[np.ndarray] = deque(maxlen=4)  # y at h, −h, 2h and −2h
 
         def evaluate() -> tuple[Array, list[Array]]:
@@ -161,6 +162,7 @@ class Trial:
             signature = self.layer.branch_signature(cache)
             return y.copy(), [] if signature is None else [signature]
 
+        analytic = _in_shape(analytic, array.shape)
         target = Target(name, array, np.nan_to_num(analytic))
         indices: Sequence[int] = range(array.size)
         if array.size > MOST_ENTRIES:
@@ -175,6 +177,14 @@ class Trial:
                     near, far = recent[0] - recent[1], recent[2] - recent[3]
                     parts[where] = self.dy * (8 * near - far) / (12 * h)
         return Gradient(name, self.host(array), analytic, numeric, parts, self.tolerance)
+
+
+def _in_shape(analytic: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    """A gradient in the shape that it should have, as it broadcasts; NaN where that cannot be."""
+    try:
+        return np.array(np.broadcast_to(np.nan if analytic is None else analytic, shape))
+    except ValueError:
+        return np.full(shape, np.nan)
 
 
 def arrays_in(cache: Any) -> list[Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -34,19 +35,21 @@ EXPLANATIONS: list[tuple[Explain, ...]] = [
 def name_mistakes(net: Sequential, x: Array, train: bool, tolerance: float) -> list[Mistake]:
     """Each wrong gradient of each layer of the network, with the mistake that it shows; nothing where none fits.
 
-    Every layer is tried alone, on what the layers below make of x: its mistake shows there, and not that of another.
+    Every layer is tried alone, on what the layers below make of x: its mistake shows there, and not that of another. A layer
+    that cannot run once more, whatever the reason, gets no explanation.
     """
     first, found, random_state = x, [], net.random_state
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), suppress(Exception):
         for index, layer in enumerate(net.layers):
             trial = Trial(net, layer, x, train, tolerance)
             for gradient in trial.wrong:
                 where = f"{index}.{gradient.name}" if gradient.name != "x" else f"x of {layer.label}" if index else "x"
                 if explanation := explain(trial, gradient):
                     found.append(Mistake(explanation.kind, where, explanation.words))
-            net.random_state = random_state
             x = trial.forward()[0]
+            net.random_state = random_state
         return found or written_in_place(net, first, train)
+    return found
 
 
 def explain(trial: Trial, gradient: Gradient) -> Explanation | None:

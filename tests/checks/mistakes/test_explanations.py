@@ -184,13 +184,13 @@ def test_every_explanation_has_examples():
 @functools.cache
 def unexplained():
     """Layers with mistakes of no kind, and their trials, each with its mistake in place."""
-    texts = ("(E) ** 3", "abs(E)", "(E) + 0.01", "clip(-0.5", "linspace", "roll(dy, 1, axis=0)")
-    cases = [CASES[name] for name in ("dense", "tanh", "batch_norm", "layer_norm_map")]
+    texts = ("(E) ** 3", "abs(E)", "(E) + 0.01", "roll(dy, 1, axis=0)")
+    cases = [CASES[name] for name in ("dense", "tanh", "layer_norm_map")]
     return [each for each in all_planted() if OTHER in each.kinds and each.case in cases and any(t in each.what for t in texts)]
 
 
 def test_nothing_is_said_of_what_is_not_explained():
-    assert len(unexplained()) > 20
+    assert len(unexplained()) > 10
     for each in unexplained():
         with each.in_place():
             on = trial(each.case.make(), each.case.shape, each.case.batch)
