@@ -114,4 +114,8 @@ def _by_words(mistakes: list[Mistake]) -> list[str]:
     where: dict[str, list[str]] = {}
     for mistake in mistakes:
         where.setdefault(mistake.words, []).append(mistake.where)
-    return [f"gradient{'s' if len(names) > 1 else ''} of {', '.join(names)}: {words}" for words, names in where.items()]
+    lines = []
+    for words, (*others, last) in where.items():
+        whose = f"gradients of {', '.join(others)} and {last}" if others else f"gradient of {last}"
+        lines.append(f"{whose}: {words}")
+    return lines

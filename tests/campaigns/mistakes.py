@@ -62,7 +62,8 @@ def outcome(index: int) -> Outcome | None:
 def outcomes(count: int, seed: int, jobs: int = 1) -> Iterator[Outcome]:
     """Of so many mistakes that show (0: all), drawn by turns from all kinds; each tenth is of no kind that is explained."""
     with contextlib.nullcontext() if jobs == 1 else multiprocessing.get_context("fork").Pool(jobs) as pool:
-        tried = (pool.imap if pool else map)(outcome, planted_mistakes.by_turns(seed))
+        order = planted_mistakes.by_turns(seed)
+        tried = pool.imap(outcome, order) if pool else (outcome(index) for index in order)
         yield from itertools.islice((each for each in tried if each is not None), count or None)
 
 

@@ -15,7 +15,7 @@ from minigan.checks.differences import Target, chosen_entries, differences
 from minigan.layers import Layer
 from minigan.network import Sequential
 
-MOST_ENTRIES = 1000  # of an array are varied; where it has more, so many are drawn
+MOST_ENTRIES, DRAWN = 1000, 100  # of an array all are varied up to so many; where it has more, so many are drawn
 MOST_PARTS = 4_000_000  # numbers; where there would be more, none are kept
 FEW = 3  # a constant that is known by nothing but its value must fit more entries than this
 
@@ -166,7 +166,7 @@ class Trial:
         target = Target(name, array, np.nan_to_num(analytic))
         indices: Sequence[int] = range(array.size)
         if array.size > MOST_ENTRIES:
-            indices = np.sort(rng.choice(array.size, MOST_ENTRIES, replace=False)).tolist()
+            indices = np.sort(rng.choice(array.size, DRAWN, replace=False)).tolist()
         numeric = np.full(array.shape, np.nan)
         parts = np.full((*array.shape, *self.y.shape), np.nan) if array.size * self.y.size <= MOST_PARTS else None
         probes = chosen_entries(target, indices)

@@ -108,15 +108,15 @@ def test_no_more_than_some_entries_are_varied():
     assert [mistake.kind for mistake in report.mistakes] == ["sign"]
 
 
-def test_gradients_with_one_mistake_share_a_line():
+def test_gradients_with_one_mistake_share_a_line(backend):
     class Wrong(mg.Dense):
         def backward(self, dy, cache, grads=None, input_grad=True):
             return super().backward(-dy, cache, grads, input_grad)
 
-    report = mg.check_layer(Wrong(3), (5,), backend="textbook")
+    report = mg.check_layer(Wrong(3), (5,), backend=backend)
     assert [mistake.where for mistake in report.mistakes] == ["0.weight", "0.bias", "x"]
-    assert str(report).splitlines()[4:] == ["  gradients of 0.weight, 0.bias, x: minus the true one: a sign is wrong"]
-    assert "<br>gradients of 0.weight, 0.bias, x: minus the true one: a sign is wrong" in report._repr_html_()
+    assert str(report).splitlines()[4:] == ["  gradients of 0.weight, 0.bias and x: minus the true one: a sign is wrong"]
+    assert "<br>gradients of 0.weight, 0.bias and x: minus the true one: a sign is wrong" in report._repr_html_()
     assert str(report.mistakes[0]) == "gradient of 0.weight: minus the true one: a sign is wrong"
 
 
@@ -125,7 +125,7 @@ FILES = {
     "sign": (
         "return self.a * dy if",
         "return -self.a * dy if",
-        "gradients of x in training, x at inference: minus the true one",
+        "gradients of x in training and x at inference: minus the true one",
     ),
     "left out": ("return self.a * dy if", "return dy if", "the true one divided by a: that factor is left out"),
     "adds": ('grads["a"][...] =', 'grads["a"][...] +=', "added to what lay there before: it must be overwritten, = and not +="),
