@@ -17,7 +17,7 @@ from minigan.network import Sequential
 
 MOST_ENTRIES, DRAWN = 1000, 100  # of an array all are varied up to so many; where it has more, so many are drawn
 MOST_PARTS = 4_000_000  # numbers; where there would be more, none are kept
-FEW = 3  # a constant that is known by nothing but its value must fit more entries than this
+FEW = 3  # so many entries at least must bear out a factor that has no name
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Trial:
         self.net, self.layer, self.x, self.train, self.tolerance = net, layer, x.copy(), train, tolerance
         self.be, self.random_state = net.backend, net.random_state
         y, self.cache = self.forward()
-        self.dtypes = {"y": str(y.dtype), "cache": {str(array.dtype) for array in arrays_in(self.cache)}}
+        self.single_y, self.single_cache = y.dtype == np.float32, any(a.dtype == np.float32 for a in arrays_in(self.cache))
         self.dy_on_device = self.be.asarray(np.random.default_rng(stream("checks", 1)).standard_normal(y.shape))
         self.x_value, self.y, self.dy = (self.host(array) for array in (self.x, y, self.dy_on_device))
         analytic = self.backward(self.cache)
@@ -104,9 +104,9 @@ class Trial:
         """A copy on the host."""
         return np.array(self.be.to_numpy(array))
 
-    def forward(self, train: bool | None = None) -> tuple[Array, Any]:
+    def forward(self) -> tuple[Array, Any]:
         self.net.random_state = self.random_state
-        return self.layer.forward(self.x.copy(), self.train if train is None else train)
+        return self.layer.forward(self.x.copy(), self.train)
 
     def backward(self, cache: Any, fill: float = np.nan, params: bool = True, input_grad: bool = True) -> dict[str, np.ndarray]:
         """The analytic gradients by name, where `fill` lay in all of grads before; only those that are asked for."""
@@ -146,12 +146,16 @@ class Trial:
         return self._other(self.x, not self.train)
 
     def _other(self, x: Array, train: bool) -> Trial | None:
+        """A trial in other circumstances, after which the layer's state is as it was: training passes move it."""
+        state = {name: array.copy() for name, array in self.layer.state.items()}
         try:
             return Trial(self.net, self.layer, x, train, self.tolerance)
         except Exception:
             return None
         finally:
             self.net.random_state = self.random_state
+            for name, array in state.items():
+                self.layer.state[name][...] = array
 
     def _differentiate(self, name: str, array: Array, analytic: np.ndarray | None, rng: np.random.Generator) -> Gradient:
         recent: deque[np.ndarray] = deque(maxlen=4)  # y at h, −h, 2h and −2h

@@ -45,7 +45,7 @@ def changed_in_between(trial: Trial, g: Gradient) -> Explanation | None:
 
 
 def _differ(trial: Trial, cache: Any, before: list[np.ndarray]) -> bool:
-    return any(not np.array_equal(trial.host(a), b, equal_nan=True) for a, b in zip(arrays_in(cache), before, strict=True))
+    return any(not np.array_equal(trial.host(a), b, equal_nan=True) for a, b in zip(arrays_in(cache), before, strict=False))
 
 
 def _dy_changed(trial: Trial) -> bool:
@@ -76,7 +76,7 @@ def _with_another(trial: Trial, old: np.ndarray, new: np.ndarray) -> dict[str, n
 
 
 def turned_parameter(trial: Trial, g: Gradient) -> Explanation | None:
-    """Right if a parameter had its axes exchanged, or were turned round"""
+    """Right if a parameter had its axes exchanged, or was turned round"""
     for name, array in trial.layer.params.items():
         if name == g.name or array.ndim < 2:
             continue
@@ -126,17 +126,17 @@ def single_precision(trial: Trial, g: Gradient) -> Explanation | None:
     error = np.abs(g.analytic - g.numeric)[known].max(initial=0)
     if not error <= 1e-2 * np.abs(g.numeric[known]).max(initial=0):
         return None
-    if trial.dtypes["y"] == "float32" or (_is_single(trial.y) and not _is_single(trial.x_value)):
-        return Explanation("float32", "off by the rounding of float32: forward computes in float32, and the check in float64")
-    if np.allclose(trial.y, trial.y_of_single, rtol=1e-12, atol=0):
-        return Explanation(
-            "float32", "off by the rounding of float32: forward rounds x to float32, and the check is in float64"
-        )
-    if "float32" in trial.dtypes["cache"]:
-        return Explanation("float32", "off by the rounding of float32: the cache holds float32 in a float64 pass")
+    off = "off by the rounding of float32"
+    finer = not _is_single(trial.x_value)  # so that a float32 does not come from x
+    if trial.single_y or (finer and _is_single(trial.y)):
+        return Explanation("float32", f"{off}: forward computes in float32, and the check in float64")
+    if finer and np.allclose(trial.y, trial.y_of_single, rtol=1e-12, atol=0):
+        return Explanation("float32", f"{off}: forward rounds x to float32, and the check is in float64")
+    if trial.single_cache:
+        return Explanation("float32", f"{off}: the cache holds float32 in a float64 pass")
     if error > 1e-5 * np.abs(g.numeric[known]).max(initial=0) or not _is_single(g.analytic):
         return None
-    return Explanation("float32", "off by the rounding of float32: the gradient is rounded to float32 in a float64 pass")
+    return Explanation("float32", f"{off}: the gradient is rounded to float32 in a float64 pass")
 
 
 def _is_single(array: np.ndarray) -> bool:

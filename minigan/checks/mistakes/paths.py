@@ -101,7 +101,7 @@ def mean_over_other_axes(trial: Trial, g: Gradient) -> Explanation | None:
 
 def decompositions(trial: Trial, g: Gradient) -> Iterator[Decomposition]:
     """All that hold for this gradient."""
-    kinds = (_through_statistics, _through_softmax, _through_matrices, _through_std_channel, _straight, _of_a_product)
+    kinds = (_through_statistics, _through_softmax, _through_std_channel, _straight, _through_matrices, _of_a_product)
     for kind in kinds if g.name == "x" else (_through_sigma,):
         for found in kind(trial, g):
             total = sum(term for _, term in found.terms)
@@ -142,7 +142,7 @@ def _normalisations(trial: Trial) -> Iterator[_Normalisation]:
             x_hat, scaled = (y - beta) / gamma + 0 * x, gamma * trial.dy
         except ValueError:
             continue
-        for axes in {(0,), tuple(range(x.ndim - 1)), *(tuple(range(first, x.ndim)) for first in range(x.ndim))}:  # each once
+        for axes in sorted({(0,), tuple(range(x.ndim - 1)), *(tuple(range(first, x.ndim)) for first in range(x.ndim))}):
             with np.errstate(all="ignore"):
                 inv_std = x_hat.std(axis=axes, keepdims=True) / x.std(axis=axes, keepdims=True)
             if np.isfinite(inv_std).all():

@@ -12,7 +12,7 @@ def known_sizes(trial: Trial) -> Iterator[tuple[float, str]]:
     """(a number, what it counts), the plainest first."""
     given, made = trial.x_value.shape, trial.y.shape
     yield given[0], "the batch size N"
-    for shape, whose in ((given, "x"), (made, "y")):
+    for shape, whose in ((given, "x"), (made, "y"))[: 1 + (made != given)]:
         pixels, channels = math.prod(shape[1:-1]), shape[-1]
         if len(shape) > 2:
             yield pixels, f"the number of pixels of {whose}"

@@ -9,8 +9,6 @@ import numpy as np
 
 from minigan.checks.mistakes.evidence import FEW, Explanation, Gradient, Trial
 
-AXES = ("samples", "rows", "columns")
-
 
 def summed_too_much(trial: Trial, g: Gradient) -> Explanation | None:
     """A is g summed or averaged over axes of its own"""
@@ -77,9 +75,7 @@ def one_of_several(trial: Trial, g: Gradient) -> Explanation | None:
     rows, count = np.arange(len(shares)), shares.shape[1]
     for which, place in (("first", reaches.argmax(axis=1)), ("last", count - 1 - reaches[:, ::-1].argmax(axis=1))):
         if several > FEW and g.fits(shares[rows, place].reshape(g.analytic.shape)):
-            words = (
-                f"the {which} share alone where several should be added up: = stands where += belongs, or they are not summed"
-            )
+            words = f"the {which} share alone where several should be added up: = stands where += belongs"
             return Explanation("not added up", words)
     return None
 

@@ -7,7 +7,7 @@ from own_layers import GOOD
 import minigan as mg
 from minigan.checks.file import check_file
 from minigan.checks.mistakes import naming
-from minigan.checks.mistakes.evidence import Explanation
+from minigan.checks.mistakes.evidence import Explanation, Trial
 
 
 class Mean(mg.Dense):
@@ -100,6 +100,30 @@ def test_two_explanations_that_fit_alike_are_both_given(monkeypatch):
     (mistake,) = check([Negative()]).mistakes
     assert mistake.kind == "sign or axis"
     assert mistake.words == "sign it is; or else axis it is"
+
+
+def test_x_in_float32_is_no_mistake_of_float32():
+    class Slightly(mg.Tanh):
+        def backward(self, dy, cache, grads=None, input_grad=True):
+            dx = super().backward(dy, cache)
+            dx[0] *= 1.001
+            return dx if input_grad else None
+
+    net = mg.Sequential([Slightly()], (5,), "textbook", "float64")
+    report = mg.check_gradients(net, np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32))
+    assert not report.ok
+    assert report.mistakes == []
+
+
+def test_trying_the_other_mode_leaves_running_statistics_alone():
+    """At inference they are in the formula, and training passes move them."""
+    net = mg.Sequential([mg.BatchNorm()], (5,), "textbook", "float64")
+    x = np.random.default_rng(0).standard_normal((4, 5))
+    on = Trial(net, net.layers[0], x, False, 1e-6)
+    before = on.forward()[0]
+    assert on.other_mode.train
+    assert on.doubled is not None
+    np.testing.assert_array_equal(on.forward()[0], before)
 
 
 def test_no_more_than_some_entries_are_varied():
