@@ -25,13 +25,13 @@ class Decomposition:
 
     terms: list[Term]
     proven: bool = True
-    alone: bool = True  # whether one term without the others would be no coincidence
+    alone: bool = True  # whether more than the first term may be missing: the others have no formula otherwise
 
 
 def path_left_out(trial: Trial, g: Gradient) -> Explanation | None:
     """A lacks one of the paths, or all but one"""
     for found in decompositions(trial, g):
-        for name, term in found.terms:
+        for name, term in found.terms if found.alone else found.terms[:1]:
             if g.fits(g.numeric - term):
                 return Explanation("part left out", f"lacks {name}")
         for name, term in found.terms if found.alone else []:
@@ -207,7 +207,7 @@ def _straight(trial: Trial, g: Gradient) -> Iterator[Decomposition]:
         return
     rest = g.numeric - trial.dy
     within = bool(trial.layer.layers)
-    names = ("the path straight through, dy", "the path through the layers within") if within else ("the term dy", "all but dy")
+    names = ("the path straight through, dy", "the path through the layers within") if within else ("the term dy", "all terms but dy")
     yield Decomposition(list(zip(names, (trial.dy + 0 * rest, rest), strict=True)), proven=within)
 
 
