@@ -207,7 +207,9 @@ def _straight(trial: Trial, g: Gradient) -> Iterator[Decomposition]:
         return
     rest = g.numeric - trial.dy
     within = bool(trial.layer.layers)
-    names = ("the path straight through, dy", "the path through the layers within") if within else ("the term dy", "all terms but dy")
+    names = ("the term dy", "all terms but dy")
+    if within:
+        names = ("the path straight through, dy", "the path through the layers within")
     yield Decomposition(list(zip(names, (trial.dy + 0 * rest, rest), strict=True)), proven=within)
 
 
