@@ -95,7 +95,6 @@ RETURNED = [  # what becomes of the dx that is returned, E
     ("factor", "(E) / dy[0].size"),
     ("factor", "(E) * dy.shape[-1]"),
     ("missing", "0 * (E)"),
-    ("float32", "(E).astype('float32')"),
     ("flipped", "(E)[::-1]"),
     ("flipped", "(E)[..., ::-1]"),
     ("axis", "(E).sum(axis=0) + 0 * (E)"),

@@ -263,6 +263,47 @@ def test_an_operand_of_a_product(forgotten, lacks):
     assert lacks in found.words
 
 
+class Gated(mg.Layer):
+    """y = (x W) ⊙ (x V), or y = x ⊙ (x V), whose dx lacks one path."""
+
+    def __init__(self, parameters, forgotten):
+        super().__init__(parameters=parameters, forgotten=forgotten)
+        self.names, self.forgotten = parameters, forgotten
+
+    def build(self, input_shape):
+        for name in self.names:
+            self.add_parameter(name, (5, 5), mg.glorot(), 5, 5)
+        return input_shape
+
+    def forward(self, x, train=False):
+        a, b = x @ self.W if "W" in self.names else x, x @ self.V
+        return a * b, (x, a, b)
+
+    def backward(self, dy, cache, grads=None, input_grad=True):
+        x, a, b = cache
+        flows = {"V": dy * a, "W": dy * b}
+        for name in self.names if grads else ():
+            grads[name][...] = x.T @ flows[name]
+        w = self.W.T if "W" in self.names else np.eye(5)
+        paths_of_x = {"V": flows["V"] @ self.V.T, "W": flows["W"] @ w}
+        return sum(path for name, path in paths_of_x.items() if name != self.forgotten) if input_grad else None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "forgotten", "lacks"),
+    [
+        ("WV", "W", "lacks the path through W, ∂L/∂(x W) Wᵀ"),
+        ("WV", "V", "lacks the path through V, ∂L/∂(x V) Vᵀ"),
+        ("V", "V", "lacks the path through V, ∂L/∂(x V) Vᵀ"),
+        ("V", "W", "lacks the path that goes through no matrix"),
+    ],
+)
+def test_a_path_through_a_matrix(parameters, forgotten, lacks):
+    on = trial(Gated(parameters, forgotten), (5,))
+    assert said(paths.path_left_out, on)["x"].words == lacks
+    assert said(paths.path_left_out, trial(Gated(parameters, None), (5,))) == {}
+
+
 def test_no_explanation_raises_where_a_layer_cannot_run_otherwise():
     """A layer that takes three samples, in training, with the cache that it made itself."""
 

@@ -102,6 +102,19 @@ def test_two_explanations_that_fit_alike_are_both_given(monkeypatch):
     assert mistake.words == "sign it is; or else axis it is"
 
 
+def test_a_gradient_rounded_to_float32():
+    """Its error is below the usual tolerance."""
+
+    class Rounded(mg.Dense):
+        def backward(self, dy, cache, grads=None, input_grad=True):
+            dx = super().backward(dy, cache, grads, input_grad)
+            return dx if dx is None else dx.astype(np.float32)
+
+    assert check([Rounded(3)]).ok
+    words = "off by the rounding of float32: the gradient is rounded to float32 in a float64 pass"
+    assert named(check([Rounded(3)], tolerance=1e-9)) == [("float32", "x", words)]
+
+
 def test_x_in_float32_is_no_mistake_of_float32():
     class Slightly(mg.Tanh):
         def backward(self, dy, cache, grads=None, input_grad=True):
