@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigan.checks.mistakes.evidence import Explanation, Gradient, Trial
-from minigan.checks.mistakes.sizes import in_words, names_of
+from minigan.checks.mistakes.sizes import in_words, is_named
 from minigan.layers import Linear
 
 Term = tuple[str, np.ndarray]
@@ -58,20 +58,29 @@ def statistics_held(trial: Trial, g: Gradient) -> Explanation | None:
 
 
 def path_with_factor(trial: Trial, g: Gradient) -> Explanation | None:
-    """One path has another sign, or a constant factor"""
+    """One path has another sign, or a constant factor that has a name"""
     for found in decompositions(trial, g):
         for name, term in found.terms:
             if g.fits(g.numeric - 2 * term):
                 return Explanation("sign", f"{name} has the wrong sign")
+    for name, c in _factors(trial, g):
+        doubled = trial.doubled
+        measured = dict(_factors(doubled, doubled.gradients[g.name])).get(name) if doubled else None
+        words = in_words(c, trial, measured, doubled)
+        if is_named(words):
+            return Explanation("factor", f"{name} is {words}")
+    return None
+
+
+def _factors(trial: Trial, g: Gradient) -> Iterator[tuple[str, float]]:
+    """(a path, c) where A is g with c times that path in it"""
+    known = ~np.isnan(g.numeric)
+    for found in decompositions(trial, g):
         for name, term in found.terms if found.proven else []:
-            known = ~np.isnan(g.numeric)
             size = float((term[known] ** 2).sum())
             c = 1 + float(((g.analytic - g.numeric)[known] * term[known]).sum()) / size if size else math.nan
-            if not (math.isfinite(c) and g.fits(g.numeric + (c - 1) * term)):
-                continue
-            if names_of(abs(c), trial) or abs(c - 2) < 1e-6 or abs(c - 0.5) < 1e-6:
-                return Explanation("factor", f"{name} is {in_words(c, trial)}")
-    return None
+            if math.isfinite(c) and c and g.fits(g.numeric + (c - 1) * term):
+                yield name, c
 
 
 def mean_over_other_axes(trial: Trial, g: Gradient) -> Explanation | None:

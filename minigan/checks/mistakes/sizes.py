@@ -38,7 +38,6 @@ def known_sizes(trial: Trial) -> Iterator[tuple[float, str]]:
             if len(pair) == 1:
                 yield pair[0] ** 2, f"the square of {name}"
                 yield 1 - pair[0], f"1 − {name}"
-                yield 1 + pair[0], f"1 + {name}"
 
 
 def names_of(c: float, trial: Trial) -> dict[str, str]:
@@ -79,6 +78,11 @@ def in_words(c: float, trial: Trial, measured: float | None = None, doubled: Tri
     if not any(word in first for word in ("number", "batch", "length")):
         return text
     return f"{text}: divide by it, or take the mean" if abs(c) > 1 else f"{text}: a mean stands where a sum belongs"
+
+
+def is_named(words: str) -> bool:
+    """Whether in_words found what the constant is, or that it is 2 or 1/2."""
+    return not words.endswith("in every entry") and " samples, and " not in words
 
 
 def _equal(a: float, b: float) -> bool:

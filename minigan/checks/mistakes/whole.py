@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from minigan.checks.mistakes.evidence import FEW, Explanation, Gradient, Trial, arrays_in
-from minigan.checks.mistakes.sizes import in_words
+from minigan.checks.mistakes.sizes import in_words, is_named
 
 
 def zero(trial: Trial, g: Gradient) -> Explanation | None:
@@ -32,8 +32,7 @@ def constant_factor(trial: Trial, g: Gradient) -> Explanation | None:
     if doubled is not None and (other := doubled.gradients[g.name]) and (there := _ratio(other)) is not None:
         measured = there if other.fits(there * other.numeric) else None
     words = in_words(c, trial, measured, doubled)
-    unnamed = "in every entry" in words or "on twice" in words
-    return None if unnamed and _weighty(g) < FEW else Explanation("factor", words)
+    return Explanation("factor", words) if is_named(words) or _weighty(g) >= FEW else None
 
 
 def _ratio(g: Gradient) -> float | None:

@@ -263,6 +263,14 @@ def test_an_operand_of_a_product(forgotten, lacks):
     assert lacks in found.words
 
 
+def test_the_factor_of_a_path_gets_the_name_that_holds_for_another_batch_too():
+    """A sum over the 18 values of a sample, which three samples of 6 pixels make too."""
+    with planted("layer_norm_map", "a.sum(axis=1").in_place():
+        (found,) = said(paths.path_with_factor, of_case("layer_norm_map")).values()
+    whose = "the path through μ, −⟨g⟩/σ is 18 times the true one, and 18 is the number of values in a sample of x"
+    assert found.words == f"{whose}: divide by it, or take the mean"
+
+
 class Gated(mg.Layer):
     """y = (x W) ⊙ (x V), or y = x ⊙ (x V), whose dx lacks one path."""
 
