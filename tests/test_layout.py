@@ -48,7 +48,10 @@ ORDER = {
         *("backend", "convolution", "columns sub_pixel", "elementwise winograd", "products", "replay"),
         *("call_list threads", "memory workers"),
     ],
-    "checks": ["file", "contract smoothness suite", "second_order game", "entries gradients", "differences", "report"],
+    "checks": [
+        *("file", "contract smoothness suite", "second_order game", "entries gradients", "mistakes", "differences", "report"),
+    ],
+    "checks/mistakes": ["naming", "passes paths sums whole", "sizes", "evidence"],
     "cli": ["entry", "diagnose evaluate explain export gradcheck info sample train", "parser"],
     "data": [
         *(

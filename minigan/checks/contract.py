@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from minigan.backends import Array, Backend
 from minigan.checks.gradients import moved_network
+from minigan.checks.mistakes.evidence import arrays_in
 from minigan.layers import Layer
 from minigan.network import Sequential, Views
 
@@ -89,7 +89,7 @@ class _Contract:
     def backward(self, dy: Array) -> bool:
         """Whether the pass is right as far as that goes; what is tried next would only show the same again."""
         layer, cache, params = self.layer, self.cache, self.net.flat_params.copy()
-        given_dy, given_cache, written = dy.copy(), [array.copy() for array in _arrays(cache)], self.grads(left=np.nan)
+        given_dy, given_cache, written = dy.copy(), [array.copy() for array in arrays_in(cache)], self.grads(left=np.nan)
         views = dict(written.of_layer[0])
         first = layer.backward(dy, cache, written.of_layer[0])
         replaced = next((name for name, view in views.items() if written.of_layer[0].get(name) is not view), None)
@@ -104,7 +104,7 @@ class _Contract:
             return False
         self.dx, self.once, self.written = first.copy(), written.flat.copy(), written.of_layer[0]
         self.promise(_same(dy, given_dy), "backward writes to dy")
-        unchanged = all(_same(a, b) for a, b in zip(_arrays(cache), given_cache, strict=True))
+        unchanged = all(_same(a, b) for a, b in zip(arrays_in(cache), given_cache, strict=True))
         self.promise(unchanged, "backward writes to the cache")
         self.promise(_same(self.net.flat_params, params), "a pass changes parameters")
         return not self.broken
@@ -140,7 +140,7 @@ class _Contract:
         be, layer = single.backend, single.layers[0]
         y, cache = layer.forward(be.asarray(self.x, "float32"), self.train)
         dx = layer.backward(be.asarray(dy, "float32"), cache, single.grads.of_layer[0])
-        for name, arrays in {"y": [y], "the cache": _arrays(cache), "dx": _arrays(dx)}.items():
+        for name, arrays in {"y": [y], "the cache": arrays_in(cache), "dx": arrays_in(dx)}.items():
             kept = all(array.dtype != np.float64 for array in arrays)
             self.promise(kept, f"float32 does not stay float32: {name} is float64")
 
@@ -148,12 +148,3 @@ class _Contract:
 def _same(a: Array, b: Array) -> bool:
     """Equal but for rounding, for sums may be added up in another order; a NaN, which the gradients show, is equal to all."""
     return a.shape == b.shape and not bool((abs(a - b) > 1e-12 * (abs(a) + abs(b)) + 1e-14).any())
-
-
-def _arrays(cache: Any) -> list[Array]:
-    """All arrays in a cache, however it is nested."""
-    if isinstance(cache, dict):
-        cache = list(cache.values())
-    if isinstance(cache, (tuple, list)):
-        return [array for part in cache for array in _arrays(part)]
-    return [cache] if hasattr(cache, "dtype") and hasattr(cache, "copy") else []

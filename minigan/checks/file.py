@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ def check_file(path: str | Path, backend: str | Backend = "auto") -> Iterator[Re
 
 def _check_case(path: Path, number: int, layer: Layer, shape: tuple[int, ...], be: Backend) -> Report:
     report = Report(f"{layer!r} on {shape}", TOLERANCE)
+    reports: dict[str, Report] = {}
+    report.explain = lambda: [
+        replace(mistake, where=f"{mistake.where.removeprefix('0.')} {mode}")
+        for mode, of_mode in reports.items()
+        for mistake in of_mode.mistakes
+    ]
     try:
         made = layer.fresh().build(shape)
         if not isinstance(made, tuple) or not all(isinstance(n, (int, np.integer)) for n in made):
@@ -46,7 +53,8 @@ def _check_case(path: Path, number: int, layer: Layer, shape: tuple[int, ...], b
             report.broken += [f"{sentence} ({mode})" for sentence in broken]
             if any(sentence.startswith("forward must return") for sentence in broken):
                 continue  # there is no gradient to check
-            for row in check_layer(layer.fresh(), shape, backend=be, train=train).rows:
+            reports[mode] = check_layer(layer.fresh(), shape, backend=be, train=train)
+            for row in reports[mode].rows:
                 report.hint = report.hint or _kink_hint(layer, shape, row, train, be)
                 row.name = f"{row.name.removeprefix('0.')} {mode}"
                 report.rows.append(row)

@@ -10,6 +10,7 @@ import numpy as np
 
 from minigan.backends import Array, Backend, get_backend, stream
 from minigan.checks.differences import Target, branch_signatures, compare, with_state_held
+from minigan.checks.mistakes.naming import name_mistakes
 from minigan.checks.report import TOLERANCE, Report
 from minigan.errors import OptionError, shorten
 from minigan.layers import Layer
@@ -32,7 +33,8 @@ def check_gradients(
 
     x: a batch (N, *input_shape). mode "full" varies single entries, all or `max_entries` drawn per array; "projection" varies
     each array along random directions v and compares <gradient, v>, which touches every entry at the cost of a few passes.
-    Returns a Report: .ok, .max_error, one row per array. Raises OptionError for an unknown mode.
+    Returns a Report: .ok, .max_error, one row per array, and if the check fails .mistakes, those that an explanation fits.
+    Raises OptionError for an unknown mode.
     """
     if not isinstance(net, Sequential):
         raise OptionError(f"net is {shorten(net)}: expected a Sequential; a layer alone has check_layer, a game check_game")
@@ -54,7 +56,9 @@ def check_gradients(
     dx = net.backward(dy, caches, grads=net.grads)
     targets = [Target(name, net.params[name], be.to_numpy(net.grads[name])) for name in net.params]
     targets.append(Target("x", x, be.to_numpy(dx)))
-    return compare(name, be, evaluate, dy, targets, mode, max_entries, tolerance, rng)
+    report = compare(name, be, evaluate, dy, targets, mode, max_entries, tolerance, rng)
+    report.explain = lambda: name_mistakes(net, x, train, tolerance)
+    return report
 
 
 def in_float64(be: Backend, x: Any, name: str) -> Array:

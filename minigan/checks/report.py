@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from minigan.tables import html_table
 
@@ -29,12 +31,27 @@ class Row:
         return f"{text}{skipped}; worst at {self.where}: analytic {self.analytic:+.9e}, numeric {self.numeric:+.9e}"
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """What is wrong with one gradient, where an explanation fits to the tolerance of the check.
+
+    kind: "sign", "factor", "transposed", … (minigan.checks.mistakes). where: the gradient, as the rows name it.
+    """
+
+    kind: str
+    where: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"gradient of {self.where}: {self.words}"
+
+
 @dataclass
 class Report:
     """The outcome of a check: a row per parameter and one for x. print(report) shows the table.
 
     broken: what the layer breaks of the layer contract, a sentence each, where that was checked too. hint: what may be amiss
-    if a gradient is wrong.
+    if a gradient is wrong. explain: called where the check failed, and only when the mistakes are asked for.
     """
 
     name: str
@@ -42,6 +59,12 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     hint: str = ""
+    explain: Callable[[], list[Mistake]] = field(default=list, repr=False, compare=False)
+
+    @cached_property
+    def mistakes(self) -> list[Mistake]:
+        """What is wrong, by gradient, as far as an explanation fits; nothing where the check passes."""
+        return [] if self.ok else self.explain()
 
     @property
     def max_error(self) -> float:
@@ -82,4 +105,17 @@ class Report:
         doubts = self.unproved if self.rows else []
         if self.hint and any(self.tolerance <= row.max_error < math.inf for row in self.rows):
             doubts.append(self.hint)
-        return [*map(str, self.rows), *doubts, *(f"contract broken: {sentence}" for sentence in self.broken)]
+        broken = [f"contract broken: {sentence}" for sentence in self.broken]
+        return [*map(str, self.rows), *_by_words(self.mistakes), *doubts, *broken]
+
+
+def _by_words(mistakes: list[Mistake]) -> list[str]:
+    """A line each; one for all gradients that show the same."""
+    where: dict[str, list[str]] = {}
+    for mistake in mistakes:
+        where.setdefault(mistake.words, []).append(mistake.where)
+    lines = []
+    for words, (*others, last) in where.items():
+        whose = f"gradients of {', '.join(others)} and {last}" if others else f"gradient of {last}"
+        lines.append(f"{whose}: {words}")
+    return lines

@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
     about = (
         "Prove every gradient, and those of gradients: all layers, losses and penalties and both reference games, against "
         "central differences in float64. With FILE.py: runs that file, and checks the layers that it names in "
-        "CHECKS = [(layer, input shape), ...], with the layer contract."
+        "CHECKS = [(layer, input shape), ...], with the layer contract; of a wrong gradient it names the mistake, where it can."
     )
     parser = add_command(commands, "gradcheck", "prove every gradient", about, gradcheck)
     parser.add_argument("files", nargs="*", metavar="FILE.py", help="a file to run, with layers of your own (all of minigan's)")
