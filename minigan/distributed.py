@@ -7,6 +7,9 @@ nobody asks whether there are others.
 The mean over N samples is the mean over P ranks of their means over N/P samples, and so is its gradient. A rank therefore
 computes as if its share were the whole batch, and `all_mean` of the gradient vectors, once before each optimiser's update, is
 the gradient of the whole. Whatever else is a mean over samples, BatchNorm's first of all, takes `all_mean` of its own.
+
+A signal to any rank stops all after the step, and saves. Open MPI's mpiexec hands Ctrl-C on and kills all ranks a quarter of a
+second later: a step and a save that take longer are lost, back to the last checkpoint.
 """
 
 from __future__ import annotations

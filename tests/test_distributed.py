@@ -23,7 +23,7 @@ from minigan import distributed
 from minigan.backends import machine
 from minigan.data import Batches, Dataset
 from minigan.errors import ModelError, OptionError, RankError
-from minigan.training import CHECKPOINT, checkpoint, resume_run
+from minigan.training import CHECKPOINT, LOG, checkpoint, read_log, resume_run
 from minigan.training.shares import check_share
 
 SUPPORT = Path(__file__).parent / "support"
@@ -317,6 +317,20 @@ def test_runs_of_two_ranks(folder, monkeypatch):
     draw_bytes(monkeypatch)
     assert resume_run(folder / "copy", log=lambda text: None).train(progress=False)
     same_to_rounding(folder / "copy", folder / "whole")
+    same_logs(folder / "copy", folder / "whole")
+
+
+def same_logs(ours, theirs):
+    """Statistics of the whole batch, whoever wrote them; and speeds of it."""
+    rows = [read_log(path / LOG) for path in (ours, theirs)]
+    step = 0
+    for one, two in zip(*rows, strict=True):
+        assert one.keys() == two.keys()
+        for name, value in one.items():
+            if name not in ("images_per_s", "seconds"):
+                assert float(value) == pytest.approx(float(two[name]), rel=1e-4, abs=1e-7), name
+        count, step = float(two["step"]) - step, float(two["step"])
+        assert float(two["images_per_s"]) * float(two["seconds"]) == pytest.approx(count * 8, rel=0.01)
 
 
 @needs_mpi
@@ -355,6 +369,29 @@ def test_a_divergence_on_one_rank_is_found_by_all(folder):
 
 
 @needs_mpi
+def test_ranks_that_come_apart_are_told_and_what_they_had_in_common_stays(folder):
+    status, _, errors = play(2, "runs_over_ranks.py", folder, "apart", 1, 10)
+    assert status != 0
+    assert "RankError: rank 1: the digest of weights and random streams is " in errors
+    assert "ranks have come apart: a part of the user's own" in errors
+    _, info = checkpoint.load(folder / "apart" / CHECKPOINT)
+    assert info["step"] == 8
+
+
+@needs_mpi
+def test_ranks_capture_a_step_together_or_not_at_all(folder):
+    """Where one of two may not record it, for a part is not minigan's own, the other's replays would wait for its sums."""
+    status, output, errors = play(2, "runs_over_ranks.py", folder, "capture")
+    assert status == 0, errors
+    assert sorted(output.splitlines()) == [
+        "rank 0: eager, ['not captured, running eagerly: another rank does not capture it']",
+        "rank 0: replay, []",
+        'rank 1: eager, ["not captured, running eagerly: Own is not minigan\'s own"]',
+        "rank 1: replay, []",
+    ]
+
+
+@needs_mpi
 def test_the_command_line_over_two_ranks(folder):
     """Rank 0 alone prints; other data on another rank, and what a command cannot do, are refused in one line."""
     words = ("train", "--data", "own.npy", *QUICK, "--steps", "3", "--out", "run")
@@ -370,7 +407,7 @@ def test_the_command_line_over_two_ranks(folder):
     status, output, errors = mpi.run_each(others, "-m", "minigan", *words)
     assert (status != 0, output) == (True, "")
     (line,) = mpi.own_lines(errors)
-    assert line.startswith("minigan: error: rank 0: rank 1: the digest of the values is '")
+    assert line.startswith("minigan: error: rank 1: the digest of the values is '")
     assert line.endswith("give all ranks the same own.npy")
     assert not (others[0] / "run").exists()
 
@@ -380,7 +417,7 @@ def test_a_command_for_one_process_is_refused(folder):
     status, output, errors = mpi.minigan(2, "sample", "run", cwd=folder)
     assert (status, output) == (2, "")
     (line,) = mpi.own_lines(errors)
-    assert line == "minigan: error: rank 0: minigan sample is done by one process: start it without the MPI launcher"
+    assert line == "minigan: error: minigan sample is done by one process: start it without the MPI launcher"
 
 
 def test_a_launcher_without_mpi4py(tmp_path):

@@ -57,7 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = f"{error.filename or 'the output'}: {error.strerror or error}"
     except KeyboardInterrupt:
         message = ""
-    status, who = USER_ERROR if message else INTERRUPTED, f"rank {ranks.rank}: " if ranks.size > 1 else ""
+    status, who = (
+        USER_ERROR if message else INTERRUPTED,
+        f"rank {ranks.rank}: " if ranks.rank else "",
+    )  # the first speaks for all
     with suppress(OSError):
         line = one_line(
             f"minigan: error: {who}{message}" if message else "minigan: interrupted", sys.stderr.encoding or "ascii"

@@ -45,7 +45,8 @@ def add(commands: Any) -> None:
 
 def train(options: argparse.Namespace) -> int:
     given = given_options(options)
-    world().check_same({"the command line": sys.argv[1:]}, "start all ranks by the same command")
+    words = {f"word {number} of the command": word for number, word in enumerate(sys.argv[1:], 2)}
+    world().check_same({**words, "the length of the command": len(words)}, "start all ranks by the same command")
     if options.resume:
         if not options.out:
             raise MiniganError("--resume needs --out, the folder of the run to go on with")

@@ -20,7 +20,7 @@ from minigan.backends import Array
 from minigan.capture import capture
 from minigan.data import Batches, Dataset, as_dataset, load
 from minigan.distributed import Communicator, world
-from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError
+from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError, RankError
 from minigan.games import Game
 from minigan.training import checkpoint
 from minigan.training.busy_cores import BusyCores
@@ -44,6 +44,8 @@ from minigan.training.plots import rows_of_classes
 from minigan.training.settings import CHECKPOINT_EVERY, LOG_EVERY
 from minigan.training.shares import check_alike, check_same_state, check_share
 from minigan.training.verdict import verdict
+
+APART = "ranks have come apart: a part of the user's own leaves out Backend.all_mean, or draws on each rank by itself"
 
 SNAPSHOT_STEPS = 100  # how often the state is kept in memory, to find where numbers stopped being finite
 PICTURED = 32  # samples of the data, evenly spread over it, of which a game's own pictures are made
@@ -279,6 +281,8 @@ class Run:
             check_same_state(self.ranks, self.game, self.step)
             self._open_folder()
             self._log(headline(self.game, self.dataset, self._title, self.options["batch_size"], total, self.ranks.size))
+            if self.ranks.size > 1:
+                self._log(f"to stop and save: kill -INT {os.getpid()}; after Ctrl-C, mpiexec may kill all within a step")
             for note in self.dataset.notes:
                 self._log(note)
             if self.step >= total:
@@ -344,7 +348,11 @@ class Run:
                     self._bar.update()
                     self._write_what_is_due()
                 self._write_log()
+                check_same_state(self.ranks, self.game, self.step, APART)
                 self._save_checkpoint()
+        except RankError:  # of all ranks: what was saved last is the last that they had in common
+            self.ranks.barrier()
+            raise
         except DivergenceError:
             with suppress(MiniganError):  # the first error is the one to tell
                 self.files.cut(self.step - 1)  # it may be found at a later step than that where it began
@@ -462,6 +470,7 @@ class Run:
         if sample:
             self._draw(self._save_samples)
         if save and self.step < self.total_steps:
+            check_same_state(self.ranks, self.game, self.step, APART)
             self._save_checkpoint()
         elif any(due) and self.step - self._good["step"] >= SNAPSHOT_STEPS:
             self._good = self._finite_state()

@@ -35,12 +35,12 @@ def check_alike(ranks: Communicator, game: Game, dataset: Dataset, settings: Map
     ranks.check_same({held: dataset.digest_of(game.classes > 0)}, f"give all ranks the same {dataset.name}")
 
 
-def check_same_state(ranks: Communicator, game: Game, step: int) -> None:
-    """Raise RankError, naming the ranks, unless all begin with the same weights and random streams, after the same step."""
+def check_same_state(ranks: Communicator, game: Game, step: int, advice: str = "give all ranks one checkpoint") -> None:
+    """Raise RankError, naming the ranks, unless all have the same weights and random streams after the same step."""
     if ranks.size == 1:
         return  # without a copy of all weights
     digest = digest_of(game.state_dict(), repr(game.random_state))
-    ranks.check_same({"the step to go on from": step, "the digest of the weights": digest}, "give all ranks one checkpoint")
+    ranks.check_same({"the number of steps": step, "the digest of weights and random streams": digest}, advice)
 
 
 def check_share(ranks: Communicator, game: Game, batch_size: int) -> None:
@@ -50,9 +50,11 @@ def check_share(ranks: Communicator, game: Game, batch_size: int) -> None:
     pack = getattr(game, "pack", 1)
     if batch_size % (ranks.size * pack):
         packs = f", in whole packs of {pack}" if pack > 1 else ""
+        unit = ranks.size * pack
+        near = [size for size in (batch_size // unit * unit, -(-batch_size // unit) * unit) if size]
         raise OptionError(
             f"batch_size is {batch_size}, and each of {ranks.size} ranks takes an equal share of it{packs}: choose a multiple "
-            f"of {ranks.size * pack}"
+            f"of {unit}, as {' or '.join(map(str, near))}"
         )
     if ranks.size == 1:
         return

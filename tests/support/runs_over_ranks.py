@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from quick_runs import before_step, draw_bytes, make
 
+import minigan as mg
 from minigan.distributed import world
 from minigan.training import resume_run
 
@@ -59,12 +60,31 @@ def whole():
     assert resume_run(FOLDER / "stopped", log=lambda text: None).train(progress=False)
 
 
+class Own(mg.Adam):
+    """Not minigan's own, so that no step with it is recorded."""
+
+
+def capture():
+    """What becomes of a captured game on each rank: where both may record it, and where rank 1 may not."""
+    ranks, images = world(), np.load(FOLDER / "own.npy")[..., None]
+    for of_rank_1 in (mg.Adam, Own):
+        said, kind = [], of_rank_1 if ranks.rank else mg.Adam
+        game = mg.GAN(*mg.models.mlp((8, 8, 1), 3, (4,), backend="numpy"), optimizer_g=kind(1e-3))
+        step = mg.capture(game, mg.Batches(mg.data.Dataset("own", images), 8, game.backend, ranks=ranks), said.append)
+        for _ in range(5):
+            step()
+        ranks.check_same({"G": game.generator.flat_params.tobytes()}, "")
+        print(f"rank {ranks.rank}: {step.phase}, {said}", flush=True)
+
+
 def main():
     patch = pytest.MonkeyPatch()
     draw_bytes(patch)
     ranks = world()
     if SCENARIO == "whole":
         whole()
+    elif SCENARIO == "capture":
+        capture()
     elif SCENARIO == "kill":
         game = made("killed")
         at_step(game, lambda: os.kill(os.getpid(), signal.SIGKILL))
@@ -75,6 +95,10 @@ def main():
         game.train(progress=False)
     elif SCENARIO == "resume":
         assert resume_run(FOLDER / NUMBERS[0], log=lambda text: None).train(progress=False)
+    elif SCENARIO == "apart":
+        game = made("apart")
+        at_step(game, lambda: game.game.generator.flat_params.__iadd__(1e-9))
+        game.train(progress=False)
     elif SCENARIO == "diverge":
         game = made("diverged", backend="textbook")
         rank, step = map(int, NUMBERS)
