@@ -1,8 +1,8 @@
-"""Several processes, one game: who takes part, sums over all of them, and what becomes of the others where one ends.
+"""Several processes, one game: who takes part, sums over all of them, and how the end of one ends the others.
 
-`mpiexec -n P minigan train …` starts P processes, the ranks 0 … P − 1. Each computes with its share of every batch; sums over
-the ranks make of the shares' gradients the batch's. Without such a launcher `world()` is ALONE, whose sums are the identity, so
-nobody asks whether there are others.
+`mpiexec -n P minigan train …` starts P processes, the ranks 0 … P − 1. Each computes with its share of every batch; means
+over the ranks turn the gradients of the shares into that of the batch. Without such a launcher `world()` is ALONE, whose means
+are the identity, so nobody asks whether there are others.
 
 The mean over N samples is the mean over P ranks of their means over N/P samples, and so is its gradient. A rank therefore
 computes as if its share were the whole batch, and `all_mean` of the gradient vectors, once before each optimiser's update, is
