@@ -99,7 +99,10 @@ def test_a_fault_in_one_critic_step_is_caught():
 def test_a_fault_in_packing_is_caught():
     wrong = game(
         rewritten(
-            ("self.unpacked(d.backward(score.backward(ds_fake), cache_d))", "d.backward(ds_fake, cache_d).reshape(fake.shape)")
+            (
+                "self.unpacked(d.backward_in_parts(score.backward(ds_fake), cache_d))",
+                "d.backward_in_parts(ds_fake, cache_d).reshape(fake.shape)",
+            )
         )
     )
     assert mg.check_game(wrong, REAL).ok, "without packs it is none"
@@ -200,7 +203,7 @@ def test_a_subclass_with_two_updates_of_g_is_checked():
     again = (
         "s_judged, cache_d = d.forward(fake, train=True)\n"
         "    loss_g, ds_fake = self.objective.generator(s_judged, s_rival)\n"
-        "    g.backward(d.backward(FACTOR * ds_fake, cache_d), cache, grads=g.grads, input_grad=False)\n"
+        "    g.backward_in_parts(d.backward(FACTOR * ds_fake, cache_d), cache, grads=g.grads, input_grad=False)\n"
         "    self.optimizer_g.compute(g)\n"
         "    self._update_average()\n"
     )
