@@ -75,6 +75,7 @@ def test_the_other_commands_on_small_work(tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.slow
 def test_memory_counts_growth(monkeypatch):
     monkeypatch.setattr(commands, "GROWTH_STEPS", 20)
     monkeypatch.setattr(commands, "SETTLED_STEPS", 5)
@@ -303,6 +304,7 @@ def checkout(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_another_checkout_is_a_side(checkout, tmp_path, capsys):
     arguments = (
         f"steps --games mlp,recipe,vae --batches 2 --rounds 1 --seconds 0.01 --threads 1 --sides numpy --baseline {checkout}"

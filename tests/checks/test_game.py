@@ -32,6 +32,7 @@ def rewritten(*changes):
     return type("Rewritten", (mg.GAN,), scope)
 
 
+@pytest.mark.slow_on_stand_in
 def test_a_whole_game_of_convolutions(backend):
     pair = mg.models.dcgan(image_shape=(8, 8, 1), latent_dim=5, width=3, backend=backend)
     real = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 1))

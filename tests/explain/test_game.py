@@ -17,6 +17,7 @@ from minigan.training import Config, checkpoint
 SMALLEST = ["--data", "ring", "--after", "0", "--batch-size", "2", "--hidden", "2", "--latent-dim", "2", "--quiet"]
 
 
+@pytest.mark.slow
 def test_the_game_of_a_run_is_the_runs(tmp_path):
     run = tmp_path / "run"
     options = "--steps 12 --width 2 --latent-dim 3 --image-size 8 --batch-size 16 --schedule linear --backend textbook --quiet"

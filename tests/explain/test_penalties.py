@@ -59,7 +59,7 @@ def test_a_penalised_step_is_the_games_own_and_its_derivatives_agree(name):
     assert verdicts <= {"agrees", "at a kink", "lost in rounding"}
 
 
-@pytest.mark.parametrize("name", ["dcgan", "mlp", "curved"])
+@pytest.mark.parametrize("name", ["dcgan", "mlp", pytest.param("curved", marks=pytest.mark.slow)])
 def test_the_stations_hold_the_numbers_of_the_penalty(name):
     """Each beside add_grads of the penalty alone, on a D in the same state and at the recorded points."""
     gan = warmed(GAMES[name]())

@@ -48,7 +48,9 @@ def check_it_is_the_games_own(gan, **options):
     return opened
 
 
-@pytest.mark.parametrize("layer", [mg.BatchNorm, mg.Tanh, mg.Conv2d], ids=lambda layer: layer.__name__)
+@pytest.mark.parametrize(
+    "layer", [mg.BatchNorm, pytest.param(mg.Tanh, marks=pytest.mark.slow), mg.Conv2d], ids=lambda layer: layer.__name__
+)
 def test_a_wrong_gradient_is_seen(layer, monkeypatch):
     right = layer.backward
 

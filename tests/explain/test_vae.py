@@ -473,6 +473,7 @@ def test_the_small_game(options, tmp_path, capsys):
     assert ("weighs β = 0.333" in words) == ("--kl-warmup" in options)
 
 
+@pytest.mark.slow
 def test_the_game_of_a_run(tmp_path, capsys):
     """With its optimisers, and the weight of the KL where its schedule has brought it; also where its data are gone."""
     data, run = tmp_path / "points.npy", tmp_path / "run"

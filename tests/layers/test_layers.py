@@ -27,6 +27,7 @@ def test_forward_equals_loops(make, shape, backend):
     np.testing.assert_allclose(host(net, y), loops.forward(net.layers[0], host(net, x)), rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow_on_stand_in  # whose layers are held against the textbook's in backends/cupy/test_device_arrays.py
 @every_layer
 @in_both_modes
 def test_gradients_equal_differences(make, shape, train, backend):

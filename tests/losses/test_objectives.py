@@ -69,6 +69,7 @@ def test_gradients_equal_differences(objective, both):
         assert report.ok, str(report)
 
 
+@pytest.mark.slow_on_stand_in
 @every_objective
 def test_on_every_backend(objective, backend):
     be, rng = get_backend(backend), np.random.default_rng(0)

@@ -255,6 +255,7 @@ def test_its_diagnosis_advises_in_words(tmp_path):
     assert finding.advice[0].reason.startswith("smaller learning rates")
 
 
+@pytest.mark.slow
 def test_what_reading_the_data_has_changed_is_printed(tmp_path, monkeypatch):
     """Once, below the first line; and a Path is as good as its text."""
     monkeypatch.chdir(tmp_path)
