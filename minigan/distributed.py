@@ -9,7 +9,7 @@ computes as if its share were the whole batch, and `all_mean` of the gradient ve
 the gradient of the whole. Whatever else is a mean over samples, BatchNorm's first of all, takes `all_mean` of its own.
 
 A signal to any rank stops all after the step, and saves. Open MPI's mpiexec hands Ctrl-C on and kills all ranks a quarter of a
-second later: a step and a save that take longer are lost, back to the last checkpoint.
+second later: where a step and a save take longer, the run is saved as it was at the last row of its log.
 """
 
 from __future__ import annotations

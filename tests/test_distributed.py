@@ -5,6 +5,7 @@ layers/test_over_ranks.py, objectives in losses/test_objectives.py.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -366,6 +367,22 @@ def test_a_divergence_on_one_rank_is_found_by_all(folder):
     assert status != 0
     assert errors.count("Traceback") == 1
     assert "DivergenceError: step 11: rank 1: discriminator, Conv2d (layer 0): output is not finite" in errors
+
+
+@needs_mpi
+def test_ctrl_c_of_the_launcher_saves_what_the_log_holds(folder):
+    """It kills the ranks in the midst of a step; a process that rank 0 leaves behind saves the state of the last row."""
+    words = mpi.command(2, SUPPORT / "runs_over_ranks.py", folder, "long step")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(words, env=mpi.environment(), text=True, **pipes) as launcher:
+        assert launcher.stdout.readline() == "in a long step\n"
+        launcher.send_signal(signal.SIGINT)
+        launcher.wait(timeout=30)
+    deadline = time.monotonic() + 20
+    while (step := checkpoint.load(folder / "interrupted" / CHECKPOINT)[1]["step"]) == 8 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert step == 12
+    assert [row["step"] for row in read_log(folder / "interrupted" / LOG)] == ["4", "8", "12"]
 
 
 @needs_mpi

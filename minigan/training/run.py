@@ -282,7 +282,7 @@ class Run:
             self._open_folder()
             self._log(headline(self.game, self.dataset, self._title, self.options["batch_size"], total, self.ranks.size))
             if self.ranks.size > 1:
-                self._log(f"to stop and save: kill -INT {os.getpid()}; after Ctrl-C, mpiexec may kill all within a step")
+                self._log(f"to stop after a step: kill -INT {os.getpid()}; Ctrl-C may go back to the last row of the log")
             for note in self.dataset.notes:
                 self._log(note)
             if self.step >= total:
@@ -422,6 +422,8 @@ class Run:
         def handle(number: int, frame: Any) -> None:
             if self._stop and number == signal.SIGINT:
                 raise KeyboardInterrupt
+            if not self._stop and self.ranks.size > 1 and self._leads:
+                self._save_if_killed()
             self._stop = True
 
         try:
@@ -440,6 +442,22 @@ class Run:
                     signal.signal(number, old)
         finally:
             self._stop = False  # in a notebook, train may be called again
+
+    def _save_if_killed(self) -> None:
+        """Leave a process behind that saves the last good state if this one ends without having saved.
+
+        Open MPI's mpiexec hands Ctrl-C on to its ranks and kills them a quarter of a second later, in the midst of a step.
+        """
+        run = os.getpid()
+        if not hasattr(os, "fork") or os.fork():
+            return
+        with suppress(BaseException):  # nobody is left to be told
+            os.setsid()  # out of the launcher's reach
+            while os.getppid() == run:
+                time.sleep(0.05)
+            if self._good["step"] > self._saved["step"] and self.files.stamp() == self._stamp:
+                self.files.save_checkpoint(self._good)
+        os._exit(0)
 
     # -- what is written -----------------------------------------------------------------------------------------------
 
@@ -472,7 +490,7 @@ class Run:
         if save and self.step < self.total_steps:
             check_same_state(self.ranks, self.game, self.step, APART)
             self._save_checkpoint()
-        elif any(due) and self.step - self._good["step"] >= SNAPSHOT_STEPS:
+        elif any(due) and self.step - self._good["step"] >= (SNAPSHOT_STEPS if self.ranks.size == 1 else 1):
             self._good = self._finite_state()
         if sample or save:
             self._cores.begin()

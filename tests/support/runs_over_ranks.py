@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,10 @@ def main():
         game.train(progress=False)
     elif SCENARIO == "resume":
         assert resume_run(FOLDER / NUMBERS[0], log=lambda text: None).train(progress=False)
+    elif SCENARIO == "long step":
+        game = made("interrupted")
+        before_step(game, 14, lambda: (print("in a long step", flush=True), time.sleep(60)))
+        game.train(progress=False)
     elif SCENARIO == "apart":
         game = made("apart")
         at_step(game, lambda: game.game.generator.flat_params.__iadd__(1e-9))
