@@ -121,22 +121,26 @@ class Run:
         self.evaluation = Evaluation(game, self.dataset, seed) if evaluates else None
         measured = self.evaluation.columns if self.evaluation else ()
         self.log_columns = ("step", "epoch", *game.stats, "images_per_s", "seconds", *self.monitor.columns, *measured)
-        self.step = 0
-        self.last_stats: dict[str, float] = {}
         self._title, self._hints = title or type(game).__name__, hints
         self.replaces = overwrite
         keep_apart(self.folder / SAMPLES, self.dataset.name)
         if not overwrite and not self.files.takes_free_name:  # another start may yet take the name that is free now
             self._refuse_content()
+        self._set_out()
+
+    def _set_out(self) -> None:
+        """What a run knows of itself before its first step."""
+        self.step = 0
+        self.last_stats: dict[str, float] = {}
         self._good: dict[str, Any] = {}  # the last state known to be whole and finite
         self._is_torn = False  # True while the game may have left it
         self._saved: Mapping[str, Any] = {}  # step and settings of the checkpoint
         self._stamp: tuple[int, int, int] | None = None  # of the checkpoint as this run knows it
         self._pending: list[dict[str, Array]] = []
         # Steps since the last row of the log that was due, and the sums of their statistics.
-        self._partial = (0, np.zeros(len(game.stats)))
+        self._partial = (0, np.zeros(len(self.game.stats)))
         self._bar = ProgressBar(0, 0, is_shown=False)
-        self._since, self._cores = time.perf_counter(), BusyCores(game.backend)
+        self._since, self._cores = time.perf_counter(), BusyCores(self.game.backend)
         self._stop = False
 
     @classmethod
@@ -453,7 +457,7 @@ class Run:
             return
         with suppress(BaseException):  # nobody is left to be told
             os.setsid()  # out of the launcher's reach
-            while os.getppid() == run:
+            while os.getppid() == run and self.files.stamp() == self._stamp:
                 time.sleep(0.05)
             if self._good["step"] > self._saved["step"] and self.files.stamp() == self._stamp:
                 self.files.save_checkpoint(self._good)

@@ -86,9 +86,8 @@ class ThreadedBackend(Backend):
         this Python thread and until its next pass; and for networks that share_threading names together, as the largest has it.
         """
         if not self._thread.alone:
-            kinds, largest = self._shared_work.get(layers[0]) or self._work_of(layers)
-            is_large = "convolution" in kinds and batch * largest >= LARGE_CONVOLUTION
-            self._thread.own = is_large or kinds == {"element-wise"}
+            kinds, _ = self._work_shared_by(layers)
+            self._thread.own = self._is_large(layers, batch) or kinds == {"element-wise"}
 
     def share_threading(self, owner: Any, networks: Callable[[], Sequence[Any]]) -> None:
         """The last call for a layer counts. A pass counts its own samples, which may be fewer in one of the networks."""
@@ -105,10 +104,8 @@ class ThreadedBackend(Backend):
 
         A thread that takes its part through all layers waits for no other between two of them.
         """
-        kinds, largest = self._shared_work.get(layers[0]) or self._work_of(layers)
-        is_large = "convolution" in kinds and batch * largest >= LARGE_CONVOLUTION
         count = self.threads if self.threads % batches else self.threads // batches
-        if self.threads == 1 or self._thread.alone or not is_large or batch < LEAST_PART * count:
+        if self.threads == 1 or self._thread.alone or batch < LEAST_PART * count or not self._is_large(layers, batch):
             return 0
         return count
 
@@ -129,6 +126,14 @@ class ThreadedBackend(Backend):
             return [task() for task in tasks]
         finally:
             thread.own, thread.alone = before, False
+
+    def _is_large(self, layers: Sequence[Any], batch: int) -> bool:
+        kinds, largest = self._work_shared_by(layers)
+        return "convolution" in kinds and batch * largest >= LARGE_CONVOLUTION
+
+    def _work_shared_by(self, layers: Sequence[Any]) -> Work:
+        """The work of these layers' network and of those beside it, as share_threading has it."""
+        return self._shared_work.get(layers[0]) or self._work_of(layers)
 
     def _work_of(self, layers: Sequence[Any]) -> Work:
         """The kinds of work of layers, and how many values the largest array of one sample has."""
