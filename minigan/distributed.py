@@ -68,12 +68,15 @@ class Communicator:
     """This process alone, for which all of this is the identity; `world()` may give one of several processes.
 
     rank: the number of this process, from 0; size: how many there are. local_rank, local_size: the same on this machine.
+    is_launched: whether a launcher started them, which sees to their end too. sharing: how many share one process's threads.
     All ranks must call the same methods in the same order. Sums are taken in the order of the ranks, so that the same number of
     ranks gives the same bytes, and all ranks get the same.
     """
 
     rank, size = 0, 1
     local_rank, local_size = 0, 1
+    is_launched = False
+    sharing = 1
     library = ""  # of MPI
 
     def all_sum(self, *arrays: Any) -> None:
@@ -185,7 +188,52 @@ def _name_of(mpi: Any) -> str:
     return name
 
 
-class MpiCommunicator(Communicator):
+class SeveralRanks(Communicator):
+    """What communicators of several processes have in common: the sums of several arrays are those of one vector."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[Any, np.ndarray] = {}
+
+    def all_sum(self, *arrays: Any) -> None:
+        self._reduce(arrays, 1)
+
+    def all_mean(self, *arrays: Any) -> None:
+        self._reduce(arrays, self.size)
+
+    def _reduce(self, arrays: tuple[Any, ...], divisor: int) -> None:
+        """x ← Σ x / divisor: all arrays as one vector, with zeros behind them where a sum asks for a longer one."""
+        sizes, dtype = [a.size for a in arrays], np.dtype(arrays[0].dtype)
+        count = sum(sizes)
+        if not count:
+            return
+        length = self._length(count, dtype)
+        is_whole = len(arrays) == 1 and length == count and isinstance(arrays[0], np.ndarray) and arrays[0].flags.c_contiguous
+        vector = arrays[0].reshape(-1) if is_whole else self._room("vector", (length,), dtype)
+        ends = [] if is_whole else list(accumulate(sizes))
+        for array, end in zip(arrays, ends, strict=False):
+            vector[end - array.size : end] = on_host(array).reshape(-1)
+        vector[count:] = 0
+        self._sum(vector, divisor)
+        for array, end in zip(arrays, ends, strict=False):
+            write(array, vector[end - array.size : end].reshape(array.shape))
+
+    def _length(self, count: int, dtype: np.dtype) -> int:
+        """The length of a vector that is to hold so many numbers."""
+        return count
+
+    def _sum(self, vector: np.ndarray, divisor: int) -> None:
+        """vector ← Σ vector / divisor, in the order of the ranks"""
+        raise NotImplementedError
+
+    def _room(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Memory that is used again."""
+        key = name, shape, dtype
+        if key not in self._rooms:
+            self._rooms[key] = np.empty(shape, dtype)
+        return self._rooms[key]
+
+
+class MpiCommunicator(SeveralRanks):
     """The processes of MPI's COMM_WORLD. An error that nobody catches, on any of them, ends all.
 
     A sum of long vectors: each rank gets its part of all vectors, adds these up in the order of the ranks, and sends the sum to
@@ -193,12 +241,14 @@ class MpiCommunicator(Communicator):
     a library's own Allreduce may change with its version and the message. Short ones go to all ranks, which add them up alike.
     """
 
+    is_launched = True
+
     def __init__(self, mpi: Any) -> None:
+        super().__init__()
         self._comm, self.library = mpi.COMM_WORLD, _name_of(mpi)
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
         machine = self._comm.Split_type(mpi.COMM_TYPE_SHARED)
         self.local_rank, self.local_size = machine.Get_rank(), machine.Get_size()
-        self._rooms: dict[Any, np.ndarray] = {}
         self._processes: dict[int, int] = dict(machine.allgather((self.rank, os.getpid())))  # of this machine, by rank
         self._note = _shared_byte(machine)  # 1 once a rank of this machine has said why all end
         self._is_watching = self._has_told = False
@@ -213,49 +263,29 @@ class MpiCommunicator(Communicator):
 
     # -- sums ----------------------------------------------------------------------------------------------------------
 
-    def all_sum(self, *arrays: Any) -> None:
-        self._reduce(arrays, 1)
+    def _is_short(self, count: int, dtype: np.dtype) -> bool:
+        return self.size * count * dtype.itemsize <= SHORT
 
-    def all_mean(self, *arrays: Any) -> None:
-        self._reduce(arrays, self.size)
+    def _length(self, count: int, dtype: np.dtype) -> int:
+        """A long vector is filled up so that each rank has an equal part of it."""
+        return count if self._is_short(count, dtype) else -(-count // self.size) * self.size
 
-    def _reduce(self, arrays: tuple[Any, ...], divisor: int) -> None:
-        """x ← Σ x / divisor: all arrays as one vector, whose end is filled up so that each rank has an equal part of it."""
-        sizes, dtype = [a.size for a in arrays], np.dtype(arrays[0].dtype)
-        count = sum(sizes)
-        if not count:
-            return
-        is_short = self.size * count * dtype.itemsize <= SHORT
-        length = count if is_short else -(-count // self.size) * self.size
-        is_whole = len(arrays) == 1 and length == count and isinstance(arrays[0], np.ndarray) and arrays[0].flags.c_contiguous
-        vector = arrays[0].reshape(-1) if is_whole else self._room("vector", (length,), dtype)
-        ends = [] if is_whole else list(accumulate(sizes))
-        for array, end in zip(arrays, ends, strict=False):
-            vector[end - array.size : end] = _on_host(array).reshape(-1)
-        vector[count:] = 0
-        parts = self._room("parts", (self.size, length if is_short else length // self.size), dtype)
+    def _sum(self, vector: np.ndarray, divisor: int) -> None:
+        is_short = self._is_short(vector.size, vector.dtype)
+        parts = self._room("parts", (self.size, vector.size if is_short else vector.size // self.size), vector.dtype)
         if is_short:
             self._comm.Allgather(vector, parts)
-            _add_up(parts, vector, divisor)
+            add_up(parts, vector, divisor)
         else:
             self._comm.Alltoall(vector, parts)
-            own = self._room("own", parts.shape[1:], dtype)
-            _add_up(parts, own, divisor)
+            own = self._room("own", parts.shape[1:], vector.dtype)
+            add_up(parts, own, divisor)
             self._comm.Allgather(own, vector)
-        for array, end in zip(arrays, ends, strict=False):
-            _write(array, vector[end - array.size : end].reshape(array.shape))
-
-    def _room(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Memory that is used again."""
-        key = name, shape, dtype
-        if key not in self._rooms:
-            self._rooms[key] = np.empty(shape, dtype)
-        return self._rooms[key]
 
     def broadcast(self, array: Any) -> None:
-        host = np.ascontiguousarray(_on_host(array))
+        host = np.ascontiguousarray(on_host(array))
         self._comm.Bcast(host, root=0)
-        _write(array, host)
+        write(array, host)
 
     def gather(self, value: Any) -> list[Any]:
         return self._comm.allgather(value)
@@ -323,7 +353,7 @@ class MpiCommunicator(Communicator):
         self._comm.Abort(status)
 
 
-def _add_up(parts: np.ndarray, out: np.ndarray, divisor: int) -> None:
+def add_up(parts: np.ndarray, out: np.ndarray, divisor: int) -> None:
     """out ← Σ_r parts_r / divisor, in the order of r"""
     np.add(parts[0], parts[1], out=out)
     for part in parts[2:]:
@@ -332,11 +362,11 @@ def _add_up(parts: np.ndarray, out: np.ndarray, divisor: int) -> None:
         out /= divisor
 
 
-def _on_host(array: Any) -> np.ndarray:
+def on_host(array: Any) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else array.get()
 
 
-def _write(array: Any, host: np.ndarray) -> None:
+def write(array: Any, host: np.ndarray) -> None:
     if isinstance(array, np.ndarray):
         array[...] = host
     else:

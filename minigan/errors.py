@@ -59,6 +59,10 @@ class RankError(MiniganError):
     """Processes that are to play one game together cannot: MPI is missing, or they differ in what must be the same."""
 
 
+class LostProcessError(MiniganError):
+    """A process that this one has forked to share its work has ended before its time."""
+
+
 class CaptureError(MiniganError):
     """A step does something that a recording of it could not repeat, such as branching on a value; it runs eagerly instead."""
 

@@ -104,6 +104,10 @@ class Backend(Machine):
         """[task() for task in tasks], several at a time where parts() is not 0."""
         return [task() for task in tasks]
 
+    def processes(self, layers: Sequence[Any], batch: int) -> int:
+        """How many processes are best to share each batch of so many samples of a training that goes through these layers."""
+        return 1
+
     def record(self, compute: Callable[[], Any], arrays: Sequence[Array]) -> Any:
         """A recording of compute(), whose effects are undone: replay() repeats it on the same arrays and returns copies of its
         results; snapshot(), rollback() and discard() keep, restore and drop what the arrays it writes to, `written`, held;

@@ -61,6 +61,7 @@ class Batches:
         self.dataset, self.backend, self.seed, self.ranks = dataset, backend, seed, ranks
         self.dtype = float_type(dtype)
         self.per_epoch = dataset.epoch_size // batch_size
+        self._parts = parts
         share = ranks.share_of(batch_size // parts)  # of each part
         self.batch_size = share * parts
         # The places in an epoch that are this rank's: its rows of each part of each batch.
@@ -128,6 +129,14 @@ class Batches:
         """The next batch (batch_size, *shape)."""
         self.advance()
         return self.take()
+
+    def shared_by(self, ranks: Communicator) -> Batches:
+        """This rank's shares of the batches that are whole here, at the same place in the data."""
+        shares = Batches(
+            self.dataset, self.batch_size, self.backend, self.dtype, self.seed, self.classes > 0, ranks, self._parts
+        )
+        shares.state = self.state
+        return shares
 
     @property
     def state(self) -> dict[str, int]:

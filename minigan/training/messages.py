@@ -91,13 +91,16 @@ class ProgressBar:
             self._bar = None
 
 
-def headline(game: Game, data: Dataset, model: str, batch_size: int, steps: int, ranks: int = 1) -> str:
-    """The first line of a run: device, backend, model and data sizes, and how many ranks share each batch."""
+def headline(
+    game: Game, data: Dataset, model: str, batch_size: int, steps: int, sharing: Mapping[str, int] | None = None
+) -> str:
+    """The first line of a run: device, backend, model and data sizes, and how many share each batch, by what they are."""
     size = "x".join(map(str, data.shape))
     counts = " + ".join(f"{LETTERS.get(name, name)} {net.num_params:,}" for name, net in game.networks.items())
     precision = "" if game.backend.precision == "float32" else f" with {game.backend.precision} products"
     classes = f" of {game.classes} classes" if game.classes else ""
-    shares = f" | {ranks} ranks, {batch_size // ranks} each" if ranks > 1 else ""
+    groups = [(count, name) for name, count in (sharing or {}).items() if count > 1]
+    shares = "".join(f" | {count} {name}, {batch_size // count} each" for count, name in groups)
     return (
         f"{game.backend.device} | backend {game.backend.name} | {model} {game.dtype}{precision}, {counts} parameters | "
         f"{data.name}: {len(data):,} {data.kind.counted} {size}{classes} | batch {batch_size}, {steps:,} steps{shares}"

@@ -21,6 +21,7 @@ from minigan.capture import capture
 from minigan.data import Batches, Dataset, as_dataset, load
 from minigan.distributed import Communicator, world
 from minigan.errors import CheckpointError, DivergenceError, MiniganError, ModelError, OptionError, RankError
+from minigan.forked import forked
 from minigan.games import Game
 from minigan.training import checkpoint
 from minigan.training.busy_cores import BusyCores
@@ -42,7 +43,7 @@ from minigan.training.messages import Hints, ProgressBar, as_html, headline, pri
 from minigan.training.monitor import Monitor, NoMonitor, as_floats
 from minigan.training.plots import rows_of_classes
 from minigan.training.settings import CHECKPOINT_EVERY, LOG_EVERY
-from minigan.training.shares import check_alike, check_same_state, check_share
+from minigan.training.shares import check_alike, check_same_state, check_share, processes_for
 from minigan.training.verdict import verdict
 
 APART = "ranks have come apart: a part of the user's own leaves out Backend.all_mean, or draws on each rank by itself"
@@ -121,6 +122,7 @@ class Run:
         self.evaluation = Evaluation(game, self.dataset, seed) if evaluates else None
         measured = self.evaluation.columns if self.evaluation else ()
         self.log_columns = ("step", "epoch", *game.stats, "images_per_s", "seconds", *self.monitor.columns, *measured)
+        self.processes = 1 if self.ranks.size > 1 else processes_for(game, size)
         self._title, self._hints = title or type(game).__name__, hints
         self.replaces = overwrite
         keep_apart(self.folder / SAMPLES, self.dataset.name)
@@ -284,8 +286,9 @@ class Run:
             self.files.path = self.ranks.gather(self.files.path)[0]  # whose name may have been taken until now
             check_same_state(self.ranks, self.game, self.step)
             self._open_folder()
-            self._log(headline(self.game, self.dataset, self._title, self.options["batch_size"], total, self.ranks.size))
-            if self.ranks.size > 1:
+            sharing = {"ranks": self.ranks.size, "processes": self.processes}
+            self._log(headline(self.game, self.dataset, self._title, self.options["batch_size"], total, sharing))
+            if self.ranks.is_launched:
                 self._log(f"to stop after a step: kill -INT {os.getpid()}; Ctrl-C may go back to the last row of the log")
             for note in self.dataset.notes:
                 self._log(note)
@@ -296,7 +299,8 @@ class Run:
                 return True
             self._bar = ProgressBar(total, self.step, is_shown=progress and self._leads)
             try:
-                self._loop()
+                with self._sharing_batches():
+                    self._loop()
             finally:
                 self._stamp = self.files.stamp()  # while no one else can write it
                 self._bar.close()
@@ -332,6 +336,29 @@ class Run:
             self.options["steps"] = before
             raise
         self.settings |= {"steps": self.total_steps} | ({"epochs": None} if "epochs" in self.settings else {})
+
+    @contextmanager
+    def _sharing_batches(self) -> Iterator[None]:
+        """With copies of this process as further ranks, where they take the steps sooner than its threads would."""
+        with forked(self.processes) as ranks:
+            if ranks.size == 1:
+                yield
+                return
+            ours, whole = self.ranks, self.batches
+            self._take_part(ranks)
+            self.batches = whole.shared_by(ranks)
+            try:
+                yield
+            finally:
+                whole.state = self.batches.state
+                self.ranks, self.batches = ours, whole
+
+    def _take_part(self, ranks: Communicator) -> None:
+        """As one of these ranks. All but the first write, draw and tell nothing."""
+        self.ranks, self._leads = ranks, ranks.rank == 0
+        if not self._leads:
+            self.files, self.log = UnwrittenFolder(self.files), _keep_silent
+            self.monitor, self.evaluation = NoMonitor(self.game), None
 
     def _loop(self) -> None:
         total = self.total_steps
@@ -426,7 +453,7 @@ class Run:
         def handle(number: int, frame: Any) -> None:
             if self._stop and number == signal.SIGINT:
                 raise KeyboardInterrupt
-            if not self._stop and self.ranks.size > 1 and self._leads:
+            if not self._stop and self.ranks.is_launched and self._leads:
                 self._save_if_killed()
             self._stop = True
 
@@ -494,7 +521,7 @@ class Run:
         if save and self.step < self.total_steps:
             check_same_state(self.ranks, self.game, self.step, APART)
             self._save_checkpoint()
-        elif any(due) and self.step - self._good["step"] >= (SNAPSHOT_STEPS if self.ranks.size == 1 else 1):
+        elif any(due) and self.step - self._good["step"] >= (1 if self.ranks.is_launched else SNAPSHOT_STEPS):
             self._good = self._finite_state()
         if sample or save:
             self._cores.begin()

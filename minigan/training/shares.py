@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend
-from minigan.capture import is_builtin
+from minigan.capture import custom_part, is_builtin
 from minigan.data import Dataset
 from minigan.distributed import Communicator
 from minigan.errors import ModelError, OptionError
 from minigan.games import Game
+from minigan.layers import BatchNorm
 from minigan.losses import Objective, Penalty
 from minigan.training.checkpoint import digest_of
 
@@ -97,3 +98,23 @@ def _differs(be: Backend, function: Callable[..., tuple[Array, ...]], batches: n
     return any(
         not np.allclose(ours, scale * theirs, ALIKE, ALIKE) for ours, theirs, scale in zip(values, whole, scales, strict=True)
     )
+
+
+def processes_for(game: Game, batch_size: int) -> int:
+    """How many processes, copies of this one, are best to share each batch of a run.
+
+    One where a part of the game is of the user's own, for that may look at the whole batch, or at what no other process sees,
+    and where samples are compared in groups.
+    """
+    parts = [getattr(game, "objective", None), *getattr(game, "penalties", ())]
+    if not is_builtin(type(game)) or "step" in vars(game) or custom_part(game):
+        return 1
+    layers = [layer for net in game.networks.values() for layer in net.layers]
+    single = [part for layer in layers for part in layer.nested() if not part.layers]
+    if (
+        not all(is_builtin(type(part)) for part in parts if part is not None)
+        or any(net.watch for net in game.networks.values())
+        or any(part.cross_sample and not isinstance(part, BatchNorm) for part in single)
+    ):
+        return 1
+    return game.backend.processes(layers, batch_size // getattr(game, "pack", 1))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
@@ -15,11 +16,13 @@ from threadpoolctl import ThreadpoolController
 from minigan.backends.base import Backend
 from minigan.backends.machine import own_cores
 from minigan.backends.numpy.workers import Workers
+from minigan.distributed import Communicator
 from minigan.errors import BackendError, shorten
+from minigan.forked import can_fork
 
 LARGE_CONVOLUTION = 3 << 19  # values of im2col, the largest of a pass, from which our threads and blocks are better than BLAS's
 LEAST_PART = 8  # samples of a batch, below which cutting it costs more than it brings
-CONCATENATED = 1 << 16  # values of the largest array up to which two passes are quicker as one
+CONCATENATED = 1 << 16  # values of the largest array up to which several threads are quicker in one pass than in two
 _MOST_THREADS = 1024  # more are a mistake: each takes a stack, and none a core
 _PROMOTING_TO_FLOAT64 = ("2.1.0", "2.1.1")  # in every thread but the first
 
@@ -67,7 +70,7 @@ class ThreadedBackend(Backend):
         if np.__version__ in _PROMOTING_TO_FLOAT64:
             raise BackendError(f"NumPy {np.__version__} makes float64 of float32 in threads: install 2.1.2 or later")
         super().__init__(np)
-        self.threads = thread_count()
+        self._threads = thread_count()
         self._blas = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
         self._workers = Workers(self.threads - 1)
         self._thread = _PassThreads()
@@ -78,6 +81,21 @@ class ThreadedBackend(Backend):
     @property
     def device(self) -> str:
         return f"{super().device}, {self.threads} {'thread' if self.threads == 1 else 'threads'}"
+
+    @property
+    def threads(self) -> int:
+        """thread_count(), unless set to another number; in what this process shares with copies of itself, its part of them."""
+        return max(1, self._threads // self.ranks.sharing)
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        self._threads = count
+
+    def processes(self, layers: Sequence[Any], batch: int) -> int:
+        """As many as there are threads, where each has an equal part of a batch that is large enough for our threads."""
+        if self.threads == 1 or not can_fork() or not self._is_large(layers, batch):
+            return 1
+        return max(n for n in range(1, self.threads + 1) if n == 1 or (batch % n == 0 and batch // n >= LEAST_PART))
 
     def set_threading(self, layers: Sequence[Any], batch: int) -> None:
         """A network of products without convolutions, or with small ones, is left to BLAS's threads, which wake more quickly.
@@ -97,7 +115,7 @@ class ThreadedBackend(Backend):
             self._sharing = ref(owner)
 
     def concatenates(self, layers: Sequence[Any], batch: int) -> bool:
-        return batch * self._work_of(layers)[1] <= CONCATENATED
+        return self.threads == 1 or batch * self._work_of(layers)[1] <= CONCATENATED
 
     def parts(self, layers: Sequence[Any], batch: int, batches: int) -> int:
         """As many that all threads have the same number of them, where a pass is large enough for our threads.
@@ -120,12 +138,27 @@ class ThreadedBackend(Backend):
         return results
 
     def _run_alone(self, tasks: Sequence[Callable[[], Any]]) -> list[Any]:
-        thread = self._thread
-        before, thread.own, thread.alone = thread.own, True, True
-        try:
+        with self._alone():
             return [task() for task in tasks]
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """This Python thread by itself, and BLAS is held to one thread."""
+        thread = self._thread
+        before, thread.own, thread.alone = (thread.own, thread.alone), True, True
+        try:
+            yield
         finally:
-            thread.own, thread.alone = before, False
+            thread.own, thread.alone = before
+
+    @contextmanager
+    def over(self, ranks: Communicator) -> Iterator[None]:
+        with super().over(ranks):
+            if ranks.sharing == 1 or self.threads > 1:
+                yield
+                return
+            with BlasThreads(self._blas, 1), self._alone():  # once, not for each product
+                yield
 
     def _is_large(self, layers: Sequence[Any], batch: int) -> bool:
         kinds, largest = self._work_shared_by(layers)
