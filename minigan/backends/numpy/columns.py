@@ -16,15 +16,14 @@ GATHERED_BY_TAP, SCATTERED_BY_TAP = 2, 4
 
 
 class ColumnsBackend(ElementwiseBackend):
-    """im2col and col2im. A pass that is recorded or left to BLAS's threads takes the base class's."""
+    """im2col and col2im for passes on our threads. One that is recorded or left to BLAS's takes the base class's."""
 
-    def im2col(self, x: Array, g: ConvGeometry) -> Array:
-        if not self._thread.own:
-            return super().im2col(x, g)
+    def columns(self, x: Array, g: ConvGeometry) -> Array:
+        """im2col(x), in memory that this thread's next call uses again."""
         windows, rows = self.windows(x, g), len(x) * g.output[0] * g.output[1]
         if x.shape[-1] > GATHERED_BY_TAP:
-            return self.copied(windows).reshape(rows, -1)
-        return self.copied(windows.transpose(3, 4, 5, 0, 1, 2)).reshape(-1, rows).T
+            return self.gathered(windows).reshape(rows, -1)
+        return self.gathered(windows.transpose(3, 4, 5, 0, 1, 2)).reshape(-1, rows).T
 
     def windows(self, x: Array, g: ConvGeometry) -> Array:
         """The window under every output position, (N, OH, OW, KH, KW, C): a view of what _padded returns."""
@@ -33,10 +32,10 @@ class ColumnsBackend(ElementwiseBackend):
         steps = (n, h * g.stride[0], w * g.stride[1], h * g.dilation[0], w * g.dilation[1], c)
         return np.ndarray((len(x), *g.output, *g.kernel, x.shape[-1]), x.dtype, padded, 0, steps)
 
-    def copied(self, x: Array) -> Array:
-        """x in memory of its own, in the order of its axes."""
-        copy = self.empty(x.shape, x.dtype)
-        copy[...] = x
+    def gathered(self, windows: Array) -> Array:
+        """A copy of windows, in the order of their axes, likewise."""
+        copy = self._scratch.block("columns", windows.shape, windows.dtype)
+        copy[...] = windows
         return copy
 
     def _padded(self, x: Array, g: ConvGeometry) -> Array:

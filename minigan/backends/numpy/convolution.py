@@ -122,7 +122,7 @@ class ConvolutionBackend(ColumnsBackend):
         matrix = w.reshape(-1, w.shape[-1])
 
         def convolve(images: slice) -> None:
-            np.matmul(self.im2col(x[images], g), matrix, out=y[images].reshape(-1, w.shape[-1]))
+            np.matmul(self.columns(x[images], g), matrix, out=y[images].reshape(-1, w.shape[-1]))
 
         self._each(convolve, len(x), _images_per_block(g, w.shape[2]))
         return y
@@ -157,12 +157,13 @@ class ConvolutionBackend(ColumnsBackend):
 
         def convolve(images: slice) -> None:
             if form.is_whole:
-                np.matmul(self.im2col(y[images], form.windows), kernel[0], out=out[images].reshape(-1, out.shape[-1]))
+                np.matmul(self.columns(y[images], form.windows), kernel[0], out=out[images].reshape(-1, out.shape[-1]))
                 return
-            columns = self.copied(self.windows(y[images], form.windows).swapaxes(0, 1))  # their rows outermost
+            columns = self.gathered(self.windows(y[images], form.windows).swapaxes(0, 1))  # their rows outermost
             for phase in form.rows:
                 rows = columns[phase.grid].reshape(-1, kernel.shape[1])
-                product = np.matmul(rows, kernel[phase.number], out=self.empty((len(rows), kernel.shape[2]), y.dtype))
+                product = self._scratch.block("product", (len(rows), kernel.shape[2]), y.dtype)
+                np.matmul(rows, kernel[phase.number], out=product)
                 form.place(product, phase, out[images])
 
         self._each(convolve, len(y), _images_per_block(form.windows, w.shape[3]))
@@ -182,7 +183,7 @@ class ConvolutionBackend(ColumnsBackend):
             return self.store(dw, out)
 
         def products(images: slice, dw: Array) -> None:
-            columns = self.im2col(x[images], g)
+            columns = self.columns(x[images], g)
             np.matmul(columns.T, y[images].reshape(len(columns), -1), out=dw)
 
         matrix = (math.prod(kernel[:3]), kernel[3])

@@ -23,7 +23,7 @@ from minigan.backends.numpy.products import ProductBackend
 from minigan.errors import CaptureError
 
 # Elements up to which a formula is quickest as it stands: alone, and in place or summed up, where a program saves more arrays.
-_DIRECT, _DIRECT_IN_PLACE = 1 << 17, 1 << 14
+_DIRECT, _DIRECT_IN_PLACE = 1 << 15, 1 << 14
 _ELEMENTS = 1 << 17  # elements of a block: smaller ones make threads wait for the interpreter
 _FOLDED = 1 << 11  # elements to which a row of channels is widened: NumPy's innermost loop is then long enough
 

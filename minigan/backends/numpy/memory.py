@@ -14,7 +14,7 @@ import numpy as np
 
 from minigan.backends.base import Array
 
-_POOLED = 1 << 20  # bytes from which a buffer is worth keeping: malloc maps large ones anew, and knows best about small ones
+_POOLED = 1 << 17  # bytes from which a buffer is worth keeping: malloc maps larger ones anew, and knows best about smaller ones
 _WASTE = 2  # how many times as large as an array its block may be
 _SLACK = 1.0  # how many times what is in use at one time a pool may hold
 _REMEMBERED = 128  # sizes let go that the pool looks out for
@@ -189,10 +189,11 @@ class Scratch(threading.local):
         """
         name = (key, shape[1:], dtype)
         memory = self._zeros.pop(name, None)
-        if memory is None or len(memory) < shape[0]:
+        is_new = memory is None or len(memory) < shape[0]
+        if is_new:
             memory = np.zeros(shape, dtype)
         self._zeros[name] = memory
-        while sum(block.nbytes for block in self._zeros.values()) > _ZEROS_KEPT:
+        while is_new and sum(block.nbytes for block in self._zeros.values()) > _ZEROS_KEPT:
             self._zeros.pop(next(iter(self._zeros)))
         return memory[: shape[0]]
 

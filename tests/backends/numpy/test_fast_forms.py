@@ -349,7 +349,7 @@ def test_columns_equal_the_textbooks(drawn, dtype):
     x = rng.standard_normal((batch, *g.image, channels)).astype(dtype)
     y = rng.standard_normal((batch * g.output[0] * g.output[1], features)).astype(dtype)
     w = rng.standard_normal((*g.kernel, channels, features)).astype(dtype)
-    np.testing.assert_array_equal(FAST.im2col(x, g), BOOK.im2col(x, g))
+    np.testing.assert_array_equal(FAST.columns(x, g), BOOK.im2col(x, g))
     product = FAST.product_for_col2im(y, w)
     assert relative_error(product, y @ w.reshape(-1, features).T) < rounding(dtype, 30)
     assert relative_error(FAST.col2im(product, g, batch), BOOK.col2im(product, g, batch)) < rounding(dtype, 30)
@@ -389,10 +389,10 @@ def test_a_planted_fault_in_the_columns_is_seen(monkeypatch):
     """Taps in the wrong place, and a border that is not zero."""
     g, *_ = reference_convolution()
     x, product = np.ones((2, 14, 14, 1)), np.random.default_rng(0).standard_normal((2 * 49, 16))
-    before = FAST.im2col(x, g), FAST.col2im(product, g, 2)
+    before = FAST.columns(x, g).copy(), FAST.col2im(product, g, 2)
     edge = lambda self, x, g: np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")  # noqa: E731
     monkeypatch.setattr(columns.ColumnsBackend, "_padded", edge)
-    assert not np.array_equal(FAST.im2col(x, g), before[0])
+    assert not np.array_equal(FAST.columns(x, g), before[0])
     monkeypatch.setattr(columns, "SCATTERED_BY_TAP", 0)
     np.testing.assert_allclose(FAST.col2im(product, g, 2), before[1], rtol=1e-12)
 
