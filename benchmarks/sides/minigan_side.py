@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -20,8 +22,11 @@ from benchmarks.sides.base import (
     d_steps,
     proof_of,
 )
+from minigan.distributed import ALONE, Communicator
+from minigan.forked import forked
 from minigan.losses.penalty import backward_with_penalties
 from minigan.training import Config
+from minigan.training.shares import processes_for
 
 _BATCH = ("real", "z", "labels")  # what a step takes, as its compute is handed it
 
@@ -78,8 +83,9 @@ def give_draws(game: mg.Game, inputs: Inputs) -> list[GivenDraws]:
 class OnGivenBatches(mg.Step):
     """A game's step on data and noise that are handed in: the step itself takes the next batch from the device."""
 
-    def __init__(self, game: mg.Game, inputs: Inputs) -> None:
-        self.game, be = game, game.backend
+    def __init__(self, game: mg.Game, inputs: Inputs, ranks: Communicator = ALONE) -> None:
+        self.game, be, self.ranks = game, game.backend, ranks
+        inputs = _share_of(inputs, ranks)
         self.backend, self.networks, self.optimizers = be, game.networks, game.optimizers
         count, self.batch = inputs["real"].shape[:2]
         self._rows = [be.asarray(inputs[name].reshape(-1, *inputs[name].shape[2:])) for name in _BATCH if name in inputs]
@@ -99,11 +105,62 @@ class OnGivenBatches(mg.Step):
 
     def compute(self) -> dict[str, Any]:
         take = self.backend.take_rows
-        batch = [take(rows, self._order, self._start, self.batch, self.game.dtype) for rows in self._rows]
-        return self.game.compute(*batch)
+        with self.backend.over(self.ranks):
+            batch = [take(rows, self._order, self._start, self.batch, self.game.dtype) for rows in self._rows]
+            return self.game.compute(*batch)
 
     def arrays(self) -> Iterator[Any]:
         return self.game.arrays()
+
+
+def _share_of(inputs: Inputs, ranks: Communicator) -> Inputs:
+    """What a rank sees of each batch and of each draw."""
+    shares = dict(inputs)
+    for name, array in inputs.items():
+        axis = 1 if name in _BATCH else 2 if name == "instance noise" or name.startswith("draws.") else 0
+        if axis:
+            own = ranks.own(ranks.share_of(array.shape[axis]))
+            shares[name] = array[:, own] if axis == 1 else array[:, :, own]
+    return shares
+
+
+class InProcesses:
+    """The step as a run takes it: in so many processes, each on its share of every batch. The others follow the first one.
+
+    take: makes the step of a rank. restart: brings the game back to where it began.
+    """
+
+    def __init__(self, count: int, take: Callable[[Communicator], Callable[[], Any]], restart: Callable[[], None]) -> None:
+        self._open, self._restart = ExitStack(), restart
+        self._ranks = self._open.enter_context(forked(count))
+        self._step = take(self._ranks)
+        while self._ranks.rank:
+            self._follow(self._ranks.gather(None)[0])
+
+    def _follow(self, what: str) -> Any:
+        return {"step": self._step, "told": self._told, "restart": self._restart}[what]()
+
+    def _lead(self, what: str) -> Any:
+        self._ranks.gather(what)
+        return self._follow(what)
+
+    def __call__(self) -> Any:
+        return self._lead("step")
+
+    def told(self) -> Any:
+        """A step's statistics over the whole batch."""
+        return self._lead("told")
+
+    def _told(self) -> dict[str, np.ndarray]:
+        stats = {name: np.array(value) for name, value in self._step().items()}
+        self._ranks.all_mean(*stats.values())
+        return stats
+
+    def restart(self) -> None:
+        self._lead("restart")
+
+    def __del__(self) -> None:
+        self._open.close()
 
 
 class StepOfD(mg.Step):
@@ -172,25 +229,30 @@ class MiniganSide(Side):
         nets = tuple(self._network(name, task, inputs) for name in task["networks"])
         game = config.description.build(nets, config, 1)
         step = self._captured(game, inputs) if self.captured else OnGivenBatches(game, inputs)
+        told, restart = step, partial(_restart, game, inputs)
+        processes = processes_for(game, inputs["real"].shape[1]) if self.captured else 1
+        if processes > 1:
+            step = InProcesses(processes, partial(self._captured, game, inputs), restart)
+            told, restart = step.told, step.restart
         if self.captured:  # each variant is recorded on the way; from the start again, what is proved is the replay
             for _ in range(len(inputs["real"]) * task["period"]):
                 step()
-            _restart(game, inputs)
+            restart()
         average = getattr(game, "average", None)
 
         def averages() -> Iterator[tuple[np.ndarray, ...]]:
             for kind in ("params", "state"):
                 yield tuple(self._host(getattr(net, kind)) for net in (nets[0], average))
 
-        return Prepared({"step": step}, proof_of(step, averages if average else None, task))
+        return Prepared({"step": step}, proof_of(told, averages if average else None, task))
 
     def _host(self, arrays: Mapping[str, Any]) -> np.ndarray:
         """All of them in one row."""
         return np.concatenate([np.empty(0, np.float32), *(self.backend.to_numpy(a).ravel() for a in arrays.values())])
 
-    def _captured(self, game: mg.Game, inputs: Inputs) -> Callable[[], dict[str, Any]]:
+    def _captured(self, game: mg.Game, inputs: Inputs, ranks: Communicator = ALONE) -> Callable[[], dict[str, Any]]:
         """The step on the batches in their turn, captured. (baseline_worker.py asks other checkouts for this.)"""
-        return mg.capture(OnGivenBatches(game, inputs), log=_refuse)
+        return mg.capture(OnGivenBatches(game, inputs, ranks), log=_refuse)
 
     def d_step(self, task: dict[str, Any], inputs: Inputs) -> Prepared:
         def begin(weight: float) -> Callable[[], Sequence[Any]]:
