@@ -28,7 +28,7 @@ class Attempt:
     def unusable(self, part: str) -> Outcome | None:
         """The outcome of a part for which the call gave nothing that could be judged; None where it did."""
         if self.blanks and (self.error or not finite(self.value)):
-            return not_filled_in(part, self.blanks)
+            return Outcome(part, BLANK)
         return Outcome(part, WRONG, [self.error], "error") if self.error else None
 
 
@@ -70,11 +70,6 @@ class Answer:
         if code is None or code.co_filename != str(self.path):
             return ""
         return f"line {code.co_firstlineno}, in {code.co_name}: "
-
-
-def not_filled_in(part: str, blanks: list[str]) -> Outcome:
-    names = ", ".join(dict.fromkeys(blanks))
-    return Outcome(part, BLANK, [] if names == part else [cut_middle(f"waits for {names}")])
 
 
 def finite(value: Any) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minigan.errors import UserFileError
 from minigan.exercises.answer import Answer
+from minigan.exercises.blanks import blanks_met
 from minigan.exercises.exercise import Exercise, Verdict
 from minigan.exercises.table import EXERCISES
 from minigan.user_code import read_file, run_file
@@ -38,5 +39,6 @@ def exercise_of(path: Path) -> Exercise:
 def check_answer(path: Path) -> Verdict:
     """Run the file and check what it answers. Raises UserFileError where there is nothing to check."""
     exercise, since = exercise_of(path), time.perf_counter()
-    outcomes = exercise.check(Answer(path, run_file(path)))
-    return Verdict(exercise.number, outcomes, seconds=time.perf_counter() - since)
+    with blanks_met() as blanks:
+        outcomes = exercise.check(Answer(path, run_file(path)))
+    return Verdict(exercise.number, outcomes, blanks, time.perf_counter() - since)

@@ -18,7 +18,8 @@ def _forward_kept(answer: Answer, layer: type[Layer], given: type[Layer], cases:
     """An outcome where the pass forwards, which is given, has been changed: all differences are taken of it."""
     for case in cases:
         nets = [
-            Sequential([kind(**case.options)], case.shape, get_backend("textbook"), "float64", seed=3) for kind in (layer, given)
+            Sequential([kind(**case.options)], case.shape, get_backend("textbook"), "float64", seed=3)
+            for kind in (layer, given)
         ]
         x = nets[0].backend.generator(5).normal((case.batch, *case.shape), "float64")
         done = answer.attempt(lambda nets=nets, x=x, case=case: [net.forward(x, case.train)[0] for net in nets])
@@ -48,7 +49,9 @@ def _check_batch_norm(answer: Answer) -> list[Outcome]:
         Case((3, 2, 2), inference, train=False),
     ]
     functions = (layer.backward,)
-    return _forward_kept(answer, layer, layers.BatchNorm, cases) or check_layer_answer(answer, layer, cases, functions=functions)
+    return _forward_kept(answer, layer, layers.BatchNorm, cases) or check_layer_answer(
+        answer, layer, cases, functions=functions
+    )
 
 
 def _check_layer_norm(answer: Answer) -> list[Outcome]:
@@ -56,7 +59,9 @@ def _check_layer_norm(answer: Answer) -> list[Outcome]:
     parts = {"gamma": "dγ", "beta": "dβ", "x": "dx"}
     cases = [Case((5,), parts, batch=4), Case((3, 2, 2), parts, {"axes": 3}), Case((3, 4), parts, {"axes": 1})]
     functions = (layer.backward,)
-    return _forward_kept(answer, layer, layers.LayerNorm, cases) or check_layer_answer(answer, layer, cases, functions=functions)
+    return _forward_kept(answer, layer, layers.LayerNorm, cases) or check_layer_answer(
+        answer, layer, cases, functions=functions
+    )
 
 
 DENSE = Exercise(
@@ -69,7 +74,7 @@ DENSE = Exercise(
     ("01_one_neuron.py",),
     "class Dense(mg.Dense):",
     (Source(layers.Dense.apply), Source(layers.Linear.forward)),
-    '''
+    """
 def backward(self, dy, cache, grads=None, input_grad=True):
     x, W = cache, self.weight  # (N, I), (I, O); dy = ∂L/∂y is (N, O)
     if grads is not None:  # write into the arrays that lie there
@@ -78,7 +83,7 @@ def backward(self, dy, cache, grads=None, input_grad=True):
     if not input_grad:
         return None
     return blank("dx")  # (N, I)
-''',
+""",
     (Source(layers.Linear.backward), Source(layers.Dense.transpose), Source(layers.Dense.weight_grad)),
     (
         Part("dW", "In which samples n does W_io stand, and what is multiplied by it there?", ("dW_io", "")),
@@ -99,7 +104,7 @@ BATCH_NORM = Exercise(
     ("04_batchnorm_three_paths.py",),
     "class BatchNorm(mg.BatchNorm):",
     (Source(layers.BatchNorm.forward),),
-    '''
+    """
 def backward(self, dy, cache, grads=None, input_grad=True):
     x, mean, inv_std, train = cache  # (N, …, C); μ and 1/σ are (C,)
     axes = tuple(range(dy.ndim - 1))  # all but the last, that of the channels: μ and v are means over these
@@ -113,10 +118,14 @@ def backward(self, dy, cache, grads=None, input_grad=True):
     if not train:
         return blank("dx at inference")  # μ and σ are constants here
     return blank("dx in training")  # the sum of three paths; (N, …, C)
-''',
+""",
     (Source(layers.BatchNorm.backward),),
     (
-        Part("dγ", "y = γ x̂ + β, and one γ serves all values of its channel. What is multiplied by it in each?", ("dγ =", "and dβ")),
+        Part(
+            "dγ",
+            "y = γ x̂ + β, and one γ serves all values of its channel. What is multiplied by it in each?",
+            ("dγ =", "and dβ"),
+        ),
         Part("dβ", "One β is added to all values of its channel. Over which axes must be summed?", ("dβ =", "Let g_m")),
         Part(
             "dx in training",
@@ -140,7 +149,7 @@ LAYER_NORM = Exercise(
     ("04_batchnorm_three_paths.py",),
     "class LayerNorm(mg.LayerNorm):",
     (Source(layers.LayerNorm.forward),),
-    '''
+    """
 cross_sample = False  # no sample's output depends on another sample
 
 def backward(self, dy, cache, grads=None, input_grad=True):
@@ -154,7 +163,7 @@ def backward(self, dy, cache, grads=None, input_grad=True):
         return None
     dx = blank("dx")  # (M, K): the sum of three paths
     return dx if isinstance(dx, float) else dx.reshape(dy.shape)
-''',
+""",
     (Source(layers.LayerNorm.backward), Source(layers.LayerNorm._means)),
     (
         Part("dγ", "γ_k stands in the k-th value of every row. What is multiplied by it there?", ("dγ =", "and dβ")),

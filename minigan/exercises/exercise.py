@@ -22,12 +22,14 @@ class Part:
     """What is marked by itself.
 
     hint: the first hint, a question or where to look. formula: from which words of the subject's docstring up to which others
-    the second hint quotes it; with "" for the latter to the end of the line. The third is the library's source.
+    the second hint quotes it; with "" for the latter to the end of the line. subject: whose docstring, where it is not the
+    exercise's. The third hint is the library's source.
     """
 
     name: str
     hint: str
     formula: tuple[str, str]
+    subject: Any = None
 
 
 @dataclass
@@ -42,16 +44,21 @@ class Outcome:
 
 @dataclass
 class Verdict:
-    """The outcome of a whole file. notes: remarks that cost nothing. seconds: what the check took."""
+    """The outcome of a whole file. blanks: those that are still open. seconds: what the check took."""
 
     number: int
     outcomes: list[Outcome]
-    notes: list[str] = field(default_factory=list)
+    blanks: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def right(self) -> int:
         return sum(outcome.status == RIGHT for outcome in self.outcomes)
+
+    @property
+    def mistakes(self) -> list[str]:
+        """What is wrong, a line for each part, with the kind of mistake where it was recognised."""
+        return [f"{o.part}: {o.lines[0] if o.mistake else 'wrong'}" for o in self.outcomes if o.status == WRONG]
 
     @property
     def ok(self) -> bool:
@@ -75,7 +82,8 @@ class Exercise:
     task: what one derives, in a line. subject: whose docstring holds the derivation. opening: the pieces of it that the file
     quotes, each from which words up to which others. explained: the names for `minigan explain`; examples: of the course.
     head: the line of the class, or "" for functions. given: sources that the file holds; blanks: the text of the rest of it.
-    answer: the sources that stand in the place of the blanks in the solution; more: what these call, for the last hint.
+    answer: the sources that stand in the place of the blanks in the solution, with these class attributes of the subject; more:
+    what the sources call, for the last hint.
     """
 
     number: int
@@ -92,3 +100,4 @@ class Exercise:
     parts: tuple[Part, ...]
     check: Check
     more: tuple[Any, ...] = ()
+    attributes: tuple[str, ...] = ()

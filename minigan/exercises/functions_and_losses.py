@@ -10,8 +10,8 @@ import numpy as np
 from minigan import layers, losses
 from minigan.backends import Array
 from minigan.checks.gradients import check_layer
-from minigan.exercises.answer import Answer, Attempt, as_array, misfit, not_filled_in
-from minigan.exercises.exercise import RIGHT, WRONG, Exercise, Outcome, Part, Source
+from minigan.exercises.answer import Answer, Attempt, as_array, misfit
+from minigan.exercises.exercise import BLANK, RIGHT, WRONG, Exercise, Outcome, Part, Source
 from minigan.exercises.layer_check import UNEXPLAINED, Case, check_layer_answer, with_methods
 from minigan.exercises.naming import Guess, judge
 from minigan.layers import Layer, elementwise
@@ -23,7 +23,9 @@ LARGE = 1000.0  # e^1000 overflows
 # -- sigmoid and tanh --------------------------------------------------------------------------------------------------
 
 
-def _value(answer: Answer, part: str, call: Callable[[], Any], true: np.ndarray, guesses: Sequence[Guess] = (), **more: Any) -> Outcome:
+def _value(
+    answer: Answer, part: str, call: Callable[[], Any], true: np.ndarray, guesses: Sequence[Guess] = (), **more: Any
+) -> Outcome:
     """One value of an answer, held against the true one."""
     done = answer.attempt(call)
     if not done.error:
@@ -88,7 +90,7 @@ SIGMOID_AND_TANH = Exercise(
     ("01_one_neuron.py", "05_bce_from_logits.py"),
     "",
     (Source(layers.Tanh.f, "tanh"),),
-    '''
+    """
 def sigmoid(xp, x):  # xp is numpy, or a module like it
     return blank("σ(x)")  # as x; it must not overflow for x = −1000
 
@@ -99,16 +101,24 @@ def sigmoid_grad(xp, y):
 
 def tanh_grad(xp, y):
     return blank("tanh′")  # ∂y/∂x for y = tanh x, written in y alone
-''',
+""",
     (Source(elementwise.sigmoid), Source(layers.Sigmoid.df, "sigmoid_grad"), Source(layers.Tanh.df, "tanh_grad")),
     (
         Part("σ(x)", "Which way does σ go as x grows, and what is σ(0)?", ("Logistic sigmoid", "Backward")),
-        Part("σ of large x", "e^−x is huge for x = −1000. Multiply above and below by e^x there.", ("Logistic sigmoid", "Backward")),
+        Part(
+            "σ of large x",
+            "e^−x is huge for x = −1000. Multiply above and below by e^x there.",
+            ("Logistic sigmoid", "Backward"),
+        ),
         Part("σ′", "Derive 1/(1 + e^−x) in x, then look for y and 1 − y in what you got.", ("Backward, element", "Once more")),
-        Part("tanh′", "tanh = S/C with S′ = C and C′ = S: the quotient rule, and then y = S/C put in.", ("∂y/∂x", "Source")),
+        Part(
+            "tanh′",
+            "tanh = S/C with S′ = C and C′ = S: the quotient rule, and then y = S/C put in.",
+            ("Backward, element", "Once"),
+            layers.Tanh,
+        ),
     ),
     _check_sigmoid_and_tanh,
-    more=(layers.Tanh,),
 )
 
 
@@ -191,14 +201,18 @@ def _by_layers(
 
 
 def _large_logits(
-    answer: Answer, function: Callable[..., Any], true: Callable[..., Any], shape: tuple[int, ...], targets: Callable[[int], np.ndarray]
+    answer: Answer,
+    function: Callable[..., Any],
+    true: Callable[..., Any],
+    shape: tuple[int, ...],
+    targets: Callable[[int], np.ndarray],
 ) -> Outcome:
     part = "large logits"
     s = LARGE * np.where(np.random.default_rng(2).random((4, *shape)) < 0.5, -1.0, 1.0)
     t = np.round(targets(4)).astype(targets(4).dtype)
     done = answer.attempt(lambda: _pair(function(s, t), s.shape, ""))
     if done.error or done.blanks:
-        return not_filled_in(part, done.blanks) if done.blanks else Outcome(part, WRONG, [done.error], "error")
+        return Outcome(part, BLANK) if done.blanks else Outcome(part, WRONG, [done.error], "error")
     if not (np.isfinite(done.value[0]) and np.isfinite(done.value[1]).all()):
         told = "for logits of ±1000 it gives NaN or infinity: e^1000 overflows, and log 0 is −∞"
         return Outcome(part, WRONG, [told], "overflow")
@@ -220,13 +234,23 @@ def _check_softmax_cross_entropy(answer: Answer) -> list[Outcome]:
         p = _softmax(s)[rows, c]
         return [
             Guess("factor", "the sum over samples: a mean is wanted, divide by N", -np.log(p).sum()),
-            Guess("factor", "a mean over N·K values: only one of the K terms of a sample counts, divide by N alone", -np.log(p).sum() / s.size),
+            Guess(
+                "factor",
+                "a mean over N·K values: only one of the K terms of a sample counts, divide by N alone",
+                -np.log(p).sum() / s.size,
+            ),
             Guess("sign", "minus the loss: log p is below 0, so L = −mean log p", np.log(p).mean()),
             Guess("part left out", "−mean p of the right class: the log is missing", -p.mean()),
             Guess("part left out", "−mean s of the right class: the log of the sum below is missing", -s[rows, c].mean()),
             Guess("axis", "the softmax runs over the samples, not over the classes", -np.log(_softmax(s, 0)[rows, c]).mean()),
-            Guess("not added up", "all K of −log p are averaged: only that of the right class counts", -np.log(_softmax(s)).mean()),
-            Guess("not added up", "all K of −log p are added up: only that of the right class counts", -np.log(_softmax(s)).sum() / len(s)),
+            Guess(
+                "not added up", "all K of −log p are averaged: only that of the right class counts", -np.log(_softmax(s)).mean()
+            ),
+            Guess(
+                "not added up",
+                "all K of −log p are added up: only that of the right class counts",
+                -np.log(_softmax(s)).sum() / len(s),
+            ),
         ]
 
     def of_gradient(s: np.ndarray, c: np.ndarray) -> list[Guess]:
@@ -235,12 +259,22 @@ def _check_softmax_cross_entropy(answer: Answer) -> list[Outcome]:
         return [
             Guess("part left out", "p/N: lacks −[k = c], the term of the right class itself", p / n),
             Guess("part left out", "p: lacks −[k = c], and the 1/N of the mean", p),
-            Guess("part left out", "−[k = c]/N: lacks p, the path through the sum below, which all K logits take", -one_hot / n),
+            Guess(
+                "part left out", "−[k = c]/N: lacks p, the path through the sum below, which all K logits take", -one_hot / n
+            ),
             Guess("part left out", "log p stands where p belongs: take the exponential again", (np.log(p) - one_hot) / n),
             Guess("part left out", "−[k = c]/(N p) is ∂L/∂p: the way on from p to s is missing", -one_hot / p / n),
             Guess("axis", "the softmax in it runs over the samples, not over the classes", (_softmax(s, 0) - one_hot) / n),
-            Guess("factor", "p (p − [k = c])/N: the softmax's derivative is in p − [k = c] already, and stands here twice", p * (p - one_hot) / n),
-            Guess("factor", "p (1 − p) is too often in it: p − [k = c] is the whole derivative already", p * (1 - p) * (p - one_hot) / n),
+            Guess(
+                "factor",
+                "p (p − [k = c])/N: the softmax's derivative is in p − [k = c] already, and stands here twice",
+                p * (p - one_hot) / n,
+            ),
+            Guess(
+                "factor",
+                "p (1 − p) is too often in it: p − [k = c] is the whole derivative already",
+                p * (1 - p) * (p - one_hot) / n,
+            ),
             Guess("sign", "p + [k = c]: the sign of the right class is wrong", (p + one_hot) / n),
             Guess("not added up", "e^s stands where p belongs: it is not divided by the sum", (np.exp(s) - one_hot) / n),
             Guess(
@@ -267,7 +301,9 @@ def _check_bce(answer: Answer) -> list[Outcome]:
             Guess("sign", "minus the loss: logs of probabilities are below 0", -full),
             Guess("part left out", "lacks −t s: this is the loss of targets that are all 0", zeta.mean()),
             Guess("part left out", "−mean t log σ(s) alone: lacks the share of 1 − t", -(t * np.log(y)).mean()),
-            Guess("part left out", "−mean (1 − t) log(1 − σ(s)) alone: lacks the share of t", -((1 - t) * np.log(1 - y)).mean()),
+            Guess(
+                "part left out", "−mean (1 − t) log(1 − σ(s)) alone: lacks the share of t", -((1 - t) * np.log(1 - y)).mean()
+            ),
             Guess("exchanged", "the loss for 1 − t: the two targets are exchanged", (zeta - (1 - t) * s).mean()),
             Guess("sign", "ζ(−s) − t s: ζ(s) = log(1 + e^s) is wanted", (elementwise.softplus(np, -s) - t * s).mean()),
             Guess("sign", "ζ(s) + t s: the sign of t s is wrong", (zeta + t * s).mean()),
@@ -286,7 +322,11 @@ def _check_bce(answer: Answer) -> list[Outcome]:
                 "y (1 − y) too often: σ(s) − t is ∂L/∂s already, the sigmoid's derivative is in it",
                 (y - t) * y * (1 - y) / n,
             ),
-            Guess("factor", "∂L/∂y, not ∂L/∂s: the factor y (1 − y) of the way from y to s is missing", (y - t) / (y * (1 - y)) / n),
+            Guess(
+                "factor",
+                "∂L/∂y, not ∂L/∂s: the factor y (1 − y) of the way from y to s is missing",
+                (y - t) / (y * (1 - y)) / n,
+            ),
             Guess("exchanged", "that for 1 − t: the two targets are exchanged", (y - 1 + t) / n),
             Guess("sign", "(σ(s) + t)/N: the sign of t is wrong", (y + t) / n),
         ]
@@ -304,7 +344,7 @@ SOFTMAX_CROSS_ENTROPY = Exercise(
     ("07_digit_classifier.py",),
     "",
     (),
-    '''
+    """
 def softmax_cross_entropy(s, labels):
     N, K = s.shape  # labels: N integers, the right class of each
     shifted = s - s.max(axis=1, keepdims=True)  # leaves p as it is, and e^shifted cannot overflow
@@ -312,16 +352,22 @@ def softmax_cross_entropy(s, labels):
     loss = blank("L")  # a number
     ds = blank("∂L/∂s")  # (N, K)
     return loss, ds
-''',
+""",
     (Source(losses.softmax_cross_entropy),),
     (
-        Part("L", "Which of the K probabilities of a sample does L look at? And over what is the mean?", ("p_nk = ", "Gradient")),
+        Part(
+            "L", "Which of the K probabilities of a sample does L look at? And over what is the mean?", ("p_nk = ", "Gradient")
+        ),
         Part(
             "∂L/∂s",
             "s_nk stands in log p_nc twice: once by itself, if k is the right class, and once in the log of the sum, always.",
             ("Gradient:", "Raises"),
         ),
-        Part("large logits", "Take the log of the sum first: log p = shifted − log Σ e^shifted, never log of a p that is 0.", ("with the row's", "Gradient")),
+        Part(
+            "large logits",
+            "Take the log of the sum first: log p = shifted − log Σ e^shifted, never log of a p that is 0.",
+            ("with the row's", "Gradient"),
+        ),
     ),
     _check_softmax_cross_entropy,
 )
@@ -336,17 +382,21 @@ BCE = Exercise(
     ("05_bce_from_logits.py",),
     "",
     (Source(elementwise.sigmoid), Source(elementwise.softplus)),
-    '''
+    """
 def bce_with_logits(s, targets):
     zeta = softplus(np, s)  # ζ(s) = log(1 + e^s)
     loss = blank("L")  # the mean over all values, a number
     ds = blank("∂L/∂s")  # as s
     return loss, ds
-''',
+""",
     (Source(losses.bce_with_logits),),
     (
         Part("L", "Write both logs by ζ, then collect what stands before t.", ("With −log", "Gradient")),
-        Part("∂L/∂s", "What is the derivative of ζ(s) = log(1 + e^s)? And how many values is the mean over?", ("Gradient:", "Raises")),
+        Part(
+            "∂L/∂s",
+            "What is the derivative of ζ(s) = log(1 + e^s)? And how many values is the mean over?",
+            ("Gradient:", "Raises"),
+        ),
         Part("large logits", "σ(1000) is 1 and log(1 − 1) is −∞: use ζ, never the log of a σ.", ("With −log", "Gradient")),
     ),
     _check_bce,

@@ -13,8 +13,8 @@ from minigan.checks.contract import check_contract
 from minigan.checks.gradients import check_layer
 from minigan.checks.report import Report
 from minigan.errors import cut_middle
-from minigan.exercises.answer import Answer, as_array, misfit, not_filled_in
-from minigan.exercises.blanks import Blank, blanks_met
+from minigan.exercises.answer import Answer, as_array, misfit
+from minigan.exercises.blanks import Blank
 from minigan.exercises.exercise import BLANK, RIGHT, WRONG, Outcome
 from minigan.layers import Layer
 
@@ -85,7 +85,7 @@ def _check_case(answer: Answer, layer: type[Layer], case: Case, be: Backend, pla
     )
     if done.error:
         if done.blanks:
-            return [not_filled_in(part, done.blanks) for part in case.parts.values()]
+            return [Outcome(part, BLANK) for part in case.parts.values()]
         error = done.error.removeprefix("MisfitError: ")
         return [Outcome(part, WRONG, [error], "error") for part in case.parts.values()]
     report: Report = done.value
@@ -96,7 +96,7 @@ def _check_case(answer: Answer, layer: type[Layer], case: Case, be: Backend, pla
         if row.max_error < report.tolerance:
             outcomes.append(Outcome(part, RIGHT))
         elif np.isnan(row.analytic) and done.blanks:
-            outcomes.append(not_filled_in(part, [part]))
+            outcomes.append(Outcome(part, BLANK))
         else:
             outcomes.append(_wrong(part, name, report, row, case, place))
     return outcomes
@@ -119,7 +119,7 @@ def _check_contract(
 ) -> Outcome:
     """What the layer breaks of the contract, once it is filled in."""
     if any(outcome.status == BLANK for outcome in outcomes):
-        return Outcome(KEEPS, BLANK, ["is looked at once all is filled in"])
+        return Outcome(KEEPS, BLANK)
     if any(outcome.mistake == "error" for outcome in outcomes):
         return Outcome(KEEPS, WRONG, ["is looked at once the passes run"], "error")
     broken: dict[str, None] = {}

@@ -39,7 +39,12 @@ def _error(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def judge(
-    part: str, value: Any, true: Any, guesses: Iterable[Guess] = (), sizes: Mapping[str, float] | None = None, tolerance: float = TOLERANCE
+    part: str,
+    value: Any,
+    true: Any,
+    guesses: Iterable[Guess] = (),
+    sizes: Mapping[str, float] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Outcome:
     """Whether a value is the true one; if not, what explains it.
 
@@ -51,7 +56,9 @@ def judge(
     many = isinstance(true, (tuple, list))
     values, trues = (list(value), list(true)) if many else ([value], [true])
     values, trues = [[np.asarray(a, np.float64) for a in arrays] for arrays in (values, trues)]
-    fitting = {g.words: g for g in guesses if relative_error(value, g.value) < tolerance and relative_error(true, g.value) > tolerance}
+    fitting = {
+        g.words: g for g in guesses if relative_error(value, g.value) < tolerance and relative_error(true, g.value) > tolerance
+    }
     if not fitting:
         fitting = {g.words: g for g in itertools.islice(_general(values, trues, sizes or {}, tolerance), 1)}
     found = list(fitting.values())
@@ -70,7 +77,9 @@ def _worst(values: list[np.ndarray], trues: list[np.ndarray], error: float) -> s
     return f"relative error {error:.1e}: yours {a[where]:+.6g}, the true one {b[where]:+.6g}{place}"
 
 
-def _general(values: list[np.ndarray], trues: list[np.ndarray], sizes: Mapping[str, float], tolerance: float) -> Iterable[Guess]:
+def _general(
+    values: list[np.ndarray], trues: list[np.ndarray], sizes: Mapping[str, float], tolerance: float
+) -> Iterable[Guess]:
     """Explanations that fit any value."""
 
     def fits(others: Iterable[np.ndarray]) -> bool:
