@@ -17,10 +17,10 @@ TAKES = {"list": (), "write": ("out",), "check": ("hint", "seconds"), "grade": (
 def add(commands: Any) -> None:
     about = (
         "Exercises in backpropagation. Without WHAT: the list of them. With a number: its file, with the derivation's start and "
-        "blanks, to --out. check FILE: what is right, which mistake it is where it is not, and what to read; status 0 if all is "
-        "right, 1 if not, 2 if the file cannot be checked. solution N: the file filled in by minigan's own source. grade FOLDER: "
-        "all answers in it, each in a process of its own with a time limit, to a table. These run the files: look first at what "
-        "strangers wrote."
+        "blanks, to --out. check FILE: what is right, which mistake it is where it is not, and what to read; status 0 if all "
+        "is right, 1 if not, 2 if the file cannot be checked. solution N: the file filled in by minigan's own source. "
+        "grade FOLDER: all answers in it, each in a process of its own with a time limit, to a table. check and grade run the "
+        "files: look first at what strangers wrote."
     )
     parser = add_command(commands, "exercise", "fill in a derivation, and learn what is wrong", about, exercise)
     parser.add_argument("what", metavar="WHAT", nargs="?", help="a number from 1 to 12, or check, grade, solution")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def _check_adam(answer: Answer) -> list[Outcome]:
     attempts, trues, slips = [], [], []
     for tiny in (False, True):
         gradients = _gradients(tiny)
-        attempts.append(answer.attempt(lambda gradients=gradients: _play(lambda: kind(**OPTIONS), gradients)))
+        attempts.append(answer.attempt(partial(_play, lambda: kind(**OPTIONS), gradients)))
         trues.append(_play(lambda: Adam(**OPTIONS), gradients) - start)
         with np.errstate(all="ignore"):
             slips.append({slip: _updates(start, gradients, slip) - start for slip in ("", *SLIPS)})
@@ -175,7 +176,7 @@ def apply(self, net, lr):
         ),
         Part(
             "ten updates where dw is tiny",
-            "Where dw is far below ε, the step should be about lr m̂/ε. Is ε under the root, and is it added after the correction?",
+            "Where dw is far below ε, the step is about lr m̂/ε. Is ε under the root, and added after the correction?",
             ("w ← w − lr m̂", ""),
         ),
     ),

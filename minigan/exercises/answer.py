@@ -91,18 +91,21 @@ def misfit(value: Any, shape: tuple[int, ...], what: str) -> str:
     """
     if isinstance(value, Blank) or (isinstance(value, float) and value != value):
         return ""
+    wanted = f"an array {shape}" if shape else "a number"
     if value is None:
-        return f"{what} is None, expected an array {shape}: is a return missing?"
+        return f"{what} is None, expected {wanted}: is a return missing?"
     if value is ...:
-        return f"{what} is ..., expected an array {shape}: it is not filled in"
+        return f"{what} is ..., expected {wanted}: it is not filled in"
     try:
         array = np.asarray(value)
     except ValueError:  # rows of different lengths
-        return f"{what} is a {type(value).__name__} that makes no array, expected an array {shape}"
+        return f"{what} is a {type(value).__name__} that makes no array, expected {wanted}"
     if array.dtype.kind not in "fiub":
         kind = array.dtype if isinstance(value, np.ndarray) else type(value).__name__
-        return f"{what} is of type {kind}, expected an array {shape} of real numbers"
+        return f"{what} is of type {kind}, expected {wanted} of real numbers"
     if array.shape != shape:
+        if not shape:
+            return f"{what} has the shape {array.shape}, expected a single number: is a sum or a mean missing?"
         turned = ", its axes exchanged" if array.shape == shape[::-1] and len(shape) > 1 else ""
         return f"{what} has the shape {array.shape}, expected {shape}{turned}"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def _judged(
     for options, shape in (PLAIN, STRIDED, ODD):
         g, _ = _geometry(options, shape)
         right = true(g)
-        done = answer.attempt(lambda g=g: call(g))
+        done = answer.attempt(partial(call, g))
         done.error = done.error or misfit(done.value, right.shape, part)
         outcome = done.unusable(part) or judge(part, as_array(done.value, right.shape), right, guesses(g))
         if outcome.status == WRONG:
@@ -412,13 +413,13 @@ def _check_transposed(answer: Answer) -> list[Outcome]:
 def _transposed_value(answer: Answer, kind: type[Layer], variants: Sequence[tuple[dict[str, Any], tuple[int, ...]]]) -> Outcome:
     outcome = Outcome("y", RIGHT)
     for options, shape in variants:
-        layer = kind(channels=3, **options)
+        layer: Any = kind(channels=3, **options)
         output = layer.place(0, shape)
         w = _drawn(*layer.parameters["weight"].shape)
         layer.bind(TEXTBOOK, {"weight": w, "bias": np.zeros(3)}, {}, None)
         x, g = _drawn(2, *shape), layer.geometry
         right = TEXTBOOK.conv2d_transpose(x, w, g)
-        done = answer.attempt(lambda layer=layer, x=x: layer.apply(x))
+        done = answer.attempt(partial(layer.apply, x))
         done.error = done.error or misfit(done.value, (2, *output), "y")
         guesses = [
             Guess("flipped", "w turned round along both axes of taps", TEXTBOOK.conv2d_transpose(x, w[::-1, ::-1], g)),

@@ -12,7 +12,7 @@ from minigan.backends import Array
 from minigan.checks.gradients import check_layer
 from minigan.exercises.answer import Answer, Attempt, as_array, misfit
 from minigan.exercises.exercise import BLANK, RIGHT, WRONG, Exercise, Outcome, Part, Source
-from minigan.exercises.layer_check import UNEXPLAINED, Case, check_layer_answer, with_methods
+from minigan.exercises.layer_check import Case, check_layer_answer, with_methods
 from minigan.exercises.naming import Guess, judge
 from minigan.layers import Layer, elementwise
 from minigan.layers.base import Grads, Shape
@@ -196,8 +196,8 @@ def _by_layers(
     net = _Loss(true, lambda s, t: np.asarray(function(s, t)[1]), targets)
     done = answer.attempt(lambda: check_layer(net, shape, batch=4, backend="textbook").mistakes)
     if done.error or not done.value:
-        return Outcome(plain.part, plain.status, [UNEXPLAINED, *plain.lines])
-    return Outcome(plain.part, plain.status, [done.value[0].words, *plain.lines], done.value[0].kind)
+        return Outcome(plain.part, plain.status, plain.lines)
+    return Outcome(plain.part, plain.status, [done.value[0].words, *plain.lines[1:]], done.value[0].kind)
 
 
 def _large_logits(
@@ -217,7 +217,7 @@ def _large_logits(
         told = "for logits of ±1000 it gives NaN or infinity: e^1000 overflows, and log 0 is −∞"
         return Outcome(part, WRONG, [told], "overflow")
     right = judge(part, done.value[0], true(s, t)[0])
-    return Outcome(part, RIGHT) if right.status == RIGHT else Outcome(part, WRONG, ["L is wrong there", *right.lines], "")
+    return Outcome(part, RIGHT) if right.status == RIGHT else Outcome(part, WRONG, ["L is wrong there", *right.lines[1:]], "")
 
 
 def _softmax(s: np.ndarray, axis: int = -1) -> np.ndarray:

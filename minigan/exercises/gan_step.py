@@ -26,8 +26,14 @@ SLIPS: dict[str, tuple[str, str]] = {
     "half": ("factor", "half of it: both means count in full, L_D is not their mean"),
     "sign": ("sign", "minus it: what D maximises in the paper, its negative is minimised here"),
     "exchanged": ("exchanged", "real and generated samples are exchanged: D is to put real ones high"),
-    "real alone": ("part left out", "the share of the real samples alone: lacks that of the generated ones"),
-    "fake alone": ("part left out", "the share of the generated samples alone: lacks that of the real ones"),
+    "real alone": (
+        "part left out",
+        "the share of the real samples alone: lacks that of the generated ones. (A backward pass overwrites grads: add both)",
+    ),
+    "fake alone": (
+        "part left out",
+        "the share of the generated samples alone: lacks that of the real ones. (A backward pass overwrites grads: add both)",
+    ),
     "one batch": (
         "statistics",
         "real and generated samples went through D as one batch: BatchNorm's statistics of the two must not mix",
@@ -85,8 +91,8 @@ def _networks() -> tuple[Sequential, Sequential, Array, Array]:
 def _played(kind: type[GAN]) -> _Step:
     """One step of a game of that class."""
     g, d, real, z = _networks()
-    game = kind(g, d, optimizer_g=_Recorder(), optimizer_d=_Recorder())
-    of_g, of_d = game.optimizer_g, game.optimizer_d
+    of_g, of_d = _Recorder(), _Recorder()
+    game = kind(g, d, optimizer_g=of_g, optimizer_d=of_d)
     stats = game.step(real, z)
     if not isinstance(stats, dict) or not {"loss_d", "loss_g"} <= stats.keys():
         raise TypeError("compute must return {'loss_d': …, 'loss_g': …, 'prob_real': …, 'prob_fake': …}")
@@ -193,22 +199,12 @@ def _check_gan_step(answer: Answer) -> list[Outcome]:
     ):
         own, guesses = getattr(step, name), [Guess(*SLIPS[s], found[name][s]) for s in slips if s in found[name]]
         own = Attempt(np.asarray(own, np.float64), blanks=done.blanks)
-        outcomes.append(own.unusable(part) or _judged(part, own.value, found[name][""], guesses))
+        outcomes.append(own.unusable(part) or judge(part, own.value, np.asarray(found[name][""]), guesses, {"N": float(N)}))
     if done.blanks:
         outcomes.append(Outcome(parts[-1], BLANK))
     else:
         outcomes.append(Outcome(parts[-1], WRONG, step.broken, "contract") if step.broken else Outcome(parts[-1], RIGHT))
     return outcomes
-
-
-def _judged(part: str, own: np.ndarray, true: Any, guesses: list[Guess]) -> Outcome:
-    outcome = judge(part, own, np.asarray(true), guesses, {"N": float(N)})
-    if outcome.status == WRONG and part == "D's gradient" and not outcome.mistake:
-        # d.grads is overwritten by each backward pass: two of them leave the share of the last
-        outcome.lines.insert(
-            0, "not the gradient of L_D: a backward pass overwrites grads, so the shares of real and fake must be added up"
-        )
-    return outcome
 
 
 GAN_STEP = Exercise(

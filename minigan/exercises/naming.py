@@ -12,6 +12,8 @@ import numpy as np
 from minigan.checks.report import TOLERANCE
 from minigan.exercises.exercise import RIGHT, WRONG, Outcome
 
+UNEXPLAINED = "no common mistake explains it: take the terms of the derivation one by one"
+FEW = 3  # so many entries at least must bear out a factor that has no name
 FLOOR = 1e-2  # entries below so much of the largest are compared with that
 
 
@@ -56,14 +58,16 @@ def judge(
     many = isinstance(true, (tuple, list))
     values, trues = (list(value), list(true)) if many else ([value], [true])
     values, trues = [[np.asarray(a, np.float64) for a in arrays] for arrays in (values, trues)]
-    fitting = {
-        g.words: g for g in guesses if relative_error(value, g.value) < tolerance and relative_error(true, g.value) > tolerance
-    }
-    if not fitting:
-        fitting = {g.words: g for g in itertools.islice(_general(values, trues, sizes or {}, tolerance), 1)}
-    found = list(fitting.values())
-    lines = ["; or else ".join(guess.words for guess in found)] if found else []
-    return Outcome(part, WRONG, [*lines, _worst(values, trues, error)], " or ".join(dict.fromkeys(g.kind for g in found)))
+    found = fitting(value, true, guesses, tolerance)
+    found = found or list(itertools.islice(_general(values, trues, sizes or {}, tolerance), 1))
+    words = "; or else ".join(guess.words for guess in found) or UNEXPLAINED
+    return Outcome(part, WRONG, [words, _worst(values, trues, error)], " or ".join(dict.fromkeys(g.kind for g in found)))
+
+
+def fitting(value: Any, true: Any, guesses: Iterable[Guess], tolerance: float = TOLERANCE) -> list[Guess]:
+    """The guesses that make this value, and not the true one, each in words of its own."""
+    fit = [g for g in guesses if relative_error(value, g.value) < tolerance < relative_error(true, g.value)]
+    return list({guess.words: guess for guess in fit}.values())
 
 
 def _worst(values: list[np.ndarray], trues: list[np.ndarray], error: float) -> str:
@@ -95,8 +99,9 @@ def _general(
     which = next(i for i, b in enumerate(trues) if b is largest)
     at = np.unravel_index(np.abs(largest).argmax(), largest.shape)
     c = float(values[which][at] / largest[at])
-    if c and fits(c * b for b in trues):
-        yield Guess("factor", factor_in_words(c, sizes), values)
+    few = sum(b.size for b in trues) < FEW
+    if c and fits(c * b for b in trues) and (is_named(words := factor_in_words(c, sizes)) or not few):
+        yield Guess("factor", words, values)
     for order in itertools.permutations(range(trues[0].ndim)) if len(trues) == 1 else ():
         turned = trues[0].transpose(order)
         if list(order) != sorted(order) and turned.size and fits([turned.reshape(trues[0].shape)]):
@@ -114,13 +119,19 @@ def factor_in_words(c: float, sizes: Mapping[str, float]) -> str:
     for name, number in sizes.items():
         if abs(number - 1) < 1e-9:
             continue
+        shown = f"{number:.6g}"
         if abs(size - number) < 1e-6 * size:
-            return f"{minus}{number:.6g} times the true one, and {number:.6g} is {name}: divide by it"
+            return f"{minus}{shown} times the true one, and {shown} is {name}: divide by it"
         if abs(size - 1 / number) < 1e-6 * size:
-            return f"{minus}1/{number:.6g} of the true one, and {number:.6g} is {name}: divided by it once too often"
+            return f"{minus}1/{shown} of the true one, and {shown} is {name}: it is left out, or divided by once too often"
     if abs(size - 2) < 1e-6 or abs(size - 0.5) < 1e-6:
         return f"{minus}{'twice' if size > 1 else 'half'} the true one"
     return f"{c:.6g} times the true one in every entry"
+
+
+def is_named(words: str) -> bool:
+    """Whether factor_in_words knew the factor."""
+    return not words.endswith("in every entry")
 
 
 def _is_single(array: np.ndarray) -> bool:

@@ -8,27 +8,40 @@ import numpy as np
 
 from minigan import losses
 from minigan.backends import Array
+from minigan.checks.report import TOLERANCE
 from minigan.errors import cut_middle
 from minigan.exercises.answer import Answer, Attempt, as_array, misfit
 from minigan.exercises.exercise import BLANK, RIGHT, WRONG, Exercise, Outcome, Part, Source
 from minigan.exercises.gan_step import central_differences
 from minigan.exercises.layer_check import with_methods
-from minigan.exercises.naming import Guess, judge
+from minigan.exercises.naming import Guess, judge, relative_error
 from minigan.layers import Dense, Layer, LeakyReLU, Tanh
 from minigan.layers.composite import sweep_curvature
 from minigan.losses import R1
 from minigan.losses.penalty import Penalty
 from minigan.network import Sequential
 
-WEIGHT, N, K = 3.0, 4, 3
+WEIGHT, N, K = 7.0, 4, 3
 LEFT = 0.7  # what lies in grads before
 SIZES = {
     "N": float(N),
     "the number K of values in an image": float(K),
     "the number of values in the batch": float(N * K),
     "the weight w": WEIGHT,
-    "the ½ of w/2N": 2.0,
+    "the 2 of w/2N": 2.0,
     "2N": 2.0 * N,
+    "N², as if g were the slope of the mean of s and not of its sum": float(N * N),
+}
+SLIPS = {
+    "none": (
+        "part left out",
+        "lacks the last sweep: a curved layer brings a c, which goes down with layer.backward(a, cache, more), and what that "
+        "writes to more belongs to own too",
+    ),
+    "c alone": ("part left out", "a is c alone: what came from above must go on through layer.backward, a ← Jᵀ a + c"),
+    "c dropped": ("part left out", "the c of a lower layer is left out where an a comes from above: a ← Jᵀ a + c"),
+    "overwritten": ("part left out", "layer.backward overwrites what curvature wrote to own: give it room of its own, and add"),
+    "sign of c": ("sign", "c has the wrong sign in a ← Jᵀ a + c"),
 }
 
 
@@ -111,38 +124,44 @@ def _gradients_with_slips(curved: bool) -> tuple[np.ndarray, list[Guess]]:
     g = net.backward(np.ones_like(s), caches, grads=own, dys=dys)
     _, v = penalty.slope(be, g)
     of_score = own.flat.copy()
-    first = _without_last_sweep(net, v, caches, dys)
-    reversed_sweep = 2 * first - true  # the last sweep's share with the wrong sign
+    of_fake = central_differences(lambda: value(fake), net.flat_params)
+    swept = {slip: _swept(net, v, caches, dys, slip) for slip in ("", *SLIPS)}
     guesses = [
         Guess(
             "part left out",
             "∂(Σ s)/∂θ, that of the scores: the way on through g is left out, v · g = Σ ṡ must be differentiated",
             of_score,
         ),
-        Guess(
-            "part left out",
-            "lacks the last sweep: θ also moves what the curved layers above make of it, a = Jᵀ a + c, starting with the c of curvature",
-            first,
-        ),
-        Guess("sign", "what the last sweep brings has the wrong sign", reversed_sweep),
-        Guess("part left out", "what the last sweep brings alone: lacks what curvature writes", true - first),
-        Guess(
-            "other samples",
-            "g is taken at generated samples: R1 takes it at real ones",
-            central_differences(lambda: value(fake), net.flat_params),
-        ),
-        Guess("part left out", "the tangent starts from g, not from v = ∂P/∂g", true * N / WEIGHT),
+        Guess("other samples", "g is taken at generated samples: R1 takes it at real ones", of_fake),
+        Guess("part left out", "the tangents start from g, and not from v = ∂P/∂g", true * N / WEIGHT),
     ]
+    if relative_error(swept[""], true) < TOLERANCE:
+        guesses += [Guess(*SLIPS[slip], swept[slip]) for slip in SLIPS]
     return true, guesses
 
 
-def _without_last_sweep(net: Sequential, v: Array, caches: list[Any], dys: list[Array]) -> np.ndarray:
-    """What curvature writes, layer by layer, along the tangents."""
-    own, x_dot = net.empty_grads(), v
-    for layer, cache, dy, grads in zip(net.layers, caches, dys, own.of_layer, strict=True):
-        layer.curvature(x_dot, dy, cache, grads)
-        x_dot = layer.tangent(x_dot, cache)
-    return own.flat
+def _swept(net: Sequential, v: Array, caches: list[Any], dys: list[Array], slip: str) -> np.ndarray:
+    """∂Q/∂θ of Q = Σ ṡ, as Sequential.curvature has it, with a slip of SLIPS in it."""
+    grads, moves, a = net.empty_grads(), [v], None
+    for layer, cache in zip(net.layers[:-1], caches, strict=False):
+        moves.append(layer.tangent(moves[-1], cache))
+    for index in reversed(range(len(net.layers))):
+        layer, own = net.layers[index], grads.of_layer[index]
+        c = layer.curvature(moves[index], dys[index], caches[index], own)
+        through = {name: np.zeros_like(param) for name, param in layer.params.items()}
+        below = None if a is None else layer.backward(a, caches[index], through)
+        for name in own:
+            own[name][...] = (
+                through[name] if slip == "overwritten" and a is not None else own[name] + (slip != "none") * through[name]
+            )
+        if slip == "c alone":
+            a = c
+        elif slip == "c dropped":
+            a = c if below is None else below
+        else:
+            c = -c if slip == "sign of c" and c is not None else c
+            a = c if below is None else below if c is None else below + c
+    return grads.flat
 
 
 def _check_gradient(answer: Answer, kind: type[Penalty], curved: bool) -> Outcome:
@@ -173,11 +192,12 @@ def _check_adding(answer: Answer, kind: type[Penalty], gradients: list[Outcome])
         return Outcome(part, WRONG, [told], "added")
     if not np.allclose(filled, empty + LEFT, rtol=1e-9, atol=1e-12):
         return Outcome(part, WRONG, ["what lay in grads before changes what is added"], "added")
-    net, real, _ = _discriminator(True)
-    true = R1(WEIGHT).add_grads(net, real, real, net.empty_grads())
+    net, real, fake = _discriminator(True)
+    true, of_fake = (R1(WEIGHT).add_grads(net, x, x, net.empty_grads()) for x in (real, fake))
     if error := misfit(value, (), "P"):
         return Outcome(part, WRONG, [f"{answer.place(kind.add_grads)}{error}"], "error")
-    return judge(part, value, true, sizes=SIZES)
+    guesses = [Guess("other samples", "P is taken at generated samples: R1 takes it at real ones", of_fake)]
+    return judge(part, value, true, guesses, SIZES)
 
 
 def _check_r1(answer: Answer) -> list[Outcome]:

@@ -32,9 +32,12 @@ def told(verdict: Verdict, path: Path, hint: int = 0) -> str:
     exercise = EXERCISES[verdict.number]
     count = len(verdict.outcomes)
     lines = [f"Exercise {exercise.number}, {exercise.title}: {verdict.right} of {count} parts are right"]
+    told_already: set[str] = set()
     for outcome in verdict.outcomes:
-        lines.append(f"  {MARKS[outcome.status]} {outcome.part}")
-        for line in outcome.lines:
+        again = bool(outcome.lines) and set(outcome.lines) <= told_already
+        lines.append(f"  {MARKS[outcome.status]} {outcome.part}{': the same' if again else ''}")
+        told_already.update(outcome.lines)
+        for line in [] if again else outcome.lines:
             lines += textwrap.wrap(line, WIDTH, initial_indent=" " * 11, subsequent_indent=" " * 11)
     if verdict.blanks:
         lines += textwrap.wrap(f"Not filled in yet: {', '.join(verdict.blanks)}.", WIDTH, subsequent_indent="  ")

@@ -45,7 +45,7 @@ def file_text(exercise: Exercise, solved: bool = False) -> str:
 def _imports(exercise: Exercise, solved: bool) -> str:
     needed = imports_for([*exercise.given, *(exercise.answer if solved else ())])
     standard = [line for line in needed if line.startswith("import ")]
-    wanted = ["import minigan as mg"] if solved else ["import numpy as np", "", "import minigan as mg"]
+    wanted = ["import numpy as np", "", "import minigan as mg"]
     if "(Backend)" in exercise.head:
         wanted.append("from minigan.backends import Backend")
     if not solved:
