@@ -16,17 +16,19 @@ TAKES = {"list": (), "write": ("out",), "check": ("hint", "seconds"), "grade": (
 
 def add(commands: Any) -> None:
     about = (
-        "Exercises in backpropagation. Without WHAT: the list of them. With a number: its file, with the derivation's start and "
-        "blanks, to --out. check FILE: what is right, which mistake it is where it is not, and what to read; status 0 if all "
-        "is right, 1 if not, 2 if the file cannot be checked. solution N: the file filled in by minigan's own source. "
-        "grade FOLDER: all answers in it, each in a process of its own with a time limit, to a table. check and grade run the "
-        "files: look first at what strangers wrote."
+        "Exercises in backpropagation. Without WHAT: the list of them. With a number: its file, with the start of its "
+        "derivation and blanks, to --out. check FILE: what is right, which mistake it is where it is not, and what to read; "
+        "status 0 if all is right, 1 if not, 2 if the file cannot be checked. solution N: the file filled in by minigan's own "
+        "source. grade FOLDER: all answers in it, each in a process of its own with a time limit, to a table. check and grade "
+        "run the files: look first at what strangers wrote."
     )
     parser = add_command(commands, "exercise", "fill in a derivation, and learn what is wrong", about, exercise)
     parser.add_argument("what", metavar="WHAT", nargs="?", help="a number from 1 to 12, or check, grade, solution")
     parser.add_argument("target", metavar="TARGET", nargs="?", help="the FILE, the FOLDER or the number")
     parser.add_argument(
-        "--out", metavar="FILE", help="where to write: the exercise, the solution, or the marks as CSV (stdout)"
+        "--out",
+        metavar="FILE",
+        help="where to write: the exercise or its solution (else they are printed), or the marks as CSV",
     )
     hints = "after the check: 1 a question, 2 the derivation, 3 minigan's source"
     parser.add_argument("--hint", type=int, choices=(1, 2, 3), help=hints)

@@ -13,7 +13,7 @@ import numpy as np
 
 from minigan.errors import UserFileError, cut_middle, nearest_name
 from minigan.exercises.blanks import Blank, blanks_met
-from minigan.exercises.exercise import BLANK, WRONG, Outcome
+from minigan.exercises.exercise import BLANK, ERROR, WRONG, Outcome
 from minigan.user_code import describe_error
 
 
@@ -29,7 +29,7 @@ class Attempt:
         """The outcome of a part for which the call gave nothing that could be judged; None where it did."""
         if self.blanks and (self.error or not finite(self.value)):
             return Outcome(part, BLANK)
-        return Outcome(part, WRONG, [self.error], "error") if self.error else None
+        return Outcome(part, WRONG, [self.error], ERROR) if self.error else None
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Answer:
             return found
         if base is not None and isinstance(found, type) and issubclass(found, base):
             return found
-        what = f"a class {name}({base.__name__})" if base else f"a function {name}"
+        what = f"a class {name}" if base else f"a function {name}"
         own = [key for key, value in vars(self.module).items() if getattr(value, "__module__", "") == self.module.__name__]
         hint = nearest_name(name, own) if own else "it defines nothing"
         raise UserFileError(f"{self.path}: this exercise needs {what}, as the file had it: {hint}")

@@ -19,8 +19,9 @@ def exercise_of(path: Path) -> Exercise:
 
     Raises UserFileError for a file that cannot be read, is not Python, or has no such line.
     """
+    source = read_file(path)
     try:
-        tree = ast.parse(read_file(path), str(path))
+        tree = ast.parse(source, str(path))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "it is nested too deeply"

@@ -9,7 +9,7 @@ import numpy as np
 from minigan import layers
 from minigan.backends import Array, get_backend
 from minigan.exercises.answer import Answer
-from minigan.exercises.exercise import WRONG, Exercise, Outcome, Part, Source
+from minigan.exercises.exercise import ERROR, WRONG, Exercise, Outcome, Part, Source
 from minigan.exercises.layer_check import KEEPS, Case, Evidence, Guesses, check_layer_answer
 from minigan.exercises.naming import Guess, relative_error
 from minigan.layers import Layer
@@ -34,7 +34,7 @@ def _forward_kept(answer: Answer, layer: type[Layer], given: type[Layer], cases:
         changed = done.error or relative_error(*done.value) > 1e-9
         if changed:
             told = done.error or "it gives another y than minigan's"
-            return [Outcome("the forward pass, as it was given", WRONG, [f"{told}: put it back as the file had it"], "error")]
+            return [Outcome("the forward pass, as it was given", WRONG, [f"{told}: put it back as the file had it"], ERROR)]
     return []
 
 

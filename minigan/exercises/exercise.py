@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 RIGHT, WRONG, BLANK = "right", "wrong", "not filled in yet"
+ERROR = "error"  # the mistake of a part that could not be judged
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,13 @@ class Verdict:
 
     @property
     def mistakes(self) -> list[str]:
-        """What is wrong, a line for each part, with the kind of mistake where it was recognised."""
-        return [f"{o.part}: {o.lines[0] if o.mistake else 'wrong'}" for o in self.outcomes if o.status == WRONG]
+        """The mistakes that were recognised, each with its part."""
+        return [f"{o.part}: {o.lines[0]}" for o in self.outcomes if o.status == WRONG and o.mistake not in ("", ERROR)]
+
+    @property
+    def errors(self) -> list[str]:
+        """What kept parts from being judged, each once."""
+        return list(dict.fromkeys(o.lines[0] for o in self.outcomes if o.mistake == ERROR))
 
     @property
     def ok(self) -> bool:

@@ -11,7 +11,7 @@ from minigan import layers, losses
 from minigan.backends import Array
 from minigan.checks.gradients import check_layer
 from minigan.exercises.answer import Answer, Attempt, as_array, misfit
-from minigan.exercises.exercise import BLANK, RIGHT, WRONG, Exercise, Outcome, Part, Source
+from minigan.exercises.exercise import BLANK, ERROR, RIGHT, WRONG, Exercise, Outcome, Part, Source
 from minigan.exercises.layer_check import Case, check_layer_answer, with_methods
 from minigan.exercises.naming import Guess, judge
 from minigan.layers import Layer, elementwise
@@ -212,7 +212,7 @@ def _large_logits(
     t = np.round(targets(4)).astype(targets(4).dtype)
     done = answer.attempt(lambda: _pair(function(s, t), s.shape, ""))
     if done.error or done.blanks:
-        return Outcome(part, BLANK) if done.blanks else Outcome(part, WRONG, [done.error], "error")
+        return Outcome(part, BLANK) if done.blanks else Outcome(part, WRONG, [done.error], ERROR)
     if not (np.isfinite(done.value[0]) and np.isfinite(done.value[1]).all()):
         told = "for logits of ±1000 it gives NaN or infinity: e^1000 overflows, and log 0 is −∞"
         return Outcome(part, WRONG, [told], "overflow")

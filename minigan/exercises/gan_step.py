@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from minigan import games, losses
 from minigan.backends import Array
 from minigan.errors import cut_middle
 from minigan.exercises.answer import Answer, Attempt
-from minigan.exercises.exercise import BLANK, RIGHT, WRONG, Exercise, Outcome, Part, Source
+from minigan.exercises.exercise import BLANK, ERROR, RIGHT, WRONG, Exercise, Outcome, Part, Source
 from minigan.exercises.naming import Guess, judge
 from minigan.games import GAN
 from minigan.layers import BatchNorm, Dense, Tanh
@@ -150,27 +152,29 @@ def central_differences(loss: Any, vector: Array) -> np.ndarray:
     return found
 
 
-def _true_steps(moved: np.ndarray | None) -> dict[str, dict[str, Any]]:
-    """Losses and their gradients by finite differences, by slip, "" being right.
+@cache
+def _true_d() -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """L_D and its gradient by finite differences, by slip, "" being right."""
+    g, d, real, z = _networks()
+    fake = g.forward(z, train=True)[0]
+    values = {slip: _value_d(d, real, fake, slip) for slip in ("", *OF_D)}
+    return values, {slip: central_differences(partial(_value_d, d, real, fake, slip), d.flat_params) for slip in ("", *OF_D)}
+
+
+def _true_g(moved: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """L_G and its gradient by finite differences, by slip, "" being right.
 
     moved: D's parameters after the answer's own update, by which its G is judged: so that a mistake of D is not told twice.
     """
     g, d, real, z = _networks()
-    fake, before = g.forward(z, train=True)[0], d.flat_params.copy()
-    found: dict[str, dict[str, Any]] = {name: {} for name in ("loss_d", "of_d", "loss_g", "of_g")}
-    for slip in ("", *OF_D):
-        found["loss_d"][slip] = _value_d(d, real, fake, slip)
-        found["of_d"][slip] = central_differences(lambda slip=slip: _value_d(d, real, fake, slip), d.flat_params)
-    found["loss_g"]["old D"] = _value_g(g, d, z)
-    found["of_g"]["old D"] = central_differences(lambda: _value_g(g, d, z), g.flat_params)
+    values, gradients = {"old D": _value_g(g, d, z)}, {"old D": central_differences(lambda: _value_g(g, d, z), g.flat_params)}
     through_g = central_differences(lambda: _value_d(d, real, g.forward(z, train=True)[0]), g.flat_params)
-    d.flat_params[...] = before - RATE * found["of_d"][""] if moved is None else moved
+    d.flat_params[...] = moved
     for slip in ("", "saturating", "sum", "sign", "uphill"):
-        found["loss_g"][slip] = _value_g(g, d, z, slip)
-        found["of_g"][slip] = central_differences(lambda slip=slip: _value_g(g, d, z, slip), g.flat_params)
-    found["of_g"]["not detached"] = found["of_g"][""] + through_g
-    found["of_g"]["D's loss"] = through_g
-    return found
+        values[slip] = _value_g(g, d, z, slip)
+        gradients[slip] = central_differences(partial(_value_g, g, d, z, slip), g.flat_params)
+    gradients["not detached"], gradients["D's loss"] = gradients[""] + through_g, through_g
+    return values, gradients
 
 
 def _check_gan_step(answer: Answer) -> list[Outcome]:
@@ -184,12 +188,11 @@ def _check_gan_step(answer: Answer) -> list[Outcome]:
             if error == done.error
             else f"{answer.place(kind.compute)}{'compute' if 'must return' in error else ''}{error}"
         )
-        return [Outcome(part, BLANK) if done.blanks else Outcome(part, WRONG, [cut_middle(error)], "error") for part in parts]
+        return [Outcome(part, BLANK) if done.blanks else Outcome(part, WRONG, [cut_middle(error)], ERROR) for part in parts]
     step: _Step = done.value
-    moved = None
-    if np.isfinite(step.of_d).all():
-        moved = _networks()[1].flat_params - RATE * step.of_d
-    found = _true_steps(moved)
+    of_d = step.of_d if np.isfinite(step.of_d).all() else _true_d()[1][""]
+    found: dict[str, Mapping[str, Any]] = dict(zip(("loss_d", "of_d"), _true_d(), strict=True))
+    found |= dict(zip(("loss_g", "of_g"), _true_g(_networks()[1].flat_params - RATE * of_d), strict=True))
     outcomes = []
     for part, name, slips in (
         ("L_D", "loss_d", OF_D),

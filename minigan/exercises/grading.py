@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minigan.errors import MiniganError
+from minigan.errors import MiniganError, cut_middle
 from minigan.exercises.checking import exercise_of
 from minigan.exercises.process import SECONDS, check_in_process
 from minigan.files import write_atomically
@@ -50,8 +50,8 @@ def grade(path: Path, name: str, seconds: float = SECONDS) -> Mark:
     if done.verdict is not None:
         mark.right, mark.parts = done.verdict.right, len(done.verdict.outcomes)
         mark.mistake = "; ".join(done.verdict.mistakes)
-        if done.verdict.blanks:
-            mark.error = f"not filled in: {', '.join(done.verdict.blanks)}"
+        blanks = [f"not filled in: {', '.join(done.verdict.blanks)}"] if done.verdict.blanks else []
+        mark.error = cut_middle("; ".join([*done.verdict.errors, *blanks]))
     return mark
 
 

@@ -16,7 +16,7 @@ from minigan.checks.report import Report, Row
 from minigan.errors import cut_middle
 from minigan.exercises.answer import Answer, as_array, misfit
 from minigan.exercises.blanks import Blank
-from minigan.exercises.exercise import BLANK, RIGHT, WRONG, Outcome
+from minigan.exercises.exercise import BLANK, ERROR, RIGHT, WRONG, Outcome
 from minigan.exercises.naming import UNEXPLAINED, Guess, fitting
 from minigan.layers import Layer
 from minigan.user_code import describe_error
@@ -120,7 +120,7 @@ class _LayerCheck:
         done = self.answer.attempt(check)
         if done.error:
             status = BLANK if done.blanks else WRONG
-            return [Outcome(part, status, [] if done.blanks else [done.error], "error") for part in case.parts.values()]
+            return [Outcome(part, status, [] if done.blanks else [done.error], ERROR) for part in case.parts.values()]
         error, report = self.error, done.value
         rows = {row.name.removeprefix("0."): row for row in report.rows}
         outcomes = []
@@ -133,7 +133,7 @@ class _LayerCheck:
             elif done.blanks:
                 outcomes.append(Outcome(part, BLANK))
             elif error:
-                outcomes.append(Outcome(part, WRONG, [error], "error"))
+                outcomes.append(Outcome(part, WRONG, [error], ERROR))
             else:
                 outcomes.append(self._not_a_number(part, name, report))
         return outcomes
@@ -176,8 +176,8 @@ class _LayerCheck:
         """What the layer breaks of the contract, once it is filled in and runs."""
         if any(outcome.status == BLANK for outcome in outcomes):
             return Outcome(KEEPS, BLANK)
-        if any(outcome.mistake == "error" for outcome in outcomes):
-            return Outcome(KEEPS, WRONG, ["is looked at once the passes run"], "error")
+        if any(outcome.mistake == ERROR for outcome in outcomes):
+            return Outcome(KEEPS, WRONG, ["is looked at once the passes run"])
         broken: dict[str, None] = {}
         for case in cases:
             done = self.answer.attempt(partial(self._broken, case))

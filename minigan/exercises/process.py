@@ -20,6 +20,7 @@ from minigan.errors import cut_middle
 from minigan.exercises.exercise import Verdict
 from minigan.exercises.worker import STACK, VERDICT
 
+LATE = "late"  # a mark for a process that had to be ended from here
 SECONDS = 60.0
 GRACE = 20.0  # seconds for a process to begin, beyond the limit that holds within it
 MOST_SHOWN = 10_000  # characters of what the file prints
@@ -50,7 +51,7 @@ def check_in_process(path: Path, seconds: float = SECONDS) -> Checked:
             try:
                 process.wait(seconds + GRACE)
             except subprocess.TimeoutExpired:
-                pass
+                (folder / LATE).touch()
             finally:
                 _end(process)
         done = _outcome(path, folder, process.returncode, seconds)
@@ -85,11 +86,11 @@ def _outcome(path: Path, folder: Path, status: int, seconds: float) -> Checked:
     stack = ""
     with suppress(OSError):
         stack = (folder / STACK).read_text(encoding="utf-8", errors="replace")
-    if stack or status is None or status == -signal.SIGTERM:
+    if stack or (folder / LATE).exists():
         return Checked(error=cut_middle(f"{path}: not done within {seconds:g} s{_place(stack, path)}: does a loop never end?"))
     how = f"by signal {-status}" if status < 0 else f"with status {status}"
     if status == -getattr(signal, "SIGKILL", 0):
-        return Checked(error=cut_middle(f"{path}: not done within {seconds:g} s, or killed by the system for want of memory"))
+        how += ", as the system ends what takes too much memory,"
     return Checked(error=cut_middle(f"{path}: the process ended {how} before the check was done: does the file end it?"))
 
 

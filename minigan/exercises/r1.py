@@ -11,7 +11,7 @@ from minigan.backends import Array
 from minigan.checks.report import TOLERANCE
 from minigan.errors import cut_middle
 from minigan.exercises.answer import Answer, Attempt, as_array, misfit
-from minigan.exercises.exercise import BLANK, RIGHT, WRONG, Exercise, Outcome, Part, Source
+from minigan.exercises.exercise import BLANK, ERROR, RIGHT, WRONG, Exercise, Outcome, Part, Source
 from minigan.exercises.gan_step import central_differences
 from minigan.exercises.layer_check import with_methods
 from minigan.exercises.naming import Guess, judge, relative_error
@@ -185,7 +185,7 @@ def _check_adding(answer: Answer, kind: type[Penalty], gradients: list[Outcome])
     fixed = with_methods(kind, kind.__name__, {"value_and_grad": R1.value_and_grad})
     done = answer.attempt(lambda: (_added(fixed, True, 0.0), _added(fixed, True, LEFT)))
     if done.error:
-        return Outcome(part, WRONG, [cut_middle(done.error)], "error")
+        return Outcome(part, WRONG, [cut_middle(done.error)], ERROR)
     (value, empty), (_, filled) = done.value
     if np.allclose(filled, empty, rtol=1e-9, atol=1e-12):
         told = "what lay in grads is overwritten: D's own gradient lies there, the penalty's must be added, +="
@@ -195,7 +195,7 @@ def _check_adding(answer: Answer, kind: type[Penalty], gradients: list[Outcome])
     net, real, fake = _discriminator(True)
     true, of_fake = (R1(WEIGHT).add_grads(net, x, x, net.empty_grads()) for x in (real, fake))
     if error := misfit(value, (), "P"):
-        return Outcome(part, WRONG, [f"{answer.place(kind.add_grads)}{error}"], "error")
+        return Outcome(part, WRONG, [f"{answer.place(kind.add_grads)}{error}"], ERROR)
     guesses = [Guess("other samples", "P is taken at generated samples: R1 takes it at real ones", of_fake)]
     return judge(part, value, true, guesses, SIZES)
 
