@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
         "derivation and blanks, to --out. check FILE: what is right, which mistake it is where it is not, and what to read; "
         "status 0 if all is right, 1 if not, 2 if the file cannot be checked. solution N: the file filled in by minigan's own "
         "source. grade FOLDER: all answers in it, each in a process of its own with a time limit, to a table. check and grade "
-        "run the files: look first at what strangers wrote."
+        "run the files: look first at what others wrote."
     )
     parser = add_command(commands, "exercise", "fill in a derivation, and learn what is wrong", about, exercise)
     parser.add_argument("what", metavar="WHAT", nargs="?", help="a number from 1 to 12, or check, grade, solution")

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import minigan
 from minigan.errors import cut_middle
 from minigan.exercises.exercise import Verdict
 from minigan.exercises.worker import STACK, VERDICT
@@ -63,7 +62,7 @@ def check_in_process(path: Path, seconds: float = SECONDS) -> Checked:
 
 def _environment() -> dict[str, str]:
     """That of this process, for one that finds the same minigan and computes on one thread."""
-    own = str(Path(minigan.__file__).resolve().parents[1])
+    own = str(Path(__file__).resolve().parents[2])
     paths = [own, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "MINIGAN_NUM_THREADS"), "1")
     return {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8:backslashreplace"}

@@ -23,7 +23,9 @@ def listing() -> str:
     for exercise in EXERCISES.values():
         lines.append(f"{exercise.number:>3}  {exercise.title}: {exercise.task}")
         lines.append(f"     examples/{', '.join(exercise.examples)}; minigan explain {', '.join(exercise.explained)}")
-    begin = "minigan exercise 3 --out softmax.py writes a file with blanks; fill it in, then minigan exercise check softmax.py"
+    begin = (
+        "`minigan exercise 3 --out softmax.py` writes a file with blanks: fill it in, then `minigan exercise check softmax.py`"
+    )
     return "\n".join([*lines, "", begin])
 
 
