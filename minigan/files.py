@@ -44,6 +44,13 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         raise MiniganError(f"cannot write {path}: {reason}. Nothing was changed; free space or choose another place") from None
 
 
+def write_new(path: Path, data: bytes) -> None:
+    """write_atomically, for a file that must not be there yet: nothing that a reader wrote is lost."""
+    if os.path.lexists(path):
+        raise MiniganError(f"{path} is there already: choose another name, or remove it first")
+    write_atomically(path, data)
+
+
 def remove_parts(folder: Path, is_own: Callable[[str], bool]) -> None:
     """Remove what write_atomically left in a folder when its process was killed while it wrote files of its own names."""
     for path in folder.glob(f".*{PART}"):

@@ -38,7 +38,7 @@ def split_function(text: str) -> tuple[Path, str]:
 
 def digest_of(path: Path) -> str:
     """A digest of the file's bytes alone: what it imports may change unseen. Raises UserFileError if it cannot be read."""
-    return hashlib.blake2b(_read(path), digest_size=16).hexdigest()
+    return hashlib.blake2b(read_file(path), digest_size=16).hexdigest()
 
 
 def run_file(path: Path) -> ModuleType:
@@ -46,7 +46,7 @@ def run_file(path: Path) -> ModuleType:
 
     Raises UserFileError, naming the file, the line and the error, if it cannot be read, is not Python or fails as it runs.
     """
-    source = _read(path)
+    source = read_file(path)
     try:
         code = compile(source, str(path), "exec")
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
@@ -103,7 +103,8 @@ def describe_error(error: BaseException, path: Path) -> str:
     return f"{place}{type(error).__name__}{f': {text}' if text else ''}"
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a user's Python file. Raises UserFileError, naming the file, if it cannot be read."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe or a device may never end

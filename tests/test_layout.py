@@ -22,7 +22,7 @@ ORDER = {
             "__main__",
             "cli",
             "__init__",
-            "explain diagnose evaluate",
+            "explain diagnose evaluate exercises",
             "training",
             "checks",
             "metrics",
@@ -52,7 +52,7 @@ ORDER = {
         *("file", "contract smoothness suite", "second_order game", "entries gradients", "mistakes", "differences", "report"),
     ],
     "checks/mistakes": ["naming", "passes paths sums whole", "sizes", "evidence"],
-    "cli": ["entry", "diagnose evaluate explain export gradcheck info sample train", "parser"],
+    "cli": ["entry", "diagnose evaluate exercise explain export gradcheck info sample train", "parser"],
     "data": [
         *(
             "loading",
@@ -70,6 +70,10 @@ ORDER = {
         "bundled",
     ],
     "data/bundled": [],
+    "exercises": [
+        *("grading", "process", "worker", "checking report", "writing", "table", "adam convolutions functions_and_losses r1"),
+        *("dense_and_norms gan_step", "layer_check", "naming", "answer library_source", "blanks exercise"),
+    ],
     "explain": ["page", "step worked", "second_order", "formulas game likelihoods objectives places"],
     "explain/page": [
         *("build", "walk_gan walk_vae", "penalties walk", "curves facts figures prose_vae updates"),

@@ -1,4 +1,4 @@
-"""The command `minigan` (also `python -m minigan`): train, sample, evaluate, diagnose, explain, gradcheck, export, info."""
+"""The command `minigan` (also `python -m minigan`), one file for each of its own commands."""
 
 from minigan.cli.entry import COMMANDS, main
 from minigan.cli.parser import INTERRUPTED, USER_ERROR

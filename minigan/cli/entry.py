@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import minigan
-from minigan.cli import diagnose, evaluate, explain, export, gradcheck, info, sample, train
+from minigan.cli import diagnose, evaluate, exercise, explain, export, gradcheck, info, sample, train
 from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, discard_what_cannot_be_written, one_line
 from minigan.distributed import ALONE, world
 from minigan.errors import MiniganError, RankError, nearest_name, shorten
@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": evaluate.add,
     "diagnose": diagnose.add,
     "explain": explain.add,
+    "exercise": exercise.add,
     "gradcheck": gradcheck.add,
     "export": export.add,
     "info": info.add,

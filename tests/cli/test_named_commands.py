@@ -18,7 +18,7 @@ FILES = [
 ]
 TEXTS = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in FILES if path != Path(__file__)}
 # In the words of a message, a value may stand in braces.
-NAMES = "train|sample|evaluate|diagnose|explain|gradcheck|export|info"
+NAMES = "train|sample|evaluate|diagnose|explain|exercise|gradcheck|export|info"
 COMMAND = re.compile(rf"(?:[`\"'$]|: |^ *)minigan ((?:{NAMES})(?: [\w./:{{}}=-]+)*)(?=[`\n\"'&|,;]|   )", re.M)
 INSTALL = re.compile(r"pip install ((?:-e )?(?:'[^']+'|\"[^\"]+\"|\\\"[^\"]+\\\"|[\w.\[\]-]+))")
 VALUED = {option.flag for option in OPTIONS.values() if option.kind is not bool}

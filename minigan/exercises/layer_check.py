@@ -1,0 +1,194 @@
+"""The check of a layer: each gradient against central differences, and the contract that every layer keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minigan.backends import Array, Backend, get_backend
+from minigan.checks.contract import check_contract
+from minigan.checks.gradients import check_layer, moved_network
+from minigan.checks.report import Report, Row
+from minigan.errors import cut_middle
+from minigan.exercises.answer import Answer, as_array, misfit
+from minigan.exercises.blanks import Blank
+from minigan.exercises.exercise import BLANK, ERROR, RIGHT, WRONG, Outcome
+from minigan.exercises.naming import UNEXPLAINED, Guess, fitting
+from minigan.layers import Layer
+from minigan.user_code import describe_error
+
+KEEPS = "the contract of a layer"  # the part that comes last
+WRITES = ("backward writes to dy", "backward writes to the cache")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer on which the answer is tried. parts: the names of the parts by that of the gradient."""
+
+    shape: tuple[int, ...]
+    parts: Mapping[str, str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    train: bool = True
+    batch: int = 3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One pair of passes, from which it follows what a gradient would be with a certain mistake in it."""
+
+    x: np.ndarray
+    dy: np.ndarray
+    layer: Layer
+    train: bool
+
+
+Guesses = Callable[[str, Evidence], list[Guess]]  # takes the gradient's name: a parameter's, or "x"
+
+
+def check_layer_answer(
+    answer: Answer,
+    layer: type[Layer],
+    cases: Sequence[Case],
+    backend: str | Backend = "textbook",
+    functions: Sequence[Any] = (),
+    contract: bool = True,
+    guesses: Guesses = lambda name, evidence: [],
+) -> list[Outcome]:
+    """The outcome of each gradient of a layer, the worst of all cases; then of the layer contract.
+
+    functions: those of the answer that make the gradients, to tell their line. guesses: the mistakes of this subject, tried
+    before those that any layer may have. In the passes the answer's class is a layer like any other; only what it returns is
+    looked at first.
+    """
+    found: dict[str, Outcome] = {}
+    check = _LayerCheck(answer, layer, get_backend(backend), functions, guesses)
+    for case in cases:
+        for outcome in check.outcomes(case):
+            before = found.get(outcome.part)
+            if before is None or before.status == RIGHT or (outcome.status == BLANK and before.status != BLANK):
+                found[outcome.part] = outcome
+    outcomes = list(found.values())
+    if not contract:
+        return outcomes
+    kept = check.contract(cases, outcomes)
+    if writes := [line for line in kept.lines if line in WRITES]:  # which spoils all that is computed after
+        told = f"{writes[0]}, which it may only read: put that right first"
+        outcomes = [replace(o, lines=[told, *o.lines[1:]]) if o.lines[:1] == [UNEXPLAINED] else o for o in outcomes]
+    return [*outcomes, kept]
+
+
+class _LayerCheck:
+    """The passes of an answer's layer, with all that goes wrong in them kept in words."""
+
+    def __init__(self, answer: Answer, layer: type[Layer], be: Backend, functions: Sequence[Any], guesses: Guesses) -> None:
+        self.answer, self.layer, self.be, self.guesses = answer, layer, be, guesses
+        self.place = next((place for function in functions if (place := answer.place(function))), "")
+        self.error = ""  # what the last backward pass did not get to, and why
+        self.lenient = with_methods(layer, layer.__name__, {"backward": self._backward})
+
+    @property
+    def _backward(self) -> Callable[..., Any]:
+        """A backward whose dx fits: all NaN where the answer's is a blank, does not fit, or is never come to."""
+        check = self
+
+        def backward(self: Any, dy: Array, cache: Any, grads: Any = None, input_grad: bool = True) -> Any:
+            shape, why = (len(dy), *self.input_shape), ""
+            try:
+                dx = check.layer.backward(self, dy, cache, grads, input_grad)
+                why = misfit(dx, shape, "dx") if input_grad else ""
+            except Exception as error:
+                dx, check.error = None, cut_middle(describe_error(error, check.answer.path))
+            if why:
+                check.error = f"{check.place}{why}"
+            if not input_grad and (dx is None or isinstance(dx, Blank)):
+                return None
+            return np.full(shape, np.nan) if why or dx is None else as_array(dx, shape) if np.shape(dx) != shape else dx
+
+        return backward
+
+    def outcomes(self, case: Case) -> list[Outcome]:
+        self.error = ""
+
+        def check() -> Report:
+            layer = self.lenient(**case.options)
+            return check_layer(layer, case.shape, batch=case.batch, backend=self.be, train=case.train)
+
+        done = self.answer.attempt(check)
+        if done.error:
+            status = BLANK if done.blanks else WRONG
+            return [Outcome(part, status, [] if done.blanks else [done.error], ERROR) for part in case.parts.values()]
+        error, report = self.error, done.value
+        rows = {row.name.removeprefix("0."): row for row in report.rows}
+        outcomes = []
+        for name, part in case.parts.items():
+            row = rows[name]
+            if row.max_error < report.tolerance:
+                outcomes.append(Outcome(part, RIGHT))
+            elif not np.isnan(row.analytic):
+                outcomes.append(self._wrong(part, name, report, row, case))
+            elif done.blanks:
+                outcomes.append(Outcome(part, BLANK))
+            elif error:
+                outcomes.append(Outcome(part, WRONG, [error], ERROR))
+            else:
+                outcomes.append(self._not_a_number(part, name, report))
+        return outcomes
+
+    def _not_a_number(self, part: str, name: str, report: Report) -> Outcome:
+        mistakes = [m for m in report.mistakes if m.where.removeprefix("0.") == name]
+        told = f'{self.place}NaN, or nothing is written to what lies in grads["{name}"]: grads["{name}"][...] = …'
+        told = f"{self.place}dx holds NaN" if name == "x" else told
+        return Outcome(part, WRONG, [*(m.words for m in mistakes), told], mistakes[0].kind if mistakes else "")
+
+    def _wrong(self, part: str, name: str, report: Report, row: Row, case: Case) -> Outcome:
+        found = [(guess.kind, guess.words) for guess in self._own_guesses(name, case)]
+        if not found:
+            found = [(m.kind, m.words) for m in report.mistakes if m.where.removeprefix("0.") == name]
+        mode = "" if case.train else " at inference"
+        shown = f"relative error {row.max_error:.1e} on x {(case.batch, *case.shape)}{mode}: "
+        shown += f"yours {row.analytic:+.6g}, by differences {row.numeric:+.6g} at {row.where}"
+        words = "; or else ".join(words for _, words in found) or UNEXPLAINED
+        return Outcome(part, WRONG, [words, shown], " or ".join(dict.fromkeys(kind for kind, _ in found)))
+
+    def _own_guesses(self, name: str, case: Case) -> list[Guess]:
+        """The mistakes of the subject that make the answer's gradient, and not the library's."""
+        rng = np.random.default_rng(6)
+        net = moved_network(self.lenient(**case.options), case.shape, self.be, "float64", rng)
+        layer = net.layers[0]
+        x = rng.standard_normal((case.batch, *case.shape))
+        dy = rng.standard_normal((case.batch, *net.output_shape))
+        known = next(kind for kind in self.layer.__mro__ if kind.__module__.startswith("minigan."))
+        gradients = []
+        for backward in (type(layer).backward, getattr(known, "backward")):  # noqa: B009 (a class of any kind)
+            cache = layer.forward(x.copy(), case.train)[1]
+            grads = {key: np.full(value.shape, np.nan) for key, value in layer.params.items()}
+            dx = backward(layer, dy.copy(), cache, grads)
+            gradients.append({**grads, "x": dx}[name])
+        evidence = Evidence(x, dy, layer, case.train)
+        with np.errstate(all="ignore"):
+            return fitting(gradients[0], gradients[1], self.guesses(name, evidence))
+
+    def contract(self, cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Outcome:
+        """What the layer breaks of the contract, once it is filled in and runs."""
+        if any(outcome.status == BLANK for outcome in outcomes):
+            return Outcome(KEEPS, BLANK)
+        if any(outcome.mistake == ERROR for outcome in outcomes):
+            return Outcome(KEEPS, WRONG, ["is looked at once the passes run"])
+        broken: dict[str, None] = {}
+        for case in cases:
+            done = self.answer.attempt(partial(self._broken, case))
+            for sentence in [done.error] if done.error else done.value:
+                broken[cut_middle(sentence)] = None
+        return Outcome(KEEPS, WRONG, list(broken), "contract") if broken else Outcome(KEEPS, RIGHT)
+
+    def _broken(self, case: Case) -> list[str]:
+        return check_contract(self.layer(**case.options), case.shape, train=case.train, backend=self.be)
+
+
+def with_methods(base: type, name: str, methods: Mapping[str, Any]) -> type:
+    """A class like `base` with some methods of another: one part is checked with all the others as the library has them."""
+    return type(name, (base,), {**methods, "__module__": base.__module__})
