@@ -211,7 +211,7 @@ class SeveralRanks(Communicator):
         vector = arrays[0].reshape(-1) if is_whole else self._room("vector", (length,), dtype)
         ends = [] if is_whole else list(accumulate(sizes))
         for array, end in zip(arrays, ends, strict=False):
-            vector[end - array.size : end] = on_host(array).reshape(-1)
+            vector[end - array.size : end] = to_host(array).reshape(-1)
         vector[count:] = 0
         self._sum(vector, divisor)
         for array, end in zip(arrays, ends, strict=False):
@@ -283,7 +283,7 @@ class MpiCommunicator(SeveralRanks):
             self._comm.Allgather(own, vector)
 
     def broadcast(self, array: Any) -> None:
-        host = np.ascontiguousarray(on_host(array))
+        host = np.ascontiguousarray(to_host(array))
         self._comm.Bcast(host, root=0)
         write(array, host)
 
@@ -362,7 +362,7 @@ def add_up(parts: np.ndarray, out: np.ndarray, divisor: int) -> None:
         out /= divisor
 
 
-def on_host(array: Any) -> np.ndarray:
+def to_host(array: Any) -> np.ndarray:
     return array if isinstance(array, np.ndarray) else array.get()
 
 

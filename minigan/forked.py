@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from minigan.distributed import ALONE, Communicator, SeveralRanks, add_up, on_host, write
+from minigan.distributed import ALONE, Communicator, SeveralRanks, add_up, to_host, write
 from minigan.errors import LostProcessError
 
 ROOM = 1 << 22  # bytes of a vector that are summed up at a time
@@ -147,7 +147,7 @@ class ForkedCommunicator(SeveralRanks):
         return [given[rank] for rank in range(self.size)]
 
     def broadcast(self, array: Any) -> None:
-        write(array, self.gather(on_host(array) if self.rank == 0 else None)[0])
+        write(array, self.gather(to_host(array) if self.rank == 0 else None)[0])
 
     def tell_why(self, error: BaseException) -> None:
         """Tell the others what ends this process before its time."""

@@ -147,7 +147,7 @@ def test_signals_are_for_the_first_alone():
 def small(tmp_path, monkeypatch):
     """Runs of a game so small that only here two processes are thought to pay."""
     draw_bytes(monkeypatch)
-    monkeypatch.setattr(threads, "LARGE_CONVOLUTION", 1)
+    monkeypatch.setattr(threads, "SHARED", 1)
     monkeypatch.setattr(threads, "LEAST_PART", 2)
     be = mg.get_backend("numpy")
     monkeypatch.setattr(be, "_threads", 2)
@@ -281,6 +281,7 @@ def watched(made):
         (game, 64, 4, 4),
         (game, 60, 8, 6),  # equal parts of 8 samples or more
         (game, 61, 2, 1),
+        (lambda: mg.GAN(*mg.models.dcgan((8, 8, 1), 4, 4, backend="numpy")), 64, 2, 1),  # of small convolutions
         (lambda: game(mg.BatchNorm(), mg.Dropout(0.2)), 64, 2, 2),
         (lambda: game(mg.Residual([mg.BatchNorm()])), 64, 2, 2),
         (lambda: game(penalties=[mg.losses.R1(1.0)]), 64, 2, 2),

@@ -37,6 +37,7 @@ ORDER = {
             "layers",
             "capture",
             "backends",
+            "forked",
             "copying distributed files initializers reachable schedules tables user_code",
             "sizes",
             "errors",

@@ -21,6 +21,7 @@ from minigan.errors import BackendError, shorten
 from minigan.forked import can_fork
 
 LARGE_CONVOLUTION = 3 << 19  # values of im2col, the largest of a pass, from which our threads and blocks are better than BLAS's
+SHARED = 1 << 20  # values of im2col, of all convolutions of a step, from which processes are better than threads
 LEAST_PART = 8  # samples of a batch, below which cutting it costs more than it brings
 CONCATENATED = 1 << 16  # values of the largest array up to which several threads are quicker in one pass than in two
 _MOST_THREADS = 1024  # more are a mistake: each takes a stack, and none a core
@@ -92,8 +93,10 @@ class ThreadedBackend(Backend):
         self._threads = count
 
     def processes(self, layers: Sequence[Any], batch: int) -> int:
-        """As many as there are threads, where each has an equal part of a batch that is large enough for our threads."""
-        if self.threads == 1 or not can_fork() or not self._is_large(layers, batch):
+        """As many as there are threads, where each has an equal part, and convolutions outweigh what they exchange."""
+        single = [part for layer in layers for part in layer.nested() if not part.layers]
+        values = sum(count for kinds, count in map(work_of, single) if "convolution" in kinds)
+        if self.threads == 1 or not can_fork() or batch * values < SHARED:
             return 1
         return max(n for n in range(1, self.threads + 1) if n == 1 or (batch % n == 0 and batch // n >= LEAST_PART))
 
