@@ -22,6 +22,7 @@ from minigan.distributed import _is_alive
 from minigan.errors import DivergenceError, LostProcessError
 from minigan.forked import can_fork, forked
 from minigan.training import CHECKPOINT, Config, checkpoint, resume_run, start_run
+from minigan.training.messages import ProgressBar
 from minigan.training.shares import processes_for
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="only Linux lets a process be copied safely")
@@ -195,6 +196,20 @@ def test_a_run_object_goes_on_in_processes(small):
         np.testing.assert_array_equal(longer.game.state_dict()[name], value, err_msg=name)
     assert run.batches.state == longer.batches.state
     assert run.game.random_state == longer.game.random_state
+
+
+def test_the_first_alone_draws_the_bar(small, tmp_path, monkeypatch):
+    update, drawn_by = ProgressBar.update, tmp_path / "drawn by"
+
+    def updating(bar):
+        if bar._bar is not None:
+            with open(drawn_by, "a") as file:
+                file.write(f"{os.getpid()}\n")
+        update(bar)
+
+    monkeypatch.setattr(ProgressBar, "update", updating)
+    assert small("run").train()
+    assert drawn_by.read_text().split() == [str(os.getpid())] * 12
 
 
 def test_a_copy_that_is_lost_loses_no_more_than_its_step(small, tmp_path, monkeypatch):
