@@ -70,10 +70,10 @@ ORDER = {
         "bundled",
     ],
     "data/bundled": [],
-    "explain": ["page", "step worked", "second_order", "formulas game likelihoods objectives places"],
+    "explain": ["page", "breaking game", "history", "step worked", "second_order", "formulas likelihoods objectives places"],
     "explain/page": [
-        *("build", "walk_gan walk_vae", "penalties walk", "curves facts figures prose_vae updates"),
-        *("plane prose", "arrays budget place"),
+        *("build", "overview tour_gan tour_vae", "walk_gan walk_vae", "penalties walk"),
+        *("curves facts figures prose_vae timeline tour updates", "live plane prose", "arrays budget place"),
     ],
     "explain/step": ["opening", "gan vae", "plan", "looking", "rerun", "recorder", "records"],
     "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],
