@@ -73,7 +73,7 @@ ORDER = {
     "explain": ["page", "breaking game", "history", "step worked", "second_order", "formulas likelihoods objectives places"],
     "explain/page": [
         *("build", "overview tour_gan tour_vae", "walk_gan walk_vae", "penalties walk"),
-        *("curves facts figures prose_vae timeline tour updates", "live plane prose", "arrays budget place"),
+        *("curves figures prose_vae switches timeline tour updates", "facts live plane", "prose", "arrays budget place"),
     ],
     "explain/step": ["opening", "gan vae", "plan", "looking", "rerun", "recorder", "records"],
     "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],

@@ -247,8 +247,9 @@ def _break_layer(
         if not (shows and fits(layer)) or len(found) == MOST:
             continue
         broken = {branch: _Alone(record, index, own, mistake) for branch, record in passes.items()}
+        finite = all(np.isfinite(array).all() for run in broken.values() for array in run.backward().values())
         report = next(iter(broken.values())).report()
-        if not report.ok:  # else the mistake makes no difference here
+        if finite and not report.ok:  # else the mistake makes no difference here
             found.append(Broken(mistake, report, _inputs(broken, input_checks), _parameters(broken, index, update)))
     return found
 
