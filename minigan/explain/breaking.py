@@ -35,7 +35,7 @@ from minigan.network import Sequential
 
 MOST = 3  # mistakes at a station
 ENTRIES = 24  # of each array that the check compares
-FEW = {True: 6, False: 2}  # samples that the check runs on: of vectors, and of larger ones
+FEW, WIDE = (6, 2), 200  # samples that the check runs on: of up to WIDE numbers each, and of more
 
 
 class Planted:
@@ -241,7 +241,7 @@ def _break_layer(
     own = {name: params[f"{index}.{name}"] for name in layer.params}
     if not all(_Alone(record, index, own, None).repeats() for record in passes.values()):
         return []  # what the layer did in the step cannot be made again by the layer alone
-    found = []
+    found: list[Broken] = []
     for mistake, fits in MISTAKES:
         shows = wants_dx if mistake.touches == "x" else learns
         if not (shows and fits(layer)) or len(found) == MOST:
@@ -255,7 +255,7 @@ def _break_layer(
 
 
 def _inputs(broken: Mapping[str, _Alone], checks: Mapping[str, Sequence[Comparison]]) -> dict[str, list[Comparison]]:
-    found = {}
+    found: dict[str, list[Comparison]] = {}
     for branch, compared in checks.items():
         dx = broken[branch].backward()["x"] if compared else None
         found[branch] = [] if dx is None else [_other(c, dx) for c in compared]
@@ -267,8 +267,8 @@ def _parameters(broken: Mapping[str, _Alone], index: int, update: Update | None)
     if update is None:
         return {}
     each = [run.backward() for run in broken.values()]
-    names = [name for name in each[0] if name != "x"]
-    return {name: [_other(c, sum(part[name] for part in each)) for c in update.checks[f"{index}.{name}"]] for name in names}
+    sums = {name: np.sum([part[name] for part in each], axis=0) for name in each[0] if name != "x"}
+    return {name: [_other(c, whole) for c in update.checks[f"{index}.{name}"]] for name, whole in sums.items()}
 
 
 def _other(comparison: Comparison, gradient: np.ndarray) -> Comparison:
@@ -313,5 +313,5 @@ class _Alone:
 
     def report(self) -> Report:
         self.net.random_state = self.random_state
-        x = self.x[: FEW[self.x.ndim == 2]]
+        x = self.x[: FEW[max(self.x[0].size, self.y[0].size) > WIDE]]
         return check_gradients(self.net, x, max_entries=ENTRIES, name=repr(self.net.layers[0]))

@@ -29,8 +29,8 @@ PICTURED = 16  # samples in a picture, of a small game
 PICTURE_BYTES = 500_000  # of all pictures together
 WIDTHS = (480, 320, 240, 160, 80)  # pixels, to which pictures are made smaller until they fit
 CURVES = {  # statistics of games, by the chart they belong to
-    **{name: "losses" for name in ("loss_d", "loss_g", "loss", "reconstruction", "kl", "penalty")},
-    **{name: "outputs" for name in ("prob_real", "prob_fake", "score_real", "score_fake")},
+    **dict.fromkeys(("loss_d", "loss_g", "loss", "reconstruction", "kl", "penalty"), "losses"),
+    **dict.fromkeys(("prob_real", "prob_fake", "score_real", "score_fake"), "outputs"),
 }
 
 Weights = dict[str, dict[str, np.ndarray]]  # by network and, as Sequential.state_dict has them, by name

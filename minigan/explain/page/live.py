@@ -27,30 +27,31 @@ SLOPES: Mapping[type, Callable[[np.ndarray], np.ndarray]] = {  # N ∂L_G/∂s o
 
 
 class Live:
-    """D as the page runs it.
+    """D as the page runs it. Where `of` gives None, the page shows the plane as the step left it.
 
-    kind: of the objective, the name of its slope. Where `of` gives None, the page shows the plane as the step left it.
+    objective: its name, by which the script knows the slope.
     """
 
-    def __init__(self, step: OpenedGAN, arrays: Arrays) -> None:
-        self.step, self.arrays, self.net = step, arrays, step.judged.net
+    def __init__(self, net: Sequential, objective: str, arrays: Arrays) -> None:
+        self.net, self.objective, self.arrays = net, objective, arrays
 
     @classmethod
     def of(cls, step: OpenedGAN, arrays: Arrays) -> Live | None:
         """None where D or the objective is none that the script knows, or D is too large."""
-        net, slope = step.judged.net, SLOPES.get(type(step.game.objective))
+        net, objective = step.judged.net, type(getattr(step.game, "objective", None))
+        slope = SLOPES.get(objective)
         simple = all(type(layer) in LAYERS for layer in net.layers) and net.input_shape == (2,) and net.output_shape == (1,)
         if not simple or net.num_params > MOST_PARAMETERS or slope is None or step.judged.ds is None:
             return None
         wanted = slope(step.judged.s) / len(step.judged.s)
-        return cls(step, arrays) if np.allclose(wanted, step.judged.ds, rtol=1e-9, atol=1e-12) else None
+        return cls(net, objective.__name__, arrays) if np.allclose(wanted, step.judged.ds, rtol=1e-9, atol=1e-12) else None
 
     def network(self) -> dict[str, Any]:
         layers = [
             {"kind": layer.name, **({"slope": layer.options["slope"]} if isinstance(layer, LeakyReLU) else {})}
             for layer in self.net.layers
         ]
-        return {"layers": layers, "objective": type(self.step.game.objective).__name__}
+        return {"layers": layers, "objective": self.objective}
 
     def params(self, values: Mapping[str, np.ndarray]) -> list[list[int]]:
         """The numbers of the arrays of every layer, the weight and then the bias, in a list for each layer."""

@@ -24,11 +24,15 @@ function fitToWidth() {
 /** Set a formula that is too wide in lines, each as long as there is room; what has no place to break is made smaller. */
 function breakFormula(math) {
   const width = math.parentElement.clientWidth - 26;
+  if (width < 0 || math.dataset.fitted) return undefined; // it is covered, or done
+  math.dataset.fitted = "true";
   const whole = math.firstElementChild;
   if (math.getBoundingClientRect().width <= width || whole?.localName !== "mrow") return shrink(math, width);
   const pieces = [[]];
+  let depth = 0; // of parentheses, in which no line ends
   for (const part of [...whole.children]) {
-    const breaks = part.localName === "mspace" || (part.localName === "mo" && /^[=≥≤+−-]$/.test(part.textContent.trim()));
+    if (part.localName === "mo") depth += { "(": 1, "[": 1, ")": -1, "]": -1 }[part.textContent.trim()] ?? 0;
+    const breaks = !depth && (part.localName === "mspace" || (part.localName === "mo" && /^[=≥≤+−-]$/.test(part.textContent.trim())));
     if (breaks && pieces.at(-1).length) pieces.push([]);
     if (part.localName !== "mspace") pieces.at(-1).push(part);
   }
@@ -54,7 +58,10 @@ function shrink(math, width) {
 /** Write the heading of its column beside each cell, for where a row becomes a block. */
 function labelCells(table) {
   const heads = [...table.querySelectorAll("th")].map((head) => head.textContent);
-  if (heads.length < 3) return;
+  if (heads.length < 3 || table.classList.contains("blocks")) return;
   table.classList.add("blocks");
-  table.querySelectorAll("tr").forEach((row) => [...row.children].forEach((cell, k) => cell.setAttribute("data-head", heads[k] ?? "")));
+  table.querySelectorAll("td").forEach((cell) => {
+    cell.setAttribute("data-head", heads[cell.cellIndex]);
+    cell.replaceChildren(el("span", {}, ...cell.childNodes));
+  });
 }

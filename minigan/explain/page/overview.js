@@ -5,12 +5,12 @@
 const CELL = 44, BETWEEN = 4, TITLE = 20, FRAME = 4; // pixels; a cell is large enough for a finger
 const LANES = { forward: "forwards", backward: "backwards", curvature: "the gradient of a gradient" };
 
-/** The cells with their places: {part, cell, row, column}. A network begins a new row where it would not fit into this one. */
+/** The cells with their places: {part, cell, row, column}. What fits into a row begins a new one rather than be cut in two. */
 function placedCells(perRow) {
   const placed = [];
   let [row, column] = [0, 0];
   for (const part of page.overview.parts) {
-    if (column && part.cells.length > perRow - column) [row, column] = [row + 1, 0];
+    if (column && part.cells.length > perRow - column && part.cells.length <= perRow) [row, column] = [row + 1, 0];
     for (const cell of part.cells) {
       if (column === perRow) [row, column] = [row + 1, 0];
       placed.push({ part, cell, row, column });
@@ -35,20 +35,29 @@ function drawOverview() {
   const perRow = Math.max(1, Math.floor((width - 2 * FRAME) / (CELL + BETWEEN)));
   const placed = placedCells(perRow);
   const lanes = page.overview.lanes;
-  const high = TITLE + lanes.length * (CELL + BETWEEN) + 2 * FRAME + 6;
-  const rows = placed.at(-1).row + 1;
+  const tops = rowTops(placed, lanes);
   const left = (column) => FRAME + column * (CELL + BETWEEN);
-  const svg = el("svg", { viewBox: `0 0 ${width} ${rows * high}`, width, height: rows * high, role: "group",
+  const svg = el("svg", { viewBox: `0 0 ${width} ${tops.at(-1)}`, width, height: tops.at(-1), role: "group",
     "aria-label": "Both networks, layer by layer" });
-  svg.append(...framesOf(placed).map((frame) => frameNode(frame, left, high)));
+  svg.append(...framesOf(placed).map((frame) => frameNode(frame, left, tops)));
   const buttons = placed.flatMap((place) => lanes.map((lane, k) =>
-    cellNode(place, lane, left(place.column), place.row * high + TITLE + FRAME + k * (CELL + BETWEEN)))).filter(Boolean);
+    cellNode(place, lane, left(place.column), tops[place.row] + TITLE + FRAME + k * (CELL + BETWEEN)))).filter(Boolean);
   svg.append(...buttons);
   const current = buttons.find((button) => button.getAttribute("aria-current")) ?? buttons[0];
   current.setAttribute("tabindex", 0);
   svg.addEventListener("keydown", (event) => keyInOverview(event, buttons));
   box.replaceChildren(svg);
   if (hadFocus) current.focus();
+}
+
+/** Where each row begins, and the last ends: a row is as high as the lanes that it needs. */
+function rowTops(placed, lanes) {
+  const tops = [0];
+  for (let row = 0; row <= placed.at(-1).row; row++) {
+    const used = placed.filter((place) => place.row === row).flatMap(({ cell }) => lanes.map((lane, k) => (cell.lanes[lane] ? k + 1 : 0)));
+    tops.push(tops.at(-1) + TITLE + Math.max(...used) * (CELL + BETWEEN) + 2 * FRAME + 6);
+  }
+  return tops;
 }
 
 /** The runs of cells of one network in one row. */
@@ -63,14 +72,15 @@ function framesOf(placed) {
   return frames;
 }
 
-function frameNode({ part, row, from, to, goesOn }, left, high) {
+function frameNode({ part, row, from, to, goesOn }, left, tops) {
   const [x, wide] = [left(from) - FRAME + 1, (to - from + 1) * (CELL + BETWEEN) + FRAME - 2];
   const first = part === page.overview.parts.find((p) => p.net);
   const stroke = color(first ? "--forward" : "--mark");
-  const name = wide > 130 ? `${part.name}${goesOn ? ", continued" : ""}` : part.net;
+  const [whole, high] = [`${part.name}${goesOn ? ", continued" : ""}`, tops[row + 1] - tops[row]];
+  const name = wide > 6.3 * whole.length + 14 ? whole : part.net;
   return el("g", {},
-    el("rect", { x, y: row * high + 1, width: wide, height: high - 8, rx: 7, fill: color("--panel"), stroke, "stroke-width": 2 }),
-    el("text", { x: x + 8, y: row * high + 16, style: `fill:${stroke};font-weight:bold` }, name));
+    el("rect", { x, y: tops[row] + 1, width: wide, height: high - 8, rx: 7, fill: color("--panel"), stroke, "stroke-width": 2 }),
+    el("text", { x: x + 8, y: tops[row] + 16, style: `fill:${stroke};font-weight:bold` }, name));
 }
 
 function cellNode({ cell, part, row }, lane, x, y) {
@@ -79,7 +89,7 @@ function cellNode({ cell, part, row }, lane, x, y) {
   const isHere = cell.lanes[lane].includes(state.at);
   const [ink, paper] = [color("--ink"), color("--paper")];
   const tint = color({ forward: part.net ? "--forward" : "--loss", backward: "--backward", curvature: "--backward" }[lane]);
-  const shown = lane === "forward" ? cell.label : lane === "backward" ? "←" : "∂²";
+  const shown = lane === "forward" ? cell.label : lane === "backward" ? (cell.lanes.forward ? "←" : `← ${cell.label}`) : "∂²";
   const tall = lane === "forward" ? 4 + 18 * cell.size : 4;
   const name = lane === "forward" ? cell.title : `${LANES[lane]}: ${cell.title}`;
   const text = el("text", { x: CELL / 2, y: lane === "forward" ? 15 : 27, "text-anchor": "middle",

@@ -69,7 +69,7 @@ function timeChart(chart, curves, step) {
   ]);
   const key = curves.map((curve, k) => el("span", { class: "key" },
     el("svg", { width: 30, height: 8, viewBox: "0 0 30 8", "aria-hidden": "true" }, el("line", { x1: 0, x2: 30, y1: 4, y2: 4, stroke: color(STROKES[k % 4][0]),
-      "stroke-width": 2, "stroke-dasharray": STROKES[k % 4][1] })), ...rich(curve.label), `: ${valueAt(curve, step)}`));
+      "stroke-width": 2, "stroke-dasharray": STROKES[k % 4][1] })), el("span", {}, ...rich(curve.label), `: ${valueAt(curve, step)}`)));
   svg.setAttribute("aria-label", `${chart} over ${x[1]} steps`);
   return el("figure", {}, el("figcaption", {}, chart === "losses" ? "losses" : "D's outputs, mean"), svg, el("p", { class: "note" }, ...key));
 }
@@ -101,7 +101,7 @@ function scoreStrip(moment) {
 
 function scatter(moment) {
   const [left, right, bottom, top] = stations.find((s) => s.plane).plane.box;
-  return plot({ x: [left, right], y: [bottom, top], xName: "x", yName: "y", width: room(260), height: 260 }, (sx, sy) =>
+  return plot({ x: [left, right], y: [bottom, top], xName: "", yName: "", width: room(260), height: 260 }, (sx, sy) =>
     pairsOf(moment.points).filter(([x, y]) => x >= left && x <= right && y >= bottom && y <= top)
       .map(([x, y]) => el("circle", { cx: sx(x), cy: sy(y), r: 3, fill: color("--mark") })));
 }

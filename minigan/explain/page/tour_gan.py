@@ -49,17 +49,15 @@ def _who_scores_higher(walk: GANWalk) -> Stop | None:
     at, step = station(walk.stations, kind="input", label="x̃"), walk.step
     real, fake = float(step.real.s.mean()), float(step.fake.s.mean())
     name = "logit" if walk.is_logit else "score"
-    return (
-        at
-        if at is None
-        else Stop(
-            at,
-            f"D is about to judge both batches. Which of them gets the higher mean {name} s?",
-            (walk.real_samples, "they are level", "generated samples"),
-            2 - ask.compared(real, fake),
-            f"The mean is {number(real)} for {walk.real_samples} and {number(fake)} for generated ones. The higher s is, the more "
-            "D takes the samples for real.",
-        )
+    if at is None:
+        return None
+    return Stop(
+        at,
+        f"D is about to judge both batches. Which of them gets the higher mean {name} s?",
+        (walk.real_samples, "they are level", "generated samples"),
+        2 - ask.compared(real, fake),
+        f"The mean is {number(real)} for {walk.real_samples} and {number(fake)} for generated ones. The higher s is, the more "
+        "D takes the samples for real.",
     )
 
 
@@ -72,7 +70,8 @@ def _undecided(walk: GANWalk) -> Stop | None:
         f"A D that gives every sample s = 0 pays {undecided:.4f}. This D, on this batch, pays",
         ("less", "the same", "more"),
         ask.compared(loss, undecided),
-        f"L_D = {loss:.4f}, which is {number(loss - undecided)} beside that of a D that cannot tell at all.",
+        f"L_D = {loss:.4f}, {number(abs(loss - undecided))} {'above' if loss > undecided else 'below'} that of a D that cannot "
+        "tell at all.",
     )
 
 
@@ -105,8 +104,8 @@ def _slope(walk: GANWalk) -> Stop | None:
         "The penalty looks at D's slope ‖g_n‖ at each of its points. On average, the slope is",
         ("below 1", "1", "above 1"),
         ask.compared(float(slopes.mean()), 1.0),
-        f"Its mean is {number(float(slopes.mean()))}, from {number(float(slopes.min()))} to {number(float(slopes.max()))}: by so "
-        "much s changes when a sample moves by a distance of 1 the way in which s changes most.",
+        f"Its mean is {number(float(slopes.mean()))}, from {number(float(slopes.min()))} to {number(float(slopes.max()))}: by "
+        "so much s changes when a sample moves by a distance of 1 the way in which s changes most.",
     )
 
 
@@ -129,16 +128,14 @@ def _classes(walk: GANWalk) -> Stop | None:
 def _judged_again(walk: GANWalk) -> Stop | None:
     at, step = station(walk.stations, kind="loss", label="L_G"), walk.step
     before, after = float(step.fake.s.mean()), float(step.judged.s.mean())
-    return (
-        at
-        if at is None
-        else Stop(
-            at,
-            f"D has made its step since it judged x̃ (mean s = {number(before)}). The mean s of the same samples is now",
-            ("lower", "the same", "higher"),
-            ask.compared(after, before),
-            f"It is {number(after)}. D moved to tell real from generated, so as a rule it falls, and G has to make up for that.",
-        )
+    if at is None:
+        return None
+    return Stop(
+        at,
+        f"D has made its step since it judged x̃ (mean s = {number(before)}). The mean s of the same samples is now",
+        ("lower", "the same", "higher"),
+        ask.compared(after, before),
+        f"It is {number(after)}. D moved to tell real from generated, so as a rule it falls, and G has to make up for that.",
     )
 
 
@@ -159,5 +156,5 @@ def _wish(walk: GANWalk) -> Stop | None:
         f"Look at x̃ first: it is {number(float(walk.step.judged.x[0][place]))} there.",
         words,
         int(wish > 0),
-        f"−∂L_G/∂x̃[0, {where}] = {number(wish)}, so {words[int(wish > 0)]}. This is all that G ever learns of the real samples.",
+        f"−∂L_G/∂x̃[0, {where}] = {number(wish)}, so {words[int(wish > 0)]}. This is all that G ever learns of real samples.",
     )

@@ -51,17 +51,15 @@ def _lowest(walk: VAEWalk) -> int | None:
 
 def _width(walk: VAEWalk) -> Stop | None:
     at, sigma = station(walk.stations, label="z = μ + σ ε"), float(walk.sigma.mean())
-    return (
-        at
-        if at is None
-        else Stop(
-            at,
-            "E gives each sample a Gaussian of codes. Beside the σ = 1 of N(0, I), its σ is, on average,",
-            ("less than half as wide", "between half as wide and as wide", "wider"),
-            0 if sigma < 0.5 else 1 if sigma <= 1 else 2,
-            f"The mean of σ is {number(sigma)}, from {number(float(walk.sigma.min()))} to {number(float(walk.sigma.max()))}. The "
-            "narrower it is, the more exactly the code says which sample it stands for, and the more it costs.",
-        )
+    if at is None:
+        return None
+    return Stop(
+        at,
+        "E gives each sample a Gaussian of codes. Beside the σ = 1 of N(0, I), its σ is, on average,",
+        ("less than half as wide", "between half as wide and as wide", "wider"),
+        0 if sigma < 0.5 else 1 if sigma <= 1 else 2,
+        f"The mean of σ is {number(sigma)}, from {number(float(walk.sigma.min()))} to {number(float(walk.sigma.max()))}. The "
+        "narrower it is, the more exactly the code says which sample it stands for, and the more it costs.",
     )
 
 
@@ -79,8 +77,8 @@ def _sign_of_reconstruction(walk: VAEWalk) -> Stop | None:
         "Where the reconstruction x̂ lies below x, what is the sign of ∂R/∂y?",
         ("negative", "either", "positive"),
         0 if negative > 0.99 else 2 if negative < 0.01 else 1,
-        f"x̂ lies below x in {signs.size:,} of {dy.size:,} values, and in {100 * negative:.1f} % of them ∂R/∂y is negative: where "
-        "it is, R falls as y rises.",
+        f"x̂ lies below x in {signs.size:,} of {dy.size:,} values, and in {100 * negative:.1f} % of them ∂R/∂y is negative: "
+        "where it is, R falls as y rises.",
     )
 
 
@@ -104,17 +102,15 @@ def _idle(walk: VAEWalk) -> Stop | None:
 def _larger_part(walk: VAEWalk) -> Stop | None:
     at, stats = station(walk.stations, kind="loss", label="L"), walk.step.stats
     reconstruction, kl = stats["reconstruction"], walk.step.weight * stats["kl"]
-    return (
-        at
-        if at is None
-        else Stop(
-            at,
-            "L = R + β KL. The larger of the two parts is",
-            ("β KL", "they are level", "R"),
-            ask.compared(reconstruction, kl),
-            f"R = {number(reconstruction, 4)} and β KL = {number(kl, 4)}. Which is larger does not say which moves the weights more: "
-            "that is for the gradients to say.",
-        )
+    if at is None:
+        return None
+    return Stop(
+        at,
+        "L = R + β KL. The larger of the two parts is",
+        ("β KL", "they are level", "R"),
+        ask.compared(reconstruction, kl),
+        f"R = {number(reconstruction, 4)} and β KL = {number(kl, 4)}. Which is larger does not say which moves the weights "
+        "more: that is for the gradients to say.",
     )
 
 
@@ -161,15 +157,13 @@ def _nearer(walk: VAEWalk) -> Stop | None:
         return float(np.mean([np.sqrt(((x - one) ** 2).sum(axis=1)).min() for one in made.reshape(len(made), -1)]))
 
     samples, again = nearest(walk.samples), nearest(walk.reconstructed)
-    return (
-        at
-        if at is None
-        else Stop(
-            at,
-            "Which lie nearer to this batch (the distance to the nearest x, on average): reconstructions of it, or new samples?",
-            ("new samples", "they are level", "reconstructions"),
-            ask.compared(samples, again),
-            f"New samples: {number(samples)}; reconstructions: {number(again)}. E saw the batch and tells D of it; a sample is made "
-            "of a code that stands for nothing real.",
-        )
+    if at is None:
+        return None
+    return Stop(
+        at,
+        "Which lie nearer to this batch (the distance to the nearest x, on average): reconstructions of it, or new samples?",
+        ("new samples", "they are level", "reconstructions"),
+        ask.compared(samples, again),
+        f"New samples: {number(samples)}; reconstructions: {number(again)}. E saw the batch and tells D of it; a sample "
+        "is made of a code that stands for nothing real.",
     )

@@ -37,10 +37,10 @@ class GANWalk(Walk):
         {"name": "G", "aim": "G's step: make D take the generated for real", "step": "G's step"},
     )
     intro = (
-        "A GAN is two networks that learn from each other: a generator G turns random noise into samples, and a discriminator D "
-        "is shown real samples and G's, and learns to tell which is which.",
-        "A training step moves D a little towards telling them apart and then G a little towards what D takes for real, until, "
-        "after many steps, what G makes looks real.",
+        "A GAN is two networks that learn from each other: a generator G turns random noise into samples, and a discriminator "
+        "D is shown real samples and G's, and learns to tell which is which.",
+        "A training step moves D a little towards telling them apart and then G a little towards what D takes for real, "
+        "until, after many steps, what G makes looks real.",
     )
     gaps: ClassVar = {"z": (0, "z"), "x̃": (1, "x̃"), "∂/∂x̃": (1, "x̃")}
 
