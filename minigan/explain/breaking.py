@@ -94,7 +94,7 @@ class KernelNotTurned(Planted):
 
 
 class StatisticsHeld(Planted):
-    kind, words, touches = "part left out", "μ and σ held as constants", "x"
+    kind, words, touches = "train", "μ and σ held as constants", "x"
     code = "dx = γ/σ · dy, as at inference: the paths through the mean and the variance are left out"
 
     def backward(self, dy: Any, cache: Any, grads: Any = None, input_grad: bool = True) -> Any:

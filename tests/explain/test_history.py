@@ -46,7 +46,7 @@ def test_looking_back_does_not_disturb_the_training():
 
 
 def test_a_vaes_moments_are_its_own():
-    config = Config(game="vae", backend="textbook", hidden=(4,), latent_dim=2, batch_size=4, image_size=8)
+    config = Config(game="vae", backend="textbook", hidden=(4,), latent_dim=2, batch_size=4, image_size=(8, 8))
     opened = game.small_game(config, 2)
     found = step.open_step(opened.game, opened.real, opened.noise)
     last = opened.history.moments[-1]
@@ -58,12 +58,14 @@ def test_a_vaes_moments_are_its_own():
 
 def test_a_runs_moments_are_its_pictures_and_its_log(tmp_path):
     run = tmp_path / "run"
-    options = "--data ring --steps 40 --hidden 4 --latent-dim 2 --batch-size 8 --log-every 1 --sample-every 2 --quiet"
+    options = (
+        "--model mlp --image-size 8 --steps 28 --hidden 4 --latent-dim 2 --batch-size 8 --log-every 1 --sample-every 2 --quiet"
+    )
     assert cli.main(["train", *options.split(), "--backend", "textbook", "--out", str(run)]) == 0
     found = history.history_of_run(run)
     steps = [moment.step for moment in found.moments]
     assert len(steps) == history.MOMENTS
-    assert (steps[0], steps[-1]) == (0, 40)
+    assert (steps[0], steps[-1]) == (0, 28)
     assert "13 of its pictures" in found.about
     rows = list(csv.DictReader((run / "log.csv").open()))
     assert found.curves["loss_d"] == ([int(row["step"]) for row in rows], [float(row["loss_d"]) for row in rows])
@@ -74,14 +76,14 @@ def test_a_runs_moments_are_its_pictures_and_its_log(tmp_path):
 
 
 def test_pictures_are_made_smaller_until_they_fit(monkeypatch):
-    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8)
     out = io.BytesIO()
     Image.fromarray(noise).save(out, "PNG")
-    monkeypatch.setattr(history, "PICTURE_BYTES", 60_000)
+    monkeypatch.setattr(history, "PICTURE_BYTES", 20_000)
     moments = [history.Moment(k, out.getvalue()) for k in range(3)]
     history.fit_pictures(moments)
-    assert sum(len(moment.picture) for moment in moments) <= 60_000
-    assert {Image.open(io.BytesIO(moment.picture)).width for moment in moments} == {160}
+    assert sum(len(moment.picture) for moment in moments) <= 20_000
+    assert {Image.open(io.BytesIO(moment.picture)).width for moment in moments} == {80}
 
 
 def test_a_penaltys_part_is_told():

@@ -7,7 +7,7 @@ function drawSwitches(station) {
   const box = byId("switches");
   const found = station.switches ?? [];
   box.hidden = !found.length;
-  if (box.hidden) return;
+  if (box.hidden) return box.replaceChildren();
   const buttons = found.map((one, k) => el("button", { type: "button", role: "switch", "aria-checked": String(lesson.broken === k),
     onclick: () => {
       lesson.broken = lesson.broken === k ? null : k;
@@ -20,6 +20,7 @@ function drawSwitches(station) {
       + "know which mistake it is?"),
     el("div", { class: "controls" }, el("span", {}, ...buttons)),
     ...(lesson.broken === null ? [] : brokenNodes(found[lesson.broken])));
+  return undefined;
 }
 
 function brokenNodes(one) {

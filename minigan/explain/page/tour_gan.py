@@ -140,21 +140,24 @@ def _judged_again(walk: GANWalk) -> Stop | None:
 
 
 def _wish(walk: GANWalk) -> Stop | None:
-    """The sign of what D asks for, at the number of sample 0 for which it asks most."""
+    """The sign of what D asks for, at the number for which it asks most among the samples that the page shows."""
     at, grad = station(walk.stations, kind="backward", label="∂/∂x̃"), walk.step.judged.input_grad
-    if at is None or grad is None or not grad[0].any():
+    if at is None or grad is None:
         return None
-    place = np.unravel_index(int(np.abs(grad[0]).argmax()), grad[0].shape)
-    wish, where = -float(grad[0][place]), ", ".join(str(int(k)) for k in place)
+    shown = grad[: walk.budget.samples]
+    n, *place = (int(k) for k in np.unravel_index(int(np.abs(shown).argmax()), shown.shape))
+    wish, where = -float(grad[(n, *place)]), ", ".join(map(str, place))
+    if not wish:
+        return None
     is_plane = grad.shape[1:] == (2,)
     words = (("to the left", "to the right") if place[0] == 0 else ("down", "up")) if is_plane else ("lower", "higher")
     words = ("darker", "brighter") if grad.ndim == 4 and grad.shape[-1] in (1, 3) else words
     what = "the point" if is_plane else "that pixel" if grad.ndim == 4 else "that number"
     return Stop(
         at,
-        f"Of sample 0, D's wish is strongest at [{where}]. To be taken for real, {what} should go {words[0]} or {words[1]}? "
-        f"Look at x̃ first: it is {number(float(walk.step.judged.x[0][place]))} there.",
+        f"Of sample {n}, D's wish is strongest at [{where}]. To be taken for real, {what} should go {words[0]} or {words[1]}? "
+        f"Look at x̃ first: it is {number(float(walk.step.judged.x[(n, *place)]))} there.",
         words,
         int(wish > 0),
-        f"−∂L_G/∂x̃[0, {where}] = {number(wish)}, so {words[int(wish > 0)]}. This is all that G ever learns of real samples.",
+        f"−∂L_G/∂x̃[{n}, {where}] = {number(wish)}, so {words[int(wish > 0)]}. This is all that G ever learns of real samples.",
     )
