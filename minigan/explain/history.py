@@ -18,6 +18,7 @@ import numpy as np
 from minigan.backends import Array
 from minigan.checks.game import still
 from minigan.data import Dataset, Kind
+from minigan.errors import MiniganError, shorten
 from minigan.explain.step.recorder import Recorder
 from minigan.games import VAE, Game
 from minigan.training import plots
@@ -122,7 +123,10 @@ def _picture(kind: Kind, samples: np.ndarray) -> bytes:
 
 
 def history_of_run(folder: str | Path) -> History | None:
-    """What a run's folder holds: its pictures, at most MOMENTS of them, and its log. None where it holds neither."""
+    """What a run's folder holds: its pictures, at most MOMENTS of them, and its log. None where it holds neither.
+
+    Raises MiniganError, naming the file, for a picture or a log that cannot be read.
+    """
     files = RunFolder(folder)
     frames = _some([(int(path.stem.removeprefix("step_")), path) for path in files.frames()])
     rows = read_log(files.path / LOG)
@@ -130,7 +134,7 @@ def history_of_run(folder: str | Path) -> History | None:
         return None
     curves = {name: _curve(rows, name) for name in CURVES if rows and name in rows[0]}
     curves = {name: curve for name, curve in curves.items() if curve[0]}
-    moments = [Moment(step, path.read_bytes()) for step, path in frames]
+    moments = [Moment(step, _read_picture(path)) for step, path in frames]
     for moment in moments:
         moment.numbers = {name: values[at] for name, (steps, values) in curves.items() if (at := _at(steps, moment.step)) >= 0}
     fit_pictures(moments)
@@ -140,6 +144,17 @@ def history_of_run(folder: str | Path) -> History | None:
         "alone, so nothing here was computed anew."
     )
     return History(moments, curves, about)
+
+
+def _read_picture(path: Path) -> bytes:
+    from PIL import Image
+
+    try:
+        data = path.read_bytes()
+        Image.open(io.BytesIO(data)).load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MiniganError(f"{path} is no picture that can be read ({shorten(str(error), 80)}): remove it") from None
+    return data
 
 
 def _some(frames: Sequence[Any]) -> list[Any]:

@@ -73,6 +73,9 @@ def test_a_runs_moments_are_its_pictures_and_its_log(tmp_path):
     assert found.moments[0].numbers == {}, "the log has no row before the first step"
     assert all(Image.open(io.BytesIO(moment.picture)).width <= history.WIDTHS[0] for moment in found.moments)
     assert history.history_of_run(tmp_path) is None
+    (run / "samples" / "step_000002.png").write_bytes(b"cut short")
+    with pytest.raises(mg.MiniganError, match=r"step_000002.png is no picture that can be read .*: remove it"):
+        history.history_of_run(run)
 
 
 def test_pictures_are_made_smaller_until_they_fit(monkeypatch):

@@ -318,6 +318,7 @@ def test_the_plane_follows_the_time_and_the_points(ring, show):
     np.testing.assert_allclose(now, wish, rtol=1e-4, atol=1e-6 * np.abs(wish).max())
 
     canvas = tab.locator("#plane canvas")
+    canvas.evaluate("(node) => node.scrollIntoView({ block: 'center' })")
     box, side = canvas.bounding_box(), canvas.evaluate("(c) => c.width - EDGE")
     left, right, bottom, top = plane["box"]
     across, down = (x[0, 0] - left) / (right - left) * side, side - (x[0, 1] - bottom) / (top - bottom) * side
@@ -386,8 +387,8 @@ def test_a_phone_shows_all_without_scrolling_sideways(ring, show):
     assert cramped(tab) == []
     tab.select_option("#choose", "3")
     assert tab.inner_text("#where").startswith("4 of")
-    style = "#seam { white-space: nowrap; overflow-x: auto; } #back { min-width: 0 !important; width: 20px; padding: 0 !important; }"
-    tab.add_style_tag(content=style)
+    tab.add_style_tag(content="#seam { white-space: nowrap; overflow-x: auto; }")
+    tab.add_style_tag(content="#back { min-width: 0 !important; width: 20px; padding: 0 !important; }")
     assert {line.split(" ")[1] for line in tab.evaluate(CRAMPED)} >= {"scrolls:", "is"}, "and the test would see it"
 
 

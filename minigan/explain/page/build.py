@@ -71,7 +71,7 @@ def _fill(
         "stations": walk.stations,
         "overview": overview(walk),
         "tour": vae_tour(walk) if isinstance(walk, VAEWalk) else gan_tour(walk),
-        "time": timeline(history, arrays) if history and history.moments else None,
+        "time": timeline(history, arrays) if history and len(history.moments) > 1 else None,
         "live": _live(walk),
         "arrays": arrays.table,
         "sizes": walk.sizes(),
