@@ -8,6 +8,7 @@ import minigan as mg
 from minigan.explain import breaking as breaking_module
 from minigan.explain import page, step
 from minigan.explain.breaking import MISTAKES, Breaking
+from minigan.explain.step import looking as looking_module
 
 
 def every_layer():
@@ -47,7 +48,15 @@ def every_layer():
 
 @pytest.fixture(scope="module")
 def opened():
-    return step.open_step(*opening(every_layer()))
+    with pytest.MonkeyPatch.context() as patch:  # no test here looks at nudges
+        patch.setattr(looking_module, "NUDGED", 0)
+        return step.open_step(*opening(every_layer()))
+
+
+@pytest.fixture(scope="module")
+def planted(opened):
+    """Each place of the step, with each mistake planted there."""
+    return [(place, broken) for place in places(opened) for broken in Breaking().at(*place)]
 
 
 def places(opened):
@@ -60,38 +69,36 @@ def places(opened):
             yield passes, index, params, update, checks
 
 
-def test_every_mistake_is_noticed_and_named_as_what_it_is(opened):
+def test_every_mistake_is_noticed_and_named_as_what_it_is(planted):
     seen, named = {}, 0
-    for place in places(opened):
-        for broken in Breaking().at(*place):
-            kinds = {mistake.kind for mistake in broken.report.mistakes}
-            assert not broken.report.ok
-            assert broken.report.max_error > 1e-6
-            assert kinds <= {broken.mistake.kind}, broken.report.lines
-            seen[broken.mistake] = seen.get(broken.mistake, 0) + 1
-            named += bool(kinds)
+    for _, broken in planted:
+        kinds = {mistake.kind for mistake in broken.report.mistakes}
+        assert not broken.report.ok
+        assert broken.report.max_error > 1e-6
+        assert kinds <= {broken.mistake.kind}, broken.report.lines
+        seen[broken.mistake] = seen.get(broken.mistake, 0) + 1
+        named += bool(kinds)
     assert seen.keys() == {mistake for mistake, _ in MISTAKES}
     assert named > 0.8 * sum(seen.values())
 
 
-def test_the_wrong_derivatives_are_those_of_the_mistake(opened):
+def test_the_wrong_derivatives_are_those_of_the_mistake(opened, planted):
     """Beside the same differences as the step's own: minus them, and an N-th of them."""
     compared = 0
-    for place in places(opened):
-        for broken in Breaking().at(*place):
-            for found in broken.input_checks.values():
-                if broken.mistake is breaking_module.WrongSign:
-                    compared += len(found)
-                    assert all(c.analytic == pytest.approx(-c.numeric, rel=1e-5) for c in found if c.numeric is not None)
-            if broken.mistake is breaking_module.MeanForSum:
-                for name, found in broken.checks.items():
-                    own = place[3].checks[f"{place[1]}.{name}"]
-                    size = len(opened.batch)
-                    assert [c.analytic for c in found] == pytest.approx([c.analytic / size for c in own], rel=1e-9)
-                    compared += len(found)
+    for (_, index, _, update, _), broken in planted:
+        if broken.mistake is breaking_module.WrongSign:
+            found = [c for of_branch in broken.input_checks.values() for c in of_branch if c.numeric is not None]
+            assert all(c.analytic == pytest.approx(-c.numeric, rel=1e-5) for c in found)
+            compared += len(found)
+        if broken.mistake is breaking_module.MeanForSum:
+            for name, found in broken.checks.items():
+                wanted = [c.analytic / len(opened.batch) for c in update.checks[f"{index}.{name}"]]
+                assert [c.analytic for c in found] == pytest.approx(wanted, rel=1e-9)
+                compared += len(found)
     assert compared > 20
 
 
+@pytest.mark.slow
 def test_a_layer_without_a_mistake_passes(opened):
     for passes, index, params, *_ in places(opened):
         own = {name.partition(".")[2]: a for name, a in params.items() if name.startswith(f"{index}.")}
@@ -124,6 +131,7 @@ def test_nothing_is_planted_in_a_layer_of_ones_own():
     assert all(np.array_equal(array, before[name]) for name, array in gan.state_dict().items()), "the game stays as it is"
 
 
+@pytest.mark.slow
 def test_the_page_holds_what_the_check_said():
     gan = warmed(dcgan())
     opened = step.open_step(gan, *batch(gan))

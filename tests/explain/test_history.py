@@ -56,6 +56,7 @@ def test_a_vaes_moments_are_its_own():
     assert opened.history.moments[0].picture != last.picture
 
 
+@pytest.mark.slow
 def test_a_runs_moments_are_its_pictures_and_its_log(tmp_path):
     run = tmp_path / "run"
     options = (

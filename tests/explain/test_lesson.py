@@ -57,7 +57,7 @@ def test_two_sentences_come_first(ring, show):
     assert first.is_visible(), "unless the reader wants them"
 
 
-@pytest.mark.parametrize("width", [1280, PHONE])
+@pytest.mark.parametrize("width", [1280, pytest.param(PHONE, marks=pytest.mark.slow)])
 def test_the_drawing_leads_to_every_station_and_marks_the_one_on_show(ring, show, width):
     text = ring[1]
     tab, stations = show(text, width), content(text)["stations"]
@@ -92,6 +92,7 @@ def test_the_drawing_answers_to_keys(ring, show):
     assert tab.evaluate("document.activeElement.getAttribute('aria-current')") == "step", "the focus stays in the drawing"
 
 
+@pytest.mark.slow
 def test_networks_of_any_depth_are_drawn(show):
     g = mg.Sequential(
         [layer for _ in range(30) for layer in (mg.Dense(3), mg.ReLU())] + [mg.Dense(2)], (3,), "textbook", "float64"
@@ -270,10 +271,10 @@ def off(text, found):
     ("objective", "layers"),
     [
         (mg.losses.NonSaturating(), [mg.Dense(6), mg.ReLU(), mg.Dense(5), mg.LeakyReLU(0.3)]),
-        (mg.losses.Saturating(), [mg.Dense(6), mg.Tanh()]),
-        (mg.losses.LeastSquares(), [mg.Dense(6), mg.Sigmoid(), mg.Flatten()]),
-        (mg.losses.Hinge(), [mg.Dense(6, bias=False), mg.Softplus()]),
-        (mg.losses.Wasserstein(), []),
+        pytest.param(mg.losses.Saturating(), [mg.Dense(6), mg.Tanh()], marks=pytest.mark.slow),
+        pytest.param(mg.losses.LeastSquares(), [mg.Dense(6), mg.Sigmoid(), mg.Flatten()], marks=pytest.mark.slow),
+        pytest.param(mg.losses.Hinge(), [mg.Dense(6, bias=False), mg.Softplus()], marks=pytest.mark.slow),
+        pytest.param(mg.losses.Wasserstein(), [], marks=pytest.mark.slow),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, list) else "",
 )
@@ -282,6 +283,7 @@ def test_the_page_runs_d_as_minigan_does(show, objective, layers):
     assert off(text, show(text).evaluate(LANDSCAPES)) < 1e-5
 
 
+@pytest.mark.slow
 def test_a_wrong_formula_in_the_page_would_be_seen(show):
     text = points_page(mg.losses.LeastSquares(), [mg.Dense(6), mg.Tanh()])
     for right, wrong in (("LeastSquares: (s) => s - 1", "LeastSquares: (s) => s"), ("(y) => 1 - y * y", "(y) => 1 - y")):
@@ -289,6 +291,7 @@ def test_a_wrong_formula_in_the_page_would_be_seen(show):
         assert off(text, show(text.replace(right, wrong)).evaluate(LANDSCAPES)) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["batch norm", "relativistic"])
 def test_what_the_page_cannot_run_is_shown_as_it_was(show, case):
     layers = [mg.Dense(4), mg.BatchNorm()] if case == "batch norm" else [mg.Dense(4)]
@@ -392,6 +395,7 @@ def test_a_phone_shows_all_without_scrolling_sideways(ring, show):
     assert {line.split(" ")[1] for line in tab.evaluate(CRAMPED)} >= {"scrolls:", "is"}, "and the test would see it"
 
 
+@pytest.mark.slow
 def test_a_tap_beside_a_sample_finds_the_nearest(ring, show):
     tab, text = show(ring[1], PHONE), ring[1]
     tab.evaluate(f"go({number_of(text, label='L_D')})")
