@@ -48,8 +48,8 @@ def every_layer():
 
 @pytest.fixture(scope="module")
 def opened():
-    with pytest.MonkeyPatch.context() as patch:  # no test here looks at nudges
-        patch.setattr(looking_module, "NUDGED", 0)
+    with pytest.MonkeyPatch.context() as patch:  # no test here looks at more nudges
+        patch.setattr(looking_module, "NUDGED", 1)
         return step.open_step(*opening(every_layer()))
 
 
@@ -144,7 +144,9 @@ def test_the_page_holds_what_the_check_said():
     station = next(s for s in back if s["label"] == "BatchNorm" and s["net"] == "D" and s["act"] == "G")
     held = next(one for one in station["switches"] if one["name"] == "μ and σ held as constants")
     assert held["verdict"].startswith("BatchNorm(): FAILED, largest relative error ")
-    assert any("lacks the paths through μ and σ" in line for line in held["said"])
+    said = [line for s in back for one in s["switches"] for line in one["said"]]
+    assert "gradient of x: minus the true one: a sign is wrong" in said
+    assert not any("0.weight" in line for line in said), "the layer has no number where it is alone"
     right = {(c["of"], *c["where"]): c for c in station["checks"]}
     wrong = {(c["of"], *c["where"]): c for c in held["checks"]}
     assert right.keys() == wrong.keys()
