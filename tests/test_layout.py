@@ -75,10 +75,10 @@ ORDER = {
         *("grading", "process", "worker", "checking report", "writing", "table", "adam convolutions functions_and_losses r1"),
         *("dense_and_norms gan_step", "layer_check", "naming", "answer library_source", "blanks exercise"),
     ],
-    "explain": ["page", "step worked", "second_order", "formulas game likelihoods objectives places"],
+    "explain": ["page", "breaking game", "history", "step worked", "second_order", "formulas likelihoods objectives places"],
     "explain/page": [
-        *("build", "walk_gan walk_vae", "penalties walk", "curves facts figures prose_vae updates"),
-        *("plane prose", "arrays budget place"),
+        *("build", "overview tour_gan tour_vae", "walk_gan walk_vae", "penalties walk"),
+        *("curves figures prose_vae switches timeline tour updates", "facts live plane", "prose", "arrays budget place"),
     ],
     "explain/step": ["opening", "gan vae", "plan", "looking", "rerun", "recorder", "records"],
     "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],

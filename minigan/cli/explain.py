@@ -118,6 +118,7 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
     from threadpoolctl import threadpool_limits
     from tqdm import tqdm
 
+    from minigan.explain.breaking import Breaking
     from minigan.explain.page import SAMPLES, make_page
     from minigan.explain.step import count_ticks, open_step
     from minigan.files import write_atomically
@@ -134,8 +135,9 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
             opened = game.small_game(Config(**given), steps, progress)
         with tqdm(total=count_ticks(opened.game), unit="array", desc="checking", disable=quiet, leave=False) as bar:
             step = open_step(opened.game, opened.real, opened.noise, opened.labels, shown=SAMPLES, tick=bar.update)
-    about = opened.about.encode(errors="backslashreplace").decode()  # the page is UTF-8, and a folder's name need not be
-    text = make_page(step, about, opened.has_data)
+        with tqdm(unit="layer", desc="planting mistakes", disable=quiet, leave=False) as bar:
+            breaking = Breaking(bar.update)
+            text = make_page(step, opened.about, opened.has_data, breaking=breaking, history=opened.history)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, text.encode())
     size, seconds = len(text.encode()) / 1e6, time.perf_counter() - since

@@ -11,6 +11,7 @@ from minigan import training
 from minigan.backends import Array, get_backend
 from minigan.data import Batches, Dataset
 from minigan.errors import CheckpointError, DataError, DivergenceError
+from minigan.explain.history import History, history_of_run, moments_of, small_history, weights_of
 from minigan.games import GAN, VAE
 from minigan.training import CHECKPOINT, Config, checkpoint
 from minigan.training.config import models_of
@@ -34,7 +35,7 @@ class Opened:
     """A game in float64, about to take a step on `real` and noise, and in words which one it is.
 
     noise: z of a GAN, ε of a VAE. has_data: False where the data are gone, so that the game's own samples stand in for the real
-    ones. labels: one-hot rows, where the game has classes.
+    ones. labels: one-hot rows, where the game has classes. history: how the game came here, where that is known.
     """
 
     game: GAN | VAE
@@ -43,6 +44,7 @@ class Opened:
     about: str
     has_data: bool = True
     labels: Array | None = None
+    history: History | None = None
 
 
 def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[int]] = iter) -> Opened:
@@ -60,13 +62,18 @@ def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[
     game: Any = training.build_game(config, dataset.shape, max(steps, 1))
     assert config.batch_size is not None
     batches = Batches(dataset, config.batch_size, backend, "float64", config.seed, config.classes)
-    for _ in progress(range(steps)):
+    kept, due = {0: weights_of(game)}, set(moments_of(steps))
+    for step in progress(range(1, steps + 1)):
         game.step(batches.next(), **batches.labels())
+        if step in due:
+            kept[step] = weights_of(game)
     if not all(bool(backend.xp.isfinite(net.flat_params).all()) for net in game.networks.values()):
         raise DivergenceError(f"after {_steps(steps)} the parameters are not finite: try a smaller learning rate (--lr)")
     classes = f", {game.classes} classes" if game.classes else ""
     about = f"{config.title} on {config.data}{classes} after {_steps(steps)}, batch {config.batch_size}, seed {config.seed}"
-    return _about_to_step(game, batches, about)
+    opened = _about_to_step(game, batches, about)
+    opened.history = small_history(game, kept, (opened.real, opened.noise), opened.labels, dataset)
+    return opened
 
 
 def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | None = None, seed: int = 0) -> Opened:
@@ -97,10 +104,12 @@ def game_of_run(folder: str | Path, backend: str = "auto", batch_size: int | Non
         real = game.backend.asarray(game.sample(count, seed), "float64")
         labels = game.backend.asarray(game.one_hot(count), "float64") if game.classes else None
         about = f"{about}, which is not at hand, batch {count}, seed {seed}"
-        return Opened(game, real, game.noise(count), about, has_data=False, labels=labels)
+        return Opened(game, real, game.noise(count), about, False, labels, history_of_run(folder))
     changed = "" if dataset.digest_of(config.classes) == info["dataset"] else ", which has changed since"
     batches = Batches(dataset, batch_size or min(BATCH, len(dataset)), game.backend, "float64", seed, config.classes)
-    return _about_to_step(game, batches, f"{about}{changed}, batch {batches.batch_size}, seed {seed}")
+    opened = _about_to_step(game, batches, f"{about}{changed}, batch {batches.batch_size}, seed {seed}")
+    opened.history = history_of_run(folder)
+    return opened
 
 
 def _small(game: str, model: str, kind: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import functools
 import http.server
 import re
-import shutil
 import threading
 
 import numpy as np
@@ -13,24 +12,11 @@ from explained_games import BATCH, content, dcgan, decoded, opening, warmed
 import minigan as mg
 from minigan.explain import page, step
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CONV_FORWARD = "D, layer 2: Conv2d"
 CONV_BACK = "Back through D, layer 2: Conv2d"
 TRANSPOSED_FORWARD = "G, layer 4: ConvTranspose2d"
 TRANSPOSED_BACK = "Back through G, layer 4: ConvTranspose2d"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium, or your system's like")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -281,26 +267,6 @@ def opened_page(shape, model, **sizes):
     rng = np.random.default_rng(0)
     real, z = rng.uniform(-1, 1, (BATCH, *shape)), rng.standard_normal((BATCH, 3))
     return page.make_page(step.open_step(gan, real, z), "another game")
-
-
-@pytest.fixture
-def show(browser, tmp_path):
-    """show(text, width) -> a tab with that page; whatever it complains of fails the test at the end."""
-    complaints, tabs = [], []
-
-    def show_one(text, width=1280):
-        (tmp_path / "page.html").write_text(text, encoding="utf-8")
-        tab = browser.new_page(viewport={"width": width, "height": 900})
-        tabs.append(tab)
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.goto((tmp_path / "page.html").as_uri())
-        return tab
-
-    yield show_one
-    for tab in tabs:
-        tab.close()
-    assert complaints == []
 
 
 @pytest.mark.parametrize("width", [1280, 400])

@@ -8,35 +8,58 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from minigan.explain.breaking import Breaking
+from minigan.explain.history import History
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.page.budget import BUDGETS, Budget
-from minigan.explain.page.walk import Walk
+from minigan.explain.page.overview import overview
+from minigan.explain.page.timeline import timeline
+from minigan.explain.page.tour_gan import gan_tour
+from minigan.explain.page.tour_vae import vae_tour
 from minigan.explain.page.walk_gan import GANWalk
 from minigan.explain.page.walk_vae import VAEWalk
 from minigan.explain.step import OpenedStep, OpenedVAE
 
 PAGE_MARK = "minigan: one training step"  # in the title of every page, which tells it from other files
 LIMIT = 5 * 10**6  # bytes of a page
+PARTS = {  # the page's sources, joined in this order; page.js comes last, for it starts the page
+    "html": ("page.html",),
+    "css": ("page.css", "lesson.css"),
+    "js": ("lesson.js", "overview.js", "tour.js", "switches.js", "plane.js", "time.js", "narrow.js", "page.js"),
+}
 
 
-def make_page(step: OpenedStep, about: str, has_data: bool = True) -> str:
+def make_page(
+    step: OpenedStep,
+    about: str,
+    has_data: bool = True,
+    *,
+    breaking: Breaking | None = None,
+    history: History | None = None,
+) -> str:
     """The page of at most 5 MB. about: what was opened, in one line. has_data: False where the game's own samples
-    stand in for real ones.
+    stand in for real ones. breaking: what plants the mistakes of the page's switches; None: it has no switches. history: the
+    moments of its time slider; None: it has none.
 
     Large games are shown in part: fewer samples, then the first channels alone; captions say so.
     """
     about = about.encode(errors="backslashreplace").decode()  # the page is UTF-8, and a folder's name need not be
     for budget in BUDGETS:
-        page = _fill(step, about, budget, has_data)
+        page = _fill(step, about, budget, has_data, breaking, history)
         if len(page.encode()) <= LIMIT:
             break
     return page
 
 
-def _fill(step: OpenedStep, about: str, budget: Budget, has_data: bool) -> str:
+def _fill(
+    step: OpenedStep, about: str, budget: Budget, has_data: bool, breaking: Breaking | None, history: History | None
+) -> str:
     arrays = Arrays()
-    kind: Any = VAEWalk if isinstance(step, OpenedVAE) else GANWalk
-    walk: Walk = kind(step, arrays, budget, has_data)
+    walk: VAEWalk | GANWalk
+    if isinstance(step, OpenedVAE):
+        walk = VAEWalk(step, arrays, budget, has_data, breaking)
+    else:
+        walk = GANWalk(step, arrays, budget, has_data, breaking, history)  # type: ignore[arg-type]
     walk.walk()
     content = {
         "about": about,
@@ -46,17 +69,30 @@ def _fill(step: OpenedStep, about: str, budget: Budget, has_data: bool) -> str:
         "real": walk.real_samples,
         "unit": walk.unit,
         "stations": walk.stations,
+        "overview": overview(walk),
+        "tour": vae_tour(walk) if isinstance(walk, VAEWalk) else gan_tour(walk),
+        "time": timeline(history, arrays) if history and len(history.moments) > 1 else None,
+        "live": _live(walk),
         "arrays": arrays.table,
         "sizes": walk.sizes(),
     }
-    here = resources.files("minigan.explain.page")
-    parts = {name: here.joinpath(f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
     # "<" cannot end the script element from within a JSON string when it is written as an escape.
     stations = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return Template(parts["html"]).substitute(
+    here = resources.files("minigan.explain.page")
+    read = {name: "\n".join(here.joinpath(part).read_text(encoding="utf-8") for part in parts) for name, parts in PARTS.items()}
+    return Template(read["html"]).substitute(
         title=html.escape(f"{PAGE_MARK}, {about}"),
-        css=parts["css"],
-        script=parts["js"],
+        css=read["css"],
+        script=read["js"],
+        first=html.escape(walk.intro[0]),
+        second=html.escape(walk.intro[1]),
         stations=stations,
         arrays=arrays.text(),
     )
+
+
+def _live(walk: VAEWalk | GANWalk) -> dict[str, Any] | None:
+    """D as the page's script runs it, and its moments before this step."""
+    if isinstance(walk, VAEWalk) or walk.live is None:
+        return None
+    return {**walk.live.network(), "moments": walk.moments}

@@ -20,7 +20,7 @@ const color = (name) => getComputedStyle(document.documentElement).getPropertyVa
 
 /** A new element: el("p", {class: "note"}, "text", child, …). */
 function el(tag, attributes = {}, ...children) {
-  const svg = ["svg", "line", "path", "circle", "rect", "text", "title"].includes(tag);
+  const svg = ["svg", "g", "line", "path", "circle", "rect", "text", "title", "tspan"].includes(tag);
   const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
@@ -380,7 +380,7 @@ function drawLoss(station) {
       line(slope, sx, sy, { stroke: color("--backward"), "stroke-dasharray": "5 4" }),
       ...logits.flatMap((s, n) => {
         const dot = (height, fill) => el("circle", { cx: sx(s), cy: sy(height), r: 4.5, fill, "fill-opacity": 0.7, "data-n": n,
-          onpointerenter: () => tell(n), onclick: () => tell(n) }, el("title", {}, `n=${n}`));
+          onpointerenter: () => tell(n) }, el("title", {}, `n=${n}`));
         return [dot(slopes[n], color("--backward")), ...paid.slice(n, n + 1).map((v) => dot(v, color("--loss")))];
       }),
     ]);
@@ -393,6 +393,7 @@ function drawLoss(station) {
         + `∂L/∂s = ${number(gradients[n])}`;
       svg.querySelectorAll("circle").forEach((dot) => dot.setAttribute("r", Number(dot.dataset.n) === n ? 7 : 4.5));
     };
+    svg.addEventListener("click", (event) => tell(nearestDot(svg, event.clientX))); // a dot is small under a finger
     svg.setAttribute("tabindex", 0);
     svg.setAttribute("aria-label", `${curve.label}. Arrow keys go from sample to sample.`);
     svg.addEventListener("keydown", (event) => {
@@ -421,84 +422,6 @@ function drawUpdate(station, box) {
       el("div", { class: "wide" }, el("table", {}, ...station.worked.rows.map(([name, v]) =>
         el("tr", {}, el("td", {}, name), el("td", {}, number(v, 6)))))));
   }
-}
-
-// -- points in their plane --------------------------------------------------------------------------------------------------
-
-/** The points of a game of points, the landscape of D behind them, and arrows where the station has them. */
-function drawPlane(station) {
-  const box = byId("plane");
-  box.hidden = !station.plane;
-  if (!station.plane) return;
-  const { caption, points, landscape, cells, sigma, arrows } = station.plane;
-  const [left, right, bottom, top] = station.plane.box;
-  const size = room(460), edge = 34, side = size - edge;
-  const canvas = el("canvas", { width: size, height: size, role: "img", "aria-label": caption });
-  const context = canvas.getContext("2d");
-  const sx = (x) => edge + ((x - left) / (right - left)) * side;
-  const sy = (y) => side - ((y - bottom) / (top - bottom)) * side;
-  const middle = sigma ? 0.5 : 0;
-  const key = [];
-  if (landscape !== undefined) {
-    const heights = numbersOf(landscape);
-    const limit = Math.max(...heights.map((v) => Math.abs(v - middle))) || 1;
-    const [paper, low, high] = ["--paper", "--negative", "--positive"].map((name) => rgb(color(name)));
-    const cell = side / cells;
-    heights.forEach((v, k) => {
-      const part = (v - middle) / limit;
-      context.fillStyle = `rgb(${paper.map((p, c) => Math.round(p + 0.75 * Math.abs(part) * ((part < 0 ? low : high)[c] - p)))})`;
-      const [x, y] = [edge + (k % cells) * cell, side - (Math.floor(k / cells) + 1) * cell];
-      context.fillRect(Math.floor(x), Math.floor(y), Math.ceil(cell) + 1, Math.ceil(cell) + 1);
-    });
-    context.clearRect(0, side, size, edge);
-    key.push(el("div", { class: "scale" }, `${sigma ? "D" : "s"} = ${number(middle - limit, 3)}`, el("i", { class: "signed" }),
-      `${number(middle + limit, 3)}; here from ${number(Math.min(...heights), 3)} to ${number(Math.max(...heights), 3)}`));
-  }
-  context.strokeStyle = color("--line");
-  context.strokeRect(edge + 0.5, 0.5, side - 1, side - 1);
-  context.fillStyle = color("--soft");
-  context.font = "12px system-ui, sans-serif";
-  for (const [v, shift] of [[left, "left"], [right, "right"]]) {
-    context.textAlign = shift;
-    context.fillText(number(v, 2), sx(v), side + 16);
-  }
-  context.textAlign = "right";
-  context.fillText(number(top, 2), edge - 4, 12);
-  context.fillText(number(bottom, 2), edge - 4, side);
-  const pairs = (id) => { const flat = numbersOf(id); return flat.filter((_, k) => k % 2 === 0).map((x, k) => [x, flat[2 * k + 1]]); };
-  const colours = { real: color("--forward"), generated: color("--mark") };
-  for (const [kind, id] of Object.entries(points)) {
-    context.fillStyle = colours[kind];
-    for (const [x, y] of pairs(id)) {
-      context.beginPath();
-      context.arc(sx(x), sy(y), 3.5, 0, 7);
-      context.fill();
-    }
-    key.push(el("span", { class: "note" }, el("b", { style: `color:${colours[kind]}` }, "● "), `${station.plane.names[kind]} `));
-  }
-  if (arrows !== undefined) {
-    const [from, along] = [pairs(points.generated), pairs(arrows)];
-    const longest = Math.max(...along.map(([a, b]) => Math.hypot(a, b)));
-    const scale = longest ? (0.15 * (right - left)) / longest : 0;
-    context.strokeStyle = color("--ink");
-    context.lineWidth = 1.4;
-    from.forEach(([x, y], n) => {
-      const [dx, dy] = along[n].map((v) => v * scale);
-      const [ax, ay, bx, by] = [sx(x), sy(y), sx(x + dx), sy(y + dy)];
-      if (Math.hypot(bx - ax, by - ay) < 1) return;
-      const angle = Math.atan2(by - ay, bx - ax);
-      context.beginPath();
-      context.moveTo(ax, ay);
-      context.lineTo(bx, by);
-      for (const turn of [2.6, -2.6]) {
-        context.moveTo(bx, by);
-        context.lineTo(bx + 6 * Math.cos(angle + turn), by + 6 * Math.sin(angle + turn));
-      }
-      context.stroke();
-    });
-    key.push(el("div", { class: "note" }, `The longest arrow stands for a gradient of size ${number(longest, 3)}; the others are to scale.`));
-  }
-  box.replaceChildren(el("h3", {}, "In the plane"), el("p", {}, ...rich(caption)), canvas, ...key);
 }
 
 // -- nudges ---------------------------------------------------------------------------------------------------------------
@@ -563,18 +486,23 @@ function drawChecks(station) {
   const rows = (station.checks ?? []).filter((c) => !c.branch || c.branch === state.branch);
   box.hidden = !rows.length;
   if (!rows.length) return;
+  box.replaceChildren(el("h3", {}, "Beside finite differences"),
+    el("p", {}, "The analytic value, which the step made, beside the numeric one: this one number is moved a little up and down, all that "
+      + "depends on it is computed again up to the value that is differentiated, called L here, and (8 (L(h) − L(−h)) − (L(2h) − L(−2h))) / 12h is taken."),
+    checksTable(rows));
+}
+
+/** Derivatives beside their differences. */
+function checksTable(rows) {
   const verdict = (c) => {
     if (!["agrees", "differs"].includes(c.verdict)) return el("td", {}, c.verdict);
     const agrees = c.verdict === "agrees";
     return el("td", { class: agrees ? "good" : "bad" }, `${c.error.toExponential(1).replace("-", "−")} ${agrees ? "✓" : "✗"}`);
   };
-  box.replaceChildren(el("h3", {}, "Beside finite differences"),
-    el("p", {}, "The analytic value, which the step made, beside the numeric one: this one number is moved a little up and down, all that "
-      + "depends on it is computed again up to the value that is differentiated, called L here, and (8 (L(h) − L(−h)) − (L(2h) − L(−2h))) / 12h is taken."),
-    el("div", { class: "wide" }, el("table", {},
-      el("tr", {}, ...["derivative", "analytic", "numeric", "relative error"].map((h) => el("th", {}, h))),
-      ...rows.map((c) => el("tr", {}, el("td", {}, ...rich(`${c.of} [${c.where.join(", ")}]`)), el("td", {}, number(c.analytic, 9)),
-        el("td", {}, number(c.numeric, 9)), verdict(c))))));
+  return el("div", { class: "wide" }, el("table", {},
+    el("tr", {}, ...["derivative", "analytic", "numeric", "relative error"].map((h) => el("th", {}, h))),
+    ...rows.map((c) => el("tr", {}, el("td", {}, ...rich(`${c.of} [${c.where.join(", ")}]`)), el("td", {}, number(c.analytic, 9)),
+      el("td", {}, number(c.numeric, 9)), verdict(c)))));
 }
 
 /** The root mean square of ∂L/∂y from layer to layer: does the gradient vanish or explode on its way? */
@@ -659,6 +587,7 @@ function draw() {
   drawNudge();
   drawChecks(station);
   drawSizes(station);
+  drawLesson(station);
 }
 
 function drawControls(station) {

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
+from minigan.explain.breaking import Breaking
 from minigan.explain.formulas import formulas_of, mathml
 from minigan.explain.page import prose
 from minigan.explain.page.arrays import Arrays
@@ -15,8 +16,9 @@ from minigan.explain.page.budget import Budget
 from minigan.explain.page.facts import cache_fact, checks, fact, gradient_sizes, norm, shape_fact, size_fact
 from minigan.explain.page.figures import Figures, explorer
 from minigan.explain.page.place import Place, Way
+from minigan.explain.page.switches import switches
 from minigan.explain.page.updates import explained_update
-from minigan.explain.step import Nudge
+from minigan.explain.step import Nudge, Pass
 from minigan.layers import Layer
 
 
@@ -26,14 +28,23 @@ class Walk(ABC):
     acts: the parts of the step: the name that stations give, its aim, and what the page calls it. has_data: False where other
     samples stand in for the real ones. unit: that of the losses, " (nats)", or "". ways_back: each way that a gradient comes
     back by, with the act in which it does.
+
+    intro: what such a game is, in two sentences. players: each network with its letter, its name and a pass of it, by the way
+    that data take. gaps: of stations that are no layer's, by label, before which of the players they stand (those not named:
+    after all) and under which name in the drawing. seam: what is said of where the one network ends and the other begins.
+    breaking: what plants mistakes in backward passes, or None.
     """
 
+    intro: ClassVar[tuple[str, str]]
+    gaps: ClassVar[dict[str, tuple[int, str]]]
+    seam: str
+    players: tuple[tuple[str, str, Pass], ...]
     acts: ClassVar[tuple[dict[str, str], ...]]
     unit: str
     ways_back: tuple[tuple[str, Way], ...]
 
-    def __init__(self, arrays: Arrays, budget: Budget, has_data: bool = True) -> None:
-        self.has_data, self.budget = has_data, budget
+    def __init__(self, arrays: Arrays, budget: Budget, has_data: bool = True, breaking: Breaking | None = None) -> None:
+        self.has_data, self.budget, self.breaking = has_data, budget, breaking
         self.figures = Figures(arrays, budget)
         self.real_samples = "real samples" if has_data else "stand-ins for real samples"
         self.stations: list[dict[str, Any]] = []
@@ -117,6 +128,7 @@ class Walk(ABC):
             nudges=[{**asdict(nudge), "where": list(nudge.where)} for nudge in parts.nudges],
             loss_name=place.way.loss,
             explorer=explorer(place, "backward") if dx else None,
+            switches=switches(place, self.breaking) if self.breaking else [],
             parameters=_count(layer),
         )
 

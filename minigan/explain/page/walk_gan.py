@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
+from minigan.explain.breaking import Breaking
+from minigan.explain.history import History
 from minigan.explain.page import prose
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.page.budget import Budget
 from minigan.explain.page.curves import Curves
 from minigan.explain.page.facts import checks, fact, shape_fact, size_fact
+from minigan.explain.page.live import Live
 from minigan.explain.page.penalties import PenaltyStations
 from minigan.explain.page.place import Way
 from minigan.explain.page.plane import Plane, in_inference
 from minigan.explain.page.walk import Walk, in_mathml
 from minigan.explain.step import OpenedGAN, Pass
 from minigan.layers.elementwise import sigmoid
+from minigan.network import Sequential
 
 SCORE = (
     r"s_n = \langle o_n, t_n \rangle, \qquad t_n = [1, y_n]",
@@ -32,9 +36,24 @@ class GANWalk(Walk):
         {"name": "D", "aim": "D's step: tell real from generated", "step": "D's step"},
         {"name": "G", "aim": "G's step: make D take the generated for real", "step": "G's step"},
     )
+    intro = (
+        "A GAN is two networks that learn from each other: a generator G turns random noise into samples, and a discriminator "
+        "D is shown real samples and G's, and learns to tell which is which.",
+        "A training step moves D a little towards telling them apart and then G a little towards what D takes for real, "
+        "until, after many steps, what G makes looks real.",
+    )
+    gaps: ClassVar = {"z": (0, "z"), "x̃": (1, "x̃"), "∂/∂x̃": (1, "x̃")}
 
-    def __init__(self, step: OpenedGAN, arrays: Arrays, budget: Budget, has_data: bool = True) -> None:
-        super().__init__(arrays, budget, has_data)
+    def __init__(
+        self,
+        step: OpenedGAN,
+        arrays: Arrays,
+        budget: Budget,
+        has_data: bool = True,
+        breaking: Breaking | None = None,
+        history: History | None = None,
+    ) -> None:
+        super().__init__(arrays, budget, has_data, breaking)
         self.step = step
         self.curves = Curves(step, arrays)
         self.formulas = self.curves.formulas if self.curves.known else None
@@ -45,6 +64,10 @@ class GANWalk(Walk):
         # With classes, D has a landscape for each of them.
         is_plane = step.real.x.shape[1:] == (2,) and step.real.labels is None
         self.plane = Plane(arrays, points, names, probabilities=self.is_logit) if is_plane else None
+        self.live = Live.of(step, arrays) if self.plane else None
+        self.moments = self.live.moments(history.moments) if self.live and history else []
+        self.players = (("G", "G, the generator", step.generator), ("D", "D, the discriminator", step.real))
+        self.seam = f"G ends at x̃, what it makes, and D begins there: it is given x̃, and {self.real_samples} x beside it."
         both, d, g = {"real": step.real, "generated": step.fake}, step.update_d, step.update_g
         self.made = Way("G", {"": step.generator}, "L_G", g.before, g, makes_samples=True)
         self.both = Way("D", both, "L_D", d.before, d, takes_samples=True)
@@ -94,8 +117,12 @@ class GANWalk(Walk):
         if self.plane:
             points, judge = {"real": real, "generated": fake}, (d, self.step.update_d.before)
             caption = f"The batch in its plane, and {self._landscape()} before D's step{in_inference(d)}"
-            more["plane"] = self.plane.picture(caption, points, judge)
+            more["plane"] = self.plane.picture(caption, points, judge) | self._alive(judge)
         self._add("D", "input", "D", "x̃", "What G made, beside the real", prose.generated(d), **more)
+
+    def _alive(self, judge: tuple[Sequential, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+        """D's parameters, with which the page runs it itself; nothing where it cannot."""
+        return {"live": self.live.params(judge[1])} if self.live else {}
 
     def _landscape(self) -> str:
         return "D = σ(s) at every place" if self.is_logit else "D's output s at every place"
@@ -168,6 +195,7 @@ class GANWalk(Walk):
         if self.plane:
             judge = (record.net, self.step.update_d.after)
             caption = f"What G made, {self._landscape()} after D's step{in_inference(record.net)}, and −∂L_G/∂x̃ as arrows"
-            more["plane"] = self.plane.picture(caption, {"generated": record.x}, judge, -record.input_grad)
+            picture = self.plane.picture(caption, {"generated": record.x}, judge, -record.input_grad)
+            more["plane"] = picture | self._alive(judge)
         title = f"From D into G: what each {prose.part_of(record.x[0])} should do"
         self._add("G", "backward", "G", "∂/∂x̃", title, prose.image_gradient(record.x[0], self.formulas), **more)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from minigan.backends import Backend, get_backend
 from minigan.checks.entries import Comparison
+from minigan.explain.breaking import Breaking
 from minigan.explain.likelihoods import LikelihoodFormulas, likelihood_formulas
 from minigan.explain.page import prose_vae as prose
 from minigan.explain.page.arrays import Arrays
@@ -47,9 +48,19 @@ class VAEWalk(Walk):
         {"name": THERE, "aim": "Forwards: x becomes a code, and the code a reconstruction", "step": "the VAE's step"},
         {"name": BACK, "aim": "Backwards: what D, the code and E should do", "step": "the VAE's step"},
     )
+    intro = (
+        "A VAE is two networks that learn together: an encoder E turns a sample into a few numbers, its code, and a decoder D "
+        "turns the code into the sample again, as well as it can.",
+        "As the codes are also held close to plain random noise, D can afterwards be given such noise alone, and what it makes "
+        "of it are new samples.",
+    )
+    gaps: ClassVar = {"x": (0, "x"), "z = μ + σ ε": (1, "z"), "∂/∂z": (1, "z"), "∂/∂h": (1, "h")}
+    seam = "E ends at h = (μ, ℓ), which says where the code lies; the code z is drawn there, and D begins at z."
 
-    def __init__(self, step: OpenedVAE, arrays: Arrays, budget: Budget, has_data: bool = True) -> None:
-        super().__init__(arrays, budget, has_data)
+    def __init__(
+        self, step: OpenedVAE, arrays: Arrays, budget: Budget, has_data: bool = True, breaking: Breaking | None = None
+    ) -> None:
+        super().__init__(arrays, budget, has_data, breaking)
         self.step = step
         self.x, self.h, self.z, self.y = step.batch, step.encoder.outputs[-1], step.decoder.x, step.decoder.outputs[-1]
         self.mean, self.log_var = halves(self.h)
@@ -59,13 +70,14 @@ class VAEWalk(Walk):
         self.known = self._known_likelihood()
         self.knows_kl = bool(np.isclose(gaussian_kl(Backend(), self.h)[0], step.stats["kl"], rtol=1e-9))
         self.unit = " (nats)" if self.known and self.knows_kl else ""
+        self.players = (("E", "E, the encoder", step.encoder), ("D", "D, the decoder", step.decoder))
         e, d = step.updates["encoder"], step.updates["decoder"]
         makes_samples = bool(np.array_equal(self.reconstructed, self.y))
         self.coded = Way("E", {"": step.encoder}, "L", e.before, e, takes_samples=True)
         self.decoded = Way("D", {"": step.decoder}, "L", d.before, d, makes_samples=makes_samples)
         self.ways_back = ((BACK, self.decoded), (BACK, self.coded))
-        self._samples = step.game.sample(len(self.x), seed=0)
-        shown = np.concatenate([self.reconstructed, self._samples])
+        self.samples = step.game.sample(len(self.x), seed=0)
+        shown = np.concatenate([self.reconstructed, self.samples])
         names = {"real": self.real_samples, "generated": "reconstructions"}
         self.plane = Plane(arrays, {"real": self.x, "generated": shown}, names) if self.x.shape[1:] == (2,) else None
         codes = {"real": self.mean, "generated": self.z}
@@ -274,7 +286,7 @@ class VAEWalk(Walk):
         )
 
     def _sampled(self) -> None:
-        made = self._samples
+        made = self.samples
         points = {"real": self.x, "generated": made}
         self._add(
             *(BACK, "input", "", "samples", "What D makes of codes from N(0, I)"),
