@@ -13,7 +13,7 @@ from minigan.training import OPTIONS, Config, config_from, errors_of_user_file, 
 
 
 def add(commands: Any) -> None:
-    about = "Train a game and write its run folder. With no options: digits out of noise in two to six minutes on two cores."
+    about = "Train a game and write its run folder. With no options: digits out of noise in two minutes on two idle cores."
     parser = add_command(commands, "train", "train a game", about, train)
     groups: dict[str, Any] = {}
     alternatives: dict[str, Any] = {}
