@@ -23,7 +23,7 @@ import minigan as mg
 from benchmarks.games import GAMES, build, load_data
 from benchmarks.sides.base import first_losses
 from benchmarks.worker import load_something_large
-from minigan.distributed import ALONE, Communicator, _add_up, launched, world
+from minigan.distributed import ALONE, Communicator, add_up, launched, world
 
 PROOF_STEPS = 2  # of which first_losses makes the evidence
 
@@ -126,7 +126,7 @@ class Worker:
         out, times = np.zeros(parts.shape[1], np.float32), []
         for _ in range(calls + 2):
             start = time.perf_counter()
-            _add_up(parts, out, self.ranks.size)
+            add_up(parts, out, self.ranks.size)
             times.append(time.perf_counter() - start)
         return {"seconds": statistics.median(times[2:])}
 
