@@ -2,10 +2,10 @@
 
 import os
 
-# Before NumPy loads. Tests run side by side, and in many small products: BLAS's idle threads would spin, and more than two of
-# minigan's own would only wait for each other.
+# Before NumPy loads. Tests run side by side, one process per core, and in many small products: BLAS's idle threads would spin,
+# and minigan's own would only wait for each other. What shows on several of them alone asks for two_threads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("MINIGAN_NUM_THREADS", "2")
+os.environ.setdefault("MINIGAN_NUM_THREADS", "1")
 
 import signal
 import sys
@@ -24,6 +24,7 @@ from minigan.backends import BACKENDS
 from minigan.backends.cupy import cublas
 from minigan.backends.cupy.backend import CupyBackend
 from minigan.backends.numpy import threads
+from minigan.backends.numpy.workers import Workers
 from minigan.errors import BackendError
 
 settings.register_profile(
@@ -37,6 +38,17 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 threads.LARGE_CONVOLUTION = 0  # the tests' small networks go the way of large ones: in blocks, on threads of minigan's own
+
+
+_SECOND_THREAD = Workers(1)
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    """The numpy backend on two threads of its own."""
+    backend = get_backend("numpy")
+    monkeypatch.setattr(backend, "threads", 2)
+    monkeypatch.setattr(backend, "_workers", _SECOND_THREAD)
 
 
 STAND_IN = "cupy-stand-in"

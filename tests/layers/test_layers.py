@@ -123,8 +123,8 @@ def test_one_sample_does_not_depend_on_the_others_unless_the_layer_says_so(make,
 
 @every_layer
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_fast_equals_textbook(make, shape, fast, dtype):
-    """On a batch large enough that the fast backend works in several blocks on all its threads."""
+def test_fast_equals_textbook(make, shape, fast, dtype, two_threads):
+    """On a batch large enough that the fast backend works in several blocks and on two threads."""
     results = []
     for name in ("textbook", fast):
         net = network(make, shape, name, dtype)

@@ -38,7 +38,7 @@ DTYPES = st.sampled_from(["float32", "float64"])
 
 
 @pytest.fixture(autouse=True)
-def _as_in_a_large_convolutional_network():
+def _as_in_a_large_convolutional_network(two_threads):
     """Whatever pass came last, the backend may use threads of its own here."""
     FAST._thread.own = True
 

@@ -23,7 +23,7 @@ FAST = mg.get_backend("numpy")
 
 
 @pytest.fixture(autouse=True)
-def small_networks_are_small(monkeypatch):
+def small_networks_are_small(monkeypatch, two_threads):
     """As they are outside of tests: their convolutions are recorded too."""
     monkeypatch.setattr(threads, "LARGE_CONVOLUTION", LARGE_CONVOLUTION)
 
