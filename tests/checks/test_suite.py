@@ -27,7 +27,9 @@ def test_the_whole_suite(fast, monkeypatch, two_threads):
     monkeypatch.setattr(suite, "check_layer", check_large)
     game = suite.check_game
     monkeypatch.setattr(suite, "check_game", lambda gan, real, **options: game(gan, real, **{**options, **one}))
-    monkeypatch.setattr(suite, "check_second_order", lambda layer, *_, **__: Report(f"{layer!r}, second order", TOLERANCE, first))
+    monkeypatch.setattr(
+        suite, "check_second_order", lambda layer, *_, **__: Report(f"{layer!r}, second order", TOLERANCE, first)
+    )
     monkeypatch.setattr(suite, "check_penalty", lambda *_, name, **__: Report(name, TOLERANCE, first))
     reports = list(suite.check_all(fast))
     assert [report.name for report in reports if not report.ok] == []

@@ -11,7 +11,8 @@ from explained_games import SHAPE, content, decoded, opening, warmed
 import minigan as mg
 from minigan.explain import formulas, page, second_order, step
 from minigan.explain.page import prose
-from minigan.explain.step import looking as looking_module
+
+pytestmark = pytest.mark.usefixtures("few_numbers")
 
 RGB, POINTS = (8, 8, 3), (2,)
 
@@ -364,14 +365,6 @@ def told(name, batch=5, has_data=True):
     opened = step.open_step(gan, *samples(batch))
     text = page.make_page(opened, name, has_data)
     return [Context(gan, opened, s, batch, has_data) for s in content(text)["stations"]], text
-
-
-@pytest.fixture(autouse=True)
-def few_numbers(monkeypatch):
-    """The words do not hang on how many entries are checked."""
-    monkeypatch.setattr(looking_module, "CHECKED", 1)
-    monkeypatch.setattr(looking_module, "NUDGED", 1)
-    monkeypatch.setattr(looking_module, "NUDGES", (-1.0, 0.0, 1.0))
 
 
 @pytest.mark.parametrize("name", GAMES)

@@ -31,7 +31,9 @@ def test_forward_equals_loops(make, shape, backend):
 @every_layer
 @in_both_modes
 def test_gradients_equal_differences(make, shape, train, backend):
-    report = check_layer(make(), shape, backend=backend, train=train)
+    # Entry by entry on the textbook; a direction touches them all.
+    few = {} if backend == "textbook" else {"mode": "projection", "max_entries": 1}
+    report = check_layer(make(), shape, backend=backend, train=train, **few)
     assert report.ok, str(report)
 
 

@@ -99,7 +99,7 @@ OPTIMISERS = {
 }
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_game_of_dense_networks(data):
     """Drawn layers, sizes, optimisers, averages, dtypes and batch sizes."""
