@@ -1,11 +1,12 @@
 """Shared by all tests: the backends that can run here, and Hypothesis without a clock (these machines are shared)."""
 
+import gc
 import os
 
-# Before NumPy loads. Tests run side by side, and in many small products: BLAS's idle threads would spin, and more than two of
-# minigan's own would only wait for each other.
+# Before NumPy loads. Tests run side by side, one process per core, and in many small products: BLAS's idle threads would spin,
+# and minigan's own would only wait for each other. What shows on several of them alone asks for two_threads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("MINIGAN_NUM_THREADS", "2")
+os.environ.setdefault("MINIGAN_NUM_THREADS", "1")
 
 import signal
 import sys
@@ -17,6 +18,7 @@ import cuda_on_host
 import guarded
 import large_convolution  # noqa: F401  keeps the backend's own value
 import pytest
+from explained_games import open_fewer_numbers
 from hypothesis import HealthCheck, settings
 
 from minigan import backends, get_backend
@@ -24,12 +26,16 @@ from minigan.backends import BACKENDS
 from minigan.backends.cupy import cublas
 from minigan.backends.cupy.backend import CupyBackend
 from minigan.backends.numpy import threads
+from minigan.backends.numpy.workers import Workers
 from minigan.errors import BackendError
+from minigan.training import plots
 
 settings.register_profile(
     "minigan", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25, derandomize=True
 )
 settings.load_profile("minigan")
+
+gc.disable()  # until all tests are collected: what is made till then stays
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts its background commands so, and runs then leave it so
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,6 +43,40 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_I
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 threads.LARGE_CONVOLUTION = 0  # the tests' small networks go the way of large ones: in blocks, on threads of minigan's own
+
+
+_save_curves = plots.save_curves
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _runs_without_curves():
+    """The curves of a log take matplotlib a second, which is longer than most runs of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "save_curves", lambda path, log: path.write_bytes(b"curves"))
+        yield
+
+
+@pytest.fixture
+def few_numbers(monkeypatch):
+    """Asked for by tests that open steps, and look at other things than their derivatives."""
+    open_fewer_numbers(monkeypatch)
+
+
+@pytest.fixture
+def curves(monkeypatch):
+    """Asked for by tests that look at them: a run draws its curves."""
+    monkeypatch.setattr(plots, "save_curves", _save_curves)
+
+
+_SECOND_THREAD = Workers(1)
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    """The numpy backend on two threads of its own."""
+    backend = get_backend("numpy")
+    monkeypatch.setattr(backend, "threads", 2)
+    monkeypatch.setattr(backend, "_workers", _SECOND_THREAD)
 
 
 STAND_IN = "cupy-stand-in"
@@ -51,6 +91,11 @@ def _backend(name, test):
         reason = cuda_on_host.missing or (slow and "takes minutes on the stand-in for device arrays")
         return pytest.param(name, id=STAND_IN, marks=[pytest.mark.skip(reason=f"{reason}; {error}")] if reason else [])
     return pytest.param(name, marks=[pytest.mark.gpu] if name == "cupy" else [])
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_generate_tests(metafunc):

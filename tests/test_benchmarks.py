@@ -101,7 +101,9 @@ def test_sides_that_do_other_work_are_refused():
             prove_same_work({}, {"textbook": good, "numpy": wrong})
 
 
-@pytest.mark.parametrize("fault", ["bias", "weights", "noise", "average", "penalty"])
+@pytest.mark.parametrize(
+    "fault", ["weights", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bias", "noise", "average", "penalty"))]
+)
 def test_a_planted_fault_in_the_work_is_seen(fault, tmp_path, monkeypatch):
     """One side gets another bias, weight, noise, decay or weight of R1: its evidence gives it away, and nothing is timed."""
     of_fault = {"average": tasks.game_task("step", "recipe", 4, width=4), "penalty": tasks.d_step_task(4, width=4)}
@@ -137,6 +139,7 @@ def test_ratios_are_taken_round_by_round():
     assert (told.median, told.low, told.high) == (2.0, 2.0, 2.5)
 
 
+@pytest.mark.slow
 def test_every_side_gets_the_same_threads_and_cores():
     script = "import os, numpy; print(len(os.sched_getaffinity(0)), os.environ['OMP_NUM_THREADS'])"
     process = Process.__new__(Process)
@@ -149,6 +152,7 @@ def test_every_side_gets_the_same_threads_and_cores():
         assert "1 thread" in sides.versions["numpy"]["device"]
 
 
+@pytest.mark.slow
 def test_waiting_sides_are_stopped():
     with Sides(("numpy", "textbook"), 1) as sides:
         sides.prepare(tasks.game_task("step", "mlp", 2))
@@ -232,6 +236,7 @@ def test_a_side_that_does_not_answer_has_failed():
     assert process._process.returncode is not None
 
 
+@pytest.mark.slow
 def test_gpu_tests_that_fail_or_take_too_long_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "ROOT", tmp_path)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # which take most of the time of these small runs
@@ -502,6 +507,7 @@ def test_a_result_that_cannot_be_written_is_printed_all_the_same(tmp_path, monke
     assert "no space left" in printed.err
 
 
+@pytest.mark.slow
 def test_the_side_and_the_backend_of_the_readme(checkout):
     """The worked example of benchmarks/README.md: its file and its line of the table make a side that is measured."""
     text = (rounds.ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")

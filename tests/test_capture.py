@@ -5,6 +5,7 @@ With a GPU, tests/backends/cupy/test_gpu.py asks the same of CUDA itself.
 
 import gc
 from collections import namedtuple
+from functools import cache
 from types import SimpleNamespace
 
 import cuda_on_host
@@ -438,10 +439,19 @@ BOUND_ANEW |= {
 }
 
 
-def play_with_change(be, change, on):
+def nothing(game):
+    """No change."""
+
+
+@cache
+def play_without_change(be, objective):
+    return play_with_change(be, nothing, True, objective)[0]
+
+
+def play_with_change(be, change, on, objective=None):
     layers = [mg.Flatten(), mg.Dense(4), mg.LeakyReLU(), mg.Dropout(0.3), mg.Dense(1)]
     nets = mg.models.mlp(IMAGE, 5, (6, 7), backend=be)[0], mg.Sequential(layers, IMAGE, be)
-    game = mg.GAN(*nets, objective=Weighted() if change is other_weight else None)
+    game = mg.GAN(*nets, objective=objective and objective())
     batches = Batches(DATA, 6, be)
     step = mg.capture(game, batches, no_complaint) if on else lambda: game.step(batches.next())
     for call in range(9):
@@ -455,10 +465,9 @@ def play_with_change(be, change, on):
 @pytest.mark.parametrize("name", BOUND_ANEW)
 def test_what_is_bound_anew_is_heeded(device, where, name):
     be = device if where == "device" else mg.get_backend("numpy")
-    (plain, _), (replayed, phase), (unchanged, _) = (
-        play_with_change(be, change, on)
-        for change, on in ((BOUND_ANEW[name], False), (BOUND_ANEW[name], True), (lambda game: None, True))
-    )
+    objective = Weighted if BOUND_ANEW[name] is other_weight else None
+    (plain, _), (replayed, phase) = (play_with_change(be, BOUND_ANEW[name], on, objective) for on in (False, True))
+    unchanged = play_without_change(be, objective)
     assert phase == "replay", "it is recorded again"
     assert all(np.array_equal(array, replayed[key]) for key, array in plain.items())
     assert not all(np.array_equal(array, unchanged[key]) for key, array in plain.items()), "the change is one"

@@ -25,7 +25,7 @@ def arrays(game):
     return {name: a.tobytes() for name, a in game.state_dict().items()}
 
 
-@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("captured", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("name", GAMES)
 def test_a_copied_game_takes_the_same_next_steps(name, captured, twin_of):
     check_copies(mg.get_backend("numpy"), name, captured, twin_of)

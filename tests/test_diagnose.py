@@ -188,6 +188,7 @@ def check_interrupted(run, label):
             assert not finding.is_trouble
 
 
+@pytest.mark.slow
 def test_the_default_dense_game_is_young_at_first(tmp_path):
     """Its samples are alike for some 500 of its 8,000 steps, and no trouble is found in any of its logs on the way."""
     run, _ = train(tmp_path / "run", model="mlp", steps=200)
@@ -435,7 +436,7 @@ def test_limits_are_those_of_the_loss_without_its_penalty():
     assert kinds(log(loss_d=21.3, penalty=10.0, loss_g=8.0)) == ["learning rate"]
 
 
-def test_a_run_of_scores_is_judged_and_drawn(tmp_path):
+def test_a_run_of_scores_is_judged_and_drawn(tmp_path, curves):
     settings = {**RING, "batch_size": 32, "steps": 60, "log_every": 10, "loss": "relativistic", "penalty": ("r1=1",)}
     start_run(Config(**settings), tmp_path / "run", log=lambda text: None).train(progress=False)
     findings, _ = diagnose_run(tmp_path / "run")

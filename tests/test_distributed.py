@@ -112,9 +112,9 @@ def difference(folder, name, one):
 
 
 @needs_mpi
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_ranks_take_the_steps_of_one_process(tmp_path, alone, ranks):
-    """Twenty, in float64; and all ranks hold the same bytes."""
+    """Ten, in float64; and all ranks hold the same bytes."""
     status, _, errors = play(ranks, "games_over_ranks.py", tmp_path)
     assert status == 0, errors
     names = games_over_ranks.GAMES if ranks == 2 else games_over_ranks.ASKED

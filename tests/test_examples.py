@@ -15,7 +15,22 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 COURSE = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
-LONG = ("06", "07", "11", "14", "15", "16", "17", "18", "19")  # more than four seconds each, shortened
+LONG = (
+    "03",
+    "06",
+    "07",
+    "08",
+    "09",
+    "10",
+    "11",
+    "13",
+    "14",
+    "15",
+    "16",
+    "17",
+    "18",
+    "19",
+)  # more than two seconds of work each
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

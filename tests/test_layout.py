@@ -5,6 +5,7 @@ import io
 import re
 import subprocess
 import tokenize
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -216,6 +217,7 @@ def listed(order):
     return {f"{folder}/{name}".lstrip("/") for folder, name in names if name != "__init__"}
 
 
+@cache
 def words(name):
     """The words of an identifier: save_film and FilmWriter hold film."""
     return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}

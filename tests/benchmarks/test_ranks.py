@@ -142,6 +142,7 @@ def short_exchanges(monkeypatch):
 
 
 @needs_mpi
+@pytest.mark.slow
 def test_ranks_are_measured_and_predicted(tmp_path, capsys, short_exchanges):
     assert main([*QUICK, "--latency", "2", "--bandwidth", "12.5", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out

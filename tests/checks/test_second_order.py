@@ -24,7 +24,9 @@ AT_INFERENCE = [
 
 
 def check_tangent_and_curvature(make, shape, train, backend):
-    report = check_second_order(make(), shape, backend=backend, train=train)
+    # Entry by entry on the textbook; a direction touches them all.
+    few = {} if backend == "textbook" else {"mode": "projection", "max_entries": 1}
+    report = check_second_order(make(), shape, backend=backend, train=train, **few)
     assert report.ok, report
     assert report.max_error < 1e-8
     assert {"tangent", "curvature x"} <= {row.name for row in report.rows}
@@ -54,7 +56,7 @@ def discriminator(make, shape, backend="textbook"):
 @pytest.mark.parametrize("given", penalty_table(), ids=repr)
 @pytest.mark.parametrize(("make", "shape"), discriminator_table(), ids=["piecewise linear", "curved", "composite"])
 def test_gradient_of_every_penalty_in_every_parameter(given, make, shape, backend):
-    report = check_penalty(given, *discriminator(make, shape, backend), mode="projection", max_entries=2)
+    report = check_penalty(given, *discriminator(make, shape, backend), mode="projection", max_entries=1)
     assert report.ok, report
     assert report.max_error < 1e-6
     assert report.rows[-1].name == "by Pearlmutter's identity"
@@ -161,7 +163,9 @@ def test_a_penalty_without_a_weight_is_refused(weight):
 def layer_is_caught(kind):
     return any(
         is_caught(
-            lambda make=make, shape=shape, train=train: check_second_order(make(), shape, backend="textbook", train=train)
+            lambda make=make, shape=shape, train=train: check_second_order(
+                make(), shape, backend="textbook", train=train, mode="projection", max_entries=1
+            )
         )
         for make, shape in layer_table()
         if isinstance(make(), kind)

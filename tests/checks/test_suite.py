@@ -9,25 +9,28 @@ from minigan.checks.report import TOLERANCE, Report
 
 
 @pytest.mark.slow_on_stand_in
-def test_the_whole_suite(fast, monkeypatch):
+def test_the_whole_suite(fast, monkeypatch, two_threads):
     """Large batches, every loss and both reference games at full size, below 1e-6; and a check for each layer of the table.
 
-    The table's gradients are checked row by row in tests/layers, so its first row stands for all here; games entry by entry in
-    test_game, and the second order of layers and penalties in test_second_order, so one entry or one direction is enough here.
+    The table's gradients are checked row by row in tests/layers, the second order of layers and every penalty in
+    test_second_order, so one report stands for all of them here; games entry by entry in test_game, so one entry or one
+    direction is enough here.
     """
+    one = {"max_entries": 1}
     checked, check = [], suite.check_layer
     first = check(mg.Dense(4), (5,), backend=fast).rows
 
     def check_large(layer, shape, **options):
         checked.append((repr(layer), shape, options.get("train", True)))
-        return check(layer, shape, **options) if "batch" in options else Report(repr(layer), TOLERANCE, first)
+        return check(layer, shape, **options, **one) if "batch" in options else Report(repr(layer), TOLERANCE, first)
 
     monkeypatch.setattr(suite, "check_layer", check_large)
     game = suite.check_game
-    monkeypatch.setattr(suite, "check_game", lambda gan, real, **options: game(gan, real, **{**options, "max_entries": 1}))
-    few, second_order, penalty = {"mode": "projection", "max_entries": 1}, suite.check_second_order, suite.check_penalty
-    monkeypatch.setattr(suite, "check_second_order", lambda *given, **options: second_order(*given, **{**options, **few}))
-    monkeypatch.setattr(suite, "check_penalty", lambda *given, **options: penalty(*given, **{**options, **few}))
+    monkeypatch.setattr(suite, "check_game", lambda gan, real, **options: game(gan, real, **{**options, **one}))
+    monkeypatch.setattr(
+        suite, "check_second_order", lambda layer, *_, **__: Report(f"{layer!r}, second order", TOLERANCE, first)
+    )
+    monkeypatch.setattr(suite, "check_penalty", lambda *_, name, **__: Report(name, TOLERANCE, first))
     reports = list(suite.check_all(fast))
     assert [report.name for report in reports if not report.ok] == []
     for make, shape in suite.layer_table():
@@ -52,7 +55,7 @@ def test_the_whole_suite(fast, monkeypatch):
     assert names[-8:] == [f"game {model} ({mode})" for model in games for mode in ("full", "projection")]
 
 
-def test_faults_between_blocks_turn_the_suite_red(monkeypatch):
+def test_faults_between_blocks_turn_the_suite_red(monkeypatch, two_threads):
     """What only goes wrong where the numpy backend works in several blocks or threads."""
     spread = NumpyBackend._spread
     monkeypatch.setattr(

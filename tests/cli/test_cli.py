@@ -281,12 +281,12 @@ def test_divergence_is_one_line(tmp_path, capsys):
     fails(capsys, command, "step 1: ", "is not finite", "smaller learning rate")
 
 
-def test_progress_bar_shows_what_is_promised(tmp_path):
-    command = [sys.executable, "-m", "minigan", "train", "--steps", "40", "--width", "4", "--batch-size", "16"]
-    result = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, check=True)
-    assert "| backend " in result.stdout.splitlines()[0]
+def test_progress_bar_shows_what_is_promised(tmp_path, capsys):
+    assert cli.main(["train", "--steps", "40", "--width", "4", "--batch-size", "16", "--out", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr()
+    assert "| backend " in printed.out.splitlines()[0]
     for word in ("40/40", "L_D=", "L_G=", "D(x)=", "D(G(z))=", "images/s="):
-        assert word in result.stderr
+        assert word in printed.err
 
 
 # -- the other commands --------------------------------------------------------------------------------------------------
@@ -294,9 +294,12 @@ def test_progress_bar_shows_what_is_promised(tmp_path):
 
 @pytest.fixture
 def a_few_checks(monkeypatch):
-    """One penalty, few derivatives of second order, no game: tests/checks proves them all, at length."""
+    """One penalty, one direction for each derivative, no game: tests/checks proves them all, at length."""
     suite = minigan.checks.suite
     few, second_order, penalty = {"mode": "projection", "max_entries": 1}, suite.check_second_order, suite.check_penalty
+    layer = suite.check_layer
+    monkeypatch.setattr(suite, "block_table", lambda table=suite.block_table: table()[:1])
+    monkeypatch.setattr(suite, "check_layer", lambda *given, **options: layer(*given, **{**options, **few}))
     monkeypatch.setattr(suite, "_check_games", lambda backend: iter(()))
     monkeypatch.setattr(suite, "penalty_table", lambda table=suite.penalty_table: table()[:1])
     monkeypatch.setattr(suite, "check_second_order", lambda *given, **options: second_order(*given, **{**options, **few}))

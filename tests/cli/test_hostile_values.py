@@ -24,7 +24,8 @@ NEEDED = {
     "evaluate": ["run", "--samples", "12", "--quiet"],
 }
 ALSO = {("train", "hidden"): ["--model", "mlp"], ("train", "resume"): ["--out", "run"]}
-HEAVY = {"data": {"/", "//", "..", "/etc"}, "width": {"1_000"}}  # the images of a whole disk; 40 million parameters
+DISK = {"/", "//", "..", "/etc"}  # whose images are looked for in all of it
+HEAVY = {"data": DISK, "against": DISK, "width": {"1_000"}}  # a width of 40 million parameters
 OPTIONS = [
     (command, action)
     for command, parser in COMMANDS.items()

@@ -80,7 +80,7 @@ def fails(capsys, status, *parts):
         assert part in text
 
 
-def test_a_run_with_networks_from_a_file(folder, capsys, monkeypatch):
+def test_a_run_with_networks_from_a_file(folder, capsys, monkeypatch, few_numbers):
     assert train("--model nets.py:build --steps 6", "whole") == 0
     assert train("--model nets.py:build --steps 3") == 0
     written = json.loads((folder / "run" / CONFIG).read_text())
@@ -98,7 +98,7 @@ def test_a_run_with_networks_from_a_file(folder, capsys, monkeypatch):
     assert "train --resume" in capsys.readouterr().out
 
 
-def test_explain_opens_a_small_game_of_such_networks(folder, capsys):
+def test_explain_opens_a_small_game_of_such_networks(folder, capsys, few_numbers):
     assert cli.main(shlex.split("explain --data own.npy --model nets.py:build --after 2 --batch-size 3 --quiet")) == 0
     assert "explain.html" in capsys.readouterr().out
 

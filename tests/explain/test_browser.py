@@ -76,7 +76,9 @@ def value(readout):
     return float(readout.rpartition("= ")[2].replace("−", "-"))
 
 
-@pytest.mark.parametrize(("viewport", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("viewport", "scheme"), [(DESKTOP, "light"), pytest.param(PHONE, "dark", marks=pytest.mark.slow)], ids=["desktop", "phone"]
+)
 def test_every_station_shows_and_fits(open_page, text, viewport, scheme):
     tab = open_page(viewport, scheme)
     for number, station in enumerate(content(text)["stations"]):
@@ -88,6 +90,7 @@ def test_every_station_shows_and_fits(open_page, text, viewport, scheme):
         tab.keyboard.press("ArrowRight")
 
 
+@pytest.mark.slow
 def test_dark_and_light_are_different_and_readable(open_page):
     for scheme, dark in (("light", False), ("dark", True)):
         tab = open_page(scheme=scheme)
@@ -139,7 +142,12 @@ def test_a_heat_map_answers_to_hover_and_keys(open_page, text):
 
 
 @pytest.mark.parametrize(
-    ("title", "role"), [(CONV_FORWARD, "y"), (CONV_BACK, "dx"), (TRANSPOSED_FORWARD, "y"), (TRANSPOSED_BACK, "dx")]
+    ("title", "role"),
+    [
+        (CONV_FORWARD, "y"),
+        *(pytest.param(*place, marks=pytest.mark.slow) for place in ((CONV_BACK, "dx"), (TRANSPOSED_FORWARD, "y"))),
+        (TRANSPOSED_BACK, "dx"),
+    ],
 )
 def test_the_sum_behind_a_value_is_found_by_the_page(open_page, text, title, role):
     """Every value of the first sample: the page adds up the products itself, and must come to what the step recorded."""
@@ -162,6 +170,7 @@ def test_the_sum_behind_a_value_is_found_by_the_page(open_page, text, title, rol
     assert found == pytest.approx(array.ravel().tolist(), rel=1e-4, abs=1e-6 * float(abs(array).max()))
 
 
+@pytest.mark.slow
 def test_picking_an_input_marks_the_outputs_it_reaches(open_page, text):
     """Brute force: which outputs of a 4×4, stride 2, padding 1 convolution read this pixel."""
     tab = open_page()
@@ -173,6 +182,7 @@ def test_picking_an_input_marks_the_outputs_it_reaches(open_page, text):
     assert "goes into" in tab.inner_text("#explorer")
 
 
+@pytest.mark.slow
 def test_a_click_picks(open_page, text):
     tab = open_page(PHONE)
     travel(tab, text, TRANSPOSED_FORWARD)
@@ -197,6 +207,7 @@ def test_nudging_a_weight(open_page, text):
     assert actual == pytest.approx(nudge["losses"][12] - nudge["losses"][8], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_nudge_can_be_dragged(open_page, text):
     tab = open_page()
     travel(tab, text, CONV_BACK)
@@ -213,6 +224,7 @@ def test_the_nudge_can_be_dragged(open_page, text):
     assert seen[2] < 0 < seen[0] < seen[1]
 
 
+@pytest.mark.slow
 def test_a_sample_on_the_loss_tells_its_numbers(open_page, text):
     tab = open_page()
     travel(tab, text, "The discriminator's loss")
@@ -225,6 +237,7 @@ def test_a_sample_on_the_loss_tells_its_numbers(open_page, text):
     assert float(re.search(r"s = (\S+),", said)[1].replace("−", "-")) == pytest.approx(float(logits[0]), rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_red_is_positive_and_blue_is_negative(open_page, text, scheme):
     tab = open_page(scheme=scheme)
@@ -250,6 +263,7 @@ def test_red_is_positive_and_blue_is_negative(open_page, text, scheme):
     assert high[0] > high[1], "red"
 
 
+@pytest.mark.slow
 def test_a_button_keeps_the_focus(open_page, text):
     tab = open_page()
     travel(tab, text, CONV_BACK)
@@ -269,6 +283,7 @@ def opened_page(shape, model, **sizes):
     return page.make_page(step.open_step(gan, real, z), "another game")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 400])
 def test_points_are_drawn_in_their_plane(show, width):
     text = opened_page((2,), mg.models.mlp, hidden=4)
@@ -335,6 +350,7 @@ def test_rgb_is_drawn_in_colour(show):
     assert "the step recorded" in tab.inner_text("#explorer")
 
 
+@pytest.mark.slow
 def test_formulas_do_not_collide_without_a_mathematics_font(open_page, text):
     """Sums and what stands under them, roots and fractions and what they hold, in a font without a table for mathematics."""
     tab = open_page()

@@ -44,7 +44,7 @@ def test_a_wrong_gradient_of_the_score_is_seen(monkeypatch):
     assert far_off(opened())
 
 
-def test_the_page_says_what_the_labels_do():
+def test_the_page_says_what_the_labels_do(few_numbers):
     found = opened(penalties=[R1(3.0)])
     stations = content(page.make_page(found, "classes"))["stations"]
     texts = {station["label"]: " ".join(station["text"]) for station in stations}
@@ -59,7 +59,7 @@ def test_the_page_says_what_the_labels_do():
     assert len(loss["formulas"]) == 6, "two of L_D, its two gradients, and the score and its gradient"
 
 
-def test_a_run_and_the_small_game_are_opened(tmp_path, monkeypatch, capsys):
+def test_a_run_and_the_small_game_are_opened(tmp_path, monkeypatch, capsys, few_numbers):
     monkeypatch.chdir(tmp_path)
     images = np.random.default_rng(0).integers(0, 256, (24, 4, 4), dtype=np.uint8)
     np.savez("own.npz", images=images, labels=np.arange(24) % K)

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -68,6 +69,12 @@ def indices(text):
     return [re.sub(r"(?<=[a-z])(?=[a-z])", "*", part) for part in parts]
 
 
+@cache
+def code(text):
+    """An index or a condition, which is evaluated at every place."""
+    return compile(text, text, "eval")
+
+
 def loops(tex, arrays, sizes, numbers):
     r"""What an index formula in TeX makes, by loops: y_{no} = \sum_i x_{ni} w_{io} + b_o, as it stands.
 
@@ -87,8 +94,8 @@ def loops(tex, arrays, sizes, numbers):
     for place in itertools.product(*(range(sizes[i]) for i in free)):
         for inner in itertools.product(*(range(sizes[i]) for i in summed)):
             scope = {**numbers, **dict(zip(free, place, strict=True)), **dict(zip(summed, inner, strict=True))}
-            if all(eval(condition, scope) for condition in conditions):
-                result[place] += np.prod([arrays[name][tuple(eval(i, scope) for i in where)] for name, where in factors])
+            if all(eval(code(condition), scope) for condition in conditions):
+                result[place] += np.prod([arrays[name][tuple(eval(code(i), scope) for i in where)] for name, where in factors])
         if bias:
             result[place] += arrays["b"][place[free.index(bias[1])]]
     return result

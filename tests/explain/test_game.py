@@ -14,6 +14,8 @@ from minigan import cli
 from minigan.explain import game
 from minigan.training import Config, checkpoint
 
+pytestmark = pytest.mark.usefixtures("few_numbers")
+
 SMALLEST = ["--data", "ring", "--after", "0", "--batch-size", "2", "--hidden", "2", "--latent-dim", "2", "--quiet"]
 
 

@@ -9,7 +9,6 @@ from explained_games import SHAPE, batch, content, dcgan, decoded, mlp, opening,
 import minigan as mg
 from minigan.explain import page, step
 from minigan.explain.page import build
-from minigan.explain.step import looking as looking_module
 from minigan.losses import OBJECTIVES
 
 
@@ -151,17 +150,14 @@ def test_the_page_needs_nothing_from_elsewhere(opened):
     assert "https://" not in text
 
 
-def test_hostile_names_stay_text():
+def test_hostile_names_stay_text(few_numbers):
     gan = warmed(mlp())
     text = page.make_page(step.open_step(*opening(gan)), "</script><script>alert(1)</script>")
     assert "<script>alert" not in text
     assert content(text)["about"] == "</script><script>alert(1)</script>"
 
 
-def test_a_large_game_is_shown_in_part_and_says_so(monkeypatch):
-    monkeypatch.setattr(looking_module, "CHECKED", 1)
-    monkeypatch.setattr(looking_module, "NUDGED", 1)
-    monkeypatch.setattr(looking_module, "NUDGES", (-1.0, 0.0, 1.0))
+def test_a_large_game_is_shown_in_part_and_says_so(few_numbers, monkeypatch):
     monkeypatch.setattr(build, "LIMIT", 600_000)
     gan = mg.GAN(*mg.models.dcgan(SHAPE, latent_dim=50, width=32, backend="numpy", dtype="float64"))
     text = page.make_page(step.open_step(*opening(gan)), "a large game")
@@ -191,7 +187,7 @@ def test_a_layer_of_ones_own_shows_its_docstring():
 
 
 @pytest.mark.parametrize("kind", [mg.losses.NonSaturating, mg.losses.Saturating])
-def test_the_curves_of_the_losses_are_theirs(kind):
+def test_the_curves_of_the_losses_are_theirs(kind, few_numbers):
     """Each curve beside the definition of its loss, and its slope beside a difference of that."""
     text = page.make_page(step.open_step(*opening(warmed(mlp(objective=kind(0.1))))), "curves")
     arrays = decoded(text)
@@ -215,7 +211,7 @@ def test_the_curves_of_the_losses_are_theirs(kind):
         assert np.abs(at).max() > np.abs(s).max()
 
 
-def test_the_page_speaks_of_its_own_game_alone():
+def test_the_page_speaks_of_its_own_game_alone(few_numbers):
     text = page.make_page(step.open_step(*opening(warmed(mlp()))), "no batch norm")
     words = " ".join(line for s in content(text)["stations"] for line in s["text"])
     assert "BatchNorm" not in words
@@ -237,7 +233,7 @@ def test_an_optimiser_that_is_not_adam_says_nothing_of_adam():
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES.values(), ids=lambda kind: kind.__name__)
-def test_the_formulas_of_every_objective_stand_at_its_losses(kind):
+def test_the_formulas_of_every_objective_stand_at_its_losses(kind, few_numbers):
     """Where each sample pays by its own score alone, its curve too; what is not known is said to be the game's own."""
     text = page.make_page(step.open_step(*opening(mlp(objective=kind()))), "a small game")
     losses = [station for station in content(text)["stations"] if station["kind"] == "loss"]

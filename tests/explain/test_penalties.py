@@ -60,7 +60,7 @@ def test_a_penalised_step_is_the_games_own_and_its_derivatives_agree(name):
 
 
 @pytest.mark.parametrize("name", ["dcgan", "mlp", pytest.param("curved", marks=pytest.mark.slow)])
-def test_the_stations_hold_the_numbers_of_the_penalty(name):
+def test_the_stations_hold_the_numbers_of_the_penalty(name, few_numbers):
     """Each beside add_grads of the penalty alone, on a D in the same state and at the recorded points."""
     gan = warmed(GAMES[name]())
     before = gan.discriminator.state_dict()
@@ -98,7 +98,7 @@ def test_the_stations_hold_the_numbers_of_the_penalty(name):
     assert next(of_layers, None) is None
 
 
-def test_the_gradients_of_the_loss_and_of_the_penalties_are_told_apart():
+def test_the_gradients_of_the_loss_and_of_the_penalties_are_told_apart(few_numbers):
     gan = warmed(mlp(penalties=[R1(5), GP(3)]))
     opened = step.open_step(*opening(gan))
     for name, whole in opened.update_d.gradients.items():
@@ -108,7 +108,7 @@ def test_the_gradients_of_the_loss_and_of_the_penalties_are_told_apart():
         np.testing.assert_allclose(of_loss + shares, whole, rtol=1e-9, atol=1e-12)
 
 
-def test_a_step_without_its_lazy_penalties_has_no_station_of_them():
+def test_a_step_without_its_lazy_penalties_has_no_station_of_them(few_numbers):
     gan = mlp(penalties=[R1(1)], penalty_every=2)
     gan.step(*batch(gan))
     text = page.make_page(step.open_step(*opening(gan)), "between two penalties")
@@ -117,7 +117,7 @@ def test_a_step_without_its_lazy_penalties_has_no_station_of_them():
 
 
 @pytest.mark.parametrize("kind", [mg.Conv2d, mg.BatchNorm, mg.Tanh])
-def test_a_wrong_curvature_is_seen(kind, monkeypatch):
+def test_a_wrong_curvature_is_seen(kind, monkeypatch, few_numbers):
     right = kind.curvature
 
     def wrong(self, x_dot, dy, cache, grads=None):
@@ -148,7 +148,7 @@ class Quartic(mg.losses.Penalty):
         return np.asarray(self.weight / 4 * (squares**2).mean()), self.weight / len(g) * squares * g
 
 
-def test_a_penalty_of_ones_own_shows_its_docstring():
+def test_a_penalty_of_ones_own_shows_its_docstring(few_numbers):
     opened = step.open_step(*opening(warmed(mlp(penalties=[Quartic(2)]))))
     assert max(c.error for c in of_penalties(opened) if c.numeric is not None) < page.TOLERANCE
     (station,) = stations(page.make_page(opened, "own"), "penalty")

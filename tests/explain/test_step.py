@@ -6,7 +6,6 @@ from explained_games import SHAPE, all_comparisons, batch, content, dcgan, mlp, 
 
 import minigan as mg
 from minigan.explain import page, step
-from minigan.explain.step import looking as looking_module
 
 GAMES = [
     pytest.param(dcgan, {}, id="dcgan"),
@@ -26,10 +25,7 @@ def test_the_opened_step_is_the_games_own_and_every_derivative_agrees_with_its_d
     assert max(c.error for c in found) < page.TOLERANCE
 
 
-def test_a_step_is_opened_on_every_backend(backend, monkeypatch):
-    monkeypatch.setattr(looking_module, "CHECKED", 1)
-    monkeypatch.setattr(looking_module, "NUDGED", 1)
-    monkeypatch.setattr(looking_module, "NUDGES", (-1.0, 0.0, 1.0))
+def test_a_step_is_opened_on_every_backend(backend, few_numbers):
     check_it_is_the_games_own(warmed(with_dropout(backend)))
 
 
@@ -51,7 +47,7 @@ def check_it_is_the_games_own(gan, **options):
 @pytest.mark.parametrize(
     "layer", [mg.BatchNorm, pytest.param(mg.Tanh, marks=pytest.mark.slow), mg.Conv2d], ids=lambda layer: layer.__name__
 )
-def test_a_wrong_gradient_is_seen(layer, monkeypatch):
+def test_a_wrong_gradient_is_seen(layer, monkeypatch, few_numbers):
     right = layer.backward
 
     def wrong(self, dy, cache, grads=None, input_grad=True):
@@ -113,7 +109,7 @@ def test_nudges_and_losses_after_the_update_are_those_of_the_game():
     check(opened.update_g, g, loss_g)
 
 
-def test_both_passes_shares_add_up():
+def test_both_passes_shares_add_up(few_numbers):
     opened = step.open_step(*opening(warmed(dcgan())))
     for name, whole in opened.update_d.gradients.items():
         np.testing.assert_allclose(opened.real.param_grads[name] + opened.fake.param_grads[name], whole, rtol=1e-9, atol=1e-15)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from explained_games import SHAPE, content, decoded, opening, warmed
 import minigan as mg
 from minigan.explain import formulas, page, second_order, step
 from minigan.explain.page import prose
-from minigan.explain.step import looking as looking_module
+
+pytestmark = pytest.mark.usefixtures("few_numbers")
 
 RGB, POINTS = (8, 8, 3), (2,)
 
@@ -344,6 +346,12 @@ def lies(contexts):
     ]
 
 
+@cache
+def honest(name):
+    """What is told of a game, once for all tests that change nothing of it."""
+    return told(name)
+
+
 def told(name, batch=5, has_data=True):
     """The contexts of a game's page, and the page."""
     gan = GAMES[name]()
@@ -359,17 +367,9 @@ def told(name, batch=5, has_data=True):
     return [Context(gan, opened, s, batch, has_data) for s in content(text)["stations"]], text
 
 
-@pytest.fixture(autouse=True)
-def few_numbers(monkeypatch):
-    """The words do not hang on how many entries are checked."""
-    monkeypatch.setattr(looking_module, "CHECKED", 1)
-    monkeypatch.setattr(looking_module, "NUDGED", 1)
-    monkeypatch.setattr(looking_module, "NUDGES", (-1.0, 0.0, 1.0))
-
-
 @pytest.mark.parametrize("name", GAMES)
 def test_every_claim_is_made_where_it_is_true(name):
-    contexts, _ = told(name)
+    contexts, _ = honest(name)
     assert lies(contexts) == []
 
 
@@ -382,7 +382,7 @@ def test_a_batch_of_one_and_data_that_are_gone():
 
 def test_every_claim_is_made_somewhere():
     """But that of engines, which no page of the textbook's backend makes, and those of the test above."""
-    contexts = [c for name in GAMES for c in told(name)[0]]
+    contexts = [c for name in GAMES for c in honest(name)[0]]
     made = {name for name, (_, is_true) in CLAIMS.items() if any(is_true(c) for c in contexts)}
     assert CLAIMS.keys() - made == {"Winograd", "the data are gone", "one sample"}
 
@@ -430,7 +430,7 @@ def test_a_planted_lie_is_found(lie, monkeypatch):
 @pytest.mark.parametrize("name", GAMES)
 def test_formulas_speak_of_the_bias_where_there_is_one(name):
     """In the formulas of layers with weights, b stands on its own, as <mi>b</mi>, for nothing else (in Conv2d's also a row)."""
-    for c in told(name)[0]:
+    for c in honest(name)[0]:
         if c.kind == "forward" and c.is_a(*LINEAR):
             alone = [r"<msub><mi>b</mi>", r"plus"]
             found = any(re.search(tex, formula) for tex in alone for formula in c.station["formulas"])
@@ -441,7 +441,7 @@ def test_formulas_speak_of_the_bias_where_there_is_one(name):
 
 
 def test_numbers_in_words_are_the_games_own():
-    says = {c.station["title"]: c.says for c in told("own-nets")[0]}
+    says = {c.station["title"]: c.says for c in honest("own-nets")[0]}
     conv = next(v for k, v in says.items() if k.startswith("G, layer 5"))
     assert "stride s = 2 down and 4 across" in conv
     assert "padding p = 1 down and 0 across" in conv
@@ -478,14 +478,14 @@ def test_points_stand_in_their_plane_with_d_and_arrows():
         assert ((points > [left, bottom]) & (points < [right, top])).all()
     np.testing.assert_allclose(arrays[stations["∂/∂x̃"]["plane"]["arrows"]], -opened.judged.input_grad, rtol=1e-5, atol=1e-12)
     assert set(stations["z"]["plane"]["points"]) == {"real"}
-    assert not any("plane" in c.station for c in told("mlp-on-digits")[0])
+    assert not any("plane" in c.station for c in honest("mlp-on-digits")[0])
 
 
 def test_only_what_d_sees_is_a_picture():
     """Values before the last Tanh, and gradients, have no colour."""
     pictures = {
         (c.act, c.kind, c.station["net"], c.station.get("index"), f["role"])
-        for c in told("rgb")[0] + told("r1")[0]
+        for c in honest("rgb")[0] + honest("r1")[0]
         for f in c.station.get("figures", [])
         if f["style"] == "image"
     }

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from explained_games import SHAPE, content, decoded
+from explained_games import SHAPE, content, decoded, open_fewer_numbers
 
 import minigan as mg
 from minigan import cli
@@ -13,7 +13,6 @@ from minigan.cli import entry
 from minigan.explain import page, step
 from minigan.explain.game import game_of_run
 from minigan.explain.likelihoods import LIKELIHOODS
-from minigan.explain.step import looking as looking_module
 from minigan.games import vae as module
 from minigan.losses import Bernoulli, Gaussian, Likelihood
 
@@ -85,8 +84,10 @@ GAMES = {
 
 @cache
 def of(name):
-    """The opened step of one of GAMES."""
-    return opened(GAMES[name]())
+    """The opened step of one of GAMES, once for all tests of what is written of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        open_fewer_numbers(patch)
+        return opened(GAMES[name]())
 
 
 # -- the step ------------------------------------------------------------------------------------------------------------
@@ -104,10 +105,7 @@ def test_the_opened_step_is_the_games_own_and_every_derivative_agrees_with_its_d
     assert verdicts <= {"agrees", "at a kink", "lost in rounding"}
 
 
-def test_a_step_is_opened_on_every_backend(backend, monkeypatch):
-    monkeypatch.setattr(looking_module, "CHECKED", 1)
-    monkeypatch.setattr(looking_module, "NUDGED", 1)
-    monkeypatch.setattr(looking_module, "NUDGES", (-1.0, 0.0, 1.0))
+def test_a_step_is_opened_on_every_backend(backend, few_numbers):
     check_it_is_the_games_own(lambda: vae(backend=backend, kl_weight=rising))
 
 
@@ -125,7 +123,7 @@ def check_it_is_the_games_own(make, **options):
     return found
 
 
-def test_the_shares_of_h_are_those_of_the_formulas():
+def test_the_shares_of_h_are_those_of_the_formulas(few_numbers):
     found = opened(vae(kl_weight=0.3))
     (mean, log_var), dz = np.split(found.encoder.outputs[-1], 2, axis=1), found.decoder.input_grad
     draw = np.concatenate([dz, np.exp(log_var / 2) * found.noise * dz / 2], axis=1)
@@ -172,7 +170,7 @@ def differing(found):
     return wrong, {(kind, net, label) for kind, net, label, c in rows} - wrong
 
 
-def test_the_sign_of_the_draws_gradient(monkeypatch):
+def test_the_sign_of_the_draws_gradient(monkeypatch, few_numbers):
     right = module.reparametrise_grad
     monkeypatch.setattr(
         module, "reparametrise_grad", lambda be, dz, h, noise: np.concatenate([dz, -right(be, dz, h, noise)[:, LATENT:]], 1)
@@ -188,7 +186,7 @@ def test_the_sign_of_the_draws_gradient(monkeypatch):
 
 
 @pytest.mark.parametrize("factor", [2.0, 1.001, -1.0])
-def test_a_factor_in_the_kls_gradient(factor, monkeypatch):
+def test_a_factor_in_the_kls_gradient(factor, monkeypatch, few_numbers):
     right = module.gaussian_kl
     monkeypatch.setattr(module, "gaussian_kl", lambda be, h: (right(be, h)[0], factor * right(be, h)[1]))
     wrong, well = differing(opened(vae()))
@@ -197,7 +195,7 @@ def test_a_factor_in_the_kls_gradient(factor, monkeypatch):
     assert not any(net == "D" for _, net, _ in wrong)
 
 
-def test_a_layer_of_the_decoder(monkeypatch):
+def test_a_layer_of_the_decoder(monkeypatch, few_numbers):
     right = mg.ConvTranspose2d.backward
 
     def wrong(self, dy, cache, grads=None, input_grad=True):
@@ -212,7 +210,7 @@ def test_a_layer_of_the_decoder(monkeypatch):
     assert ("backward", "E", "Conv2d") in wrong, "what is wrong above is wrong below"
 
 
-def test_a_likelihoods_gradient(monkeypatch):
+def test_a_likelihoods_gradient(monkeypatch, few_numbers):
     right = Bernoulli.loss
     monkeypatch.setattr(Bernoulli, "loss", lambda self, y, x: (right(self, y, x)[0], 1.01 * right(self, y, x)[1]))
     wrong, well = differing(opened(vae()))
@@ -289,7 +287,7 @@ def test_a_step_of_another_order_is_refused_in_one_line(kind, reason):
     assert game.encoder.watch is None
 
 
-def test_a_kl_that_sends_no_gradient_is_seen():
+def test_a_kl_that_sends_no_gradient_is_seen(few_numbers):
     wrong, _ = differing(opened(vae(kind=Fixed)))
     assert {("loss", "", "KL"), ("backward", "", "∂/∂h")} <= wrong
 
@@ -402,7 +400,7 @@ def test_every_claim_is_made_where_it_is_true(name):
     assert not station(found, "KL")["text"][1:], "no dimension is idle"
 
 
-def test_an_idle_dimension_is_told():
+def test_an_idle_dimension_is_told(few_numbers):
     game = vae(lr=lambda step: 0.0)
     game.encoder.params["5.weight"][:, [0, LATENT]] = 0  # μ and ℓ of the code's first dimension
     assert "1 of the 3 dimensions of this code are all but idle" in " ".join(station(opened(game), "KL")["text"])
@@ -418,7 +416,7 @@ class Laplace(Likelihood):
         return y
 
 
-def test_of_a_likelihood_of_ones_own_nothing_is_made_up():
+def test_of_a_likelihood_of_ones_own_nothing_is_made_up(few_numbers):
     found = opened(vae(likelihood=Laplace()))
     made = station(found, "R")
     assert "in a way of its own" in made["text"][0]
@@ -429,7 +427,7 @@ def test_of_a_likelihood_of_ones_own_nothing_is_made_up():
     assert set(LIKELIHOODS) == set(mg.losses.LIKELIHOODS.values())
 
 
-def test_pictures_are_samples_and_reconstructions():
+def test_pictures_are_samples_and_reconstructions(few_numbers):
     found = {name: of(name) for name in ("mlp", "conv")}
     pictures = {
         name: {(s["label"], f["role"]) for s in stations(one) for f in s.get("figures", []) if f["style"] == "image"}
@@ -441,7 +439,7 @@ def test_pictures_are_samples_and_reconstructions():
     assert ("Conv2d", "x") in pictures["conv"]
 
 
-def test_points_and_codes_stand_in_their_planes():
+def test_points_and_codes_stand_in_their_planes(few_numbers):
     found = opened(points())
     text = page.make_page(found, "points")
     arrays, made = decoded(text), content(text)["stations"]
@@ -462,7 +460,7 @@ TINY = ["--game", "vae", "--hidden", "4", "--latent-dim", "2", "--quiet"]
 @pytest.mark.parametrize(
     "options", [[], ["--likelihood", "gaussian", "--sigma", "0.2", "--kl-warmup", "9"], ["--data", "ring"]]
 )
-def test_the_small_game(options, tmp_path, capsys):
+def test_the_small_game(options, tmp_path, capsys, few_numbers):
     out = tmp_path / "page.html"
     assert cli.main(["explain", *TINY, *options, "--after", "2", "--batch-size", "3", "--out", str(out)]) == 0
     data = "ring" if "ring" in options else "digits"

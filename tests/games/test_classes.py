@@ -211,10 +211,10 @@ class TorchGame:
 
 
 @pytest.mark.parametrize("r1", [0.0, 3.0])
-def test_twenty_steps_are_pytorchs(r1):
+def test_ten_steps_are_pytorchs(r1):
     own = game("numpy", lr=2e-3, betas=(0.5, 0.99), penalties=[mg.losses.R1(r1)] if r1 else [])
     theirs, rng = TorchGame(own, 2e-3, (0.5, 0.99), r1), np.random.default_rng(1)
-    for _ in range(20):
+    for _ in range(10):
         real, z, numbers = rng.uniform(-1, 1, (6, *SHAPE)), rng.standard_normal((6, 3)), rng.integers(0, K, 6)
         own.step(real, z, labels=numbers)
         theirs.step(real, z, np.eye(K)[numbers])

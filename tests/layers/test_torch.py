@@ -284,7 +284,7 @@ WITH_TRICKS = [
     ids=["piecewise linear", "curved", "with tricks"],
 )
 @pytest.mark.parametrize("kind", [*mg.losses.PENALTIES.values(), None], ids=lambda kind: kind.__name__ if kind else "R1 and R2")
-def test_twenty_steps_of_penalised_games(layers, kind, backend):
+def test_ten_steps_of_penalised_games(layers, kind, backend):
     """From the same weights, data and noise, all parameters within 1e-9 of those that PyTorch's double backward leads to."""
     penalties = [kind(3.0)] if kind else [mg.losses.R1(2.0), mg.losses.R2(1.0)]
     shape, rng = (8, 8, 2), np.random.default_rng(0)
@@ -295,7 +295,7 @@ def test_twenty_steps_of_penalised_games(layers, kind, backend):
     (g, names_g), (d, names_d) = twin(g), twin(d)
     opt_g, opt_d = (torch.optim.Adam(net.parameters(), 1e-3, (0.5, 0.999), 1e-8) for net in (g, d))
     bce = F.binary_cross_entropy_with_logits
-    for _ in range(20):
+    for _ in range(10):
         real, z = rng.uniform(-1, 1, (5, *shape)), rng.standard_normal((5, 6))
         streams = [penalty.noise for penalty in gan.penalties if isinstance(penalty, mg.losses.GradientPenalty)]
         drawn = [repeated(stream, gan.backend, [(5, 1, 1, 1), (5, *shape)]) for stream in streams]
@@ -355,7 +355,7 @@ def test_five_steps_of_the_text_game(penalties, backend):
 
 @pytest.mark.slow_on_stand_in
 @pytest.mark.parametrize("name", ["mlp", "dcgan"])
-def test_twenty_steps_of_the_reference_games(name, backend):
+def test_ten_steps_of_the_reference_games(name, backend):
     """From the same weights, data and noise, all parameters and running statistics within 1e-9 of PyTorch's."""
     batch = 32 if name == "mlp" else 8
     gan = mg.GAN(*mg.models.build(name, backend=backend, dtype="float64"))
@@ -364,7 +364,7 @@ def test_twenty_steps_of_the_reference_games(name, backend):
     adam = lambda net: torch.optim.Adam(net.parameters(), 2e-4, (0.5, 0.999), 1e-8)  # noqa: E731
     opt_g, opt_d = adam(g), adam(d)
     rng = np.random.default_rng(0)
-    for _ in range(20):
+    for _ in range(10):
         real, z = rng.uniform(-1, 1, (batch, 28, 28, 1)), rng.standard_normal((batch, 100))
         stats = gan.step(on_device(real), on_device(z))
         losses = torch_step(g, d, opt_g, opt_d, torch.tensor(real), torch.tensor(z))

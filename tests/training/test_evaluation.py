@@ -56,7 +56,7 @@ def test_a_run_that_goes_on_may_begin_to_measure(tmp_path, monkeypatch):
     assert measured(run)[0] == {4: False, 8: False, 12: False, 16: True}
 
 
-def test_the_ring_has_its_modes_and_the_curves_their_panels(tmp_path, monkeypatch):
+def test_the_ring_has_its_modes_and_the_curves_their_panels(tmp_path, curves, monkeypatch):
     save = plots.save_curves
     draw_bytes(monkeypatch)
     run = make(tmp_path, data="ring", evaluate_every=12, steps=24)

@@ -127,7 +127,7 @@ def play(folder):
     assert len([panel for panel in panels if getattr(panel, "func", None) is plots._plot_statistics]) == 0
 
 
-def test_it_is_played_as_the_others_are(place):
+def test_it_is_played_as_the_others_are(place, curves):
     play(place)
     assert (place / "run" / CURVES).stat().st_size > 10_000
     assert not any((place / "run").glob("reconstructions*"))

@@ -45,8 +45,7 @@ def fail(run):
 # -- Run.train again -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("step", [1, 6, 9, 24])
+@pytest.mark.parametrize(("step", "overwrite"), [(1, False), (6, True), (9, False), (24, False)])
 @pytest.mark.parametrize("end", [stop, interrupt, fail])
 def test_a_run_goes_on_in_its_process(tmp_path, whole, end, step, overwrite):
     """To the same bytes, rows and pictures as one that nothing stopped."""

@@ -47,7 +47,7 @@ def own_images(tmp_path_factory):
 
 
 @pytest.fixture
-def pictures():
+def pictures(curves):
     """Asked for by tests that look at pictures; the others draw none."""
 
 

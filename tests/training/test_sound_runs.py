@@ -135,7 +135,7 @@ def test_evaluate_brings_other_sound_to_the_runs_form(home, tmp_path, capsys):
     assert "other.wav, 62 samples" in capsys.readouterr().out
 
 
-def test_explain_and_diagnose(home, tmp_path, capsys):
+def test_explain_and_diagnose(home, tmp_path, capsys, few_numbers):
     page = tmp_path / "page.html"
     assert main("explain", home / "run", "--out", page, "--batch-size", 2, "--quiet") == 0
     assert "PhaseShuffle" not in page.read_text(), "with one strided layer there is none"

@@ -191,7 +191,7 @@ def test_held_out_lines_are_too_few(path, tmp_path):
         make(path, tmp_path / "run", hold_out=5)
 
 
-def test_diagnose_and_explain_open_it(there, tmp_path, capsys):
+def test_diagnose_and_explain_open_it(there, tmp_path, capsys, few_numbers):
     assert cli.main(["diagnose", str(there)]) == 0
     assert "text on" in capsys.readouterr().out
     assert cli.main(["explain", str(there), "--batch-size", "2", "--quiet", "--out", str(tmp_path / "step.html")]) == 0

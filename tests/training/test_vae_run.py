@@ -193,7 +193,7 @@ def test_networks_of_ones_own(tmp_path, monkeypatch):
 # -- commands ------------------------------------------------------------------------------------------------------------
 
 
-def test_commands(tmp_path, capsys):
+def test_commands(tmp_path, capsys, few_numbers):
     """Trained, sampled from, walked through, evaluated, diagnosed and explained as a GAN is."""
     out = str(tmp_path / "run")
     options = ["--hidden", "8", "--latent-dim", "2", "--backend", "textbook", "--quiet"]

@@ -376,7 +376,7 @@ def all_sources():
 
 
 @pytest.mark.skipif(nvrtc.missing is not None, reason=str(nvrtc.missing))
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("arch", [pytest.param("sm_80", marks=pytest.mark.slow), "sm_90"])
 def test_every_kernel_compiles_to_machine_code(arch):
     for name, source in all_sources():
         assert nvrtc.cubin(source, arch).startswith(b"\x7fELF"), name

@@ -23,7 +23,7 @@ FAST = mg.get_backend("numpy")
 
 
 @pytest.fixture(autouse=True)
-def small_networks_are_small(monkeypatch):
+def small_networks_are_small(monkeypatch, two_threads):
     """As they are outside of tests: their convolutions are recorded too."""
     monkeypatch.setattr(threads, "LARGE_CONVOLUTION", LARGE_CONVOLUTION)
 
@@ -99,7 +99,7 @@ OPTIMISERS = {
 }
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_game_of_dense_networks(data):
     """Drawn layers, sizes, optimisers, averages, dtypes and batch sizes."""
