@@ -73,7 +73,7 @@ ORDER = {
     "explain": ["page", "step worked", "second_order", "formulas game likelihoods objectives places"],
     "explain/page": [
         *("build", "walk_gan walk_vae", "penalties walk", "curves facts figures prose_vae updates"),
-        *("plane prose", "arrays budget place"),
+        *("plane prose", "arrays budget names place"),
     ],
     "explain/step": ["opening", "gan vae", "plan", "looking", "rerun", "recorder", "records"],
     "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],

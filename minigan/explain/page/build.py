@@ -10,6 +10,7 @@ from typing import Any
 
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.page.budget import BUDGETS, Budget
+from minigan.explain.page.names import name_stations
 from minigan.explain.page.walk import Walk
 from minigan.explain.page.walk_gan import GANWalk
 from minigan.explain.page.walk_vae import VAEWalk
@@ -17,6 +18,11 @@ from minigan.explain.step import OpenedStep, OpenedVAE
 
 PAGE_MARK = "minigan: one training step"  # in the title of every page, which tells it from other files
 LIMIT = 5 * 10**6  # bytes of a page
+PARTS = {  # the page's sources, joined in this order; page.js comes last, for it starts the page
+    "html": ("page.html",),
+    "css": ("page.css", "print.css"),
+    "js": ("share.js", "page.js"),
+}
 
 
 def make_page(step: OpenedStep, about: str, has_data: bool = True) -> str:
@@ -38,6 +44,7 @@ def _fill(step: OpenedStep, about: str, budget: Budget, has_data: bool) -> str:
     kind: Any = VAEWalk if isinstance(step, OpenedVAE) else GANWalk
     walk: Walk = kind(step, arrays, budget, has_data)
     walk.walk()
+    name_stations(walk.stations)
     content = {
         "about": about,
         "acts": walk.acts,
@@ -49,14 +56,14 @@ def _fill(step: OpenedStep, about: str, budget: Budget, has_data: bool) -> str:
         "arrays": arrays.table,
         "sizes": walk.sizes(),
     }
-    here = resources.files("minigan.explain.page")
-    parts = {name: here.joinpath(f"page.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
     # "<" cannot end the script element from within a JSON string when it is written as an escape.
     stations = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return Template(parts["html"]).substitute(
+    here = resources.files("minigan.explain.page")
+    read = {name: "\n".join(here.joinpath(part).read_text(encoding="utf-8") for part in parts) for name, parts in PARTS.items()}
+    return Template(read["html"]).substitute(
         title=html.escape(f"{PAGE_MARK}, {about}"),
-        css=parts["css"],
-        script=parts["js"],
+        css=read["css"],
+        script=read["js"],
         stations=stations,
         arrays=arrays.text(),
     )
