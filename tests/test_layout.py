@@ -76,7 +76,7 @@ ORDER = {
         *("plane prose", "arrays budget names place"),
     ],
     "explain/step": ["opening", "gan vae", "plan", "looking", "rerun", "recorder", "records"],
-    "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],
+    "explain/worked": ["second_order", "generic layers losses optimizers", "registry running text", "calculator"],
     "export": ["from_torch to_onnx to_torch", "plan", "means rules version"],
     "games": ["gan", "game"],
     "layers": [
