@@ -30,13 +30,14 @@ def add(commands: Any) -> None:
         "Without TARGET, or for a run folder: one training step opened up, a GAN's or a VAE's, as a page for the browser that "
         "walks through it. "
         "With a name: the gradients of a layer, loss or penalty derived, worked through on a few numbers and checked; or an "
-        "optimiser."
+        "optimiser. It is printed; with --html it is a page whose numbers can be picked."
     )
     parser = add_command(commands, "explain", "open up a step, or derive a layer", about, explain)
     names = f"a run folder, or one of {', '.join(worked.EXAMPLES)}"
     parser.add_argument("target", metavar="TARGET", nargs="?", help=names)
     page = parser.add_argument_group("the page")
-    page.add_argument("--out", metavar="FILE", help="where to write it (explain.html)")
+    page.add_argument("--html", action="store_true", help="with a name: a page in place of text")
+    page.add_argument("--out", metavar="FILE", help="where to write it (explain.html; with a name that in small letters)")
     shown = {"batch_size": str(game.BATCH), "backend": "textbook"}
     for name in OF_PAGE:
         add_option(page, name, shown=shown.get(name))
@@ -58,9 +59,12 @@ def _size(name: str) -> str | None:
 
 def explain(options: argparse.Namespace) -> int:
     target = options.target
-    given = {name: v for name, v in vars(options).items() if name not in ("command", "run", "parser", "target", "out", "quiet")}
+    own = ("command", "run", "parser", "target", "out", "quiet", "html")
+    given = {name: v for name, v in vars(options).items() if name not in own}
     if target is not None and not _exists(target):
-        return _explain_name(target, [*given, *(["out"] if options.out else [])])
+        return _explain_name(target, list(given), options.out, options.html)
+    if options.html:
+        raise MiniganError("--html is for one layer, loss, penalty or optimiser: name it, as in minigan explain Conv2d --html")
     out = Path(options.out or "explain.html")
     _check_out(out)
     if target is not None:
@@ -94,22 +98,40 @@ def _check_out(out: Path) -> None:
         start = out.read_bytes()[:4096] if out.is_file() else b""
     except OSError as error:
         raise MiniganError(f"--out is {out}, which cannot be written ({error.strerror}): choose another place") from None
-    from minigan.explain.page import PAGE_MARK
+    from minigan.explain import page, subject
 
-    if os.path.lexists(out) and (not out.is_file() or (start and PAGE_MARK.encode() not in start)):
+    is_ours = any(mark.encode() in start for mark in (page.PAGE_MARK, subject.PAGE_MARK))
+    if os.path.lexists(out) and (not out.is_file() or (start and not is_ours)):
         raise MiniganError(f"--out is {out}, which holds something else than a page of minigan: choose another name")
 
 
-def _explain_name(target: str, options: Sequence[str]) -> int:
-    """Print a derivation and its worked example; status 1 if the check in it fails."""
+def _explain_name(target: str, options: Sequence[str], out: str | None, as_page: bool) -> int:
+    """Print a derivation and its worked example, or write them as a page; status 1 if the check in it fails."""
     name = worked.find(target)
     if name is None:
         hint = nearest_name(target, worked.EXAMPLES)
         raise MiniganError(f"{target[:60]!r} is neither a run folder nor a name: {hint}")
     if options:
-        raise MiniganError(f"{flag_of(options[0])} is for the page, and {name} is printed: leave it out")
+        raise MiniganError(f"{flag_of(options[0])} is for the page of a step, and {name} is explained: leave it out")
+    if as_page:
+        return _write_name(name, Path(out or f"{name.lower()}.html"))
+    if out is not None:
+        raise MiniganError(f"--out is for a page, and {name} is printed: leave it out, or add --html")
     text, agrees = worked.explain(name)
     print(worked.printable(text, sys.stdout.encoding or "ascii"), flush=True)
+    return 0 if agrees else 1
+
+
+def _write_name(name: str, out: Path) -> int:
+    from minigan.explain import subject
+    from minigan.files import write_atomically
+
+    _check_out(out)
+    text, agrees = subject.make_page(name)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, text.encode())
+    failed = "" if agrees else "; what minigan computes and its formulas do not agree, see the page"
+    print(f"{name}: {out}, {len(text.encode()) / 1e3:.0f} kB; open it in a browser{failed}")
     return 0 if agrees else 1
 
 
