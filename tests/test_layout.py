@@ -73,7 +73,7 @@ ORDER = {
     "explain": ["subject", "page", "step worked", "second_order", "formulas game likelihoods objectives places typeset"],
     "explain/page": [
         *("build", "walk_gan walk_vae", "penalties walk", "curves facts figures prose_vae updates"),
-        *("plane prose", "arrays budget names place"),
+        *("plane prose", "arrays budget names pair place"),
     ],
     "explain/step": ["opening", "gan vae", "plan", "looking", "rerun", "recorder", "records"],
     "explain/subject": ["build", "blocks tex"],

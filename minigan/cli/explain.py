@@ -10,12 +10,15 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigan.cli.parser import add_command, add_option, flag_of, in_words, whole_number
 from minigan.errors import MiniganError, nearest_name
 from minigan.explain import game, worked
 from minigan.training import Config
+
+if TYPE_CHECKING:
+    from minigan.explain.step import OpenedStep
 
 LONGEST_NAME = 255  # bytes of a file's name, on all common file systems
 OF_PAGE = ("batch_size", "seed", "backend")
@@ -28,13 +31,13 @@ OF_SMALL_GAME = (
 def add(commands: Any) -> None:
     about = (
         "Without TARGET, or for a run folder: one training step opened up, a GAN's or a VAE's, as a page for the browser that "
-        "walks through it. "
+        "walks through it; for two run folders, a step of each side by side. "
         "With a name: the gradients of a layer, loss or penalty derived, worked through on a few numbers and checked; or an "
         "optimiser. It is printed; with --html it is a page whose numbers can be picked."
     )
     parser = add_command(commands, "explain", "open up a step, or derive a layer", about, explain)
-    names = f"a run folder, or one of {', '.join(worked.EXAMPLES)}"
-    parser.add_argument("target", metavar="TARGET", nargs="?", help=names)
+    names = f"a run folder, or two, or one of {', '.join(worked.EXAMPLES)}"
+    parser.add_argument("target", metavar="TARGET", nargs="*", help=names)
     page = parser.add_argument_group("the page")
     page.add_argument("--html", action="store_true", help="with a name: a page in place of text")
     page.add_argument("--out", metavar="FILE", help="where to write it (explain.html; with a name that in small letters)")
@@ -58,9 +61,10 @@ def _size(name: str) -> str | None:
 
 
 def explain(options: argparse.Namespace) -> int:
-    target = options.target
-    own = ("command", "run", "parser", "target", "out", "quiet", "html")
-    given = {name: v for name, v in vars(options).items() if name not in own}
+    if len(options.target) > 1:
+        return _explain_two(options)
+    target = next(iter(options.target), None)
+    given = _given(options)
     if target is not None and not _exists(target):
         return _explain_name(target, list(given), options.out, options.html)
     if options.html:
@@ -68,10 +72,44 @@ def explain(options: argparse.Namespace) -> int:
     out = Path(options.out or "explain.html")
     _check_out(out)
     if target is not None:
-        foreign = sorted(given.keys() - set(OF_PAGE))
-        if foreign:
-            raise MiniganError(f"{flag_of(foreign[0])} is for the small game, and {target} is opened: leave it out")
+        _check_options_of_run(given, target)
     return _explain_step(target, given, out, options.quiet)
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of a game and its step that were given."""
+    own = ("command", "run", "parser", "target", "out", "quiet", "html")
+    return {name: value for name, value in vars(options).items() if name not in own}
+
+
+def _check_options_of_run(given: dict[str, Any], target: str) -> None:
+    foreign = sorted(given.keys() - set(OF_PAGE))
+    if foreign:
+        raise MiniganError(f"{flag_of(foreign[0])} is for the small game, and {target} is opened: leave it out")
+
+
+def _explain_two(options: argparse.Namespace) -> int:
+    """Write the page of a step of each of two runs."""
+    from minigan.explain.page import make_pair
+
+    targets, given, out = options.target, _given(options), Path(options.out or "explain.html")
+    if len(targets) > 2:
+        raise MiniganError(
+            f"{len(targets)} targets are given: expected a name, a run folder, or two of these folders side by side"
+        )
+    for target in targets:
+        if not _exists(target):
+            raise MiniganError(
+                f"{target[:60]!r} is no run folder: two targets are the folders of two runs, to be put side by side"
+            )
+    if options.html:
+        raise MiniganError("--html is for one layer, loss, penalty or optimiser, and two runs are opened: leave it out")
+    _check_options_of_run(given, targets[0])
+    _check_out(out)
+    since = time.perf_counter()
+    opened = [_open(target, dict(given), options.quiet) for target in targets]
+    text = make_pair([(step, of.about, of.has_data) for of, step in opened])
+    return _write(text, out, " beside ".join(of.about for of, _ in opened), since)
 
 
 def _exists(target: str) -> bool:
@@ -137,14 +175,21 @@ def _write_name(name: str, out: Path) -> int:
 
 def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: bool) -> int:
     """Write the page of one step of a run, or of a small game."""
+    from minigan.explain.page import make_page
+
+    since = time.perf_counter()
+    opened, step = _open(folder, given, quiet)
+    return _write(make_page(step, opened.about, opened.has_data), out, opened.about, since)
+
+
+def _open(folder: str | None, given: dict[str, Any], quiet: bool) -> tuple[game.Opened, OpenedStep]:
+    """A step of a run, or of a small game, taken and checked."""
     from threadpoolctl import threadpool_limits
     from tqdm import tqdm
 
-    from minigan.explain.page import SAMPLES, make_page
+    from minigan.explain.page import SAMPLES
     from minigan.explain.step import count_ticks, open_step
-    from minigan.files import write_atomically
 
-    since = time.perf_counter()
     given = {"backend": "textbook", **given}
     # Thousands of passes of small arrays: BLAS's threads would spend more time waiting for each other than working.
     with threadpool_limits(1, user_api="blas"):
@@ -155,11 +200,15 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
             progress = partial(tqdm, unit="step", desc="training", disable=quiet, leave=False)
             opened = game.small_game(Config(**given), steps, progress)
         with tqdm(total=count_ticks(opened.game), unit="array", desc="checking", disable=quiet, leave=False) as bar:
-            step = open_step(opened.game, opened.real, opened.noise, opened.labels, shown=SAMPLES, tick=bar.update)
-    about = opened.about.encode(errors="backslashreplace").decode()  # the page is UTF-8, and a folder's name need not be
-    text = make_page(step, about, opened.has_data)
+            return opened, open_step(opened.game, opened.real, opened.noise, opened.labels, shown=SAMPLES, tick=bar.update)
+
+
+def _write(text: str, out: Path, about: str, since: float) -> int:
+    """Write a page whose making began at `since`, and say so."""
+    from minigan.files import write_atomically
+
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, text.encode())
     size, seconds = len(text.encode()) / 1e6, time.perf_counter() - since
-    print(f"{opened.about}: {out}, {size:.1f} MB, in {seconds:.0f} s; open it in a browser")
+    print(f"{about}: {out}, {size:.1f} MB, in {seconds:.0f} s; open it in a browser")
     return 0

@@ -23,9 +23,7 @@ _TOKEN = re.compile(
     r"|(?P<raised>[²³ᵀᵗ′])|(?P<lowered>[₀-₉])|(?P<root>√)|(?P<sign>\+=|->|>=|<=|.)",
     re.S,
 )
-_SUBSCRIPT = re.compile(
-    rf"(?:{_LETTER}|\d|\{{[^}}]*\}}|\([^()]*[·+−][^()]*\)|,(?=[a-z])|(?<=[_+\-−])[−+]|(?<=\w)[−+](?=\w))+"
-)
+_SUBSCRIPT = re.compile(rf"(?:{_LETTER}|\d|\{{[^}}]*\}}|\([^()]*[·+−][^()]*\)|,(?=[a-z])|(?<=[_+\-−])[−+]|(?<=\w)[−+](?=\w))+")
 _VARIABLE = rf"(?<![A-Za-z_`.\d])((?:[d∂]?{_LETTER})|Σ)_({_SUBSCRIPT.pattern})"
 _PARAGRAPH = re.compile("(Raises|Source|Backward|Gradient|Tangent|Curvature|Options|At inference|weight|batch|noise)\\b")
 _CLOSING = {"(": ")", "{": "}"}

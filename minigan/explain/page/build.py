@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Sequence
 from importlib import resources
 from string import Template
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.page.budget import BUDGETS, Budget
 from minigan.explain.page.names import name_stations
+from minigan.explain.page.pair import Side, compare
 from minigan.explain.page.walk import Walk
 from minigan.explain.page.walk_gan import GANWalk
 from minigan.explain.page.walk_vae import VAEWalk
@@ -31,15 +33,37 @@ def make_page(step: OpenedStep, about: str, has_data: bool = True) -> str:
 
     Large games are shown in part: fewer samples, then the first channels alone; captions say so.
     """
-    about = about.encode(errors="backslashreplace").decode()  # the page is UTF-8, and a folder's name need not be
+    about = _printable(about)
     for budget in BUDGETS:
-        page = _fill(step, about, budget, has_data)
+        page, _ = _fill(step, about, budget, has_data)
         if len(page.encode()) <= LIMIT:
             break
     return page
 
 
-def _fill(step: OpenedStep, about: str, budget: Budget, has_data: bool) -> str:
+def make_pair(sides: Sequence[tuple[OpenedStep, str, bool]]) -> str:
+    """The page of two steps side by side, of at most 5 MB: for each the arguments of make_page.
+
+    Raises OptionError for steps of different games.
+    """
+    for budget in BUDGETS:
+        filled = [_fill(step, _printable(about), budget, has_data) for step, about, has_data in sides]
+        shown = [Side(step, _printable(about), content) for (step, about, _), (_, content) in zip(sides, filled, strict=True)]
+        title = f"{PAGE_MARK}, beside another: {' and '.join(side.about for side in shown)}"
+        page = Template(_read("beside.html")).substitute(
+            title=html.escape(title),
+            css=f"{_read('page.css')}\n{_read('beside.css')}",
+            compared=_json(compare(shown)),
+            pages=_json([text for text, _ in filled]),
+            script=_read("beside.js"),
+        )
+        if len(page.encode()) <= LIMIT:
+            break
+    return page
+
+
+def _fill(step: OpenedStep, about: str, budget: Budget, has_data: bool) -> tuple[str, dict[str, Any]]:
+    """The page, and its content as its script reads it."""
     arrays = Arrays()
     kind: Any = VAEWalk if isinstance(step, OpenedVAE) else GANWalk
     walk: Walk = kind(step, arrays, budget, has_data)
@@ -56,14 +80,26 @@ def _fill(step: OpenedStep, about: str, budget: Budget, has_data: bool) -> str:
         "arrays": arrays.table,
         "sizes": walk.sizes(),
     }
-    # "<" cannot end the script element from within a JSON string when it is written as an escape.
-    stations = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    here = resources.files("minigan.explain.page")
-    read = {name: "\n".join(here.joinpath(part).read_text(encoding="utf-8") for part in parts) for name, parts in PARTS.items()}
-    return Template(read["html"]).substitute(
+    read = {name: "\n".join(map(_read, parts)) for name, parts in PARTS.items()}
+    text = Template(read["html"]).substitute(
         title=html.escape(f"{PAGE_MARK}, {about}"),
         css=read["css"],
         script=read["js"],
-        stations=stations,
+        stations=_json(content),
         arrays=arrays.text(),
     )
+    return text, content
+
+
+def _printable(about: str) -> str:
+    """The page is UTF-8, and a folder's name need not be."""
+    return about.encode(errors="backslashreplace").decode()
+
+
+def _read(part: str) -> str:
+    return resources.files("minigan.explain.page").joinpath(part).read_text(encoding="utf-8")
+
+
+def _json(content: Any) -> str:
+    """A "<" as an escape: from within a JSON string it cannot end the script element."""
+    return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

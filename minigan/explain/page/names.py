@@ -11,8 +11,8 @@ from typing import Any
 def name_stations(stations: Iterable[dict[str, Any]]) -> None:
     """Give each station a "name" of small letters, digits and hyphens: its act, kind, network, index and label.
 
-    The network is left out where it has its act's name, so that D's own step has d-backward-3-conv2d, and G's step through D has
-    g-backward-d-3-conv2d. Names depend on the networks alone, not on the data, the seed or the batch; no two are equal.
+    The network is left out where it has its act's name, so that D's own step has d-backward-3-conv2d, and G's step
+    through D has g-backward-d-3-conv2d. Names depend on the networks alone; no two are equal.
     """
     taken: set[str] = set()
     for station in stations:

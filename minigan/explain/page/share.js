@@ -2,22 +2,17 @@
 
 // -- a link to a station --------------------------------------------------------------------------------------------------
 
-/** The station that the address asks for: its number, -1 for a name that none has, 0 for none. */
-function placeInAddress() {
-  const wanted = location.hash.slice(1);
-  return wanted ? stations.findIndex((station) => station.name === wanted) : 0;
-}
-
 /** Go where the address leads; to the start, and say so, where it leads nowhere. */
 function followAddress() {
-  const found = placeInAddress();
-  const wanted = location.hash.slice(1, 60);
+  const wanted = location.hash.slice(1);
+  const found = wanted ? stations.findIndex((station) => station.name === wanted) : 0;
   go(Math.max(found, 0));
-  if (found < 0) tell(`No station of this page is called “${wanted}”: this is the start.`);
+  if (found < 0) tell(`No station of this page is called “${wanted.slice(0, 60)}”: this is the start.`);
 }
 
 /** Write the station on show to the address. */
 function writeAddress() {
+  if (location.protocol === "about:") return; // within a page of two steps, whose address it is
   history.replaceState(null, "", `#${stations[state.at].name}`);
   tell("");
 }

@@ -93,7 +93,9 @@ def _checked(block: Checked) -> str:
         cells = (row.name, str(row.checked), f"{row.analytic:.9g}", f"{row.numeric:.9g}", f"{row.max_error:.1e}")
         made = "".join(f"<td>{html.escape(_minus(cell))}</td>" for cell in cells)
         rows.append(f"<tr>{made}{_verdict(row.max_error < report.tolerance)}</tr>")
-    heads = "".join(f"<th>{head}</th>" for head in ("array", "entries", "analytic, at the worst", "numeric", "relative error", ""))
+    heads = "".join(
+        f"<th>{head}</th>" for head in ("array", "entries", "analytic, at the worst", "numeric", "relative error", "")
+    )
     words = f"{report.name}: {'ok' if report.ok else 'FAILED'}, checked by differences at every entry, on {block.on} numbers"
     table = f'<div class="wide"><table><tr>{heads}</tr>{"".join(rows)}</table></div>'
     wrong = "".join(f'<p class="bad">{html.escape(line)}</p>' for line in report.lines[len(report.rows) :])

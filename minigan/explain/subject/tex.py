@@ -36,11 +36,17 @@ def groups_of(ran: Any) -> list[Group]:
         return _of_penalty(ran)
     if isinstance(ran, Likelihood):
         known = likelihood_formulas(ran)
-        return [Group("The loss, and its gradient", (known.value, known.grad, known.mean), (known.reading,), known.symbols)]
+        return (
+            []
+            if known is None
+            else [Group("The loss, and its gradient", (known.value, known.grad, known.mean), (known.reading,), known.symbols)]
+        )
     if isinstance(ran, Adam):
         return [Group("The step", formulas.ADAM, symbols="g: the gradient dw; η: the learning rate lr; t: the step")]
     if isinstance(ran, SGD):
-        return [Group("The step", formulas.SGD_MOMENTUM, symbols="g: the gradient dw; η: the learning rate lr; ρ: the momentum")]
+        return [
+            Group("The step", formulas.SGD_MOMENTUM, symbols="g: the gradient dw; η: the learning rate lr; ρ: the momentum")
+        ]
     return []
 
 
