@@ -23,9 +23,12 @@ def mlp(backend="textbook", make=mg.GAN, **options):
 
 def convolutions(normalised, seed=0):
     """A game of convolutions, with BatchNorm or without."""
-    norm = [mg.BatchNorm()] if normalised else []
-    up = [mg.Dense(32), mg.Reshape((4, 4, 2)), *norm, mg.ReLU(), mg.ConvTranspose2d(1, 4, stride=2, padding=1), mg.Tanh()]
-    down = [mg.Conv2d(3, 4, stride=2, padding=1), mg.LeakyReLU(0.2), mg.Conv2d(4, 3), *norm, mg.LeakyReLU(0.2)]
+
+    def norm():
+        return [mg.BatchNorm()] if normalised else []
+
+    up = [mg.Dense(32), mg.Reshape((4, 4, 2)), *norm(), mg.ReLU(), mg.ConvTranspose2d(1, 4, stride=2, padding=1), mg.Tanh()]
+    down = [mg.Conv2d(3, 4, stride=2, padding=1), mg.LeakyReLU(0.2), mg.Conv2d(4, 3), *norm(), mg.LeakyReLU(0.2)]
     g = mg.Sequential(up, (3,), "textbook", "float64", seed=(seed, 0))
     d = mg.Sequential([*down, mg.Flatten(), mg.Dense(1)], SHAPE, "textbook", "float64", seed=(seed, 1))
     return mg.GAN(g, d, lr=0.01)
