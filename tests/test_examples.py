@@ -167,3 +167,34 @@ def test_each_lesson_has_its_place_in_the_table_of_contents():
         assert f"python examples/{example.name}" in contents
         assert f"](images/{example.stem}.png)" in contents
         assert (EXAMPLES / "images" / f"{example.stem}.png").stat().st_size < 150_000
+
+
+@pytest.mark.parametrize("example", COURSE, ids=lambda path: path.stem)
+def test_each_lesson_has_two_questions_with_folded_answers(example):
+    """What is to be changed stands in the file as it is quoted."""
+    contents = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {example.stem[:2]} .*?(?=^## |\Z)", contents, re.M | re.S)[0]
+    found = re.findall(r"\*\*Question (\d)\.\*\* (.+)\n\n<details><summary>Answer</summary>\n\n(.+)\n\n</details>\n", section)
+    assert [number for number, *_ in found] == ["1", "2"]
+    assert section.count("<details>") == section.count("</details>") == 2
+    for _, question, answer in found:
+        assert "?" in question or "By pencil" in question
+        assert re.search(r"\d", answer)
+        changes = re.findall("`([^`]+)` → `[^`]+`", question)
+        assert [old for old in changes if old not in example.read_text(encoding="utf-8")] == []
+
+
+def test_the_guide_to_a_layer_of_ones_own_makes_one_that_is_proved(tmp_path):
+    """Its blocks of Python, put together; and the mistake that it asks for is caught."""
+    guide = (EXAMPLES / "your_own_layer.md").read_text(encoding="utf-8")
+    blocks = re.findall("```python\n(.*?)```", guide, re.S)
+    assert len(blocks) == 5
+    code = "\n".join(blocks)
+    broken = " + self.backend.matmul(db, self.V.T)"
+    assert f"leave `{broken.strip()}` out" in guide
+    for text, status, words in ((code, 0, "ok"), (code.replace(broken, ""), 1, "lacks the path through V")):
+        (tmp_path / "gate.py").write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "minigan", "gradcheck", "gate.py"]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ)
+        assert result.returncode == status, result.stdout + result.stderr
+        assert words in result.stdout

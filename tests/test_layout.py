@@ -76,13 +76,22 @@ ORDER = {
         *("grading", "process", "worker", "checking report", "writing", "table", "adam convolutions functions_and_losses r1"),
         *("dense_and_norms gan_step", "layer_check", "naming", "answer library_source", "blanks exercise"),
     ],
-    "explain": ["page", "breaking game", "history", "step worked", "second_order", "formulas likelihoods objectives places"],
+    "explain": [
+        *("subject", "page", "breaking game", "history", "step worked", "second_order"),
+        "formulas likelihoods objectives places typeset",
+    ],
     "explain/page": [
         *("build", "overview tour_gan tour_vae", "walk_gan walk_vae", "penalties walk"),
-        *("curves figures prose_vae switches timeline tour updates", "facts live plane", "prose", "arrays budget place"),
+        *(
+            "curves figures prose_vae switches timeline tour updates",
+            "facts live plane",
+            "prose",
+            "arrays budget names pair place",
+        ),
     ],
     "explain/step": ["opening", "gan vae", "plan", "looking", "rerun", "recorder", "records"],
-    "explain/worked": ["second_order", "generic layers losses optimizers", "registry running", "calculator"],
+    "explain/subject": ["build", "blocks tex"],
+    "explain/worked": ["second_order", "generic layers losses optimizers", "registry running text", "calculator"],
     "export": ["from_torch to_onnx to_torch", "plan", "means rules version"],
     "games": ["gan", "game"],
     "layers": [

@@ -10,12 +10,15 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigan.cli.parser import add_command, add_option, flag_of, in_words, whole_number
 from minigan.errors import MiniganError, nearest_name
 from minigan.explain import game, worked
 from minigan.training import Config
+
+if TYPE_CHECKING:
+    from minigan.explain.step import OpenedStep
 
 LONGEST_NAME = 255  # bytes of a file's name, on all common file systems
 OF_PAGE = ("batch_size", "seed", "backend")
@@ -28,15 +31,16 @@ OF_SMALL_GAME = (
 def add(commands: Any) -> None:
     about = (
         "Without TARGET, or for a run folder: one training step opened up, a GAN's or a VAE's, as a page for the browser that "
-        "walks through it. "
+        "walks through it; for two run folders, a step of each side by side. "
         "With a name: the gradients of a layer, loss or penalty derived, worked through on a few numbers and checked; or an "
-        "optimiser."
+        "optimiser. It is printed; with --html it is a page whose numbers can be picked."
     )
     parser = add_command(commands, "explain", "open up a step, or derive a layer", about, explain)
-    names = f"a run folder, or one of {', '.join(worked.EXAMPLES)}"
-    parser.add_argument("target", metavar="TARGET", nargs="?", help=names)
+    names = f"a run folder, or two, or one of {', '.join(worked.EXAMPLES)}"
+    parser.add_argument("target", metavar="TARGET", nargs="*", help=names)
     page = parser.add_argument_group("the page")
-    page.add_argument("--out", metavar="FILE", help="where to write it (explain.html)")
+    page.add_argument("--html", action="store_true", help="with a name: a page in place of text")
+    page.add_argument("--out", metavar="FILE", help="where to write it (explain.html; with a name that in small letters)")
     shown = {"batch_size": str(game.BATCH), "backend": "textbook"}
     for name in OF_PAGE:
         add_option(page, name, shown=shown.get(name))
@@ -57,17 +61,55 @@ def _size(name: str) -> str | None:
 
 
 def explain(options: argparse.Namespace) -> int:
-    target = options.target
-    given = {name: v for name, v in vars(options).items() if name not in ("command", "run", "parser", "target", "out", "quiet")}
+    if len(options.target) > 1:
+        return _explain_two(options)
+    target = next(iter(options.target), None)
+    given = _given(options)
     if target is not None and not _exists(target):
-        return _explain_name(target, [*given, *(["out"] if options.out else [])])
+        return _explain_name(target, list(given), options.out, options.html)
+    if options.html:
+        raise MiniganError("--html is for one layer, loss, penalty or optimiser: name it, as in minigan explain Conv2d --html")
     out = Path(options.out or "explain.html")
     _check_out(out)
     if target is not None:
-        foreign = sorted(given.keys() - set(OF_PAGE))
-        if foreign:
-            raise MiniganError(f"{flag_of(foreign[0])} is for the small game, and {target} is opened: leave it out")
+        _check_options_of_run(given, target)
     return _explain_step(target, given, out, options.quiet)
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of a game and its step that were given."""
+    own = ("command", "run", "parser", "target", "out", "quiet", "html")
+    return {name: value for name, value in vars(options).items() if name not in own}
+
+
+def _check_options_of_run(given: dict[str, Any], target: str) -> None:
+    foreign = sorted(given.keys() - set(OF_PAGE))
+    if foreign:
+        raise MiniganError(f"{flag_of(foreign[0])} is for the small game, and {target} is opened: leave it out")
+
+
+def _explain_two(options: argparse.Namespace) -> int:
+    """Write the page of a step of each of two runs."""
+    from minigan.explain.page import make_pair
+
+    targets, given, out = options.target, _given(options), Path(options.out or "explain.html")
+    if len(targets) > 2:
+        raise MiniganError(
+            f"{len(targets)} targets are given: expected a name, a run folder, or two of these folders side by side"
+        )
+    for target in targets:
+        if not _exists(target):
+            raise MiniganError(
+                f"{target[:60]!r} is no run folder: two targets are the folders of two runs, to be put side by side"
+            )
+    if options.html:
+        raise MiniganError("--html is for one layer, loss, penalty or optimiser, and two runs are opened: leave it out")
+    _check_options_of_run(given, targets[0])
+    _check_out(out)
+    since = time.perf_counter()
+    opened = [_open(target, dict(given), options.quiet) for target in targets]
+    text = make_pair([(step, of.about, of.has_data) for of, step in opened])
+    return _write(text, out, " beside ".join(of.about for of, _ in opened), since)
 
 
 def _exists(target: str) -> bool:
@@ -94,22 +136,40 @@ def _check_out(out: Path) -> None:
         start = out.read_bytes()[:4096] if out.is_file() else b""
     except OSError as error:
         raise MiniganError(f"--out is {out}, which cannot be written ({error.strerror}): choose another place") from None
-    from minigan.explain.page import PAGE_MARK
+    from minigan.explain import page, subject
 
-    if os.path.lexists(out) and (not out.is_file() or (start and PAGE_MARK.encode() not in start)):
+    is_ours = any(mark.encode() in start for mark in (page.PAGE_MARK, subject.PAGE_MARK))
+    if os.path.lexists(out) and (not out.is_file() or (start and not is_ours)):
         raise MiniganError(f"--out is {out}, which holds something else than a page of minigan: choose another name")
 
 
-def _explain_name(target: str, options: Sequence[str]) -> int:
-    """Print a derivation and its worked example; status 1 if the check in it fails."""
+def _explain_name(target: str, options: Sequence[str], out: str | None, as_page: bool) -> int:
+    """Print a derivation and its worked example, or write them as a page; status 1 if the check in it fails."""
     name = worked.find(target)
     if name is None:
         hint = nearest_name(target, worked.EXAMPLES)
         raise MiniganError(f"{target[:60]!r} is neither a run folder nor a name: {hint}")
     if options:
-        raise MiniganError(f"{flag_of(options[0])} is for the page, and {name} is printed: leave it out")
+        raise MiniganError(f"{flag_of(options[0])} is for the page of a step, and {name} is explained: leave it out")
+    if as_page:
+        return _write_name(name, Path(out or f"{name.lower()}.html"))
+    if out is not None:
+        raise MiniganError(f"--out is for a page, and {name} is printed: leave it out, or add --html")
     text, agrees = worked.explain(name)
     print(worked.printable(text, sys.stdout.encoding or "ascii"), flush=True)
+    return 0 if agrees else 1
+
+
+def _write_name(name: str, out: Path) -> int:
+    from minigan.explain import subject
+    from minigan.files import write_atomically
+
+    _check_out(out)
+    text, agrees = subject.make_page(name)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, text.encode())
+    failed = "" if agrees else "; what minigan computes and its formulas do not agree, see the page"
+    print(f"{name}: {out}, {len(text.encode()) / 1e3:.0f} kB; open it in a browser{failed}")
     return 0 if agrees else 1
 
 
@@ -119,11 +179,26 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
     from tqdm import tqdm
 
     from minigan.explain.breaking import Breaking
-    from minigan.explain.page import SAMPLES, make_page
-    from minigan.explain.step import count_ticks, open_step
-    from minigan.files import write_atomically
+    from minigan.explain.page import make_page
 
     since = time.perf_counter()
+    opened, step = _open(folder, given, quiet)
+    with (
+        threadpool_limits(1, user_api="blas"),
+        tqdm(unit="layer", desc="planting mistakes", disable=quiet, leave=False) as bar,
+    ):
+        text = make_page(step, opened.about, opened.has_data, breaking=Breaking(bar.update), history=opened.history)
+    return _write(text, out, opened.about, since)
+
+
+def _open(folder: str | None, given: dict[str, Any], quiet: bool) -> tuple[game.Opened, OpenedStep]:
+    """A step of a run, or of a small game, taken and checked."""
+    from threadpoolctl import threadpool_limits
+    from tqdm import tqdm
+
+    from minigan.explain.page import SAMPLES
+    from minigan.explain.step import count_ticks, open_step
+
     given = {"backend": "textbook", **given}
     # Thousands of passes of small arrays: BLAS's threads would spend more time waiting for each other than working.
     with threadpool_limits(1, user_api="blas"):
@@ -134,12 +209,15 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
             progress = partial(tqdm, unit="step", desc="training", disable=quiet, leave=False)
             opened = game.small_game(Config(**given), steps, progress)
         with tqdm(total=count_ticks(opened.game), unit="array", desc="checking", disable=quiet, leave=False) as bar:
-            step = open_step(opened.game, opened.real, opened.noise, opened.labels, shown=SAMPLES, tick=bar.update)
-        with tqdm(unit="layer", desc="planting mistakes", disable=quiet, leave=False) as bar:
-            breaking = Breaking(bar.update)
-            text = make_page(step, opened.about, opened.has_data, breaking=breaking, history=opened.history)
+            return opened, open_step(opened.game, opened.real, opened.noise, opened.labels, shown=SAMPLES, tick=bar.update)
+
+
+def _write(text: str, out: Path, about: str, since: float) -> int:
+    """Write a page whose making began at `since`, and say so."""
+    from minigan.files import write_atomically
+
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, text.encode())
     size, seconds = len(text.encode()) / 1e6, time.perf_counter() - since
-    print(f"{opened.about}: {out}, {size:.1f} MB, in {seconds:.0f} s; open it in a browser")
+    print(f"{about}: {out}, {size:.1f} MB, in {seconds:.0f} s; open it in a browser")
     return 0

@@ -7,10 +7,11 @@ import threading
 
 import numpy as np
 import pytest
-from explained_games import BATCH, content, dcgan, decoded, opening, warmed
+from explained_games import BATCH, content, convolutions, dcgan, decoded, opening, warmed
 
 import minigan as mg
-from minigan.explain import page, step
+from minigan.explain import page, step, subject
+from minigan.explain.worked import EXAMPLES
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CONV_FORWARD = "D, layer 2: Conv2d"
@@ -115,7 +116,7 @@ def test_the_slider_and_the_keys_move_along(open_page, text):
     assert heading(tab) == titles[-1]
     tab.locator("nav button").nth(2).click()
     assert heading(tab) == titles[2]
-    assert tab.url.endswith("#3")
+    assert tab.url.endswith(f"#{content(text)['stations'][2]['name']}")
     tab.reload()
     assert heading(tab) == titles[2]
 
@@ -449,3 +450,141 @@ def test_points_and_codes_of_a_vae_are_drawn_in_their_planes(show, width):
             assert all(name in tab.inner_text("#plane") for name in station["plane"]["names"].values())
             assert "generated" not in tab.inner_text("#plane")
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# -- links, paper, one subject, two steps -----------------------------------------------------------------------------------
+
+
+def test_an_address_leads_to_its_station(open_page, text, address):
+    """By name, through the slider and a reload; an unknown name is told, and opens the start."""
+    tab, stations = open_page(), content(text)["stations"]
+    station = next(s for s in stations if s["name"] == "d-backward-2-conv2d")
+    tab.goto("about:blank")
+    tab.goto(f"{address}#d-backward-2-conv2d")
+    assert heading(tab) == station["title"]
+    tab.click("#on")
+    assert tab.url.endswith("#d-backward-1-leakyrelu")
+    tab.reload()
+    assert heading(tab).startswith("Back through D, layer 1: LeakyReLU")
+    tab.evaluate("location.hash = 'd-backward-9-sigmoid'")
+    tab.wait_for_function("document.getElementById('told').textContent.includes('d-backward-9-sigmoid')")
+    assert heading(tab) == stations[0]["title"]
+    tab.click("#on")
+    assert tab.inner_text("#told") == ""
+
+
+def test_the_link_is_copied_or_shown(open_page):
+    tab = open_page()
+    tab.evaluate(
+        "Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (text) => { window.copied = text; }}})"
+    )
+    tab.click("#copy")
+    tab.wait_for_function("window.copied === location.href")
+    tab.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('denied'); }; }")
+    tab.click("#copy")
+    tab.wait_for_selector("#told input")
+    assert tab.input_value("#told input") == tab.url
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_paper_stand_sheets_and_nothing_else(open_page, text, scheme):
+    """Every station once, in light colours, without controls, within the paper; and the screen comes back as it was."""
+    tab = open_page(scheme=scheme)
+    travel(tab, text, CONV_BACK)
+    before = tab.inner_text("main")
+    for all_of_them in (False, True):
+        found = tab.evaluate(
+            """(all) => {
+                printing.all = all;
+                layOut();
+                const sheets = [...document.querySelectorAll(".sheet")];
+                const boxes = [...document.querySelectorAll("#sheets canvas, #sheets svg, #sheets math, #sheets table")];
+                const result = {
+                    titles: sheets.map((sheet) => sheet.querySelector("h2").textContent),
+                    controls: document.querySelectorAll("#sheets button, #sheets input, #sheets output").length,
+                    others: [...document.body.children].filter((n) => n.id !== "sheets" && n.checkVisibility()).length,
+                    paper: getComputedStyle(document.body).backgroundColor,
+                    out: boxes.filter((n) => n.getBoundingClientRect().right
+                        > document.getElementById("sheets").getBoundingClientRect().right + 1).length,
+                    painted: sheets.every((s) => [...s.querySelectorAll("canvas")].every((canvas) => canvas.getContext("2d")
+                        .getImageData(0, 0, canvas.width, canvas.height).data.some((v) => v))),
+                };
+                putBack();
+                return result;
+            }""",
+            all_of_them,
+        )
+        titles = [s["title"].replace("L_D", "LD").replace("L_G", "LG") for s in content(text)["stations"]]
+        assert found["titles"] == (titles if all_of_them else [heading(tab)])
+        assert (found["controls"], found["others"], found["out"]) == (0, 0, 0)
+        assert found["paper"] == "rgb(255, 255, 255)"
+        assert found["painted"]
+        assert tab.inner_text("main") == before
+
+
+@pytest.mark.slow
+def test_a_pdf_has_a_sheet_for_each_station(open_page, text, tmp_path):
+    tab = open_page()
+    tab.evaluate("printing.all = true")
+    tab.pdf(path=tmp_path / "all.pdf", format="A4")
+    data = (tmp_path / "all.pdf").read_bytes()
+    assert len(re.findall(rb"/Type\s*/Page\b", data)) >= len(content(text)["stations"])
+    assert tab.locator("#sheets").count() == 0
+
+
+def numbers_of(tab):
+    return tab.evaluate("({ arrays, gradients, jacobian })")
+
+
+@pytest.mark.parametrize(
+    "name", ["Conv2d", *(pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES if name != "Conv2d")]
+)
+def test_the_page_of_a_subject_answers(show, name):
+    """Every gradient that can be picked is the sum that the page makes of it, at both widths."""
+    text, agrees = subject.make_page(name)
+    assert agrees
+    for width in (1280, 390):
+        tab = show(text, width)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.locator("#derivation p, #derivation math").count()
+        known = numbers_of(tab)
+        for gradient, source in known["gradients"].items():
+            if source not in known["jacobian"]:
+                continue
+            for at, value in enumerate(known["arrays"][gradient]["values"]):
+                tab.evaluate("([array, at]) => pick(array, at)", [gradient, at])
+                assert float(tab.locator("[data-sum]").get_attribute("data-sum")) == pytest.approx(value, abs=1e-9)
+
+
+def test_a_number_of_a_subjects_page_is_picked_by_click_and_by_key(show):
+    tab = show(subject.make_page("Dense")[0])
+    tab.locator('td[data-array="y"][data-at="1"]').click()
+    assert tab.locator("td.made").count() == 2 + 2 + 1, "of x and of W what is not multiplied by 0, and the bias"
+    tab.locator('td[data-array="dW"][data-at="2"]').press("Enter")
+    assert "minigan's backward pass made" in tab.inner_text("#answer")
+    tab.locator("#move").fill("20")
+    actual = float(tab.locator("[data-actual]").get_attribute("data-actual"))
+    known = numbers_of(tab)
+    assert actual == pytest.approx(0.5 * known["arrays"]["dW"]["values"][2]), "L is linear in a weight"
+
+
+def test_two_steps_move_together(show):
+    """The same station of both, a layer that one has alone, and the choice of a sample."""
+    games = {"A": convolutions(normalised=True), "B": convolutions(normalised=False)}
+    text = page.make_pair([(step.open_step(*opening(warmed(game))), name, True) for name, game in games.items()])
+    tab = show(text)
+    tab.wait_for_function("frames.filter(Boolean).length === 2")
+    pairs = tab.evaluate("pairs")
+    one = next(k for k, pair in enumerate(pairs) if None not in pair["stations"] and pair["name"].startswith("d-backward"))
+    tab.evaluate(f"go({one})")
+    titles = [tab.frame_locator(f"#frame-{side}").locator("#station h2").inner_text() for side in (0, 1)]
+    assert titles == pairs[one]["titles"]
+    tab.frame_locator("#frame-0").get_by_role("button", name="generated samples").click()
+    pressed = tab.frame_locator("#frame-1").get_by_role("button", name="generated samples").get_attribute("aria-pressed")
+    assert pressed == "true"
+    alone = next(k for k, pair in enumerate(pairs) if None in pair["stations"])
+    tab.evaluate(f"go({alone})")
+    side = pairs[alone]["stations"].index(None)
+    assert tab.locator(f"#frame-{side}").is_hidden()
+    assert "has no such station" in tab.inner_text("#differences")
+    assert tab.url.endswith(f"#{pairs[alone]['name']}")

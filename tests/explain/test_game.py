@@ -150,8 +150,8 @@ def test_explain_at_the_command_line(tmp_path, capsys, monkeypatch):
     [
         ("explain nothing", ["'nothing' is neither a run folder nor a name"]),
         ("explain Conv2", ["did you mean 'Conv2d'"]),
-        ("explain Conv2d --batch-size 4", ["--batch-size is for the page, and Conv2d is printed"]),
-        ("explain Conv2d --out a.html", ["--out is for the page"]),
+        ("explain Conv2d --batch-size 4", ["--batch-size is for the page of a step, and Conv2d is explained"]),
+        ("explain Conv2d --out a.html", ["--out is for a page, and Conv2d is printed: leave it out, or add --html"]),
         ("explain .", ["no checkpoint"]),
         ("explain . --width 4", ["--width is for the small game, and . is opened"]),
         ("explain --out page.png", ["page.png: expected a file name in .html"]),

@@ -29,6 +29,19 @@ def mlp(backend="textbook", make=mg.GAN, **options):
     return make(*mg.models.mlp(SHAPE, latent_dim=3, hidden=4, backend=backend, dtype="float64"), lr=0.01, **options)
 
 
+def convolutions(normalised, seed=0):
+    """A game of convolutions, with BatchNorm or without."""
+
+    def norm():
+        return [mg.BatchNorm()] if normalised else []
+
+    up = [mg.Dense(32), mg.Reshape((4, 4, 2)), *norm(), mg.ReLU(), mg.ConvTranspose2d(1, 4, stride=2, padding=1), mg.Tanh()]
+    down = [mg.Conv2d(3, 4, stride=2, padding=1), mg.LeakyReLU(0.2), mg.Conv2d(4, 3), *norm(), mg.LeakyReLU(0.2)]
+    g = mg.Sequential(up, (3,), "textbook", "float64", seed=(seed, 0))
+    d = mg.Sequential([*down, mg.Flatten(), mg.Dense(1)], SHAPE, "textbook", "float64", seed=(seed, 1))
+    return mg.GAN(g, d, lr=0.01)
+
+
 def with_dropout(backend="textbook", **options):
     g, _ = mg.models.mlp(SHAPE, latent_dim=3, hidden=4, backend=backend, dtype="float64")
     d = mg.Sequential([mg.Flatten(), mg.Dense(6), mg.Softplus(), mg.Dropout(0.4), mg.Dense(1)], SHAPE, backend, "float64")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Sequence
 from importlib import resources
 from string import Template
 from typing import Any
@@ -12,7 +13,9 @@ from minigan.explain.breaking import Breaking
 from minigan.explain.history import History
 from minigan.explain.page.arrays import Arrays
 from minigan.explain.page.budget import BUDGETS, Budget
+from minigan.explain.page.names import name_stations
 from minigan.explain.page.overview import overview
+from minigan.explain.page.pair import Side, compare
 from minigan.explain.page.timeline import timeline
 from minigan.explain.page.tour_gan import gan_tour
 from minigan.explain.page.tour_vae import vae_tour
@@ -24,8 +27,8 @@ PAGE_MARK = "minigan: one training step"  # in the title of every page, which te
 LIMIT = 5 * 10**6  # bytes of a page
 PARTS = {  # the page's sources, joined in this order; page.js comes last, for it starts the page
     "html": ("page.html",),
-    "css": ("page.css", "lesson.css"),
-    "js": ("lesson.js", "overview.js", "tour.js", "switches.js", "plane.js", "time.js", "narrow.js", "page.js"),
+    "css": ("page.css", "lesson.css", "print.css"),
+    "js": ("share.js", "lesson.js", "overview.js", "tour.js", "switches.js", "plane.js", "time.js", "narrow.js", "page.js"),
 }
 
 
@@ -43,17 +46,44 @@ def make_page(
 
     Large games are shown in part: fewer samples, then the first channels alone; captions say so.
     """
-    about = about.encode(errors="backslashreplace").decode()  # the page is UTF-8, and a folder's name need not be
+    about = _printable(about)
     for budget in BUDGETS:
-        page = _fill(step, about, budget, has_data, breaking, history)
+        page, _ = _fill(step, about, budget, has_data, breaking, history)
+        if len(page.encode()) <= LIMIT:
+            break
+    return page
+
+
+def make_pair(sides: Sequence[tuple[OpenedStep, str, bool]]) -> str:
+    """The page of two steps side by side, of at most 5 MB: for each the arguments of make_page.
+
+    Raises OptionError for steps of different games.
+    """
+    for budget in BUDGETS:
+        filled = [_fill(step, _printable(about), budget, has_data) for step, about, has_data in sides]
+        shown = [Side(step, _printable(about), content) for (step, about, _), (_, content) in zip(sides, filled, strict=True)]
+        title = f"{PAGE_MARK}, beside another: {' and '.join(side.about for side in shown)}"
+        page = Template(_read("beside.html")).substitute(
+            title=html.escape(title),
+            css=f"{_read('page.css')}\n{_read('beside.css')}",
+            compared=_json(compare(shown)),
+            pages=_json([text for text, _ in filled]),
+            script=_read("beside.js"),
+        )
         if len(page.encode()) <= LIMIT:
             break
     return page
 
 
 def _fill(
-    step: OpenedStep, about: str, budget: Budget, has_data: bool, breaking: Breaking | None, history: History | None
-) -> str:
+    step: OpenedStep,
+    about: str,
+    budget: Budget,
+    has_data: bool,
+    breaking: Breaking | None = None,
+    history: History | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """The page, and its content as its script reads it."""
     arrays = Arrays()
     walk: VAEWalk | GANWalk
     if isinstance(step, OpenedVAE):
@@ -61,6 +91,7 @@ def _fill(
     else:
         walk = GANWalk(step, arrays, budget, has_data, breaking, history)  # type: ignore[arg-type]
     walk.walk()
+    name_stations(walk.stations)
     content = {
         "about": about,
         "acts": walk.acts,
@@ -76,19 +107,17 @@ def _fill(
         "arrays": arrays.table,
         "sizes": walk.sizes(),
     }
-    # "<" cannot end the script element from within a JSON string when it is written as an escape.
-    stations = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    here = resources.files("minigan.explain.page")
-    read = {name: "\n".join(here.joinpath(part).read_text(encoding="utf-8") for part in parts) for name, parts in PARTS.items()}
-    return Template(read["html"]).substitute(
+    read = {name: "\n".join(map(_read, parts)) for name, parts in PARTS.items()}
+    text = Template(read["html"]).substitute(
         title=html.escape(f"{PAGE_MARK}, {about}"),
         css=read["css"],
         script=read["js"],
         first=html.escape(walk.intro[0]),
         second=html.escape(walk.intro[1]),
-        stations=stations,
+        stations=_json(content),
         arrays=arrays.text(),
     )
+    return text, content
 
 
 def _live(walk: VAEWalk | GANWalk) -> dict[str, Any] | None:
@@ -96,3 +125,17 @@ def _live(walk: VAEWalk | GANWalk) -> dict[str, Any] | None:
     if isinstance(walk, VAEWalk) or walk.live is None:
         return None
     return {**walk.live.network(), "moments": walk.moments}
+
+
+def _printable(about: str) -> str:
+    """The page is UTF-8, and a folder's name need not be."""
+    return about.encode(errors="backslashreplace").decode()
+
+
+def _read(part: str) -> str:
+    return resources.files("minigan.explain.page").joinpath(part).read_text(encoding="utf-8")
+
+
+def _json(content: Any) -> str:
+    """A "<" as an escape: from within a JSON string it cannot end the script element."""
+    return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")

@@ -115,7 +115,7 @@ class HeatMap {
     this.cursor = null;
     this.marked = [];
     const { rows, columns, height, width } = this.grid;
-    const room = Math.min(document.documentElement.clientWidth - 32, 560);
+    const room = Math.min(across() - 32, 560);
     this.size = Math.max(2, Math.min(18, Math.floor((room - (GAP * columns) / width) / columns), Math.floor(540 / rows)));
     this.canvas = el("canvas", {
       width: this.left(columns - 1) + this.size, height: this.top(rows - 1) + this.size, tabindex: 0, role: "img",
@@ -329,7 +329,7 @@ function explore() {
 const sigmoid = (s) => 1 / (1 + Math.exp(-s));
 
 /** As many pixels as a panel has, at most so many. */
-const room = (most) => Math.max(260, Math.min(most, document.documentElement.clientWidth - 64));
+const room = (most) => Math.max(260, Math.min(most, across() - 64));
 
 /** An SVG with axes: plot({x: [low, high], y: [low, high], names}, (sx, sy) => nodes). */
 function plot({ x, y, xName, yName, width = room(460), height = 240 }, contents) {
@@ -547,7 +547,7 @@ function buildPath() {
 function go(to) {
   state.at = Math.max(0, Math.min(stations.length - 1, to));
   [state.pick, state.nudge, state.moved] = [null, 0, null];
-  history.replaceState(null, "", `#${state.at + 1}`);
+  writeAddress();
   draw();
   scrollTo(0, 0);
 }
@@ -626,8 +626,9 @@ byId("back").addEventListener("click", () => go(state.at - 1));
 byId("on").addEventListener("click", () => go(state.at + 1));
 document.addEventListener("keydown", travel);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-addEventListener("hashchange", () => go(Number(location.hash.slice(1)) - 1 || 0));
+addEventListener("hashchange", followAddress);
 let width = innerWidth;
 addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; draw(); } });
 buildPath();
-go(Number(location.hash.slice(1)) - 1 || 0);
+buildShare();
+followAddress();

@@ -13,12 +13,15 @@ from typing import Any
 
 from minigan.checks.suite import layer_table
 from minigan.errors import OptionError, nearest_name
-from minigan.explain.worked import layers, losses, optimizers  # noqa: F401 (importing them registers their examples)
+from minigan.explain.worked import layers, losses, optimizers, text  # noqa: F401 (three of them register their examples)
 from minigan.explain.worked.calculator import Working
 from minigan.explain.worked.generic import add_layers, add_objectives
 from minigan.explain.worked.registry import EXAMPLES
 from minigan.explain.worked.second_order import add_penalties
 from minigan.losses import OBJECTIVES, PENALTIES, Objective, Penalty
+
+COMPUTED = "Computed in float64, shown to five digits."
+FAILED = "FAILED: minigan does not compute what its formulas say."
 
 add_layers(layer_table())
 add_objectives(OBJECTIVES.values())
@@ -31,7 +34,7 @@ def find(name: str) -> str | None:
     return {**options, **{known.lower(): known for known in EXAMPLES}}.get(name.lower())
 
 
-def _derivation(subject: Any) -> str:
+def derivation(subject: Any) -> str:
     """Its docstring; for a penalty, and an objective without a source of its own, also those that it is derived from."""
     if not (inspect.isclass(subject) and issubclass(subject, (Penalty, Objective))):
         return inspect.cleandoc(subject.__doc__)
@@ -44,13 +47,31 @@ def _derivation(subject: Any) -> str:
     )
 
 
-def printable(text: str, encoding: str) -> str:
+def source(subject: Any) -> str:
+    """The file in which it stands."""
+    return f"{subject.__module__.replace('.', '/')}.py"
+
+
+def printable(words: str, encoding: str) -> str:
     """The text for a terminal of this encoding: where it lacks a letter, signs of arithmetic are plain and others are "?"."""
     try:
-        text.encode(encoding)
-        return text
+        words.encode(encoding)
+        return words
     except UnicodeEncodeError:
-        return text.replace("·", "*").replace("−", "-").encode(encoding, "replace").decode(encoding)
+        return words.replace("·", "*").replace("−", "-").encode(encoding, "replace").decode(encoding)
+
+
+def work_through(name: str) -> tuple[str, Any, Working]:
+    """(the example's name, its subject, its page). Raises OptionError for a name that nothing has."""
+    known = find(name)
+    if known is None:
+        raise OptionError(f"unknown name {name!r}: {nearest_name(name, EXAMPLES)}")
+    subject, write = EXAMPLES[known]
+    page = Working()
+    write(page)
+    page.nudge()
+    page.conclude()
+    return known, subject, page
 
 
 def explain(name: str) -> tuple[str, bool]:
@@ -58,22 +79,8 @@ def explain(name: str) -> tuple[str, bool]:
 
     Raises OptionError for a name that nothing has.
     """
-    known = find(name)
-    if known is None:
-        raise OptionError(f"unknown name {name!r}: {nearest_name(name, EXAMPLES)}")
-    subject, write = EXAMPLES[known]
-    page = Working()
-    page.lines += [
-        f"{known}  ({subject.__module__.replace('.', '/')}.py)",
-        "",
-        *_derivation(subject).split("\n"),
-        "",
-    ]
-    page.lines += ["Worked through", "--------------", "Computed in float64, shown to five digits.", ""]
-    write(page)
-    page.nudge()
-    page.conclude()
-    if not page.ok:
-        page.write()
-        page.write("FAILED: minigan does not compute what its formulas say.")
-    return "\n".join(page.lines), page.ok
+    known, subject, page = work_through(name)
+    head = [f"{known}  ({source(subject)})", "", *derivation(subject).split("\n"), ""]
+    head += ["Worked through", "--------------", COMPUTED, ""]
+    tail = [] if page.ok else ["", FAILED]
+    return "\n".join([*head, *text.lines(page.blocks), *tail]), page.ok

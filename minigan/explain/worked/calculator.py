@@ -8,25 +8,75 @@ from __future__ import annotations
 
 import math
 import re
-import textwrap
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minigan.checks.differences import Report
 
-WIDTH = 100
 NUDGE = 1e-3  # h: the rounding of L, divided by 2h, stays below the digits that are printed
 FUNCTIONS = {"exp": math.exp, "log": math.log, "sqrt": math.sqrt, "max": max}
 Index = tuple[int, ...]
 
 
+@dataclass
+class Sentence:
+    """What is said; "" is a gap."""
+
+    text: str
+
+
+@dataclass
+class Tables:
+    """Arrays side by side, as they were when they were shown."""
+
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass
+class WrittenOut:
+    """entry = formula = the same with its numbers = the value. minigans: its value where that is another, or None."""
+
+    entry: str
+    sides: list[str]
+    minigans: float | None
+
+
+@dataclass
+class NudgedEntry:
+    """L with h added to an entry and with h taken from it, their difference / 2h, and the gradient."""
+
+    entry: str
+    losses: tuple[float, float]
+    numeric: float
+    analytic: float
+    agrees: bool
+
+
+@dataclass
+class Checked:
+    """The check of every entry. on: of which numbers, "random" ones or others."""
+
+    on: str
+    report: Report
+
+
+Block = Sentence | Tables | WrittenOut | NudgedEntry | Checked
+
+
 class Working:
-    """A page of working: tables, formulas written out, and whether all of it agreed."""
+    """A page of working: tables, formulas written out, and whether all of it agreed.
+
+    blocks: what stands on it, from top to bottom. ran: the layer, objective, penalty or optimiser that made the numbers, where
+    there is one. jacobian: for a layer, what finds ∂y/∂x and ∂y/∂θ of the example: by name, (values of y, values of the array).
+    """
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.blocks: list[Block] = []
+        self.ran: Any = None
+        self.jacobian: Callable[[], dict[str, np.ndarray]] | None = None
         self.values: dict[str, Any] = {}  # what formulas and tables refer to, by name
         self.sources: dict[str, tuple[np.ndarray, Callable[[], float]]] = {}  # gradient by name -> (its input, L)
         self.nudged: list[str] = []  # entries of gradients that are to be nudged
@@ -34,50 +84,26 @@ class Working:
         self.ok = True
 
     def write(self, text: str = "") -> None:
-        self.lines += textwrap.wrap(text, WIDTH) or [""]
+        self.blocks.append(Sentence(text))
 
     def show(self, *names: str) -> None:
         """The named arrays as tables side by side."""
-        row: list[list[str]] = []
-        for block in [*map(self._table, names), None]:
-            if row and (block is None or sum(len(b[0]) + 4 for b in [*row, block]) > WIDTH):
-                height = max(map(len, row))
-                padded = [b + [" " * len(b[0])] * (height - len(b)) for b in row]
-                self.lines += ["", *("".join("    " + b[k] for b in padded).rstrip() for k in range(height))]
-                row = []
-            if block is not None:
-                row.append(block)
-        self.lines.append("")
-
-    def _table(self, name: str) -> list[str]:
-        """A title and rows, all of one width."""
-        cells = [[number(v) for v in row] for row in np.atleast_2d(self.values[name])]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        rows = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
-        width = max(len(name), len(rows[0]))
-        return [line.ljust(width) for line in (name, *rows)]
+        self.blocks.append(Tables({name: np.array(self.values[name]) for name in names}))
 
     def write_out(self, entry: str, formula: str) -> None:
         """`entry = formula`, the same with its numbers, and the value; of minigan's own too where that is another."""
         value = self.evaluate(formula)
         numbers = self._with_numbers(formula)
         sides = [formula, *([numbers] if numbers != number(value) else []), number(value)]
-        line = f"  {' = '.join([entry, *sides])}"
-        if len(line) > 84:
-            margin = " " * (len(entry) + 3)
-            line = f"  {entry} = " + f"\n{margin}= ".join(f"\n{margin}  ".join(_fold(side, len(margin) + 2)) for side in sides)
-        self.lines += (line + self._compare(value, self.evaluate(entry))).split("\n")
+        minigans = self.evaluate(entry)
+        agrees = abs(value - minigans) <= 1e-9 * max(1.0, abs(value))
+        self.ok &= agrees
+        self.blocks.append(WrittenOut(entry, sides, None if agrees else minigans))
 
     def gradient(self, entry: str, formula: str) -> None:
         """write_out for an entry of a gradient, which is to be nudged as well."""
         self.write_out(entry, formula)
         self.nudged.append(entry)
-
-    def _compare(self, value: float, minigans: float) -> str:
-        if abs(value - minigans) <= 1e-9 * max(1.0, abs(value)):
-            return ""
-        self.ok = False
-        return f"    FAILED: minigan has {number(minigans)}"
 
     def evaluate(self, formula: str) -> float:
         python = formula.replace("·", "*").replace("^", "**")
@@ -99,7 +125,6 @@ class Working:
             return
         self.write()
         self.write(f"Nudged: h = {NUDGE:g} added to the entry and taken from it, (L(+h) - L(-h)) / 2h, and the gradient:")
-        width = max(map(len, self.nudged))
         for entry in self.nudged:
             name, _, index = entry.rstrip("]").partition("[")
             place = tuple(int(k) for k in index.split(",") if k)
@@ -113,11 +138,7 @@ class Working:
             numeric, analytic = (sides[0] - sides[1]) / (2 * NUDGE), float(self.values[name][place])
             agree = abs(numeric - analytic) <= 1e-5 * max(1.0, abs(analytic))
             self.ok &= agree
-            below = f"({sides[1]:.9g})" if sides[1] < 0 else f"{sides[1]:.9g}"
-            self.lines.append(
-                f"  {entry:<{width}}  ({sides[0]:.9g} - {below}) / {2 * NUDGE:g} = {numeric:.6f}"
-                f"    gradient {analytic:.6f}{'' if agree else '    FAILED'}"
-            )
+            self.blocks.append(NudgedEntry(entry, (sides[0], sides[1]), numeric, analytic, agree))
 
     def conclude(self) -> None:
         """The check of every entry."""
@@ -125,23 +146,12 @@ class Working:
             report = check()
             self.ok &= report.ok
             self.write()
-            self.write(f"Checked by differences at every entry, on {on} numbers:")
-            for line in str(report).replace("; worst", ";\n      worst").split("\n"):
-                self.lines += textwrap.wrap(line, WIDTH, subsequent_indent="  ")
+            self.blocks.append(Checked(on, report))
 
 
 def number(value: float) -> str:
     """Five significant digits; what is rounding noise beside small numbers is 0."""
     return "0" if abs(value) < 1e-12 else f"{value:.5g}"
-
-
-def _fold(formula: str, margin: int) -> list[str]:
-    """Lines that each begin with a term; what stands in two parentheses or more is kept together."""
-    depth, glued = 0, ""
-    for before, character, after in zip(" " + formula, formula, formula[1:] + " ", strict=False):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        glued += "\xa0" if character == " " and (depth > 1 or before in "+-/" or after == "/") else character
-    return [line.replace("\xa0", " ") for line in textwrap.wrap(glued, WIDTH - margin, break_on_hyphens=False)]
 
 
 def at(index: Index) -> str:

@@ -244,7 +244,8 @@ def gaussian_kl(page: Working) -> None:
 def bernoulli(page: Working) -> None:
     page.values |= {"x": np.array([[1, -1], [0, 1.0]])}
     page.values["t"] = (page.values["x"] + 1) / 2
-    run_loss(page, lambda y: losses.Bernoulli().loss(y, page.values["x"]), "Bernoulli", {"y": [[2, -1], [0.5, -3]]})
+    page.ran = losses.Bernoulli()
+    run_loss(page, lambda y: page.ran.loss(y, page.values["x"]), "Bernoulli", {"y": [[2, -1], [0.5, -3]]})
     page.values["p"] = sigmoid(np, page.values["y"])
     page.write("Two images of two pixels, the rows of x, with t = (x + 1) / 2; the decoder's logits y, and p = σ(y):")
     page.show("x", "t", "y", "p")
@@ -260,7 +261,8 @@ def bernoulli(page: Working) -> None:
 @example(losses.Gaussian)
 def gaussian(page: Working) -> None:
     page.values |= {"x": np.array([[1, -1], [0, 1.0]]), "s": 0.5, "pi": np.pi}
-    run_loss(page, lambda y: losses.Gaussian(0.5).loss(y, page.values["x"]), "Gaussian(0.5)", {"y": [[0.5, -1], [0.5, 0]]})
+    page.ran = losses.Gaussian(0.5)
+    run_loss(page, lambda y: page.ran.loss(y, page.values["x"]), "Gaussian(0.5)", {"y": [[0.5, -1], [0.5, 0]]})
     page.write("Two images of two pixels, the rows of x, the decoder's means y, and s = sigma:")
     page.show("x", "y", "s")
     entries = list(itertools.product(range(2), repeat=2))

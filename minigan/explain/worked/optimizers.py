@@ -18,6 +18,7 @@ def run_optimizer(page: Working, optimizer: Optimizer, steps: int, states: dict[
     net = Sequential([Dense(1, bias=False)], (2,), "textbook", "float64")
     net.flat_params[...] = [1, -2]
     optimizer.attach(net)
+    page.ran = optimizer
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ("w", "dw", *states)}
     for step in range(steps + 1):
         if step:

@@ -43,10 +43,26 @@ def run_layer(page: Working, layer: Layer, x: Any, dy: Any, parameters: dict[str
     dx = net.backward(dy, caches, net.grads)
     assert dx is not None
     page.values |= {"x": x[shown], "y": y[shown], "dy": dy[shown], "dx": dx[shown]}
+    page.ran, page.jacobian = layer, lambda: _jacobian(net, y, caches, parameters or {})
     for name in ("x", *(parameters or {})):
         page.sources[f"d{name}"] = (page.values[name], lambda: float((dy * forward()[0]).sum()))
     page.checks.append(("random", lambda: check_layer(layer.fresh(), x.shape[1:], backend="textbook")))
     return caches[0]
+
+
+def _jacobian(net: Sequential, y: np.ndarray, caches: list[Any], parameters: dict[str, Any]) -> dict[str, np.ndarray]:
+    """∂y/∂x and ∂y/∂θ, by the names x, W, …: a backward pass from each value of y, of this very forward pass."""
+    grads = net.empty_grads()
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in ("x", *parameters)}
+    for k in range(y.size):
+        one = np.zeros(y.size)
+        one[k] = 1
+        dx = net.backward(one.reshape(y.shape), caches, grads)
+        assert dx is not None
+        rows["x"].append(dx.ravel())
+        for name, own in zip(parameters, net.layers[0].params, strict=True):
+            rows[name].append(grads.of_layer[0][own].ravel().copy())
+    return {name: np.array(row) for name, row in rows.items()}
 
 
 def run_loss(page: Working, loss: Callable[..., Any], title: str, inputs: dict[str, Any], mark: str = "") -> None:
@@ -73,6 +89,7 @@ def run_objective(
     page: Working, objective: Objective, player: str, inputs: dict[str, Any], mark: str = "", **fixed: Any
 ) -> None:
     """run_loss for one player's loss, "discriminator" or "generator"; fixed: logits for which it has no gradient."""
+    page.ran = page.ran or objective
 
     def loss(*logits: np.ndarray) -> tuple[np.ndarray, ...]:
         value, gradients = getattr(objective, player)(*logits, **fixed)

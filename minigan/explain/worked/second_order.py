@@ -88,6 +88,7 @@ def _know_parameters(page: Working, net: Sequential, grads: Views, objective: Ca
 def _run_penalty(page: Working, penalty: Penalty, net: Sequential, real: np.ndarray, fake: np.ndarray) -> None:
     """All that add_grads makes, which the page then knows: x, g, v, P, the tangents and ∂P/∂θ."""
     be, grads = net.backend, net.empty_grads()
+    page.ran = penalty
 
     def restart() -> None:
         """The same points at every pass."""
