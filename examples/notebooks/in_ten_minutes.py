@@ -117,7 +117,9 @@ fake, cache_g = G64.forward(z, train=True)
 s, cache_d = D64.forward(fake, train=True)
 loss, ds = gan.objective.generator(s)  # the loss, and ∂loss/∂s
 dx = D64.backward(ds, cache_d)  # ∂loss/∂pixel: what D tells G
-print(f"D takes the eight for real with {', '.join(f'{1 / (1 + np.exp(-v)):.0%}' for v in be.to_numpy(s)[:, 0])}; loss {loss:.4f}")
+print(
+    f"D takes the eight for real with {', '.join(f'{1 / (1 + np.exp(-v)):.0%}' for v in be.to_numpy(s)[:, 0])}; loss {loss:.4f}"
+)
 
 pixels, push = be.to_numpy(fake)[..., 0], -be.to_numpy(dx)[..., 0]
 fig, axes = plt.subplots(2, 8, figsize=(10, 2.8))

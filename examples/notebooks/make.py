@@ -25,8 +25,8 @@ KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name
 KERNEL |= {"language_info": {"file_extension": ".py", "name": "python", "pygments_lexer": "ipython3"}}
 RULER = re.compile(r"# -- (.*?) -+")
 CODE = re.compile(r"(`[^`]+`|https?://[^\s)]+)")
-LINKS = ((re.compile(r"arXiv:(\d{4}\.\d{5})"), r"[\g<0>](https://arxiv.org/abs/\1)"),)
-LINKS += ((re.compile(r"\b(\d\d\\_[\w\\]+)\.py\b"), r"[\1](\1.ipynb)"),)
+PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+LESSON = re.compile(r"\b(\d\d_\w+)\.py\b")
 
 
 def as_markdown(text):
@@ -62,10 +62,17 @@ def _escaped(line):
     """A line of prose in which Markdown sees nothing but code, addresses, papers and other lessons."""
     parts = CODE.split(line)
     for at in range(0, len(parts), 2):
-        parts[at] = re.sub(r"[\\*_~<$]", r"\\\g<0>", parts[at])
-        for pattern, link in LINKS:
-            parts[at] = pattern.sub(link, parts[at])
+        pieces = LESSON.split(PAPER.sub(r"[\g<0>](https://arxiv.org/abs/\1)", parts[at]))
+        pieces[::2] = [re.sub(r"[\\*_~<$]", r"\\\g<0>", piece) for piece in pieces[::2]]
+        pieces[1::2] = ["[{}]({}.ipynb)".format(name.replace("_", r"\_"), name) for name in pieces[1::2]]
+        parts[at] = "".join(pieces)
     return "".join(parts)
+
+
+def opening(path):
+    """What a notebook needs in place of a command line."""
+    options = f'sys.argv = ["{path.name}"]  # and options, as on the command line: "--quick", or "--steps", "500"'
+    return f'import sys\n\nsys.path.insert(0, "..")  # where course.py is\n{options}'
 
 
 def as_light_script(path, title):
@@ -74,14 +81,9 @@ def as_light_script(path, title):
     body = ast.parse(source).body
     doc, rest = ast.get_docstring(ast.parse(source)), source.split("\n")[body[0].end_lineno :]
     last = max(node.end_lineno for node in body if isinstance(node, (ast.Import, ast.ImportFrom))) - body[0].end_lineno
-    opening = [
-        *("import sys", ""),
-        'sys.path.insert(0, "..")  # where course.py is',
-        f'sys.argv = ["{path.name}"]  # and options, as on the command line: "--quick", or "--steps", "500"',
-    ]
     text = [f"# {line}".rstrip() for line in f"# {title}\n\n{as_markdown(doc)}".split("\n")]
     imports = "\n".join(rest[:last]).strip()
-    lines = [*text, "", "# +", *opening, "", imports, "# -", ""]
+    lines = [*text, "", "# +", opening(path), "", imports, "# -", ""]
     return "\n".join([*lines, *_with_text(rest[last:])])
 
 
