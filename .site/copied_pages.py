@@ -1,4 +1,4 @@
-"""Pages of texts that stand in the repository: its READMEs, the lessons, and the sources that these link to, all as they are."""
+"""Pages of texts that stand in the repository: its READMEs, the lessons, and the sources that these link to."""
 
 import re
 import shutil
@@ -81,7 +81,7 @@ class Stage:
         for file in sorted(path.iterdir()):
             if file.suffix in (".png", ".json"):
                 lines.append(f"- [{file.name}]({up}{self.copy(file)})")
-            elif file.is_dir() and file.name != "__pycache__" or file.suffix in LANGUAGES:
+            elif (file.is_dir() and file.name != "__pycache__") or file.suffix in LANGUAGES:
                 lines.append(f"- [{file.name}]({up}{self.page_of(str(file.relative_to(ROOT)))}.md)")
         return "\n".join([*lines, ""])
 

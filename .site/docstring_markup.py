@@ -1,4 +1,4 @@
-"""From minigan's docstrings, which are plain text, to pages: prose as reStructuredText, derivations as HTML with real indices."""
+"""Docstrings, which are plain text, as pages: prose in reStructuredText, derivations in HTML with low indices."""
 
 import html
 import re

@@ -78,8 +78,8 @@ for title, images in pictures.items():
 
 # %%
 plt.figure(figsize=(9, 2.6))
-for (name, curve), label in zip(curves.items(), ("D's loss", "G's loss"), strict=True):
-    plt.plot(curve, linewidth=0.8, label=label)
+plt.plot(curves["loss_d"], linewidth=0.8, label="D's loss")
+plt.plot(curves["loss_g"], linewidth=0.8, label="G's loss")
 plt.axhline(np.log(2), color="0.6", linestyle=":", label="log 2: G's, where D can only guess")
 plt.xlabel("step")
 plt.legend()
@@ -103,8 +103,8 @@ show(G.backend.to_numpy(drawn), "from one z to another")
 # %% [markdown]
 # ## The gradients, opened
 #
-# What does D tell G? Take 8 generated images, let D score them, and write down G's loss: the mean of −log σ(s), small where D is
-# taken in. The **gradient** of this loss says for every pixel how much the loss changes if the pixel gets brighter by a little.
+# What does D tell G? Take 8 generated images, let D score them, and write down G's loss: the mean of −log σ(s), small where D
+# is taken in. The **gradient** of this loss says for every pixel how much the loss changes if the pixel gets a little brighter.
 # `backward` computes it, layer by layer from the score back to the pixels: the chain rule, and nothing else. (In float64, so
 # that we can check it closely.)
 
