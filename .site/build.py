@@ -34,7 +34,8 @@ def run_ten_minutes(stage: Path, quick: bool) -> str:
     notebook = notebooks.notebook(notebooks.TEN_MINUTES)
     for cell in notebook.cells:
         cell.source = cell.source.replace(*QUICK) if quick else cell.source
-    NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": str(notebooks.HERE)}}).execute()
+    place, quiet = {"metadata": {"path": str(notebooks.HERE)}}, ["--log-level=ERROR"]
+    NotebookClient(notebook, timeout=3600, resources=place, extra_arguments=quiet).execute()
     folder, parts = stage / "examples" / "in_ten_minutes", []
     folder.mkdir(parents=True)
     for cell in notebook.cells:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from minigan.errors import MiniganError
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples" / "notebooks"))
 
@@ -13,6 +15,7 @@ import make as notebooks  # noqa: E402
 
 READMES = {"README.md": "index", "examples/README.md": "examples/index", "benchmarks/README.md": "benchmarks/index"}
 LANGUAGES = {".py": "python", ".cu": "c++", ".md": "markdown", ".js": "javascript", ".css": "css", ".html": "html"}
+AS_FILES = {".png", ".json", ".ipynb"}  # these have no pages
 FENCE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.M | re.S)
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 
@@ -23,8 +26,8 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         lessons = {f"examples/{path.name}": f"examples/{path.stem}" for path in notebooks.LESSONS}
-        self.pages = {**READMES, **lessons}
-        self.links = 0
+        ten_minutes = {f"examples/notebooks/{notebooks.TEN_MINUTES.stem}.ipynb": "examples/in_ten_minutes"}
+        self.pages = {**READMES, **lessons, **ten_minutes}
 
     def write(self, page: str, text: str) -> None:
         path = self.folder / f"{page}.md"
@@ -32,7 +35,7 @@ class Stage:
         path.write_text(text, encoding="utf-8")
 
     def turned(self, text: str, file: str) -> str:
-        """The text of a file with its links to files of the repository led to their pages; raises ValueError for a dead one."""
+        """The text of a file with its links led to the pages of what they name; raises MiniganError for a dead one."""
         parts = FENCE.split(text)
         turn: Callable[[re.Match[str]], str] = lambda link: self._turned_link(link, file)  # noqa: E731
         parts[::2] = [LINK.sub(turn, part) for part in parts[::2]]
@@ -42,14 +45,14 @@ class Stage:
         target, hash_sign, anchor = link[2].partition("#")
         if "://" in target or not target:
             return link[0]
-        self.links += 1
         path = (ROOT / file).parent.joinpath(target).resolve()
         if not path.exists() or not path.is_relative_to(ROOT):
-            raise ValueError(f"{file} links to {target}, which is not there")
+            raise MiniganError(f"{file} links to {target}, which is not there")
         up = "../" * self.page_of(file).count("/")
-        if path.suffix in (".png", ".json", ".ipynb"):
+        name = str(path.relative_to(ROOT))
+        if path.suffix in AS_FILES and name not in self.pages:
             return f"{link[1]}{up}{self.copy(path)}{link[3]}"
-        return f"{link[1]}{up}{self.page_of(str(path.relative_to(ROOT)))}.md{hash_sign}{anchor}{link[3]}"
+        return f"{link[1]}{up}{self.page_of(name)}.md{hash_sign}{anchor}{link[3]}"
 
     def copy(self, path: Path) -> str:
         """The name that a file has among the pages, once it is there."""
@@ -79,7 +82,7 @@ class Stage:
         name, up = str(path.relative_to(ROOT)), "../" * page.count("/")
         lines = ["---", "orphan: true", "---", "", f"# {name}/", ""]
         for file in sorted(path.iterdir()):
-            if file.suffix in (".png", ".json"):
+            if file.suffix in AS_FILES:
                 lines.append(f"- [{file.name}]({up}{self.copy(file)})")
             elif (file.is_dir() and file.name != "__pycache__") or file.suffix in LANGUAGES:
                 lines.append(f"- [{file.name}]({up}{self.page_of(str(file.relative_to(ROOT)))}.md)")

@@ -155,7 +155,7 @@ def _formulas(rows: Iterable[tuple[str, Iterable[str], str]], symbols: str) -> I
 
 
 def _object(name: str, module: str, subject: Any, members: bool) -> list[str]:
-    """autodoc's directive for it, and where its source is."""
+    """The directive of autodoc for it."""
     if inspect.isclass(subject):
         directive = "autoexception" if issubclass(subject, Exception) else "autoclass"
     else:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import minigan as mg
+from minigan.errors import MiniganError
 
 pytest.importorskip("jupytext", reason="jupytext is not installed: pip install '.[docs]'")
 
@@ -74,7 +75,7 @@ def test_links_of_a_text_lead_to_pages(tmp_path):
     assert turned == "[a](examples/index.md#x) [b](examples/10_dcgan.md) `[c](d)` [e](https://f) [g](source/LICENSE.md)"
     assert (tmp_path / "source" / "LICENSE.md").exists()
     assert stage.turned("[a](course.py)", "examples/README.md") == "[a](../source/examples/course_py.md)"
-    with pytest.raises(ValueError, match=r"README\.md links to gone\.py, which is not there"):
+    with pytest.raises(MiniganError, match=r"README\.md links to gone\.py, which is not there"):
         stage.turned("[a](gone.py)", "README.md")
 
 
