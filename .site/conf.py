@@ -11,7 +11,7 @@ import minigan
 
 project = "minigan"
 release = minigan.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "furo"
 html_title = "minigan"
 html_static_path = [str(Path(__file__).parent / "static")]

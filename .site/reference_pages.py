@@ -31,19 +31,27 @@ OF_FUNCTIONS = {
     "gaussian_kl": {"value and gradient": walk_vae.KL},
     "reparametrise": {"forward": walk_vae.DRAW, "backward": walk_vae.DRAW_GRAD},
 }
+
+
+def _callables(module: Any, names: Iterable[str], base: type = object) -> list[str]:
+    """Those of the names that are functions, or classes derived from base: of constants there is no docstring to show."""
+    found = {name: getattr(module, name) for name in names}
+    return [n for n, v in found.items() if (issubclass(v, base) if inspect.isclass(v) else callable(v) and base is object)]
+
+
 # The other pages: title, names and the module that they are looked up in. A star: with its methods.
 PAGES = {
     "networks": ("Networks and optimisers", ["Sequential*"], "minigan"),
     "initializers": ("Initial values", ["normal", "glorot", "he", "constant", "zeros"], "minigan"),
     "games": ("Games", ["Game*", "GAN*", "VAE*"], "minigan"),
     "training": ("Training", ["train", "Run*", "capture", "Step*"], "minigan"),
-    "models": ("Models", mg.models.__all__, "minigan.models"),
+    "models": ("Models", _callables(mg.models, mg.models.__all__), "minigan.models"),
     "data": ("Data", ["load", "as_dataset", "as_text", "read_idx", "Batches*"], "minigan.data"),
-    "metrics": ("Metrics", mg.metrics.__all__, "minigan.metrics"),
+    "metrics": ("Metrics", _callables(mg.metrics, mg.metrics.__all__), "minigan.metrics"),
     "checks": ("Checks", ["check_layer", "check_gradients", "check_loss", "check_game"], "minigan"),
     "export": ("Export", ["onnx", "torch", "add_rule", "from_torch"], "minigan.export"),
     "backends": ("Backends", ["get_backend", "Backend*", "ConvGeometry"], "minigan.backends"),
-    "errors": ("Errors", [n for n, v in vars(mg.errors).items() if inspect.isclass(v)], "minigan.errors"),
+    "errors": ("Errors", _callables(mg.errors, vars(mg.errors), mg.MiniganError), "minigan.errors"),
 }
 MORE = {"data": [Dataset, Kind], "checks": [Report]}  # on these pages too, with their methods
 
@@ -159,7 +167,7 @@ def _object(name: str, module: str, subject: Any, members: bool) -> list[str]:
     if inspect.isclass(subject):
         directive = "autoexception" if issubclass(subject, Exception) else "autoclass"
     else:
-        directive = "autofunction" if callable(subject) else "autodata"
+        directive = "autofunction"
     options = ["   :members:"] if members else []
     return [f".. {directive}:: {module}.{name}", *options, ""]
 
