@@ -16,6 +16,7 @@ html_theme = "furo"
 html_title = "minigan"
 html_static_path = [str(Path(__file__).parent / "static")]
 html_css_files = ["site.css"]
+html_favicon = str(Path(__file__).parent / "static" / "favicon.svg")
 html_show_copyright = html_show_sphinx = html_copy_source = False
 html_theme_options = {"top_of_page_buttons": []}
 pygments_style, pygments_dark_style = "tango", "github-dark"

@@ -156,7 +156,7 @@ def test_all_public_names_have_their_entry(site):
     from sphinx.util.inventory import InventoryFile
 
     with (site / "objects.inv").open("rb") as file:
-        inventory = InventoryFile.load(file, "", lambda base, uri: uri).data
+        inventory = InventoryFile.load(file, "", lambda base, uri: uri)
     known = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
     wanted = {f"minigan.{name}" for name in mg.__all__ if callable(getattr(mg, name))}
     wanted |= {f"minigan.losses.{name}" for name in mg.losses.__all__ if callable(getattr(mg.losses, name))}
