@@ -183,7 +183,9 @@ def _plain_page(folder: Path, page: str) -> str:
     lines = _title(title)
     for entry in names:
         name = entry.rstrip("*")
-        lines += _object(name, module, getattr(__import__(module, fromlist=[name]), name), entry.endswith("*"))
+        subject = getattr(__import__(module, fromlist=[name]), name)
+        place = "minigan" if getattr(mg, name, None) is subject else module
+        lines += _object(name, place, subject, entry.endswith("*"))
     for kind in MORE.get(page, ()):
         lines += _object(kind.__name__, kind.__module__, kind, members=True)
     _save(folder / f"{page}.rst", lines)
