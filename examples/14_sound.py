@@ -20,7 +20,7 @@ Sources: Donahue et al. 2019 (arXiv:1802.04208), "WaveGAN"; Huang et al. 2024 (a
 """
 
 import numpy as np
-from course import arguments, figure, save
+from course import arguments, figure, save, show
 
 import minigan as mg
 from minigan.data import Batches, load
@@ -88,3 +88,4 @@ save(fig, options)
 sound = options.out.with_suffix(".wav")
 write_atomically(sound, wav_bytes(floats_to_steps(np.concatenate([held_out[:16], made[:16]])), TONE_RATE))
 print(f"sound: {sound}, 16 real tones and then 16 generated ones")
+show(sound)

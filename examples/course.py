@@ -26,15 +26,19 @@ STYLE = {
 
 
 def arguments(doc, seed=0, steps=None, **texts):
-    """The options of the example whose docstring is `doc`, from the command line.
+    """The options of the example whose docstring is `doc`, from the command line; in a notebook, from sys.argv as it sets it.
 
     .backend: a Backend; .out: the figure's Path, by default the example's own name in the current folder; .seed; .quick: to run
     the shortened form of the tests; .steps, where the example names its number of steps: with --quick a twentieth of it and at
     least 20, unless --steps says otherwise; texts: further options that take a text, by name with their defaults. Prints the
-    device first. From here on, a MiniganError ends the example in one line on stderr and status 2.
+    device first. From here on, a MiniganError ends the example in one line on stderr and status 2 (a notebook: the cell).
     """
-    prepare_streams()
-    sys.excepthook = _tell
+    notebook = _notebook()
+    if notebook:
+        notebook.set_custom_exc((MiniganError,), _tell_in_notebook)
+    else:
+        prepare_streams()
+        sys.excepthook = _tell
     parser = Parser(prog=_script().name, description=doc, formatter_class=argparse.RawTextHelpFormatter, allow_abbrev=False)
     parser.add_argument(
         "--backend", default="auto", help=f"{', '.join(BACKENDS)} or auto: a GPU if one answers (default: auto)"
@@ -92,12 +96,28 @@ def diagram(axes, nodes, edges):
 
 
 def save(fig, options):
-    """Write the figure to options.out, whole or not at all, and say so; equal figures give equal bytes."""
+    """Write the figure to options.out, whole or not at all, and say so; equal figures give equal bytes. A notebook shows it."""
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png")
     with Image.open(buffer) as picture:
         save_image(options.out, picture.convert("RGB").quantize(256, dither=Image.Dither.NONE))  # a third of the bytes
     print(f"figure: {options.out}")
+    show(options.out)
+
+
+def show(path):
+    """In a notebook, show a picture or play a sound that was written; elsewhere nothing happens."""
+    if _notebook():
+        from IPython.display import Audio, Image, display
+
+        display((Audio if path.suffix == ".wav" else Image)(path.read_bytes()))
+
+
+def _notebook():
+    """The shell of the notebook that this runs in, or None."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell if hasattr(shell, "kernel") else None
 
 
 def _script():
@@ -114,3 +134,8 @@ def _tell(kind, error, traceback):
         return
     print(one_line(f"{_script().name}: error: {error}", sys.stderr.encoding or "ascii"), file=sys.stderr)
     sys.exit(USER_ERROR)
+
+
+def _tell_in_notebook(shell, kind, error, traceback, tb_offset=None):
+    """In place of a traceback under the cell."""
+    print(one_line(f"{_script().name}: error: {error}", "utf-8"), file=sys.stderr)
