@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.process_memory import descendants, shared_out, status
 from benchmarks.sides import make_side
 from benchmarks.sides.base import Prepared, Side, UnsupportedError
 
@@ -25,28 +26,31 @@ _MIB = 2**20
 
 
 def resident() -> float:
-    """MiB of memory that the process holds now."""
-    return _status("VmRSS")
+    """MiB of memory that the process holds now, together with copies of itself."""
+    own, copies = os.getpid(), descendants(os.getpid())
+    return shared_out([own, *copies]) if copies else status(own, "VmRSS") or peak_of_all()
 
 
 def peak_resident() -> float:
-    """The most MiB held since the last forget_peak (where the system has none: since the start)."""
-    return _status("VmHWM")
+    """The most MiB held since the last forget_peak (where the system has none: since the start). Of several processes: what all
+    hold now, and by how much each has held more.
+    """
+    own, copies = os.getpid(), descendants(os.getpid())
+    if not copies:
+        return status(own, "VmHWM") or peak_of_all()
+    return resident() + sum((status(p, "VmHWM") or 0.0) - (status(p, "VmRSS") or 0.0) for p in (own, *copies))
 
 
-def _status(field: str) -> float:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(field))
-    except (OSError, StopIteration):  # not Linux: the peak is all that there is, in bytes on macOS
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (_MIB if sys.platform == "darwin" else 1024)
+def peak_of_all() -> float:
+    """Where the system is not Linux the peak is all that there is, in bytes on macOS."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (_MIB if sys.platform == "darwin" else 1024)
 
 
 def forget_peak() -> None:
     """Let the peak start from what is held now."""
-    with contextlib.suppress(OSError):  # not Linux: the peak then counts from the start of the process
-        Path("/proc/self/clear_refs").write_text("5")
+    for process in (os.getpid(), *descendants(os.getpid())):
+        with contextlib.suppress(OSError):  # not Linux: the peak then counts from the start of the process
+            Path(f"/proc/{process}/clear_refs").write_text("5")
 
 
 def load_something_large() -> None:
