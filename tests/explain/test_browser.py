@@ -486,7 +486,7 @@ def test_the_link_is_copied_or_shown(open_page):
     assert tab.input_value("#told input") == tab.url
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.slow), "dark"])
 def test_on_paper_stand_sheets_and_nothing_else(open_page, text, scheme):
     """Every station once, in light colours, without controls, within the paper; and the screen comes back as it was."""
     tab = open_page(scheme=scheme)
