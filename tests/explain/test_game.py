@@ -140,7 +140,7 @@ def test_explain_at_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["explain", "--data", "ring", "--after", "2", "--batch-size", "4", "--hidden", "3", "5", "--quiet"]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("mlp on ring after 2 steps, batch 4, seed 0: explain.html, 0.2 MB")
+    assert said.startswith("mlp on ring after 2 steps, batch 4, seed 0: explain.html, 0.3 MB")
     text = (tmp_path / "explain.html").read_text(encoding="utf-8")
     assert [s["title"] for s in content(text)["stations"]].count("G, layer 2: Dense(units=5)") == 1
 

@@ -170,7 +170,7 @@ def differing(found):
     return wrong, {(kind, net, label) for kind, net, label, c in rows} - wrong
 
 
-def test_the_sign_of_the_draws_gradient(monkeypatch, few_numbers):
+def test_the_sign_of_the_draws_gradient(monkeypatch):
     right = module.reparametrise_grad
     monkeypatch.setattr(
         module, "reparametrise_grad", lambda be, dz, h, noise: np.concatenate([dz, -right(be, dz, h, noise)[:, LATENT:]], 1)
