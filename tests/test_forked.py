@@ -151,7 +151,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(threads, "SHARED", 1)
     monkeypatch.setattr(threads, "LEAST_PART", 2)
     be = mg.get_backend("numpy")
-    monkeypatch.setattr(be, "_threads", 2)
+    monkeypatch.setattr(be, "threads", 2)
     np.save(tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, (24, 8, 8), dtype=np.uint8))
     game = {"model": "dcgan", "width": 4, "latent_dim": 3, "batch_size": 8, "backend": "numpy", "steps": 12}
     every = {"log_every": 2, "sample_every": 6, "checkpoint_every": 6}
@@ -177,7 +177,7 @@ def test_a_run_in_two_processes(small, tmp_path, monkeypatch):
     stopped = small("stopped", steps=6)
     assert stopped.train(progress=False)
     assert resume_run(tmp_path / "stopped", changes={"steps": 12}, log=said.append).train(progress=False)
-    monkeypatch.setattr(mg.get_backend("numpy"), "_threads", 1)
+    monkeypatch.setattr(mg.get_backend("numpy"), "threads", 1)
     alone = small("alone")
     assert (alone.processes, alone.train(progress=False)) == (1, True)
     (a, info), *others = (checkpoint.load(tmp_path / name / CHECKPOINT) for name in ("whole", "stopped", "alone"))
@@ -312,12 +312,12 @@ def watched(made):
     ],
 )
 def test_where_processes_pay_and_nothing_of_the_users_own_could_tell(made, batch_size, count, processes, monkeypatch):
-    monkeypatch.setattr(mg.get_backend("numpy"), "_threads", count)
+    monkeypatch.setattr(mg.get_backend("numpy"), "threads", count)
     assert processes_for(made(), batch_size) == processes
 
 
 def test_only_the_main_thread_is_copied(monkeypatch):
-    monkeypatch.setattr(mg.get_backend("numpy"), "_threads", 2)
+    monkeypatch.setattr(mg.get_backend("numpy"), "threads", 2)
     made, seen = game(), []
     thread = threading.Thread(target=lambda: seen.append(processes_for(made, 64)))
     thread.start()
@@ -327,7 +327,7 @@ def test_only_the_main_thread_is_copied(monkeypatch):
 
 def test_each_process_has_its_part_of_the_threads(monkeypatch):
     be = mg.get_backend("numpy")
-    monkeypatch.setattr(be, "_threads", 5)
+    monkeypatch.setattr(be, "threads", 5)
     with forked(2) as ranks:
         with be.over(ranks):
             within = be.threads

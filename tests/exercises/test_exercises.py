@@ -105,7 +105,7 @@ ODD = {
     "an array put in": (ANSWER.replace('grads["beta"][...] =', 'grads["beta"] ='), "dβ", 'grads["beta"][...] = …'),
     "dy overwritten": (
         ANSWER.replace("g = self.gamma * dy", "dy *= self.gamma; g = dy"),
-        "dx in training",
+        "the contract of a layer",
         "backward writes to dy",
     ),
 }
@@ -153,3 +153,14 @@ def test_the_number_is_read_without_running_the_file(tmp_path):
     path = tmp_path / "answer.py"
     path.write_text("EXERCISE = 8\nraise SystemExit\n")
     assert exercise_of(path).title == "BatchNorm"
+
+
+def test_an_answer_that_writes_to_dy_is_compared_with_the_true_gradients(check):
+    """What it computes from the dy that it has spoilt is wrong, and what it computes before that is right."""
+    after = ANSWER.replace("return inv_std * (g", "dy *= 2; return inv_std * (g").replace(
+        "return g * inv_std", "dy *= 2; return g * inv_std"
+    )
+    verdict = check(after)
+    status = {outcome.part: outcome.status for outcome in verdict.outcomes}
+    assert set(status.values()) == {exercise.RIGHT, exercise.WRONG}, shown(verdict)
+    assert [part for part, found in status.items() if found == exercise.WRONG] == ["the contract of a layer"]

@@ -71,9 +71,8 @@ class ThreadedBackend(Backend):
         if np.__version__ in _PROMOTING_TO_FLOAT64:
             raise BackendError(f"NumPy {np.__version__} makes float64 of float32 in threads: install 2.1.2 or later")
         super().__init__(np)
-        self._threads = thread_count()
+        self.threads = thread_count()
         self._blas = [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
-        self._workers = Workers(self.threads - 1)
         self._thread = _PassThreads()
         self._work: WeakKeyDictionary[Any, Work] = WeakKeyDictionary()  # of layers that were asked for before
         self._shared_work: WeakKeyDictionary[Any, Work] = WeakKeyDictionary()  # of a layer's network and those beside it
@@ -90,7 +89,7 @@ class ThreadedBackend(Backend):
 
     @threads.setter
     def threads(self, count: int) -> None:
-        self._threads = count
+        self._threads, self._workers = count, Workers(count - 1)
 
     def processes(self, layers: Sequence[Any], batch: int) -> int:
         """As many as there are threads, where each has an equal part, and convolutions outweigh what they exchange."""

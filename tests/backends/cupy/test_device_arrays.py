@@ -360,6 +360,6 @@ def test_each_rank_of_a_machine_has_a_device_of_its_own(device, monkeypatch):
 
 def test_the_sums_of_a_communicator_take_device_arrays(device):
     x = device.asarray(np.arange(6.0).reshape(2, 3))
-    host = distributed._on_host(x)
-    distributed._write(x, 2 * host)
+    host = distributed.to_host(x)
+    distributed.write(x, 2 * host)
     assert device.to_numpy(x).tolist() == [[0, 2, 4], [6, 8, 10]]
