@@ -198,7 +198,7 @@ def test_a_run_object_goes_on_in_processes(small):
     assert run.game.random_state == longer.game.random_state
 
 
-def test_the_first_alone_draws_the_bar(small, tmp_path, monkeypatch):
+def test_the_first_alone_draws_the_bar(small, tmp_path, monkeypatch, capfd):
     update, drawn_by = ProgressBar.update, tmp_path / "drawn by"
 
     def updating(bar):
@@ -210,6 +210,7 @@ def test_the_first_alone_draws_the_bar(small, tmp_path, monkeypatch):
     monkeypatch.setattr(ProgressBar, "update", updating)
     assert small("run").train()
     assert drawn_by.read_text().split() == [str(os.getpid())] * 12
+    assert capfd.readouterr().err.count("\n") == 1, "a bar that the copy dropped is drawn once more"
 
 
 def test_a_copy_that_is_lost_loses_no_more_than_its_step(small, tmp_path, monkeypatch):
@@ -294,6 +295,7 @@ def watched(made):
         (game, 64, 2, 2),
         (game, 64, 1, 1),
         (game, 64, 4, 4),
+        (game, 368, 46, 16),  # pipes between all of more are too many open files
         (game, 60, 8, 6),  # equal parts of 8 samples or more
         (game, 61, 2, 1),
         (lambda: mg.GAN(*mg.models.dcgan((8, 8, 1), 4, 4, backend="numpy")), 64, 2, 1),  # of small convolutions

@@ -78,6 +78,12 @@ class ProgressBar:
         if self._bar is not None:
             self._attempt(self._bar.clear)
 
+    def silence(self) -> None:
+        """Draw nothing more, not even as it goes: another process draws on."""
+        if self._bar is not None:
+            self._bar.disable = True
+            self._bar = None
+
     def close(self) -> None:
         if self._bar is not None:
             self._attempt(self._bar.close)

@@ -359,7 +359,7 @@ class Run:
         if not self._leads:
             self.files, self.log = UnwrittenFolder(self.files), _keep_silent
             self.monitor, self.evaluation = NoMonitor(self.game), None
-            self._bar = ProgressBar(0, 0, is_shown=False)  # the first one's goes on by itself
+            self._bar.silence()
 
     def _loop(self) -> None:
         total = self.total_steps

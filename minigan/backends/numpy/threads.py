@@ -22,6 +22,7 @@ from minigan.forked import can_fork
 
 LARGE_CONVOLUTION = 3 << 19  # values of im2col, the largest of a pass, from which our threads and blocks are better than BLAS's
 SHARED = 1 << 20  # values of im2col, of all convolutions of a step, from which processes are better than threads
+MOST_PROCESSES = 16  # each has a pipe to each other: more would come near the system's limit of open files
 LEAST_PART = 8  # samples of a batch, below which cutting it costs more than it brings
 CONCATENATED = 1 << 16  # values of the largest array up to which several threads are quicker in one pass than in two
 _MOST_THREADS = 1024  # more are a mistake: each takes a stack, and none a core
@@ -97,7 +98,11 @@ class ThreadedBackend(Backend):
         values = sum(count for kinds, count in map(work_of, single) if "convolution" in kinds)
         if self.threads == 1 or not can_fork() or batch * values < SHARED:
             return 1
-        return max(n for n in range(1, self.threads + 1) if n == 1 or (batch % n == 0 and batch // n >= LEAST_PART))
+        return max(
+            n
+            for n in range(1, min(self.threads, MOST_PROCESSES) + 1)
+            if n == 1 or (batch % n == 0 and batch // n >= LEAST_PART)
+        )
 
     def set_threading(self, layers: Sequence[Any], batch: int) -> None:
         """A network of products without convolutions, or with small ones, is left to BLAS's threads, which wake more quickly.
