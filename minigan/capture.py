@@ -341,9 +341,15 @@ def custom_part(step: Step) -> str:
     """The first layer or optimiser of a step that is not minigan's own; "" where all are."""
     for net in step.networks.values():
         for layer in (part for whole in net.layers for part in whole.nested()):
-            if not is_builtin(type(layer)):
+            if not is_unchanged(layer):
                 return layer.label
-    return next((type(o).__name__ for o in step.optimizers.values() if not is_builtin(type(o))), "")
+    return next((type(o).__name__ for o in step.optimizers.values() if not is_unchanged(o)), "")
+
+
+def is_unchanged(part: Any) -> bool:
+    """True if a part's class is minigan's own, and none of its methods has been replaced on this one object."""
+    own = (name for name, value in vars(part).items() if callable(value))
+    return is_builtin(type(part)) and not any(callable(getattr(type(part), name, None)) for name in own)
 
 
 def is_builtin(kind: type) -> bool:

@@ -99,6 +99,10 @@ class Communicator:
     def barrier(self) -> None:
         """Wait until all ranks are here."""
 
+    def called(self, rank: int) -> str:
+        """One of these processes, in words."""
+        return f"rank {rank}"
+
     @contextmanager
     def in_turn(self) -> Iterator[None]:
         """The first rank of each machine goes first, the others once it is through: they find what it has put in a cache."""

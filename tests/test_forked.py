@@ -3,12 +3,15 @@
 What ranks do to a game is tested in test_distributed; here it is what takes MPI's place, and when a run makes use of it.
 """
 
+import errno
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import games_over_ranks
 import numpy as np
@@ -19,7 +22,7 @@ import minigan as mg
 from minigan import forked as forking
 from minigan.backends.numpy import threads
 from minigan.distributed import _is_alive
-from minigan.errors import DivergenceError, LostProcessError
+from minigan.errors import BackendError, DivergenceError, LostProcessError
 from minigan.forked import can_fork, forked
 from minigan.training import CHECKPOINT, Config, checkpoint, resume_run, start_run
 from minigan.training.messages import ProgressBar
@@ -63,7 +66,7 @@ def test_what_else_is_exchanged(size):
 
 @pytest.mark.parametrize("name", ["dcgan", "R1 through BatchNorm", "vae"])
 def test_processes_take_the_steps_of_one(name):
-    """Twenty, in float64; and all hold the same bytes, which play compares."""
+    """In float64; and all hold the same bytes, which play compares."""
     alone, random, *_ = games_over_ranks.play(name)
     with forked(2) as ranks:
         state, random_of_several, *_ = games_over_ranks.play(name, ranks)
@@ -98,6 +101,73 @@ def test_a_copy_that_ends_is_told_of(act, exchange, capfd):
     assert ("MemoryError no room for it" in str(told.value)) == (act == "raises")
     assert children() == before
     assert capfd.readouterr() == ("", ""), "what a copy raises is for the first to tell"
+
+
+@pytest.mark.parametrize("exchange", ["barrier", "gather"])
+def test_the_copy_that_ended_first_is_named(exchange):
+    """Though another one, which waited for it, ends before the first process looks."""
+
+    def lose_one():
+        with forked(3) as ranks:
+            if ranks.rank == 2:
+                raise MemoryError("no room for it")
+            time.sleep(0.3 if ranks.rank else 1.0)
+            getattr(ranks, exchange)(*[b"x"] * (exchange == "gather"))
+
+    with pytest.raises(
+        LostProcessError, match="process 3 of the 3 that share each batch has ended: MemoryError no room for it"
+    ):
+        lose_one()
+
+
+@pytest.mark.parametrize("fails", ["the first fork", "the second fork", "a pipe"])
+def test_where_no_more_processes_are_allowed(fails, monkeypatch):
+    """One line says so, and nothing is left of those that were made already."""
+    fork, calls, before, files = os.fork, [], children(), len(os.listdir("/proc/self/fd"))
+
+    def refuse(*_):
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    def forking_at_first():
+        calls.append(1)
+        return fork() if fails == "the second fork" and len(calls) == 1 else refuse()
+
+    monkeypatch.setattr(*((forking, "Pipe", refuse) if fails == "a pipe" else (os, "fork", forking_at_first)))
+    with pytest.raises(BackendError, match=r"3 processes cannot be started .*set MINIGAN_NUM_THREADS"), forked(3):
+        pytest.fail("the body runs")
+    assert (children(), len(os.listdir("/proc/self/fd"))) == (before, files)
+
+
+def test_a_copy_never_leaves_the_function_that_made_it(monkeypatch, tmp_path):
+    """Not even where it fails before the body begins."""
+    left = tmp_path / "left"
+
+    def failing(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(forking, "_own_ends", failing)
+    try:
+        with forked(2):
+            pytest.fail("the body runs")
+    except KeyboardInterrupt:
+        with open(left, "a") as file:
+            file.write("one\n")
+    time.sleep(0.3)
+    assert left.read_text() == "one\n"
+
+
+def test_nothing_is_left_behind():
+    before = children(), len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with forked(3) as ranks:
+            ranks.all_sum(np.ones(10))
+    gc.disable()
+    try:
+        with open("/proc/self/maps") as file:
+            assert "/dev/zero" not in file.read()
+    finally:
+        gc.enable()
+    assert (children(), len(os.listdir("/proc/self/fd"))) == before
 
 
 def test_copies_end_with_the_first():
@@ -213,7 +283,7 @@ def test_the_first_alone_draws_the_bar(small, tmp_path, monkeypatch, capfd):
     assert capfd.readouterr().err.count("\n") == 1, "a bar that the copy dropped is drawn once more"
 
 
-def test_a_copy_that_is_lost_loses_no_more_than_its_step(small, tmp_path, monkeypatch):
+def test_a_copy_that_is_lost_leaves_the_last_good_state(small, tmp_path, monkeypatch):
     said = []
     run = small("run", said)
     compute, first = type(run.game).compute, os.getpid()
@@ -234,7 +304,7 @@ def test_a_copy_that_is_lost_loses_no_more_than_its_step(small, tmp_path, monkey
 
 def test_a_divergence_is_found_by_all(small, monkeypatch):
     run = small("run", lr=1e30)
-    with pytest.raises(DivergenceError, match=r"step [1-9]"):
+    with pytest.raises(DivergenceError, match=r"step [1-9]: process [12] of 2: "):
         run.train(progress=False)
 
 
@@ -284,6 +354,16 @@ class OwnPenalty(mg.losses.R1):
     pass
 
 
+def with_a_method_of_its_own(of):
+    """A game of which one object has had a method replaced."""
+    made = game(penalties=[mg.losses.R1(1.0)])
+    objects = {"game": made, "D": made.discriminator, "layer": made.discriminator.layers[0], "penalty": made.penalties[0]}
+    methods = {"game": "compute", "D": "forward", "layer": "forward", "penalty": "value_and_grad"}
+    replaced = getattr(objects[of], methods[of])
+    setattr(objects[of], methods[of], lambda *values, **options: replaced(*values, **options))
+    return made
+
+
 def watched(made):
     made.discriminator.watch = lambda *_: None
     return made
@@ -297,6 +377,7 @@ def watched(made):
         (game, 64, 4, 4),
         (game, 368, 46, 16),  # pipes between all of more are too many open files
         (game, 60, 8, 6),  # equal parts of 8 samples or more
+        (game, 64, 6, 4),  # two threads are left over
         (game, 61, 2, 1),
         (lambda: mg.GAN(*mg.models.dcgan((8, 8, 1), 4, 4, backend="numpy")), 64, 2, 1),  # of small convolutions
         (lambda: game(mg.BatchNorm(), mg.Dropout(0.2)), 64, 2, 2),
@@ -311,6 +392,7 @@ def watched(made):
         (lambda: game(objective=OwnLoss()), 64, 2, 1),
         (lambda: game(penalties=[OwnPenalty(1.0)]), 64, 2, 1),
         (lambda: watched(game()), 64, 2, 1),
+        *((partial(with_a_method_of_its_own, of), 64, 2, 1) for of in ("game", "D", "layer", "penalty")),
     ],
 )
 def test_where_processes_pay_and_nothing_of_the_users_own_could_tell(made, batch_size, count, processes, monkeypatch):

@@ -133,9 +133,14 @@ class InProcesses:
     def __init__(self, count: int, take: Callable[[Communicator], Callable[[], Any]], restart: Callable[[], None]) -> None:
         self._open, self._restart = ExitStack(), restart
         self._ranks = self._open.enter_context(forked(count))
-        self._step = take(self._ranks)
-        while self._ranks.rank:
-            self._follow(self._ranks.gather(None)[0])
+        self._step: Callable[[], Any]
+        if self._ranks.rank == 0:
+            self._step = take(self._ranks)
+            return
+        with self._open:  # where it is left, by an error too, the copy ends
+            self._step = take(self._ranks)
+            while True:
+                self._follow(self._ranks.gather(None)[0])
 
     def _follow(self, what: str) -> Any:
         return {"step": self._step, "told": self._told, "restart": self._restart}[what]()

@@ -8,6 +8,7 @@ from typing import Any
 
 from minigan.backends import Array
 from minigan.data import Batches
+from minigan.distributed import Communicator
 from minigan.games import Game
 from minigan.layers import Layer
 
@@ -37,7 +38,7 @@ def find_divergence(game: Game, batches: Batches, steps: int) -> tuple[int, str]
             with game.backend.over(batches.ranks):
                 game.step(batches.next(), **batches.labels())
             _check_state(game, check)
-            if first := _first_of(batches.ranks.gather(found)):
+            if first := _first_of(batches.ranks, found):
                 return step, first
     finally:
         for name, net in game.networks.items():
@@ -45,15 +46,15 @@ def find_divergence(game: Game, batches: Batches, steps: int) -> tuple[int, str]
     return None
 
 
-def _first_of(of_ranks: list[list[tuple[int, str]]]) -> str:
+def _first_of(ranks: Communicator, found: list[tuple[int, str]]) -> str:
     """Of what the ranks have found, which look at the same arrays in the same order: the first, and where there are several
     ranks, on which of them.
     """
-    found = [(place, rank, text) for rank, own in enumerate(of_ranks) for place, text in own]
-    if not found:
+    of_all = [(place, rank, text) for rank, own in enumerate(ranks.gather(found)) for place, text in own]
+    if not of_all:
         return ""
-    _, rank, text = min(found)
-    return text if len(of_ranks) == 1 else f"rank {rank}: {text}"
+    _, rank, text = min(of_all)
+    return text if ranks.size == 1 else f"{ranks.called(rank)}: {text}"
 
 
 def _check_state(game: Game, check: Any) -> None:

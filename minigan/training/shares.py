@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minigan.backends import Array, Backend
-from minigan.capture import custom_part, is_builtin
+from minigan.capture import custom_part, is_builtin, is_unchanged
 from minigan.data import Dataset
 from minigan.distributed import Communicator
 from minigan.errors import ModelError, OptionError
@@ -103,16 +103,15 @@ def _differs(be: Backend, function: Callable[..., tuple[Array, ...]], batches: n
 def processes_for(game: Game, batch_size: int) -> int:
     """How many processes, copies of this one, are best to share each batch of a run.
 
-    One where a part of the game is of the user's own, for that may look at the whole batch, or at what no other process sees,
-    and where samples are compared in groups.
+    One alone where a part of the game is of the user's own, which may look at the whole batch, or keep what it sees in a place
+    that no other process has; and where a layer compares the samples of a group.
     """
-    parts = [getattr(game, "objective", None), *getattr(game, "penalties", ())]
-    if not is_builtin(type(game)) or "step" in vars(game) or custom_part(game):
-        return 1
+    parts = [getattr(game, "objective", None), *getattr(game, "penalties", ()), *game.networks.values()]
     layers = [layer for net in game.networks.values() for layer in net.layers]
     single = [part for layer in layers for part in layer.nested() if not part.layers]
     if (
-        not all(is_builtin(type(part)) for part in parts if part is not None)
+        not all(is_unchanged(part) for part in (game, *parts) if part is not None)
+        or custom_part(game)
         or any(net.watch for net in game.networks.values())
         or any(part.cross_sample and not isinstance(part, BatchNorm) for part in single)
     ):

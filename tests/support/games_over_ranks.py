@@ -1,4 +1,4 @@
-"""Ten steps of small games in float64, over all ranks that were started: python games_over_ranks.py FOLDER [fault|device].
+"""Twenty steps of small games in float64, over all ranks that were started: python games_over_ranks.py FOLDER [fault|device].
 
 fault: BatchNorm's means are left local. device: on the stand-in for device arrays.
 """
@@ -14,7 +14,7 @@ import minigan as mg
 from minigan.data import Batches, Dataset
 from minigan.distributed import ALONE, world
 
-STEPS, BATCH, IMAGE = 10, 8, (8, 8, 1)
+STEPS, BATCH, IMAGE = 20, 8, (8, 8, 1)
 RNG = np.random.default_rng(0)
 DATA = Dataset("own", RNG.integers(0, 256, (40, *IMAGE), dtype=np.uint8), np.arange(40) % 3)
 FLAT = {"input_shape": IMAGE, "dtype": "float64"}

@@ -93,7 +93,10 @@ class ThreadedBackend(Backend):
         self._threads, self._workers = count, Workers(count - 1)
 
     def processes(self, layers: Sequence[Any], batch: int) -> int:
-        """As many as there are threads, where each has an equal part, and convolutions outweigh what they exchange."""
+        """The most that have a thread and an equal part each, where convolutions outweigh what they exchange.
+
+        Threads that this leaves over are shared out or idle: a further process brings more than a second thread in each.
+        """
         single = [part for layer in layers for part in layer.nested() if not part.layers]
         values = sum(count for kinds, count in map(work_of, single) if "convolution" in kinds)
         if self.threads == 1 or not can_fork() or batch * values < SHARED:
