@@ -160,7 +160,7 @@ class Captured:
         if self.phase == "replay":
             self._step.advance()
             if self._is_as_recorded():
-                return self._recording.replay()
+                return self._replay()
             return self._begin_anew()
         return {"first": self._first, "record": self._record, "compare": self._compare}[self.phase]()
 
@@ -249,7 +249,7 @@ class Captured:
             self._attempt()
         self._settle()
         # An error of the step itself is raised here.
-        return self._recording.replay() if self.phase == "replay" else self._step.compute()
+        return self._replay() if self.phase == "replay" else self._step.compute()
 
     def _attempt(self) -> None:
         """Record the step, whose effects are undone."""
@@ -275,7 +275,7 @@ class Captured:
         recording.snapshot()
         with self._backend.undisturbed():
             try:
-                replayed = [*tree_leaves(recording.replay()), *(array.copy() for array in recording.written)]
+                replayed = [*tree_leaves(self._replay()), *(array.copy() for array in recording.written)]
             except Exception:  # the step itself raises it too, or the two are not the same
                 replayed = []
             finally:
@@ -293,6 +293,11 @@ class Captured:
             recording.discard()
         self._settle()
         return result
+
+    def _replay(self) -> Any:
+        """The step as it was recorded, on the threads that each of its ranks has."""
+        with self._backend.over(self._step.ranks):
+            return self._recording.replay()
 
     def _own_step(self) -> Any:
         """The step, or the game of which it is one."""

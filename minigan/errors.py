@@ -68,7 +68,7 @@ class CaptureError(MiniganError):
 
 
 class NotWorthCapturingError(CaptureError):
-    """A step has work for several threads, beside which Python's share is nothing."""
+    """A step has work for several threads, or convolutions in Winograd's form, beside which Python's share is small."""
 
 
 def near_name(name: str, known: Iterable[str]) -> str | None:

@@ -65,11 +65,14 @@ def test_what_else_is_exchanged(size):
 
 
 @pytest.mark.parametrize("name", ["dcgan", "R1 through BatchNorm", "vae"])
-def test_processes_take_the_steps_of_one(name):
-    """In float64; and all hold the same bytes, which play compares."""
+def test_processes_take_the_steps_of_one(name, monkeypatch):
+    """In float64; and all hold the same bytes, which play compares. Each replays its share."""
+    monkeypatch.setattr(threads, "LARGE_CONVOLUTION", 0)
     alone, random, *_ = games_over_ranks.play(name)
     with forked(2) as ranks:
-        state, random_of_several, *_ = games_over_ranks.play(name, ranks)
+        state, random_of_several, *capture = games_over_ranks.play(name, ranks)
+        captures = ranks.gather(capture)
+    assert captures == [["replay", []]] * 2
     assert random_of_several == random
     for key, value in alone.items():
         np.testing.assert_allclose(state[key], value, rtol=1e-10, atol=1e-10)

@@ -16,7 +16,7 @@ GATHERED_BY_TAP, SCATTERED_BY_TAP = 2, 4
 
 
 class ColumnsBackend(ElementwiseBackend):
-    """im2col and col2im for passes on our threads. One that is recorded or left to BLAS's takes the base class's."""
+    """im2col and col2im for passes on our threads. One that is left to BLAS's takes the base class's."""
 
     def columns(self, x: Array, g: ConvGeometry) -> Array:
         """im2col(x), in memory that this thread's next call uses again."""
@@ -34,7 +34,7 @@ class ColumnsBackend(ElementwiseBackend):
 
     def gathered(self, windows: Array) -> Array:
         """A copy of windows, in the order of their axes, likewise."""
-        copy = self._scratch.block("columns", windows.shape, windows.dtype)
+        copy = self._block("columns", windows.shape, windows.dtype)
         copy[...] = windows
         return copy
 
@@ -43,7 +43,7 @@ class ColumnsBackend(ElementwiseBackend):
         (pad_h, pad_w), (height, width) = g.padding, g.image
         if g.padding == (0, 0) and x.flags.c_contiguous:
             return x
-        padded = self._scratch.zeros(g.padding, (len(x), *g.padded, x.shape[-1]), x.dtype)
+        padded = self._zeros(g.padding, (len(x), *g.padded, x.shape[-1]), x.dtype)
         padded[:, pad_h : pad_h + height, pad_w : pad_w + width] = x
         return padded
 

@@ -16,6 +16,7 @@ from minigan.backends.geometry import ConvGeometry
 from minigan.backends.numpy.columns import ColumnsBackend
 from minigan.backends.numpy.sub_pixel import SubPixel, sub_pixel
 from minigan.backends.numpy.winograd import Winograd
+from minigan.errors import NotWorthCapturingError
 
 _COLUMNS = 1 << 18  # elements of a block's im2col rows: 1 MiB in float32
 _AT_ONCE = 20  # channels whose col2im takes as long for each as that of few channels, tap by tap
@@ -109,6 +110,7 @@ class ConvolutionBackend(ColumnsBackend):
     def conv2d(self, x: Array, w: Array, g: ConvGeometry) -> Array:
         if not self._thread.own:
             return super().conv2d(x, w, g)
+        x, w = self._wrap(x, w)
         y = self.empty((x.shape[0], *g.output, w.shape[-1]), x.dtype)
         form = self._winograd(g, len(x), w.shape, x.dtype)
         if form:
@@ -130,6 +132,7 @@ class ConvolutionBackend(ColumnsBackend):
     def conv2d_transpose(self, y: Array, w: Array, g: ConvGeometry) -> Array:
         if not self._thread.own:
             return super().conv2d_transpose(y, w, g)
+        y, w = self._wrap(y, w)
         x = self.empty((len(y), *g.image, w.shape[2]), y.dtype)
         form = self._winograd(g, len(y), w.shape, y.dtype)
         if form:
@@ -162,7 +165,7 @@ class ConvolutionBackend(ColumnsBackend):
             columns = self.gathered(self.windows(y[images], form.windows).swapaxes(0, 1))  # their rows outermost
             for phase in form.rows:
                 rows = columns[phase.grid].reshape(-1, kernel.shape[1])
-                product = self._scratch.block("product", (len(rows), kernel.shape[2]), y.dtype)
+                product = self._block("product", (len(rows), kernel.shape[2]), y.dtype)
                 np.matmul(rows, kernel[phase.number], out=product)
                 form.place(product, phase, out[images])
 
@@ -171,6 +174,7 @@ class ConvolutionBackend(ColumnsBackend):
     def conv2d_weight_grad(self, x: Array, y: Array, g: ConvGeometry, out: Array | None = None) -> Array:
         if not self._thread.own:
             return super().conv2d_weight_grad(x, y, g, out)
+        x, y = self._wrap(x, y)
         kernel = (*g.kernel, x.shape[-1], y.shape[-1])
         form = self._winograd(g, len(x), kernel, x.dtype)
         if form:
@@ -192,8 +196,11 @@ class ConvolutionBackend(ColumnsBackend):
 
     def _winograd(self, g: ConvGeometry, batch: int, kernel: tuple[int, ...], dtype: Any) -> Winograd | None:
         """That form, where it should be the quickest."""
-        form = quickest_form(self._costs, g, batch, *kernel[2:])
-        return Winograd(g, dtype, self.empty, self._scratch.zeros) if form == "winograd" else None
+        if quickest_form(self._costs, g, batch, *kernel[2:]) != "winograd":
+            return None
+        if self._recording.calls is not None:
+            raise NotWorthCapturingError("the pass has convolutions in Winograd's form")
+        return Winograd(g, dtype, self.empty, self._scratch.zeros)
 
     def _kernel(self, form: Winograd, w: Array) -> Array:
         """The kernel in the transform domain."""

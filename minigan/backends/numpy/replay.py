@@ -103,7 +103,7 @@ class ReplayBackend(ThreadedBackend):
 
     def set_threading(self, layers: Sequence[Any], batch: int) -> None:
         super().set_threading(layers, batch)
-        if self._thread.own and self._recording.calls is not None:
+        if self._thread.own and self.threads > 1 and self._recording.calls is not None:
             raise NotWorthCapturingError("the pass has work for several threads")
 
     def parts(self, layers: Sequence[Any], batch: int, batches: int) -> int:

@@ -280,9 +280,7 @@ def by_phase(w: Array, g: ConvGeometry) -> Array:
     """(KH, KW, C, F) -> (T, s, T', s', C, F), zeros for taps beyond the kernel."""
     (taps_h, taps_w), (step_h, step_w) = taps_of(g), g.stride
     if w.shape[:2] != (taps_h * step_h, taps_w * step_w):
-        padded = np.zeros((taps_h * step_h, taps_w * step_w, *w.shape[2:]), w.dtype)
-        padded[: w.shape[0], : w.shape[1]] = w
-        w = padded
+        w = np.pad(w, ((0, taps_h * step_h - w.shape[0]), (0, taps_w * step_w - w.shape[1]), (0, 0), (0, 0)))
     return w.reshape(taps_h, step_h, taps_w, step_w, *w.shape[2:])
 
 

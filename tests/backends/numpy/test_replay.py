@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from drawn_geometries import convolutions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from large_convolution import LARGE_CONVOLUTION
@@ -13,7 +14,7 @@ from small_games import DATA, GAMES, IMAGE, captured, check_two_batches, no_comp
 from threadpoolctl import threadpool_info
 
 import minigan as mg
-from minigan.backends.numpy import replay, threads
+from minigan.backends.numpy import convolution, elementwise, replay, threads
 from minigan.backends.numpy.call_list import CallList, Recorded
 from minigan.capture import Captured, is_builtin
 from minigan.data import Batches
@@ -26,6 +27,16 @@ FAST = mg.get_backend("numpy")
 def small_networks_are_small(monkeypatch, two_threads):
     """As they are outside of tests: their convolutions are recorded too."""
     monkeypatch.setattr(threads, "LARGE_CONVOLUTION", LARGE_CONVOLUTION)
+
+
+@pytest.fixture
+def one_thread_in_blocks(monkeypatch):
+    """As where each of several processes has one thread: all convolutions are our own, a few images at a time."""
+    monkeypatch.setattr(FAST, "threads", 1)
+    monkeypatch.setattr(threads, "LARGE_CONVOLUTION", 0)
+    monkeypatch.setattr(convolution, "_COLUMNS", 1 << 8)
+    for name in ("_DIRECT", "_DIRECT_IN_PLACE", "_ELEMENTS"):
+        monkeypatch.setattr(elementwise, name, 1 << 6)
 
 
 def replays(compute, calls=6, **parts):
@@ -49,6 +60,15 @@ def complaint(make, steps=6):
 
 @pytest.mark.parametrize("name", GAMES)
 def test_a_recorded_game_is_the_game(name):
+    check_recorded_game(name)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_a_game_recorded_in_blocks_is_the_game(name, one_thread_in_blocks):
+    check_recorded_game(name)
+
+
+def check_recorded_game(name):
     """Over four epochs: schedules, moments, averages, noise, masks and the order of the data all move on as they should."""
     plain, recorded = (play(FAST, GAMES[name], 12, captured) for captured in (False, True))
     assert len({stats["loss_d"] for stats in plain[0]}) == 12, "the steps differ"
@@ -143,15 +163,53 @@ def test_large_arrays_too():
     assert all(np.array_equal(states[1][name], array) for name, array in states[0].items())
 
 
-def test_large_convolutions_are_left_alone_without_a_word():
-    """Of 42 images they are large, of 41 not; small ones are recorded."""
-    game = mg.GAN(*mg.models.dcgan(backend=FAST))
-    for batch, phase in ((42, "eager"), (2, "replay")):
-        x = np.zeros((batch, 28, 28, 1), "f4")
-        step = captured(FAST, lambda x=x: game.compute(x), advance=game.advance)
-        for _ in range(4):
-            step()
-        assert step.phase == phase
+@pytest.mark.parametrize(
+    ("batch", "count", "phase"),
+    [
+        (42, 2, "eager"),  # work for two threads
+        (2, 2, "replay"),
+        (42, 1, "replay"),
+        (64, 1, "eager"),  # in Winograd's form
+    ],
+)
+def test_which_convolutions_are_recorded(batch, count, phase, monkeypatch):
+    """Others are left alone without a word."""
+    monkeypatch.setattr(FAST, "threads", count)
+    monkeypatch.setattr(FAST, "_costs", convolution.NARROW)
+    game, x = mg.GAN(*mg.models.dcgan(backend=FAST)), np.zeros((batch, 28, 28, 1), "f4")
+    step = captured(FAST, lambda: game.compute(x), advance=game.advance)
+    for _ in range(4):
+        step()
+    assert step.phase == phase
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    case=st.sampled_from([1, 3, 6]).flatmap(convolutions),
+    batch=st.integers(1, 5),
+    dtype=st.sampled_from(["float32", "float64"]),
+    form=st.sampled_from(["sub-pixel", "col2im"]),
+)
+def test_any_convolution_in_blocks(one_thread_in_blocks, monkeypatch, case, batch, dtype, form):
+    """Both passes, on values that change from call to call."""
+    monkeypatch.setattr(convolution, "quickest_form", lambda costs, g, *sizes: form if g.dilation == (1, 1) else "col2im")
+    make, shape = case
+    net, rng = mg.Sequential([make()], shape, FAST, dtype), np.random.default_rng(0)
+    x, dy = (np.zeros((batch, *shape), dtype) for shape in (shape, net.output_shape))
+
+    def advance():
+        for array in (x, dy, net.flat_params):
+            array[...] = rng.standard_normal(array.shape)
+
+    def compute():
+        y, caches = net.forward(x, train=True)
+        return y, net.backward(dy, caches, grads=net.grads)
+
+    step = captured(FAST, compute, advance=advance, networks=[net])
+    for _ in range(6):
+        replayed = [*step(), net.flat_grads.copy()]
+        assert all(map(np.array_equal, replayed, [*compute(), net.flat_grads]))
+    assert step.phase == "replay"
 
 
 def test_blas_has_its_own_number_of_threads_afterwards_and_ours_within():
