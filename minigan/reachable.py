@@ -19,6 +19,7 @@ MOST = 20_000  # values that are looked at
 HOST_COUNTS = {"Optimizer": ("steps",), "Batches": ("epoch", "batch")}  # by minigan's classes, which move them in advance
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic)
 _NOT_ENTERED = (types.ModuleType, types.BuiltinFunctionType, np.ufunc, np.dtype)
+_MACHINERY = ("minigan.backends", "minigan.distributed", "minigan.forked")  # modules
 _STREAMS = (np.random.Generator, np.random.RandomState, random.Random)
 _SMALL = 4096  # elements of a host array that is compared
 
@@ -63,7 +64,7 @@ def _parts(path: str, value: Any, own: bool) -> Iterator[tuple[str, Any, bool]]:
     elif isinstance(value, type):
         if is_own(value):
             yield from ((f"the class's {value.__name__}.{key}", part, True) for key, part in list(vars(value).items()))
-    elif not hasattr(value, "ndim") and not type(value).__module__.startswith("minigan.backends"):  # no array, no machinery
+    elif not _is_machinery(value):
         yield from ((path, kind, True) for kind in type(value).__mro__ if is_own(kind))
         attributes = list(getattr(value, "__dict__", {}).items())
         slots = [key for kind in type(value).__mro__ for key in getattr(kind, "__slots__", ()) if is_own(kind)]
@@ -73,6 +74,11 @@ def _parts(path: str, value: Any, own: bool) -> Iterator[tuple[str, Any, bool]]:
         # A schedule runs in advance, and a backend is a part of the process.
         skipped = {"schedule", "backend", "_backend", *_counts_of(value)}
         yield from ((f"{named}.{key}", part, mine) for key, part in attributes if key not in skipped)
+
+
+def _is_machinery(value: Any) -> bool:
+    """True for arrays, backends and what ranks exchange sums through: what they count is their own matter."""
+    return hasattr(value, "ndim") or type(value).__module__.startswith(_MACHINERY)
 
 
 def _is_local(value: Any, module: str) -> bool:
@@ -153,7 +159,7 @@ class Holdings:
         elif isinstance(value, type):
             if is_own(value):
                 self._add_mapping(vars(value))
-        elif not hasattr(value, "ndim") and not type(value).__module__.startswith("minigan.backends"):
+        elif not _is_machinery(value):
             self._add_mapping(getattr(value, "__dict__", {}), _counts_of(value))
             slots = (key for kind in type(value).__mro__ if is_own(kind) for key in getattr(kind, "__slots__", ()))
             self._attributes += [(value, key, getattr(value, key)) for key in slots if hasattr(value, key)]

@@ -11,6 +11,7 @@ from small_games import DATA, GAMES, OneStep, no_complaint, same
 
 import minigan as mg
 from minigan.data import Batches
+from minigan.forked import can_fork, forked
 from minigan.reachable import Holdings, no_clocks, values_within
 
 COUNT = 0
@@ -281,3 +282,27 @@ def test_the_quick_look_sees_what_the_walk_sees(name):
     CHANGES[name](own)
     assert values_within(own.compute, "Rich", owns) != before
     assert not holdings.are_as_they_were()
+
+
+@pytest.mark.skipif(not can_fork(), reason="only Linux lets a process be copied safely")
+def test_what_ranks_count_is_their_own_matter():
+    """A step of one's own that several ranks share is walked through once, not after each of their sums."""
+    with forked(2) as ranks:
+
+        class Shared(mg.Step):
+            backend = mg.get_backend("numpy")
+
+            def __init__(self):
+                self.ranks, self.x = ranks, np.ones(3)
+
+            def compute(self):
+                with self.backend.over(self.ranks):
+                    return self.backend.all_mean(self.x)
+
+        step = Shared()
+        holdings = Holdings(step.compute, step.backend.owns)
+        for _ in range(3):
+            step()
+            assert holdings.are_as_they_were()
+        step.weight = 2.0
+        assert not holdings.are_as_they_were()

@@ -1,9 +1,10 @@
 """A computation of many small NumPy calls as a list of them: recorded once, replayed without the Python that led to each.
 
 In a dense network on a batch of some rows, half of the time is Python's, and a sixth in a convolutional one that works in
-blocks: passes, layers, checks, memory for every result. What reaches NumPy is the same list of calls in every step, on arrays in the same places. While it is recorded, arrays are of the
-class Recorded, and NumPy itself hands every function that meets one to the list (its protocols __array_ufunc__ and
-__array_function__), which makes the call and appends it. A replay makes the calls in their order.
+blocks: passes, layers, checks, memory for every result. What reaches NumPy is the same list of calls in every step, on arrays
+in the same places. While it is recorded, arrays are of the class Recorded, and NumPy itself hands every function that meets one
+to the list (its protocols __array_ufunc__ and __array_function__), which makes the call and appends it. A replay makes the
+calls in their order.
 """
 
 from __future__ import annotations
