@@ -299,7 +299,7 @@ def _steps_and_memory(sides: Sides, name: str) -> dict[str, float]:
     return sides.ask(name, "memory")
 
 
-PEAKS = (("dcgan", 128), ("mlp", 128), ("recipe", 64))  # game, batch
+PEAKS = (("dcgan", 128), ("mlp", 128), ("recipe", 64), ("colour", 64))  # game, batch
 
 
 def memory(settings: Settings, growth: Sequence[tuple[str, int]]) -> tuple[Result, str]:

@@ -58,6 +58,7 @@ class Game:
         return self.about or self.command
 
 
+COLOURED = "digits in three channels"
 _REFERENCE: dict[str, Any] = {"latent_dim": 100, "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "ema": 0.0, "smoothing": 0.0}
 GAMES = {
     "mlp": Game({"model": "mlp", "hidden": (128,), **_REFERENCE}, "the dense reference game", BATCHES),
@@ -65,6 +66,7 @@ GAMES = {
         {"model": "dcgan", "width": 64, "extra_conv": False, **_REFERENCE}, "the convolutional reference game", BATCHES
     ),
     "recipe": Game({}),
+    "colour": Game({"data": COLOURED, "image_size": (64, 64)}, "the default recipe on images (64, 64, 3)", (64,)),
     "conditional": Game({"classes": True}),
     "r1": Game({"penalty": ("r1=1",)}),
     "recipe-mlp": Game({"model": "mlp"}),
@@ -84,6 +86,9 @@ def load_data(config: Config) -> Dataset:
 
 @lru_cache(maxsize=4)
 def _load(data: str, image_size: tuple[int, int] | None, classes: bool) -> Dataset:
+    if data == COLOURED:
+        digits = Config(image_size=image_size).load_data()
+        return Dataset(data, digits.values.repeat(3, axis=-1))
     return Config(data=data, image_size=image_size, classes=classes).load_data()
 
 

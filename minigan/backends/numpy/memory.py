@@ -108,6 +108,11 @@ class BufferPool(threading.local, Buffers):
             block = _pages(size)
         return block
 
+    def clear(self) -> None:
+        """Let go of all free blocks."""
+        for loan in self._idle():
+            self._drop(loan)
+
     def _make_room(self, size: int) -> None:
         """Let go of free blocks until all of them, with one more of this size, are a little more than is in use at one time."""
         idle, held = self._idle(), self.held

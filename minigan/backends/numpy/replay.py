@@ -62,11 +62,15 @@ class Replay:
 
     def __init__(self, backend: ReplayBackend, calls: CallList, results: Results) -> None:
         self._backend, self._calls, self._results = backend, calls, results
-        self.snapshot, self.rollback, self.discard = calls.snapshot, calls.rollback, calls.discard
+        self.snapshot, self.rollback = calls.snapshot, calls.rollback
 
     @property
     def written(self) -> list[Array]:
         return self._calls.written
+
+    def discard(self) -> None:
+        self._calls.discard()
+        self._backend._buffers.clear()  # what the step itself took: a replay has memory of its own
 
     def replay(self) -> Any:
         self._backend.with_own_blas_threads(self._calls.replay)

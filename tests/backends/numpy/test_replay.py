@@ -651,6 +651,17 @@ def test_memory_of_values_that_are_gone_is_used_again():
     assert y[0].view(np.ndarray) == 2.0**20
 
 
+def test_what_the_step_itself_took_goes_back_once_it_is_replayed():
+    x = np.zeros((64, 784), "f4")
+
+    def compute():
+        return FAST.column_sum(FAST.elementwise(lambda xp, x: x * 2.0 + 1.0, x))
+
+    step = captured(FAST, compute)
+    idle = [(step(), bool(FAST._buffers._idle()))[1] for _ in range(3)]
+    assert idle == [True, True, False]
+
+
 def test_plain_views_keep_no_memory_of_the_list():
     """As as_strided makes them for im2col."""
     calls = CallList()
