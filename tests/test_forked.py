@@ -3,6 +3,7 @@
 What ranks do to a game is tested in test_distributed; here it is what takes MPI's place, and when a run makes use of it.
 """
 
+import copy
 import errno
 import gc
 import os
@@ -76,6 +77,22 @@ def test_processes_take_the_steps_of_one(name, monkeypatch):
     assert random_of_several == random
     for key, value in alone.items():
         np.testing.assert_allclose(state[key], value, rtol=1e-10, atol=1e-10)
+
+
+def test_all_record_anew_where_one_has_to():
+    """An attribute bound anew in one process alone, to a thing like it: there a replay is not to be trusted any more."""
+    game = games_over_ranks.GAMES["dcgan"](mg.get_backend("numpy"))
+    whole = mg.Batches(games_over_ranks.DATA, 8, game.backend, "float64")
+    with forked(2) as ranks:
+        step = mg.capture(game, whole.shared_by(ranks))
+        phases = []
+        for number in range(7):
+            if number == 4 and ranks.rank == 1:
+                game.objective = copy.copy(game.objective)
+            step()
+            phases.append(step.phase)
+        of_all = ranks.gather(phases)
+    assert of_all == [["record", "compare", "replay", "replay", "record", "compare", "replay"]] * 2
 
 
 # -- how it ends ---------------------------------------------------------------------------------------------------------
