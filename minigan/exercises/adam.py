@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from minigan import optim
+from minigan.checks.report import TOLERANCE
 from minigan.exercises.answer import Answer, Attempt
-from minigan.exercises.exercise import WRONG, Exercise, Outcome, Part, Source
+from minigan.exercises.exercise import Exercise, Outcome, Part, Source
 from minigan.exercises.naming import Guess, judge, relative_error
 from minigan.layers import Dense
 from minigan.network import Sequential
@@ -19,9 +20,16 @@ UPDATES = 10
 OPTIONS: dict[str, Any] = {"lr": 0.01, "betas": (0.8, 0.99), "eps": 1e-3}
 # What an update is called with a slip in it; each is the true update but for that.
 SLIPS = {
+    "still": ("not written", "w is as it was: write into it, w[...] = …; w = … only gives its name to a new array"),
     "no correction": ("part left out", "without the bias correction: m̂ = m/(1 − β₁ᵗ) and v̂ = v/(1 − β₂ᵗ) are left out"),
     "m uncorrected": ("part left out", "m is not corrected: m̂ = m/(1 − β₁ᵗ) is left out"),
     "v uncorrected": ("part left out", "v is not corrected: v̂ = v/(1 − β₂ᵗ) is left out"),
+    "stored": (
+        "not added up",
+        "the corrected m̂ and v̂ are stored in m and v: the next means start from them; keep m and v as they are",
+    ),
+    "m stored": ("not added up", "the corrected m̂ is stored in m: the next mean starts from it; keep m as it is"),
+    "v stored": ("not added up", "the corrected v̂ is stored in v: the next mean starts from it; keep v as it is"),
     "t = 1": ("part left out", "corrected by 1 − β and not by 1 − βᵗ: t stays 1"),
     "late t": ("factor", "t is one too large: the first update has t = 1, and self.steps is counted before apply is called"),
     "ε inside": ("part left out", "ε stands inside the root: √v̂ + ε is wanted, not √(v̂ + ε)"),
@@ -32,12 +40,26 @@ SLIPS = {
     "no root": ("part left out", "divided by v̂, not by √v̂: the root is missing"),
     "m grows": ("factor", "m ← β₁ m + dw: the factor 1 − β₁ is missing"),
     "v grows": ("factor", "v ← β₂ v + dw²: the factor 1 − β₂ is missing"),
+    "both grow": ("factor", "m ← β₁ m + dw and v ← β₂ v + dw²: the factors 1 − β₁ and 1 − β₂ are missing"),
     "uphill": ("sign", "uphill: w ← w − …, not + …"),
+    "no w": ("part left out", "w ← the step alone: the step is to be taken off what w was, w ← w − …"),
+    "no w, minus": ("part left out", "w ← minus the step alone: the step is to be taken off what w was, w ← w − …"),
     "no memory": ("not added up", "m and v begin at 0 in every update: keep them in self.state, m[...] = … writes into it"),
+    "no memory of m": ("not added up", "m begins at 0 in every update: keep it in self.state, m[...] = … writes into it"),
+    "no memory of v": ("not added up", "v begins at 0 in every update: keep it in self.state, v[...] = … writes into it"),
     "plain": ("part left out", "dw stands where m̂ belongs: this is RMSprop's step"),
     "1 − β": ("exchanged", "β and 1 − β are exchanged: most of the old mean is kept"),
+    "1 − β of m": ("exchanged", "β₁ and 1 − β₁ are exchanged in m: most of the old mean is kept, m ← β₁ m + (1 − β₁) dw"),
+    "1 − β of v": ("exchanged", "β₂ and 1 − β₂ are exchanged in v: most of the old mean is kept, v ← β₂ v + (1 − β₂) dw²"),
     "old m": ("part left out", "the step is made from m and v before they are moved"),
 }
+
+
+def _mean(old: np.ndarray, new: np.ndarray, beta: float, grows: bool, exchanged: bool) -> np.ndarray:
+    """β old + (1 − β) new; grows: with a 1 in the place of 1 − β; exchanged: with 1 − β in the place of β."""
+    if exchanged:
+        beta = 1 - beta
+    return beta * old + (1 if grows else 1 - beta) * new
 
 
 def _updates(w: np.ndarray, gradients: np.ndarray, slip: str = "") -> np.ndarray:
@@ -45,28 +67,34 @@ def _updates(w: np.ndarray, gradients: np.ndarray, slip: str = "") -> np.ndarray
     (b1, b2), lr, eps = OPTIONS["betas"], OPTIONS["lr"], OPTIONS["eps"]
     if slip == "betas":
         b1, b2 = b2, b1
-    keep1, keep2 = (1 - b1, 1 - b2) if slip == "1 − β" else (b1, b2)
     m = v = np.zeros_like(w)
     path = []
     for t, dw in enumerate(gradients, start=1):
-        if slip == "no memory":
-            m = v = np.zeros_like(w)
-        old_m, old_v = m, v
-        m = keep1 * m + (1 if slip == "m grows" else 1 - keep1) * dw
-        v = keep2 * v + (1 if slip == "v grows" else 1 - keep2) * (dw if slip == "no square" else dw * dw)
+        old_m = 0 * m if slip in ("no memory", "no memory of m") else m
+        old_v = 0 * v if slip in ("no memory", "no memory of v") else v
+        m = _mean(old_m, dw, b1, slip in ("m grows", "both grow"), slip in ("1 − β", "1 − β of m"))
+        square = dw if slip == "no square" else dw * dw
+        v = _mean(old_v, square, b2, slip in ("v grows", "both grow"), slip in ("1 − β", "1 − β of v"))
         count = 1 if slip == "t = 1" else t + (slip == "late t")
-        m_hat = (old_m if slip == "old m" else m) / (1 if slip in ("no correction", "m uncorrected") else 1 - b1**count)
-        second = old_v if slip == "old m" else v
-        v_hat = second / (1 if slip in ("no correction", "v uncorrected") else 1 - b2**count)
+        of_m = 1 if slip in ("no correction", "m uncorrected") else 1 - b1**count
+        of_v = 1 if slip in ("no correction", "v uncorrected") else 1 - b2**count
+        m_hat, v_hat = (old_m / of_m, old_v / of_v) if slip == "old m" else (m / of_m, v / of_v)
+        m = m_hat if slip in ("stored", "m stored") else m
+        v = v_hat if slip in ("stored", "v stored") else v
         root = v_hat if slip == "no root" else np.sqrt(v_hat + (eps if slip == "ε inside" else 0))
         if slip == "ε before correction":
-            root = (np.sqrt(v) + eps) / np.sqrt(1 - b2**count)
+            root = (np.sqrt(v) + eps) / np.sqrt(of_v)
         elif slip not in ("ε inside", "no ε"):
             root = root + eps
-        step = lr * (dw if slip == "plain" else m_hat) / root
-        w = w + step if slip == "uphill" else w - step
+        w = _moved(w, lr * (dw if slip == "plain" else m_hat) / root, slip)
         path.append(w)
     return np.array(path)
+
+
+def _moved(w: np.ndarray, step: np.ndarray, slip: str) -> np.ndarray:
+    """w − step, with a slip in it."""
+    slips = {"still": w, "uphill": w + step, "no w": step, "no w, minus": -step}
+    return slips.get(slip, w - step)
 
 
 def _gradients(tiny: bool) -> np.ndarray:
@@ -101,40 +129,28 @@ def _check_adam(answer: Answer) -> list[Outcome]:
     if relative_error([slip[""] for slip in slips], trues) > 1e-9:
         slips = [{}, {}]  # the library's Adam has become another: no slip of this one explains anything
     values = [Attempt(a.value - start if a.value is not None else None, a.error, a.blanks) for a in attempts]
+    whole = _slip_of_all(values, trues, slips)
     rows = (
         ("the first update", 0, slice(0, 1)),
         ("ten updates", 0, slice(None)),
         ("ten updates where dw is tiny", 1, slice(None)),
     )
-    whole = _slip_of_all(values, trues, slips)
     outcomes = []
     for part, which, updates in rows:
-        own, true = values[which], trues[which][updates]
-        outcome = own.unusable(part)
-        if outcome is None:
-            outcome = judge(part, own.value[updates], true, [])
-            if outcome.status == WRONG:
-                guesses = whole or [Guess(*SLIPS[s], path[updates]) for s, path in slips[which].items() if s]
-                outcome = judge(
-                    part,
-                    own.value[updates],
-                    true,
-                    [Guess(g.kind, g.words, g.value[which][updates]) for g in whole] if whole else guesses,
-                )
-        outcomes.append(outcome)
+        own = values[which]
+        found = whole or _slip_of_all(values[which : which + 1], trues[which : which + 1], slips[which : which + 1])
+        guesses = [Guess(*SLIPS[slip], slips[which][slip][updates]) for slip in found]
+        outcomes.append(own.unusable(part) or judge(part, own.value[updates], trues[which][updates], guesses))
     return outcomes
 
 
-def _slip_of_all(values: list[Attempt], trues: list[np.ndarray], slips: list[dict[str, np.ndarray]]) -> list[Guess]:
-    """The slip that explains the updates with large gradients and with tiny ones, with its value for both."""
-    if any(attempt.value is None for attempt in values):
+def _slip_of_all(values: list[Attempt], trues: list[np.ndarray], slips: list[dict[str, np.ndarray]]) -> list[str]:
+    """The slips that explain all updates of these runs; one update alone looks the same with many of them."""
+    if any(attempt.value is None for attempt in values) or not all(slips):
         return []
-    found = []
-    for slip in SLIPS:
-        paths = [both[slip] for both in slips if both]
-        if paths and relative_error([attempt.value for attempt in values], paths) < 1e-6 < relative_error(trues, paths):
-            found.append(Guess(*SLIPS[slip], paths))
-    return found
+    own = [attempt.value for attempt in values]
+    paths = {slip: [run[slip] for run in slips] for slip in SLIPS}
+    return [s for s, path in paths.items() if relative_error(own, path) < TOLERANCE < relative_error(trues, path)]
 
 
 ADAM = Exercise(

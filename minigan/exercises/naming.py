@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +47,12 @@ def judge(
     guesses: Iterable[Guess] = (),
     sizes: Mapping[str, float] | None = None,
     tolerance: float = TOLERANCE,
+    place: Callable[[tuple[int, ...]], str] = lambda where: f"at {where}",
 ) -> Outcome:
     """Whether a value is the true one; if not, what explains it.
 
     true: an array, or a list of such that one mistake would change together. sizes: numbers by name that a factor may be.
+    place: an entry in words, by its indices.
     """
     error = relative_error(value, true)
     if error < tolerance:
@@ -61,7 +63,7 @@ def judge(
     found = fitting(value, true, guesses, tolerance)
     found = found or list(itertools.islice(_general(values, trues, sizes or {}, tolerance), 1))
     words = "; or else ".join(guess.words for guess in found) or UNEXPLAINED
-    return Outcome(part, WRONG, [words, _worst(values, trues, error)], " or ".join(dict.fromkeys(g.kind for g in found)))
+    return Outcome(part, WRONG, [words, _worst(values, trues, error, place)], " or ".join(dict.fromkeys(g.kind for g in found)))
 
 
 def fitting(value: Any, true: Any, guesses: Iterable[Guess], tolerance: float = TOLERANCE) -> list[Guess]:
@@ -70,14 +72,14 @@ def fitting(value: Any, true: Any, guesses: Iterable[Guess], tolerance: float = 
     return list({guess.words: guess for guess in fit}.values())
 
 
-def _worst(values: list[np.ndarray], trues: list[np.ndarray], error: float) -> str:
+def _worst(values: list[np.ndarray], trues: list[np.ndarray], error: float, name: Callable[[tuple[int, ...]], str]) -> str:
     """The entry that is off most, in words."""
     a, b = max(zip(values, trues, strict=True), key=lambda pair: _error(*pair))
     bad = ~np.isfinite(a)
     if bad.any():
         return f"{int(bad.sum())} of {a.size} entries are no finite numbers"
     where = tuple(int(i) for i in np.unravel_index(np.abs(a - b).argmax(), a.shape))
-    place = f" at {where}" if where else ""
+    place = f" {name(where)}" if where else ""
     return f"relative error {error:.1e}: yours {a[where]:+.6g}, the true one {b[where]:+.6g}{place}"
 
 
@@ -121,9 +123,9 @@ def factor_in_words(c: float, sizes: Mapping[str, float]) -> str:
             continue
         shown = f"{number:.6g}"
         if abs(size - number) < 1e-6 * size:
-            return f"{minus}{shown} times the true one, and {shown} is {name}: divide by it"
+            return f"{minus}{shown} times the true one, and {shown} is {name}: divide by it, or leave out a factor of it"
         if abs(size - 1 / number) < 1e-6 * size:
-            return f"{minus}1/{shown} of the true one, and {shown} is {name}: it is left out, or divided by once too often"
+            return f"{minus}1/{shown} of the true one, and {shown} is {name}: multiply by it, or divide by it once less"
     if abs(size - 2) < 1e-6 or abs(size - 0.5) < 1e-6:
         return f"{minus}{'twice' if size > 1 else 'half'} the true one"
     return f"{c:.6g} times the true one in every entry"

@@ -9,9 +9,8 @@ import numpy as np
 from minigan import losses
 from minigan.backends import Array
 from minigan.checks.report import TOLERANCE
-from minigan.errors import cut_middle
 from minigan.exercises.answer import Answer, Attempt, as_array, misfit
-from minigan.exercises.exercise import BLANK, ERROR, RIGHT, WRONG, Exercise, Outcome, Part, Source
+from minigan.exercises.exercise import BLANK, ERROR, WRONG, Exercise, Outcome, Part, Source
 from minigan.exercises.gan_step import central_differences
 from minigan.exercises.layer_check import with_methods
 from minigan.exercises.naming import Guess, judge, relative_error
@@ -22,22 +21,26 @@ from minigan.losses.penalty import Penalty
 from minigan.network import Sequential
 
 WEIGHT, N, K = 7.0, 4, 3
+SWEEP = "the last sweep"  # a blank, which D of straight pieces does without
 LEFT = 0.7  # what lies in grads before
 SIZES = {
     "N": float(N),
     "the number K of values in an image": float(K),
     "the number of values in the batch": float(N * K),
     "the weight w": WEIGHT,
-    "the 2 of w/2N": 2.0,
     "2N": 2.0 * N,
-    "N², as if g were the slope of the mean of s and not of its sum": float(N * N),
 }
+SQUARED = "N², as if g were the slope of the mean of s and not of its sum"
+OWN_INPUT = "c is ∂Q/∂x of this layer's own input: it must not go through this layer again"
 SLIPS = {
     "none": (
         "part left out",
-        "lacks the last sweep: a curved layer brings a c, which goes down with layer.backward(a, cache, more), and what that "
-        "writes to more belongs to own too",
+        "nothing of the last sweep arrives at a weight: layers whose c is None pass a on too, by "
+        "layer.backward(a, cache, more), and what that writes to more must be added to own",
     ),
+    "a + c down": ("part left out", f"layer.backward gets a + c, and should get a: {OWN_INPUT}"),
+    "c down": ("part left out", f"layer.backward gets c, and should get a: {OWN_INPUT}"),
+    "old a": ("part left out", "a + c with the a from before layer.backward: what that returns belongs there, a ← Jᵀ a + c"),
     "c alone": ("part left out", "a is c alone: what came from above must go on through layer.backward, a ← Jᵀ a + c"),
     "c dropped": ("part left out", "the c of a lower layer is left out where an a comes from above: a ← Jᵀ a + c"),
     "overwritten": ("part left out", "layer.backward overwrites what curvature wrote to own: give it room of its own, and add"),
@@ -64,6 +67,17 @@ def _check_value(answer: Answer, kind: type[Penalty]) -> list[Outcome]:
         return [done.unusable(part) or Outcome(part, WRONG) for part in parts]
     true_value, true_v = R1(WEIGHT).value_and_grad(be, g)
     of_value = [
+        Guess("factor", "w/N Σ ‖g_n‖²: the ½ of w/2N is left out", 2 * true_value),
+        Guess(
+            "part left out",
+            "(Σ_k g_nk)² stands where Σ_k g_nk² belongs: square first, then add up",
+            WEIGHT / (2 * N) * (g.sum(axis=1) ** 2).sum(),
+        ),
+        Guess(
+            "part left out",
+            "(Σ g)² over all of g stands where Σ g² belongs: square first, then add up",
+            WEIGHT / (2 * N) * g.sum() ** 2,
+        ),
         Guess("part left out", "mean ‖g_n‖ without the square", WEIGHT / 2 * np.linalg.norm(g, axis=1).mean()),
         Guess(
             "part left out",
@@ -84,6 +98,8 @@ def _check_value(answer: Answer, kind: type[Penalty]) -> list[Outcome]:
             WEIGHT / N * g / np.linalg.norm(g, axis=1, keepdims=True),
         ),
         Guess("factor", "w g/2N: the derivative of ‖g‖² is 2g, and its 2 takes away the ½", WEIGHT / (2 * N) * g),
+        Guess("factor", "2w g/N: that of w/N Σ ‖g_n‖²; the ½ of P is left out, which takes away the 2 of 2g", 2 * true_v),
+        Guess("factor", "g alone: the w/N before it is left out", g),
     ]
     outcomes = []
     for part, own, true, guesses in zip(parts, done.value, (true_value, true_v), (of_value, of_v), strict=True):
@@ -149,13 +165,16 @@ def _swept(net: Sequential, v: Array, caches: list[Any], dys: list[Array], slip:
         layer, own = net.layers[index], grads.of_layer[index]
         c = layer.curvature(moves[index], dys[index], caches[index], own)
         through = {name: np.zeros_like(param) for name, param in layer.params.items()}
-        below = None if a is None else layer.backward(a, caches[index], through)
+        down = _down(a, c, slip)
+        below = None if down is None else layer.backward(down, caches[index], through)
         for name in own:
             own[name][...] = (
-                through[name] if slip == "overwritten" and a is not None else own[name] + (slip != "none") * through[name]
+                through[name] if slip == "overwritten" and down is not None else own[name] + (slip != "none") * through[name]
             )
-        if slip == "c alone":
-            a = c
+        if slip in ("c alone", "a + c down", "c down"):
+            a = c if slip == "c alone" else below
+        elif slip == "old a" and c is not None:
+            a = c if a is None else a + c
         elif slip == "c dropped":
             a = c if below is None else below
         else:
@@ -164,28 +183,49 @@ def _swept(net: Sequential, v: Array, caches: list[Any], dys: list[Array], slip:
     return grads.flat
 
 
+def _down(a: Array | None, c: Array | None, slip: str) -> Array | None:
+    """What goes down through a layer: a, but with a slip of SLIPS."""
+    if slip == "c down" and c is not None:
+        return c
+    return (c if a is None else a + c) if slip == "a + c down" and c is not None else a
+
+
 def _check_gradient(answer: Answer, kind: type[Penalty], curved: bool) -> Outcome:
     part = "∂P/∂θ, D curved" if curved else "∂P/∂θ, D of straight pieces"
     fixed = with_methods(kind, kind.__name__, {"value_and_grad": R1.value_and_grad})
     done = answer.attempt(lambda: _added(fixed, curved, 0.0)[1])
-    if done.error and done.blanks:
-        return Outcome(part, BLANK)
     if unusable := done.unusable(part):
         return unusable
+    true, guesses = _gradients_with_slips(curved)
+    outcome = judge(part, done.value, true, guesses, {**SIZES, SQUARED: float(N * N)}, place=_entry)
+    if outcome.status == WRONG and set(done.blanks) - (set() if curved else {SWEEP}):
+        return Outcome(part, BLANK)  # without the last sweep, D's straight pieces have all
     if not done.value.any():
         told = "0 everywhere: P reaches θ through g = ∂(Σ s)/∂x, and that path is left out"
         return Outcome(part, WRONG, [told], "missing")
-    return judge(part, done.value, *_gradients_with_slips(curved), SIZES)
+    return outcome
+
+
+def _entry(where: tuple[int, ...]) -> str:
+    """An entry of the flat vector by its layer and parameter: "of 2.weight at (0, 3)"."""
+    (index,) = where
+    for name, array in _discriminator(True)[0].params.items():
+        if index < array.size:
+            return f"of {name} at {tuple(int(i) for i in np.unravel_index(index, array.shape))}"
+        index -= array.size
+    raise IndexError(f"D has no parameter {where}")
 
 
 def _check_adding(answer: Answer, kind: type[Penalty], gradients: list[Outcome]) -> Outcome:
     part = "P returned, its gradient added"
-    if any(outcome.status not in (RIGHT, WRONG) for outcome in gradients):
+    if any(outcome.status == BLANK for outcome in gradients):
         return Outcome(part, BLANK)
+    if any(outcome.mistake == ERROR for outcome in gradients):
+        return Outcome(part, WRONG, ["is looked at once the passes run"])
     fixed = with_methods(kind, kind.__name__, {"value_and_grad": R1.value_and_grad})
     done = answer.attempt(lambda: (_added(fixed, True, 0.0), _added(fixed, True, LEFT)))
-    if done.error:
-        return Outcome(part, WRONG, [cut_middle(done.error)], ERROR)
+    if unusable := done.unusable(part):
+        return unusable
     (value, empty), (_, filled) = done.value
     if np.allclose(filled, empty, rtol=1e-9, atol=1e-12):
         told = "what lay in grads is overwritten: D's own gradient lies there, the penalty's must be added, +="
@@ -260,12 +300,14 @@ def add_grads(self, discriminator, real, fake, grads, score=None):
         Part(
             "∂P/∂θ, D of straight pieces",
             "Where all layers are linear piece by piece, c is None everywhere: only tangents and curvature are needed.",
-            ("v_n =", "When"),
+            ("Q is also", "a_{l−1} ="),
+            Sequential.curvature,
         ),
         Part(
             "∂P/∂θ, D curved",
             "A tanh's slope depends on its x, so it brings a c = ∂Q/∂x. Who else, further down, moves that x?",
-            ("v_n =", "When"),
+            ("Q is also", "Written to grads"),
+            Sequential.curvature,
         ),
         Part(
             "P returned, its gradient added",
