@@ -76,6 +76,8 @@ def _numbered(text: str) -> Any:
 
     number = int(text) if text.isdecimal() and len(text) < 4 else 0
     if number not in EXERCISES:
+        if Path(text).suffix == ".py" or Path(text).is_file():
+            raise MiniganError(f"{shorten(text)} is a file and no number: write minigan exercise check {shorten(text)}")
         hint = "" if text.isdecimal() else f", or {nearest_name(text, ACTIONS)}"
         raise MiniganError(f"there is no exercise {shorten(text)}: expected a number from 1 to {len(EXERCISES)}{hint}")
     return EXERCISES[number]

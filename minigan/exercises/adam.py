@@ -140,8 +140,12 @@ def _check_adam(answer: Answer) -> list[Outcome]:
         own = values[which]
         found = whole or _slip_of_all(values[which : which + 1], trues[which : which + 1], slips[which : which + 1])
         guesses = [Guess(*SLIPS[slip], slips[which][slip][updates]) for slip in found]
-        outcomes.append(own.unusable(part) or judge(part, own.value[updates], trues[which][updates], guesses))
+        outcomes.append(own.unusable(part) or judge(part, own.value[updates], trues[which][updates], guesses, place=_entry))
     return outcomes
+
+
+def _entry(where: tuple[int, ...]) -> str:
+    return f"in update {where[0] + 1}, at w[{where[1]}]"
 
 
 def _slip_of_all(values: list[Attempt], trues: list[np.ndarray], slips: list[dict[str, np.ndarray]]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minigan.errors import UserFileError, cut_middle, nearest_name
+from minigan.errors import UserFileError, cut_middle, near_name
 from minigan.exercises.blanks import Blank, blanks_met
 from minigan.exercises.exercise import BLANK, ERROR, WRONG, Outcome
 from minigan.user_code import describe_error
@@ -46,10 +46,16 @@ class Answer:
             return found
         if base is not None and isinstance(found, type) and issubclass(found, base):
             return found
-        what = f"a class {name}" if base else f"a function {name}"
+        what = f"a class {name}({base.__name__})" if base else f"a function {name}"
+        raise UserFileError(f"{self.path}: this exercise needs {what}, as the exercise's file had it; {self._instead(name)}")
+
+    def _instead(self, name: str) -> str:
+        """What the file has in the place of a function or class, in words."""
         own = [key for key, value in vars(self.module).items() if getattr(value, "__module__", "") == self.module.__name__]
-        hint = nearest_name(name, own) if own else "it defines nothing"
-        raise UserFileError(f"{self.path}: this exercise needs {what}, as the file had it: {hint}")
+        if name in own:
+            return f"the {name} that the file has is not one"
+        close = near_name(name, own)
+        return f"the file has {', '.join(own) or 'no class or function'}{f': is {close} meant for it?' if close else ''}"
 
     def attempt(self, call: Callable[[], Any]) -> Attempt:
         """The outcome of a call, whatever the answer does in it."""

@@ -15,7 +15,7 @@ from minigan.exercises.naming import Guess, relative_error
 from minigan.layers import Layer
 from minigan.network import Sequential
 
-CONTRACT = Part(KEEPS, "What must backward leave as it is, and where must it write?", ("", "Backward"))
+CONTRACT = Part(KEEPS, "What must backward leave as it is, and where must it write?", ("- backward", "- tangent"), Layer)
 
 
 def _outputs(nets: list[Sequential], x: Array, train: bool) -> list[Array]:

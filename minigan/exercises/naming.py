@@ -125,7 +125,7 @@ def factor_in_words(c: float, sizes: Mapping[str, float]) -> str:
         if abs(size - number) < 1e-6 * size:
             return f"{minus}{shown} times the true one, and {shown} is {name}: divide by it, or leave out a factor of it"
         if abs(size - 1 / number) < 1e-6 * size:
-            return f"{minus}1/{shown} of the true one, and {shown} is {name}: multiply by it, or divide by it once less"
+            return f"{minus}1/{shown} of the true one, and {shown} is {name}: multiply by it, or leave out a division by it"
     if abs(size - 2) < 1e-6 or abs(size - 0.5) < 1e-6:
         return f"{minus}{'twice' if size > 1 else 'half'} the true one"
     return f"{c:.6g} times the true one in every entry"

@@ -207,11 +207,11 @@ def _check_gradient(answer: Answer, kind: type[Penalty], curved: bool) -> Outcom
 
 
 def _entry(where: tuple[int, ...]) -> str:
-    """An entry of the flat vector by its layer and parameter: "of 2.weight at (0, 3)"."""
+    """An entry of the flat vector by its layer and parameter: "for 2.weight at (0, 3)"."""
     (index,) = where
     for name, array in _discriminator(True)[0].params.items():
         if index < array.size:
-            return f"of {name} at {tuple(int(i) for i in np.unravel_index(index, array.shape))}"
+            return f"for {name} at {tuple(int(i) for i in np.unravel_index(index, array.shape))}"
         index -= array.size
     raise IndexError(f"D has no parameter {where}")
 

@@ -7,7 +7,7 @@ import shlex
 import textwrap
 from pathlib import Path
 
-from minigan.exercises.exercise import BLANK, RIGHT, WRONG, Exercise, Part, Verdict
+from minigan.exercises.exercise import BLANK, RIGHT, WRONG, Exercise, Verdict
 from minigan.exercises.library_source import excerpt, source_text
 from minigan.exercises.table import EXERCISES
 from minigan.exercises.writing import reading
@@ -62,15 +62,15 @@ def _hints(exercise: Exercise, verdict: Verdict, hint: int) -> list[str]:
         for part in parts:
             lines += textwrap.wrap(f"{part.name}: {part.hint}", WIDTH, subsequent_indent="  ")
     elif hint == 2:
-        for text in dict.fromkeys(_formula(exercise, part) for part in parts):
-            lines += [f"From the docstring of {exercise.subject.__name__}:", textwrap.indent(text, "  ")]
+        quoted: dict[str, dict[str, None]] = {}  # what is quoted of each docstring, each piece once
+        for part in parts:
+            subject = part.subject or exercise.subject
+            quoted.setdefault(subject.__qualname__, {})[excerpt(subject, *part.formula)] = None
+        for name, texts in quoted.items():
+            lines += [f"From the docstring of {name}:", *(textwrap.indent(text, "  ") for text in texts)]
     else:
         lines.append("minigan's own source:")
         sources = [source_text(piece) for piece in exercise.answer]
         sources += [textwrap.dedent(inspect.getsource(more)).rstrip() for more in exercise.more]
         lines.append(textwrap.indent("\n\n".join(sources), "  "))
     return lines
-
-
-def _formula(exercise: Exercise, part: Part) -> str:
-    return excerpt(part.subject or exercise.subject, *part.formula)
