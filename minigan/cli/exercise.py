@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from minigan.cli.parser import add_command
-from minigan.errors import MiniganError, nearest_name, shorten
+from minigan.errors import MiniganError, cut_middle, nearest_name, shorten
 
 ACTIONS = ("check", "grade", "solution")
 TAKES = {"list": (), "write": ("out",), "check": ("hint", "seconds"), "grade": ("out", "seconds"), "solution": ("out",)}
@@ -47,6 +48,9 @@ def _seconds(text: str) -> float:
 
 def exercise(options: argparse.Namespace) -> int:
     action = "list" if options.what is None else options.what if options.what in ACTIONS else "write"
+    if action == "write" and (Path(options.what).suffix == ".py" or Path(options.what).is_file()):
+        command = f"minigan exercise check {shlex.quote(options.what)}"
+        raise MiniganError(cut_middle(f"exercise takes a number, or {', '.join(ACTIONS)}: for a file write {command}"))
     for name in ("out", "hint", "seconds"):
         if getattr(options, name) is not None and name not in TAKES[action]:
             of = " and ".join(
@@ -76,8 +80,6 @@ def _numbered(text: str) -> Any:
 
     number = int(text) if text.isdecimal() and len(text) < 4 else 0
     if number not in EXERCISES:
-        if Path(text).suffix == ".py" or Path(text).is_file():
-            raise MiniganError(f"{shorten(text)} is a file and no number: write minigan exercise check {shorten(text)}")
         hint = "" if text.isdecimal() else f", or {nearest_name(text, ACTIONS)}"
         raise MiniganError(f"there is no exercise {shorten(text)}: expected a number from 1 to {len(EXERCISES)}{hint}")
     return EXERCISES[number]

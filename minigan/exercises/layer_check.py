@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -46,6 +48,7 @@ class Evidence:
 
 
 Guesses = Callable[[str, Evidence], list[Guess]]  # takes the gradient's name: a parameter's, or "x"
+Remainder = Callable[[Evidence, np.ndarray], str]  # takes the answer's dx less the true one: what that shows, or ""
 
 
 def check_layer_answer(
@@ -56,15 +59,16 @@ def check_layer_answer(
     functions: Sequence[Any] = (),
     contract: bool = True,
     guesses: Guesses = lambda name, evidence: [],
+    remainder: Remainder = lambda evidence, off: "",
 ) -> list[Outcome]:
     """The outcome of each gradient of a layer, the worst of all cases; then of the layer contract.
 
     functions: those of the answer that make the gradients, to tell their line. guesses: the mistakes of this subject, tried
-    before those that any layer may have. In the passes the answer's class is a layer like any other; only what it returns is
-    looked at first.
+    before those that any layer may have. remainder: what can be said of a dx that none of them fits. In the passes the answer's
+    class is a layer like any other; only what it returns is looked at first.
     """
     found: dict[str, Outcome] = {}
-    check = _LayerCheck(answer, layer, get_backend(backend), functions, guesses)
+    check = _LayerCheck(answer, layer, get_backend(backend), functions, guesses, remainder)
     for case in cases:
         for outcome in check.outcomes(case):
             before = found.get(outcome.part)
@@ -79,10 +83,18 @@ def check_layer_answer(
 class _LayerCheck:
     """The passes of an answer's layer, with all that goes wrong in them kept in words."""
 
-    def __init__(self, answer: Answer, layer: type[Layer], be: Backend, functions: Sequence[Any], guesses: Guesses) -> None:
-        self.answer, self.layer, self.be, self.guesses = answer, layer, be, guesses
+    def __init__(
+        self,
+        answer: Answer,
+        layer: type[Layer],
+        be: Backend,
+        functions: Sequence[Any],
+        guesses: Guesses,
+        remainder: Remainder,
+    ) -> None:
+        self.answer, self.layer, self.be, self.guesses, self.remainder = answer, layer, be, guesses, remainder
         self.place = next((place for function in functions if (place := answer.place(function))), "")
-        self.error = ""  # what the last backward pass did not get to, and why
+        self.errors: dict[str, str] = {}  # why the last backward pass did not make a gradient, by its name
         self.lenient = with_methods(layer, layer.__name__, {"backward": self._backward})
 
     @property
@@ -92,22 +104,46 @@ class _LayerCheck:
 
         def backward(self: Any, dy: Array, cache: Any, grads: Any = None, input_grad: bool = True) -> Any:
             shape, why = (len(dy), *self.input_shape), ""
-            try:
+
+            def run(grads: Any) -> Any:
                 # Of its own, or what it writes there would spoil the differences; the contract tells of that.
-                dx = check.layer.backward(self, dy.copy(), _copied(cache), grads, input_grad)
-                why = misfit(dx, shape, "dx") if input_grad else ""
+                return check.layer.backward(self, dy.copy(), _copied(cache), grads, input_grad)
+
+            check.errors = {}
+            try:
+                dx = run(grads)
             except Exception as error:
-                dx, check.error = None, cut_middle(describe_error(error, check.answer.path))
+                dx = check.what_still_runs(error, run, grads)
+            if input_grad and "x" not in check.errors:
+                why = misfit(dx, shape, "dx")
             if why:
-                check.error = f"{check.place}{why}"
+                check.errors["x"] = f"{check.place}{why}"
             if not input_grad and (dx is None or isinstance(dx, Blank)):
                 return None
             return np.full(shape, np.nan) if why or dx is None else as_array(dx, shape) if np.shape(dx) != shape else dx
 
         return backward
 
+    def what_still_runs(self, error: Exception, run: Callable[[Any], Any], grads: Any) -> Any:
+        """dx where a parameter's gradient raised the error, and None where dx did; what else can be had is written to grads."""
+        self.errors = dict.fromkeys((*(grads or ()), "x"), cut_middle(describe_error(error, self.answer.path)))
+        given = {name: _Given() for name in grads or ()}
+        dx = None
+        for room in (given, None) if grads is not None else ():
+            with suppress(Exception):
+                dx = run(room)
+                del self.errors["x"]
+                break
+        for name, taken in given.items():
+            for value in taken.values:
+                why = misfit(value, grads[name].shape, f'what is written to grads["{name}"]')
+                self.errors[name] = f"{taken.place}{why}"
+                if not why:
+                    grads[name][...] = value
+        return dx
+
     def outcomes(self, case: Case) -> list[Outcome]:
-        self.error = ""
+        self.errors = {}
 
         def check() -> Report:
             layer = self.lenient(**case.options)
@@ -117,7 +153,7 @@ class _LayerCheck:
         if done.error:
             status = BLANK if done.blanks else WRONG
             return [Outcome(part, status, [] if done.blanks else [done.error], ERROR) for part in case.parts.values()]
-        error, report = self.error, done.value
+        errors, report = self.errors, done.value
         rows = {row.name.removeprefix("0."): row for row in report.rows}
         outcomes = []
         for name, part in case.parts.items():
@@ -128,8 +164,8 @@ class _LayerCheck:
                 outcomes.append(self._wrong(part, name, report, row, case))
             elif done.blanks:
                 outcomes.append(Outcome(part, BLANK))
-            elif error:
-                outcomes.append(Outcome(part, WRONG, [error], ERROR))
+            elif name in errors:
+                outcomes.append(Outcome(part, WRONG, [errors[name]], ERROR))
             else:
                 outcomes.append(self._not_a_number(part, name, report))
         return outcomes
@@ -141,17 +177,20 @@ class _LayerCheck:
         return Outcome(part, WRONG, [*(m.words for m in mistakes), told], mistakes[0].kind if mistakes else "")
 
     def _wrong(self, part: str, name: str, report: Report, row: Row, case: Case) -> Outcome:
-        found = [(guess.kind, guess.words) for guess in self._own_guesses(name, case)]
+        evidence, own, true = self._compared(name, case)
+        with np.errstate(all="ignore"):
+            found = [(guess.kind, guess.words) for guess in fitting(own, true, self.guesses(name, evidence))]
         if not found:
             found = [(m.kind, m.words) for m in report.mistakes if m.where.removeprefix("0.") == name]
         mode = "" if case.train else " at inference"
         shown = f"relative error {row.max_error:.1e} on x {(case.batch, *case.shape)}{mode}: "
         shown += f"yours {row.analytic:+.6g}, by differences {row.numeric:+.6g} at {row.where}"
-        words = "; or else ".join(words for _, words in found) or UNEXPLAINED
+        words = "; or else ".join(words for _, words in found)
+        words = words or (self.remainder(evidence, own - true) if name == "x" else "") or UNEXPLAINED
         return Outcome(part, WRONG, [words, shown], " or ".join(dict.fromkeys(kind for kind, _ in found)))
 
-    def _own_guesses(self, name: str, case: Case) -> list[Guess]:
-        """The mistakes of the subject that make the answer's gradient, and not the library's."""
+    def _compared(self, name: str, case: Case) -> tuple[Evidence, np.ndarray, np.ndarray]:
+        """A pair of passes, and what they give for one gradient: the answer's, and the library's."""
         rng = np.random.default_rng(6)
         net = moved_network(self.lenient(**case.options), case.shape, self.be, "float64", rng)
         layer = net.layers[0]
@@ -164,9 +203,7 @@ class _LayerCheck:
             grads = {key: np.full(value.shape, np.nan) for key, value in layer.params.items()}
             dx = backward(layer, dy.copy(), cache, grads)
             gradients.append({**grads, "x": dx}[name])
-        evidence = Evidence(x, dy, layer, case.train)
-        with np.errstate(all="ignore"):
-            return fitting(gradients[0], gradients[1], self.guesses(name, evidence))
+        return Evidence(x, dy, layer, case.train), gradients[0], gradients[1]
 
     def contract(self, cases: Sequence[Case], outcomes: Sequence[Outcome]) -> Outcome:
         """What the layer breaks of the contract, once it is filled in and runs."""
@@ -183,6 +220,19 @@ class _LayerCheck:
 
     def _broken(self, case: Case) -> list[str]:
         return check_contract(self.layer(**case.options), case.shape, train=case.train, backend=self.be)
+
+
+class _Given:
+    """What takes the place of an array of grads: it keeps what is written to all of it, whatever its shape, and from where."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.place = ""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        frame = sys._getframe(1)
+        self.place = f"line {frame.f_lineno}, in {frame.f_code.co_name}: "
+        self.values = [value] if key is ... or key == slice(None) else []
 
 
 def _copied(cache: Any) -> Any:
