@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from minigan import layers
 from minigan.backends import Array, get_backend
+from minigan.checks.report import TOLERANCE
 from minigan.exercises.answer import Answer
 from minigan.exercises.exercise import ERROR, WRONG, Exercise, Outcome, Part, Source
-from minigan.exercises.layer_check import KEEPS, Case, Evidence, Guesses, check_layer_answer
+from minigan.exercises.layer_check import KEEPS, Case, Evidence, check_layer_answer
 from minigan.exercises.naming import Guess, relative_error
 from minigan.layers import Layer
 from minigan.network import Sequential
@@ -39,106 +42,192 @@ def _forward_kept(answer: Answer, layer: type[Layer], given: type[Layer], cases:
 
 
 def _checked(
-    answer: Answer, layer: type[Layer], given: type[Layer], cases: list[Case], guesses: Guesses | None = None
+    answer: Answer,
+    layer: type[Layer],
+    given: type[Layer],
+    cases: list[Case],
+    norm: Callable[[Evidence], _Norm] | None = None,
 ) -> list[Outcome]:
-    own = {"guesses": guesses} if guesses else {}
-    kept = _forward_kept(answer, layer, given, cases)
-    return kept or check_layer_answer(answer, layer, cases, functions=(layer.backward,), **own)  # type: ignore[arg-type]
+    kept, functions = _forward_kept(answer, layer, given, cases), (layer.backward,)
+    if kept or norm is None:
+        return kept or check_layer_answer(answer, layer, cases, functions=functions)
+    guesses, remainder = partial(_guesses_of, norm), partial(_remainder, norm)
+    return check_layer_answer(answer, layer, cases, functions=functions, guesses=guesses, remainder=remainder)
 
 
-def _norm_guesses(name: str, e: Evidence, axes: tuple[int, ...], x_hat: np.ndarray, inv_std: np.ndarray) -> list[Guess]:
-    """What a gradient of a norm over these axes is with common mistakes in it."""
+def _guesses_of(make: Callable[[Evidence], _Norm], name: str, e: Evidence) -> list[Guess]:
+    return _norm_guesses(name, e, make(e))
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """What a norm does: over which axes, the paths of its dx, and how it is spoken of."""
+
+    axes: tuple[int, ...]  # normalised together
+    x_hat: np.ndarray
+    inv_std: np.ndarray
+    count: str  # the name for the number of values normalised together
+    group: str  # what these are
+
+    def mean(self, a: np.ndarray, axes: tuple[int, ...] | None = None) -> np.ndarray:
+        return a.mean(axis=self.axes if axes is None else axes, keepdims=True)
+
+    def through_mean(self, g: np.ndarray, axes: tuple[int, ...] | None = None) -> np.ndarray:
+        return -self.mean(g, axes) * self.inv_std
+
+    def through_var(self, g: np.ndarray, axes: tuple[int, ...] | None = None) -> np.ndarray:
+        return -self.x_hat * self.mean(g * self.x_hat, axes) * self.inv_std
+
+
+def _norm_guesses(name: str, e: Evidence, norm: _Norm) -> list[Guess]:
+    """What a gradient of a norm is with common mistakes in it."""
     gamma, dy, others = e.layer.params["gamma"], e.dy, tuple(range(e.dy.ndim - e.layer.params["gamma"].ndim))
-    g, count = gamma * dy, int(np.prod([dy.shape[axis] for axis in axes]))
+    g, x_hat, inv_std = gamma * dy, norm.x_hat, norm.inv_std
     if name == "gamma":
+        y = gamma * x_hat + e.layer.params["beta"]
         return [
             Guess("factor", "Σ dy x: x̂ is what γ multiplies, not x", (dy * e.x).sum(axis=others)),
-            Guess(
-                "factor",
-                "Σ dy y: x̂ is what γ multiplies, not y",
-                (dy * (gamma * x_hat + e.layer.params["beta"])).sum(axis=others),
-            ),
+            Guess("factor", "Σ dy y: x̂ is what γ multiplies, not y", (dy * y).sum(axis=others)),
             Guess("factor", "Σ g x̂, with g = γ dy: ∂y/∂γ is x̂ alone, without γ", (g * x_hat).sum(axis=others)),
             Guess("factor", "Σ dy x̂/σ: x̂ is divided by σ already", (dy * x_hat * inv_std).sum(axis=others)),
             Guess("factor", "Σ dy (x − μ): 1/σ is missing, γ multiplies x̂", (dy * x_hat / inv_std).sum(axis=others)),
+            Guess("factor", "a mean over all that γ multiplies: their sum is wanted", (dy * x_hat).mean(axis=others)),
         ]
     if name == "beta":
-        return [Guess("factor", "Σ g, with g = γ dy: ∂y/∂β is 1, without γ", g.sum(axis=others))]
-    return _norm_guesses_dx(e, g, axes, x_hat, inv_std, count)
-
-
-def _norm_guesses_dx(
-    e: Evidence, g: np.ndarray, axes: tuple[int, ...], x_hat: np.ndarray, inv_std: np.ndarray, count: int
-) -> list[Guess]:
-    gamma, dy = e.layer.params["gamma"], e.dy
-
-    def mean(a: np.ndarray, along: tuple[int, ...] = axes) -> np.ndarray:
-        return a.mean(axis=along, keepdims=True)
-
-    if not e.train:
         return [
-            Guess("factor", "1/σ is left out of g/σ", g),
-            Guess("factor", "γ is left out: g = γ dy", dy * inv_std),
-            Guess("factor", "g σ: it must be divided by σ, and inv_std is 1/σ already", g / inv_std),
+            Guess("factor", "Σ g, with g = γ dy: ∂y/∂β is 1, without γ", g.sum(axis=others)),
+            Guess("factor", "a mean over all that β is added to: their sum is wanted", dy.mean(axis=others)),
         ]
-    true = g - mean(g) - x_hat * mean(g * x_hat)
+    if not e.train:
+        return _guesses_at_inference(dy, g, norm)
+    return [*_guesses_of_all(e, g, norm), *_guesses_of_one_path(dy, g, norm), *_guesses_of_axes(e, g, norm)]
+
+
+def _guesses_at_inference(dy: np.ndarray, g: np.ndarray, norm: _Norm) -> list[Guess]:
+    inv_std, constant = norm.inv_std, "at inference it is constant"
+    return [
+        Guess("factor", "1/σ is left out of g/σ", g),
+        Guess("factor", "γ is left out: g = γ dy", dy * inv_std),
+        Guess("factor", "g σ: it must be divided by σ, and inv_std is 1/σ already", g / inv_std),
+        Guess("factor", "g/σ²: 1/σ stands in it twice", g * inv_std**2),
+        Guess("train", f"the path through μ is kept: {constant}", g * inv_std + norm.through_mean(g)),
+        Guess("train", f"the path through v is kept: {constant}", g * inv_std + norm.through_var(g)),
+    ]
+
+
+def _guesses_of_all(e: Evidence, g: np.ndarray, norm: _Norm) -> list[Guess]:
+    """What dx is in training with mistakes that concern more than one of its paths."""
+    gamma, dy, inv_std, x_hat, mean = e.layer.params["gamma"], e.dy, norm.inv_std, norm.x_hat, norm.mean
+    m = int(np.prod([dy.shape[axis] for axis in norm.axes]))
+    direct, statistics = g * inv_std, norm.through_mean(g) + norm.through_var(g)
+    true, of_dy = direct + statistics, dy * inv_std + norm.through_mean(dy) + norm.through_var(dy)
+    M, group, n = norm.count, norm.group, len(dy)
     found = [
-        Guess(
-            "factor",
-            "both sums in place of means: Σ g/M and Σ g x̂/M are wanted",
-            (g - count * (mean(g) + x_hat * mean(g * x_hat))) * inv_std,
-        ),
-        Guess(
-            "factor",
-            "divided by M − 1 in place of M",
-            (g - count / (count - 1) * (mean(g) + x_hat * mean(g * x_hat))) * inv_std,
-        ),
-        Guess("factor", "1/σ is left out: all three paths have it", true),
-        Guess("factor", "σ stands where 1/σ belongs: inv_std is 1/σ already, multiply by it", true / inv_std),
-        Guess("factor", "1/σ² stands where 1/σ belongs", true * inv_std**2),
+        Guess("factor", f"both sums in place of means: Σ g/{M} and Σ g x̂/{M} are wanted", direct + m * statistics),
+        Guess("factor", f"{M} times the true one: divide by {M}, the number of values of {group}", m * true),
+        Guess("factor", f"divided by {M} − 1 in place of {M}", direct + m / (m - 1) * statistics),
+        Guess("factor", "1/σ is left out: all three paths have it", true / inv_std),
+        Guess("factor", "σ stands where 1/σ belongs: inv_std is 1/σ already, multiply by it", true / inv_std**2),
+        Guess("factor", "1/σ² stands where 1/σ belongs", true * inv_std),
         Guess("x for y", "x stands where x̂ belongs, before ⟨g x̂⟩", (g - mean(g) - e.x * mean(g * x_hat)) * inv_std),
         Guess("x for y", "x stands where x̂ belongs, within ⟨g x̂⟩", (g - mean(g) - x_hat * mean(g * e.x)) * inv_std),
         Guess("x for y", "x stands where x̂ belongs, both times", (g - mean(g) - e.x * mean(g * e.x)) * inv_std),
-        Guess(
-            "factor",
-            "lacks the x̂ before ⟨g x̂⟩: the path through v is the steeper, the further x_n is from μ",
-            (g - mean(g) - mean(g * x_hat)) * inv_std,
-        ),
-        Guess(
-            "factor", "the path through v has 1/σ once too often", (g - mean(g) - x_hat * mean(g * x_hat) * inv_std) * inv_std
-        ),
-        Guess(
-            "factor",
-            "the path through v is half of what it should be",
-            (g - mean(g) - x_hat * mean(g * x_hat) / 2) * inv_std,
-        ),
-        Guess(
-            "sign", "both paths through the statistics have the wrong sign", (g + mean(g) + x_hat * mean(g * x_hat)) * inv_std
-        ),
-        Guess("factor", "γ is left out: g = γ dy", (dy - mean(dy) - x_hat * mean(dy * x_hat)) * inv_std),
+        Guess("sign", "both paths through the statistics have the wrong sign", direct - statistics),
+        Guess("factor", "γ is left out: g = γ dy", of_dy),
         Guess(
             "factor",
             "γ stands outside of the means, as in BatchNorm: here it differs from term to term, take the means of g = γ dy",
-            gamma * (dy - mean(dy) - x_hat * mean(dy * x_hat)) * inv_std,
+            gamma * of_dy,
         ),
     ]
-    for other in {(0,), tuple(range(1, dy.ndim)), tuple(range(dy.ndim - 1)), (dy.ndim - 1,), tuple(range(dy.ndim))} - {axes}:
-        told = f"the means run over the axes {other}, and not over {axes}, which were normalised together"
-        found.append(Guess("axis", told, (g - mean(g, other) - x_hat * mean(g * x_hat, other)) * inv_std))
+    if 0 in norm.axes and n != m:
+        told = f"divided by the N of the batch: {M}, the number of values of {group}, is N times that of the pixels"
+        found.append(Guess("factor", told, direct + m / n * statistics))
+        found.append(Guess("factor", told, m / n * true))
     return found
 
 
-def _batch_norm_guesses(name: str, e: Evidence) -> list[Guess]:
+def _guesses_of_one_path(dy: np.ndarray, g: np.ndarray, norm: _Norm) -> list[Guess]:
+    """What dx is in training where one of its paths is missing, or has a factor too many or too few."""
+    inv_std, x_hat, M = norm.inv_std, norm.x_hat, norm.count
+    m, n = int(np.prod([dy.shape[axis] for axis in norm.axes])), len(dy)
+    paths = {"direct": g * inv_std, "μ": norm.through_mean(g), "v": norm.through_var(g)}
+    of_dy = {"direct": dy * inv_std, "μ": norm.through_mean(dy), "v": norm.through_var(dy)}
+
+    def with_path(path: str, value: np.ndarray) -> np.ndarray:
+        return sum((value if name == path else paths[name] for name in paths), np.zeros_like(g))
+
+    missing = {
+        "μ": "x_n moves μ, and with it all x̂ of its mean; that their own mean is 0 does not make ⟨g⟩ 0",
+        "v": "x_n moves v, and with it all x̂ that v scales; ⟨g x̂⟩ is not ⟨g⟩⟨x̂⟩, which is 0",
+    }
+    lost = {"v": "; where (x − μ) stands for x̂, the σ of each takes one more 1/σ"}
+    found = [
+        Guess(
+            "factor", "lacks the x̂ before ⟨g x̂⟩: the further x_n is from μ, the steeper v", with_path("v", paths["v"] / x_hat)
+        ),
+        Guess(
+            "factor",
+            "(x − μ) stands for x̂ both times in the path through v: 1/σ³ belongs before it, not 1/σ",
+            with_path("v", paths["v"] / inv_std**2),
+        ),
+    ]
+    for path, value in paths.items():
+        what = "the direct path" if path == "direct" else f"the path through {path}"
+        found += [
+            Guess("factor", f"{what} has one 1/σ too few{lost.get(path, '')}", with_path(path, value / inv_std)),
+            Guess("factor", f"{what} has 1/σ once too often", with_path(path, value * inv_std)),
+            Guess("factor", f"γ is left out of {what}: g = γ dy belongs there", with_path(path, of_dy[path])),
+        ]
+        if path == "direct":
+            continue
+        found += [
+            Guess("part left out", f"{what} is missing: {missing[path]}", with_path(path, 0 * value)),
+            Guess("sign", f"{what} has the wrong sign", with_path(path, -value)),
+            Guess("factor", f"{what} is half of what it should be", with_path(path, value / 2)),
+            Guess("factor", f"{what} is twice what it should be", with_path(path, 2 * value)),
+            Guess("factor", f"{what} has a sum where a mean is meant: divide it by {M}", with_path(path, m * value)),
+            Guess("factor", f"{what} is divided by {M} − 1 in place of {M}", with_path(path, m / (m - 1) * value)),
+        ]
+        if 0 in norm.axes and n != m:
+            told = f"{what} is divided by the N of the batch: {M}, the number of values of {norm.group}, is meant"
+            found.append(Guess("factor", told, with_path(path, m / n * value)))
+    return found
+
+
+def _guesses_of_axes(e: Evidence, g: np.ndarray, norm: _Norm) -> list[Guess]:
+    ndim, axes, found = e.dy.ndim, norm.axes, []
+    for other in {(0,), tuple(range(1, ndim)), tuple(range(ndim - 1)), (ndim - 1,), tuple(range(ndim))} - {axes}:
+        told = f"the means run over the axes {other}, and not over {axes}, which were normalised together"
+        found.append(Guess("axis", told, g * norm.inv_std + norm.through_mean(g, other) + norm.through_var(g, other)))
+    return found
+
+
+def _batch_norm(e: Evidence) -> _Norm:
     axes, state = tuple(range(e.x.ndim - 1)), e.layer.state
     mean, var = (e.x.mean(axis=axes), e.x.var(axis=axes)) if e.train else (state["running_mean"], state["running_var"])
     inv_std = 1 / np.sqrt(var + e.layer.options["eps"])
-    return _norm_guesses(name, e, axes, (e.x - mean) * inv_std, inv_std)
+    return _Norm(axes, (e.x - mean) * inv_std, inv_std, "M", "a channel")
 
 
-def _layer_norm_guesses(name: str, e: Evidence) -> list[Guess]:
+def _layer_norm(e: Evidence) -> _Norm:
     axes = tuple(range(e.x.ndim - e.layer.options["axes"], e.x.ndim))
     inv_std = 1 / np.sqrt(e.x.var(axis=axes, keepdims=True) + e.layer.options["eps"])
-    return _norm_guesses(name, e, axes, (e.x - e.x.mean(axis=axes, keepdims=True)) * inv_std, inv_std)
+    return _Norm(axes, (e.x - e.x.mean(axis=axes, keepdims=True)) * inv_std, inv_std, "K", "a row")
+
+
+def _remainder(make: Callable[[Evidence], _Norm], e: Evidence, off: np.ndarray) -> str:
+    """What the error of a dx that no mistake explains looks like, where that leads to a path."""
+    norm = make(e)
+    if not e.train or not np.isfinite(off).all():
+        return ""
+    same, steep = norm.mean(off) + 0 * off, norm.x_hat * norm.mean(off * norm.x_hat) / norm.mean(norm.x_hat**2)
+    for value, how, path in ((same, "the same for all values", "μ"), (steep, "proportional to x̂ within the values", "v")):
+        if relative_error(off, value) < TOLERANCE:
+            return f"what is off is {how} of {norm.group}, as is the path through {path}: look at that path"
+    if relative_error(off, same + steep) < TOLERANCE:
+        return f"what is off is a + b x̂ within the values of {norm.group}, as are the paths through μ and v: look at these"
+    return ""
 
 
 def _check_dense(answer: Answer) -> list[Outcome]:
@@ -153,19 +242,19 @@ def _check_batch_norm(answer: Answer) -> list[Outcome]:
     sums = {"gamma": "dγ", "beta": "dβ"}
     training, inference = {**sums, "x": "dx in training"}, {**sums, "x": "dx at inference"}
     cases = [
+        Case((3, 4, 2), training, batch=5),  # first, as N, H, W and M all differ there
         Case((4,), training, batch=6),
-        Case((3, 4, 2), training),
         Case((4,), inference, train=False, batch=6),
         Case((3, 2, 2), inference, train=False),
     ]
-    return _checked(answer, layer, layers.BatchNorm, cases, _batch_norm_guesses)
+    return _checked(answer, layer, layers.BatchNorm, cases, _batch_norm)
 
 
 def _check_layer_norm(answer: Answer) -> list[Outcome]:
     layer = answer.find("LayerNorm", layers.LayerNorm)
     parts = {"gamma": "dγ", "beta": "dβ", "x": "dx"}
     cases = [Case((5,), parts, batch=4), Case((3, 2, 2), parts, {"axes": 3}), Case((3, 4), parts, {"axes": 1})]
-    return _checked(answer, layer, layers.LayerNorm, cases, _layer_norm_guesses)
+    return _checked(answer, layer, layers.LayerNorm, cases, _layer_norm)
 
 
 DENSE = Exercise(
@@ -221,6 +310,7 @@ def backward(self, dy, cache, grads=None, input_grad=True):
         return None
     if not train:
         return blank("dx at inference")  # μ and σ are constants here
+    # The check writes ⟨·⟩ for the mean over a channel's M values, as in ⟨g⟩ and ⟨g x̂⟩.
     return blank("dx in training")  # the sum of three paths; (N, …, C)
 """,
     (Source(layers.BatchNorm.backward),),
@@ -265,6 +355,7 @@ def backward(self, dy, cache, grads=None, input_grad=True):
         grads["beta"][...] = blank("dβ")  # the same
     if not input_grad:
         return None
+    # The check writes ⟨·⟩ for the mean over a row's K values, as in ⟨g⟩ and ⟨g x̂⟩.
     dx = blank("dx")  # (M, K): the sum of three paths
     return dx if isinstance(dx, float) else dx.reshape(dy.shape)
 """,
