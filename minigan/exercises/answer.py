@@ -46,7 +46,7 @@ class Answer:
             return found
         if base is not None and isinstance(found, type) and issubclass(found, base):
             return found
-        what = f"a class {name}({base.__name__})" if base else f"a function {name}"
+        what = f"a class {name} made from minigan's {base.__name__}" if base else f"a function {name}"
         raise UserFileError(f"{self.path}: this exercise needs {what}, as the exercise's file had it; {self._instead(name)}")
 
     def _instead(self, name: str) -> str:

@@ -158,8 +158,9 @@ def _guesses_of_one_path(dy: np.ndarray, g: np.ndarray, norm: _Norm) -> list[Gue
         return sum((value if name == path else paths[name] for name in paths), np.zeros_like(g))
 
     missing = {
-        "μ": "x_n moves μ, and with it all x̂ of its mean; that their own mean is 0 does not make ⟨g⟩ 0",
-        "v": "x_n moves v, and with it all x̂ that v scales; ⟨g x̂⟩ is not ⟨g⟩⟨x̂⟩, which is 0",
+        "direct": "x_n stands in its own x̂_n",
+        "μ": "x_n moves μ, and with it every x̂ that μ is taken off; ⟨x̂⟩ is 0, but ⟨g⟩ is not",
+        "v": "x_n moves v, and with it every x̂ that v scales; ⟨g x̂⟩ is not ⟨g⟩⟨x̂⟩, which is 0",
     }
     lost = {"v": "; where (x − μ) stands for x̂, the σ of each takes one more 1/σ"}
     found = [
@@ -178,11 +179,12 @@ def _guesses_of_one_path(dy: np.ndarray, g: np.ndarray, norm: _Norm) -> list[Gue
             Guess("factor", f"{what} has one 1/σ too few{lost.get(path, '')}", with_path(path, value / inv_std)),
             Guess("factor", f"{what} has 1/σ once too often", with_path(path, value * inv_std)),
             Guess("factor", f"γ is left out of {what}: g = γ dy belongs there", with_path(path, of_dy[path])),
+            Guess("part left out", f"{what} is missing: {missing[path]}", with_path(path, 0 * value)),
         ]
         if path == "direct":
             continue
         found += [
-            Guess("part left out", f"{what} is missing: {missing[path]}", with_path(path, 0 * value)),
+            Guess("part left out", f"{what} alone: the other two paths are missing", value + 0 * g),
             Guess("sign", f"{what} has the wrong sign", with_path(path, -value)),
             Guess("factor", f"{what} is half of what it should be", with_path(path, value / 2)),
             Guess("factor", f"{what} is twice what it should be", with_path(path, 2 * value)),

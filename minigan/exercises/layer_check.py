@@ -135,11 +135,11 @@ class _LayerCheck:
                 del self.errors["x"]
                 break
         for name, taken in given.items():
-            for value in taken.values:
-                why = misfit(value, grads[name].shape, f'what is written to grads["{name}"]')
-                self.errors[name] = f"{taken.place}{why}"
-                if not why:
-                    grads[name][...] = value
+            for place, value in taken.written:
+                if why := misfit(value, grads[name].shape, f'what is written to grads["{name}"]'):
+                    grads[name][...], self.errors[name] = np.nan, f"{place}{why}"
+                    break
+                grads[name][...] = value
         return dx
 
     def outcomes(self, case: Case) -> list[Outcome]:
@@ -226,13 +226,13 @@ class _Given:
     """What takes the place of an array of grads: it keeps what is written to all of it, whatever its shape, and from where."""
 
     def __init__(self) -> None:
-        self.values: list[Any] = []
-        self.place = ""
+        self.written: list[tuple[str, Any]] = []
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        if key is not ... and key != slice(None):
+            raise TypeError("only what is written to all of it can be looked at")
         frame = sys._getframe(1)
-        self.place = f"line {frame.f_lineno}, in {frame.f_code.co_name}: "
-        self.values = [value] if key is ... or key == slice(None) else []
+        self.written.append((f"line {frame.f_lineno}, in {frame.f_code.co_name}: ", value))
 
 
 def _copied(cache: Any) -> Any:

@@ -39,6 +39,7 @@ def test_the_solution_is_the_librarys_source(capsys):
         (["13"], "expected a number from 1 to 12"),
         (["chek"], "did you mean 'check'?"),
         (["check"], "needs a FILE"),
+        (["norm.py", "--hint", "1"], "write minigan exercise check norm.py"),
         (["check", "gone.py"], "cannot read gone.py"),
         (["grade", "."], "needs --out"),
         (["grade", "gone", "--out", "marks.csv"], "holds no Python files"),

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from exercise_answers import RIGHT, WRONG, filled
+from exercise_answers import RIGHT, TOLD, WRONG, filled
 
 from minigan.errors import LONGEST_MESSAGE, UserFileError
 from minigan.exercises import exercise
@@ -70,6 +70,18 @@ def test_a_mistake_is_named(case, check, tmp_path):
     assert "--hint 1" in text
 
 
+@pytest.mark.parametrize("case", range(len(TOLD)))
+def test_a_slip_is_told_and_no_other(case, check):
+    number, pieces, part, words = TOLD[case]
+    verdict = check(filled(file_text(EXERCISES[number]), number, pieces))
+    (outcome,) = (outcome for outcome in verdict.outcomes if outcome.part == part)
+    assert outcome.status == exercise.WRONG, shown(verdict)
+    assert words in outcome.lines[0], shown(verdict)
+    assert "or else" not in outcome.lines[0]
+    assert "−x̂" not in outcome.lines[0], "the formula is for the hints"
+    assert all(len(line) <= LONGEST_MESSAGE for outcome in verdict.outcomes for line in outcome.lines)
+
+
 def test_each_exercise_has_three_mistakes():
     assert all(sum(number == case[0] for case in WRONG) >= 3 for number in EXERCISES)
 
@@ -124,6 +136,61 @@ def test_what_cannot_be_compared_is_told_with_its_line(name, check):
         assert next(o.status for o in verdict.outcomes if o.part == "dγ") == exercise.RIGHT, "it was written before"
 
 
+def test_the_line_of_one_gradient_fails_and_the_others_are_judged(check):
+    """With the shape that was expected, and with errors of any kind."""
+    wrong = 'grads["gamma"][...] = '
+    for value, words in (("dy * x_hat", "has the shape (5, 3, 4, 2), expected (2,)"), ("dy @ x", "ValueError: matmul")):
+        verdict = check(ANSWER.replace(wrong, f"{wrong}{value}; grads['gamma'][...] = "))
+        status = {outcome.part: outcome.status for outcome in verdict.outcomes}
+        assert words in verdict.outcomes[0].lines[0], shown(verdict)
+        assert verdict.outcomes[0].lines[0].startswith("line ")
+        assert status["dx in training"] == status["dx at inference"] == exercise.RIGHT
+        assert (status["dβ"] == exercise.RIGHT) == (value == "dy * x_hat"), "what is never come to is not known"
+        assert not verdict.ok
+
+
+def test_a_dx_that_is_wrong_is_named_beside_a_line_that_fails(check):
+    text = ANSWER.replace('grads["beta"][...] = ', 'grads["beta"][...] = beta + ').replace("g - g.mean(axis=axes)", "g")
+    found = {outcome.part: outcome.lines for outcome in check(text).outcomes}
+    assert "NameError: name 'beta'" in found["dβ"][0]
+    assert found["dx in training"][0].startswith("the path through μ is missing")
+    assert found["dγ"] == []
+
+
+LAST = 'a = blank("the last sweep")'
+
+
+def test_a_blank_last_sweep_is_a_blank(check):
+    whole = filled(file_text(EXERCISES[12]), 12, LAST, LAST)
+    verdict = check(whole)
+    right, blank = [exercise.RIGHT] * 3, [exercise.BLANK] * 2
+    assert [outcome.status for outcome in verdict.outcomes] == right + blank, shown(verdict)
+    twice = check(whole.replace("layer.tangent(moves[-1], cache)", "2 * layer.tangent(moves[-1], cache)"))
+    assert twice.outcomes[2].status == exercise.WRONG, "what D of straight pieces needs is filled in"
+    assert " for 4.weight at (" in twice.outcomes[2].lines[-1]
+    empty = filled(file_text(EXERCISES[12]), 12, 'blank("curvature")', 'blank("curvature")')
+    assert [outcome.status for outcome in check(empty).outcomes][2:] == [exercise.BLANK] * 3
+
+
+def test_what_is_returned_is_looked_at_once_the_passes_run(check):
+    verdict = check(filled(file_text(EXERCISES[12]), 12, 'blank("tangents")', "layer.tanget(moves[-1], cache)"))
+    assert "AttributeError" in verdict.outcomes[2].lines[0]
+    assert verdict.outcomes[-1].lines == ["is looked at once the passes run"]
+    assert len(verdict.errors) == 1
+
+
+def test_the_second_hint_quotes_where_the_formula_stands(tmp_path):
+    for number, name, words in (
+        (12, "Sequential.curvature", "a_{l−1} = J_lᵀ a_l + c_l"),
+        (8, "Layer", "is written to grads[name]"),
+    ):
+        open_parts = [exercise.Outcome(part.name, exercise.BLANK) for part in EXERCISES[number].parts]
+        text = told(exercise.Verdict(number, open_parts), tmp_path / "answer.py", 2)
+        assert f"From the docstring of {name}:" in text
+        assert words in text
+        assert text.count("From the docstring of") == 2, "each docstring once"
+
+
 def test_a_changed_forward_pass_is_told(check):
     verdict = check(ANSWER.replace("batch_norm, x, mean", "batch_norm, 2 * x, mean"))
     assert [outcome.part for outcome in verdict.outcomes] == ["the forward pass, as it was given"]
@@ -137,7 +204,9 @@ def test_a_changed_forward_pass_is_told(check):
         ("EXERCISE = 13\n", "expected a number from 1 to 12"),
         ("EXERCISE = len('a')\n", "EXERCISE is len('a')"),
         ("EXERCISE = 1\ndef f(:\n", "line 2: this is not Python"),
-        ("EXERCISE = 1\n", "needs a class Dense"),
+        ("EXERCISE = 1\n", "needs a class Dense made from minigan's Dense, as the exercise's file had it; the file has no"),
+        ("EXERCISE = 1\nclass Dense: pass\n", "the Dense that the file has is not one"),
+        ("EXERCISE = 3\ndef softmax_crossentropy(): pass\n", "is softmax_crossentropy meant for it?"),
         ("EXERCISE = 3\n", "needs a function softmax_cross_entropy"),
         ("EXERCISE = 1\n1 / 0\n", "line 2, in <module>: ZeroDivisionError"),
     ],
