@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,10 +26,35 @@ ODD = ({"kernel_size": (2, 3), "stride": (3, 2), "padding": (1, 2), "dilation": 
 CHANNELS = 3
 
 
-def _geometry(options: dict[str, Any], shape: tuple[int, ...]) -> tuple[ConvGeometry, Any]:
+def _geometry(options: dict[str, Any], shape: tuple[int, ...]) -> ConvGeometry:
     layer = layers.Conv2d(CHANNELS, **options)
     layer.build(shape)
-    return layer.geometry, layer.parameters["weight"].shape
+    return layer.geometry
+
+
+@dataclass
+class _Trial:
+    """One value of an answer, beside the right one. options: of the layer whose input, a batch of two, has this shape."""
+
+    options: dict[str, Any]
+    shape: tuple[int, ...]
+    call: Callable[[], Any]
+    right: np.ndarray
+    guesses: Callable[[], list[Guess]]
+
+
+def _first_wrong(answer: Answer, part: str, trials: Iterable[_Trial]) -> Outcome:
+    """The outcome of all trials: of the first that is not right, with what it was tried on."""
+    for trial in trials:
+        done, shape = answer.attempt(trial.call), trial.right.shape
+        done.error = done.error or misfit(done.value, shape, part)
+        outcome = done.unusable(part) or judge(part, as_array(done.value, shape), trial.right, trial.guesses())
+        if outcome.status == WRONG:
+            options = ", ".join(f"{name} {value}" for name, value in trial.options.items())
+            outcome.lines.append(f"on x (2, {', '.join(map(str, trial.shape))}) with {options}")
+        if outcome.status != RIGHT:
+            return outcome
+    return Outcome(part, RIGHT)
 
 
 def _judged(
@@ -38,21 +64,12 @@ def _judged(
     true: Callable[[ConvGeometry], Any],
     guesses: Callable[[ConvGeometry], list[Guess]],
 ) -> Outcome:
-    """A value in each of the geometries, of which the first that is wrong is told."""
-    outcome = Outcome(part, RIGHT)
+    """A value in each of the geometries."""
+    trials = []
     for options, shape in (PLAIN, STRIDED, ODD):
-        g, _ = _geometry(options, shape)
-        right = true(g)
-        done = answer.attempt(partial(call, g))
-        done.error = done.error or misfit(done.value, right.shape, part)
-        outcome = done.unusable(part) or judge(part, as_array(done.value, right.shape), right, guesses(g))
-        if outcome.status == WRONG:
-            outcome.lines.append(
-                f"on x (2, {', '.join(map(str, shape))}) with {', '.join(f'{k} {v}' for k, v in options.items())}"
-            )
-        if outcome.status != RIGHT:
-            break
-    return outcome
+        g = _geometry(options, shape)
+        trials.append(_Trial(options, shape, partial(call, g), true(g), partial(guesses, g)))
+    return _first_wrong(answer, part, trials)
 
 
 def _drawn(*shape: int) -> np.ndarray:
@@ -391,7 +408,8 @@ def _check_transposed(answer: Answer) -> list[Outcome]:
         ({"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1}, (3, 4, 2)),
         ({"kernel_size": 3, "padding": 1}, (4, 4, 3)),
     )
-    outcomes = [_transposed_value(answer, kind, variants)]
+    trials = (_transposed_trial(kind, options, shape) for options, shape in variants)
+    outcomes = [_first_wrong(answer, "y", trials)]
 
     def apply(self: Any, x: Array) -> Array:
         return layers.ConvTranspose2d.apply(self, x)
@@ -410,36 +428,30 @@ def _check_transposed(answer: Answer) -> list[Outcome]:
     return outcomes + check_layer_answer(answer, fixed, cases, functions=(kind.transpose, kind.weight_grad))
 
 
-def _transposed_value(answer: Answer, kind: type[Layer], variants: Sequence[tuple[dict[str, Any], tuple[int, ...]]]) -> Outcome:
-    outcome = Outcome("y", RIGHT)
-    for options, shape in variants:
-        layer: Any = kind(channels=3, **options)
-        output = layer.place(0, shape)
-        w = _drawn(*layer.parameters["weight"].shape)
-        layer.bind(TEXTBOOK, {"weight": w, "bias": np.zeros(3)}, {}, None)
-        x, g = _drawn(2, *shape), layer.geometry
-        right = TEXTBOOK.conv2d_transpose(x, w, g)
-        done = answer.attempt(partial(layer.apply, x))
-        done.error = done.error or misfit(done.value, (2, *output), "y")
-        guesses = [
-            Guess("flipped", "w turned round along both axes of taps", TEXTBOOK.conv2d_transpose(x, w[::-1, ::-1], g)),
-            Guess("transposed", "w with its two axes of taps exchanged", TEXTBOOK.conv2d_transpose(x, w.swapaxes(0, 1), g)),
-            Guess("not added up", "= stands where += belongs: windows overlap, and add up", _overwritten_windows(x, w, g)),
-        ]
-        if w.shape[2] == w.shape[3]:
-            told = "w with its channels exchanged: it is (KH, KW, F, C), C those of x"
-            guesses.append(Guess("transposed", told, TEXTBOOK.conv2d_transpose(x, w.swapaxes(2, 3), g)))
-            if g.image == g.output:
-                told = "Conv2d's own map A_w x: its transpose is wanted"
-                guesses.append(Guess("transposed", told, TEXTBOOK.conv2d(x, w, g)))
-        outcome = done.unusable("y") or judge("y", as_array(done.value, right.shape), right, guesses)
-        if outcome.status == WRONG:
-            outcome.lines.append(
-                f"on x (2, {', '.join(map(str, shape))}) with {', '.join(f'{k} {v}' for k, v in options.items())}"
-            )
-        if outcome.status != RIGHT:
-            break
-    return outcome
+def _transposed_trial(kind: type[Layer], options: dict[str, Any], shape: tuple[int, ...]) -> _Trial:
+    layer: Any = kind(channels=3, **options)
+    layer.place(0, shape)
+    w = _drawn(*layer.parameters["weight"].shape)
+    layer.bind(TEXTBOOK, {"weight": w, "bias": np.zeros(3)}, {}, None)
+    x, g = _drawn(2, *shape), layer.geometry
+    guesses = partial(_of_transposed, x, w, g)
+    return _Trial(options, shape, partial(layer.apply, x), TEXTBOOK.conv2d_transpose(x, w, g), guesses)
+
+
+def _of_transposed(x: np.ndarray, w: np.ndarray, g: ConvGeometry) -> list[Guess]:
+    """What a transposed convolution is with common mistakes in it."""
+    found = [
+        Guess("flipped", "w turned round along both axes of taps", TEXTBOOK.conv2d_transpose(x, w[::-1, ::-1], g)),
+        Guess("transposed", "w with its two axes of taps exchanged", TEXTBOOK.conv2d_transpose(x, w.swapaxes(0, 1), g)),
+        Guess("not added up", "= stands where += belongs: windows overlap, and add up", _overwritten_windows(x, w, g)),
+    ]
+    if w.shape[2] == w.shape[3]:
+        told = "w with its channels exchanged: it is (KH, KW, F, C), C those of x"
+        found.append(Guess("transposed", told, TEXTBOOK.conv2d_transpose(x, w.swapaxes(2, 3), g)))
+        if g.image == g.output:
+            told = "Conv2d's own map A_w x: its transpose is wanted"
+            found.append(Guess("transposed", told, TEXTBOOK.conv2d(x, w, g)))
+    return found
 
 
 def _overwritten_windows(x: np.ndarray, w: np.ndarray, g: ConvGeometry) -> np.ndarray:
