@@ -166,7 +166,7 @@ def _check_loss(
     outcomes = []
     for part, own, right, guesses in (("L", value, true_value, of_value(s, t)), ("∂L/∂s", grad, true_grad, of_gradient(s, t))):
         attempt = Attempt(own, blanks=done.blanks)
-        sizes = {"N": float(len(s)), "the number of values": float(s.size)}
+        sizes = {"N": float(len(s)), "the number of logits of a sample": s.size / len(s), "the number of values": float(s.size)}
         outcomes.append(attempt.unusable(part) or judge(part, own, right, guesses, sizes))
     if outcomes[1].status == WRONG and not outcomes[1].mistake:
         outcomes[1] = _by_layers(answer, function, true, shape, targets, outcomes[1])
@@ -243,6 +243,11 @@ def _check_softmax_cross_entropy(answer: Answer) -> list[Outcome]:
             Guess("part left out", "−mean p of the right class: the log is missing", -p.mean()),
             Guess("part left out", "−mean s of the right class: the log of the sum below is missing", -s[rows, c].mean()),
             Guess("axis", "the softmax runs over the samples, not over the classes", -np.log(_softmax(s, 0)[rows, c]).mean()),
+            Guess(
+                "axis",
+                "the log's sum runs over the samples, not over the classes",
+                np.log(np.exp(s).sum(axis=0)).mean() - s[rows, c].mean(),
+            ),
             Guess(
                 "not added up", "all K of −log p are averaged: only that of the right class counts", -np.log(_softmax(s)).mean()
             ),

@@ -241,7 +241,8 @@ def compute(self, real, z=None, labels=None):
     ds = blank("∂L_G/∂s")
     G.flat_grads[...] = blank("G's gradient")  # G.backward(dx, cache_g, grads=G.grads) writes it
     self.optimizer_g.compute(G)
-    return {"loss_d": loss_d, "loss_g": loss_g, "prob_real": np.mean(s_real), "prob_fake": np.mean(s_fake)}
+    prob_real, prob_fake = (np.mean(1 / (1 + np.exp(-s))) for s in (s_real, s_fake))  # E D(x), E D(x̃)
+    return {"loss_d": loss_d, "loss_g": loss_g, "prob_real": prob_real, "prob_fake": prob_fake}
 """,
     (Source(games.GAN.compute),),
     (

@@ -50,8 +50,9 @@ def source_text(piece: Source) -> str:
 
 
 def imports_for(pieces: Iterable[Source]) -> list[str]:
-    """The import lines that the sources need: each name from the module whose source uses it."""
+    """The import lines that the sources need: each name from the first module whose source uses it."""
     found: dict[str, set[str]] = {}
+    seen: dict[str, Any] = {}
     for piece in pieces:
         function = inspect.unwrap(piece.function)
         own = vars(sys.modules[function.__module__])
@@ -59,7 +60,9 @@ def imports_for(pieces: Iterable[Source]) -> list[str]:
         names = {name for name in used if name in own and not hasattr(builtins, name) and name not in ("annotations", "np")}
         modules = {name for name in names if inspect.ismodule(own[name])}
         found.setdefault("", set()).update(f"import {own[name].__name__}" for name in modules)
-        found.setdefault(function.__module__, set()).update(names - modules)
+        fresh = {name for name in names - modules if name not in seen or seen[name] is not own[name]}
+        seen.update((name, own[name]) for name in fresh)
+        found.setdefault(function.__module__, set()).update(fresh)
     lines = sorted(found.pop("", set()))
     return lines + [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(found.items()) if names]
 

@@ -167,6 +167,8 @@ _MU, _PATH_V = "g.mean(axis=axes)", "x_hat * (g * x_hat).mean(axis=axes)"
 
 # (the number, what is filled in wrongly and by what, the part that is wrong, what must be told of it)
 TOLD = [
+    (3, {'blank("L")': "-log_p[np.arange(N), labels].sum() / K"}, "L", "4/5 of the true one: 4 is N, 5 is"),
+    (3, {'blank("L")': "np.log(np.exp(s).sum(0)).mean() - s[np.arange(N), labels].mean()"}, "L", "the log's sum runs over"),
     (10, {"w[...] = " + _W: f"w = w - {_STEP}"}, "the first update", "w is as it was: write into it"),
     (10, {"w[...] = " + _W: f"w = w - {_STEP}"}, "ten updates", "w is as it was: write into it"),
     (10, {_W: _STEP}, "ten updates", "w ← the step alone"),
