@@ -257,7 +257,8 @@ class Captured:
         self._bindings, self._recorded = self._now_bound(), self._recorded + 1
         self._sizes = [(names, len(names)) for names in {id(names): names for names, _, _ in self._bindings}.values()]
         try:
-            with unreadable_counts(self._own_step()), no_clocks(self._own_step().compute):
+            own, over = self._own_step(), self._backend.over(self._step.ranks)
+            with over, unreadable_counts(own), no_clocks(own.compute):
                 self._recording = self._backend.record(self._step.compute, list(self._step.arrays()))
             self.phase = "eager" if self._recording is None else "compare"
         except NotWorthCapturingError:

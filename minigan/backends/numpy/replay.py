@@ -19,6 +19,8 @@ from minigan.backends.recording import Results
 from minigan.backends.scalars import DeviceScalar, forbid_sets
 from minigan.errors import CaptureError, NotWorthCapturingError
 
+_OF_A_RECORDING = 1.5  # times the memory that the step takes by itself; seen were 1.2
+
 
 class _Recording(threading.local):
     """The recording that is under way in a Python thread."""
@@ -88,6 +90,8 @@ class ReplayBackend(ThreadedBackend):
         self._buffers, self._recording = BufferPool(), _Recording()
 
     def record(self, compute: Callable[[], Any], arrays: Sequence[Array]) -> Replay:
+        size = _OF_A_RECORDING * self._buffers.held * self.ranks.sharing
+        self.require_memory(size, "a recording of the step")
         calls = CallList()
         self._recording.calls = calls
         try:

@@ -1,6 +1,7 @@
 """A step that numpy records and replays as a list of NumPy's calls does what the step does, to the bit, or says why not."""
 
 import gc
+import re
 import threading
 from functools import partial
 
@@ -14,6 +15,7 @@ from small_games import DATA, GAMES, IMAGE, captured, check_two_batches, no_comp
 from threadpoolctl import threadpool_info
 
 import minigan as mg
+from minigan.backends import machine
 from minigan.backends.numpy import convolution, elementwise, replay, threads
 from minigan.backends.numpy.call_list import CallList, Recorded
 from minigan.capture import Captured, is_builtin
@@ -649,6 +651,18 @@ def test_memory_of_values_that_are_gone_is_used_again():
     assert len(calls._memory._loans) == 2
     calls.replay()
     assert y[0].view(np.ndarray) == 2.0**20
+
+
+def test_a_recording_that_the_memory_has_no_room_for_is_not_made(monkeypatch):
+    monkeypatch.setattr(machine, "UNASKED", 0)
+    monkeypatch.setattr(type(FAST), "memory", (0.5, 8.0))
+    said, x = [], np.zeros((64, 784), "f4")
+    step = captured(FAST, lambda: FAST.column_sum(FAST.elementwise(lambda xp, x: x * 2.0 + 1.0, x)), said.append)
+    for _ in range(4):
+        step()
+    assert step.phase == "eager"
+    assert len(said) == 1
+    assert re.search("eagerly: a recording of the step needs about .* GiB, and .* GiB are free: choose smaller", said[0])
 
 
 def test_what_the_step_itself_took_goes_back_once_it_is_replayed():
