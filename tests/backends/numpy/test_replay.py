@@ -655,7 +655,7 @@ def test_memory_of_values_that_are_gone_is_used_again():
 
 def test_a_recording_that_the_memory_has_no_room_for_is_not_made(monkeypatch):
     monkeypatch.setattr(machine, "UNASKED", 0)
-    monkeypatch.setattr(type(FAST), "memory", (0.5, 8.0))
+    monkeypatch.setattr(type(FAST), "memory", (0.1, 8.0))
     said, x = [], np.zeros((64, 784), "f4")
     step = captured(FAST, lambda: FAST.column_sum(FAST.elementwise(lambda xp, x: x * 2.0 + 1.0, x)), said.append)
     for _ in range(4):
