@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import time
 from pathlib import Path
+from types import ModuleType
 
-from minigan.errors import UserFileError
+from minigan.errors import UserFileError, near_name
 from minigan.exercises.answer import Answer
 from minigan.exercises.blanks import blanks_met
 from minigan.exercises.exercise import Exercise, Verdict
@@ -41,5 +43,21 @@ def check_answer(path: Path) -> Verdict:
     """Run the file and check what it answers. Raises UserFileError where there is nothing to check."""
     exercise, since = exercise_of(path), time.perf_counter()
     with blanks_met() as blanks:
-        outcomes = exercise.check(Answer(path, run_file(path)))
+        module = run_file(path)
+        _require_methods(exercise, path, module)
+        outcomes = exercise.check(Answer(path, module))
     return Verdict(exercise.number, outcomes, blanks, time.perf_counter() - since)
+
+
+def _require_methods(exercise: Exercise, path: Path, module: ModuleType) -> None:
+    """Raises UserFileError where the exercise's class lacks a method to be filled in: the library's own would be judged."""
+    name = exercise.head.removeprefix("class ").partition("(")[0]
+    kind = vars(module).get(name)
+    if not isinstance(kind, type) or not any(base.__module__.startswith("minigan.") for base in kind.__mro__):
+        return  # which the check itself tells
+    own = {key: None for base in kind.__mro__ if base.__module__ == kind.__module__ for key in vars(base)}
+    for method in re.findall(r"^def (\w+)\(", exercise.blanks, re.MULTILINE):
+        if method not in own:
+            close = near_name(method, own)
+            hint = f"is {close} meant for it?" if close else "put it back as the exercise's file had it"
+            raise UserFileError(f"{path}: the class {name} has no {method} of its own: {hint}")

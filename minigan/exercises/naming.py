@@ -126,12 +126,12 @@ def factor_in_words(c: float, sizes: Mapping[str, float]) -> str:
             return f"{minus}{shown} times the true one, and {shown} is {name}: divide by it, or leave out a factor of it"
         if abs(size - 1 / number) < 1e-6 * size:
             return f"{minus}1/{shown} of the true one, and {shown} is {name}: multiply by it, or leave out a division by it"
+    if abs(size - 2) < 1e-6 or abs(size - 0.5) < 1e-6:
+        return f"{minus}{'twice' if size > 1 else 'half'} the true one"
     for (first, a), (second, b) in itertools.permutations(sizes.items(), 2):
         if abs(size - a / b) < 1e-6 * size:
             told = f"{minus}{a:.6g}/{b:.6g} of the true one: {a:.6g} is {first}, {b:.6g} is {second}"
             return f"{told}, and one of them stands in the place of the other"
-    if abs(size - 2) < 1e-6 or abs(size - 0.5) < 1e-6:
-        return f"{minus}{'twice' if size > 1 else 'half'} the true one"
     return f"{c:.6g} times the true one in every entry"
 
 

@@ -44,7 +44,7 @@ SLIPS = {
     "c alone": ("part left out", "a is c alone: what came from above must go on through layer.backward, a ← Jᵀ a + c"),
     "c dropped": ("part left out", "the c of a lower layer is left out where an a comes from above: a ← Jᵀ a + c"),
     "overwritten": ("part left out", "layer.backward overwrites what curvature wrote to own: give it room of its own, and add"),
-    "sign of c": ("sign", "c has the wrong sign in a ← Jᵀ a + c"),
+    "sign of c": ("sign", "a sign is wrong in the tangents or in the last sweep: a ← Jᵀ a + c, own ← own + more"),
 }
 
 
@@ -201,7 +201,9 @@ def _check_gradient(answer: Answer, kind: type[Penalty], curved: bool) -> Outcom
     if outcome.status == WRONG and set(done.blanks) - (set() if curved else {SWEEP}):
         return Outcome(part, BLANK)  # without the last sweep, D's straight pieces have all
     if not done.value.any():
-        told = "0 everywhere: P reaches θ through g = ∂(Σ s)/∂x, and that path is left out"
+        told = (
+            "nothing is added to grads: ∂P/∂θ, by way of g = ∂(Σ s)/∂x, must be computed, and written there: grads[…][...] += …"
+        )
         return Outcome(part, WRONG, [told], "missing")
     return outcome
 

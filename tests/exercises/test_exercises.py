@@ -208,6 +208,14 @@ def test_a_changed_forward_pass_is_told(check):
         ("EXERCISE = 1\nclass Dense: pass\n", "the Dense that the file has is not one"),
         ("EXERCISE = 3\ndef softmax_crossentropy(): pass\n", "is softmax_crossentropy meant for it?"),
         ("EXERCISE = 3\n", "needs a function softmax_cross_entropy"),
+        (
+            "EXERCISE = 8\nimport minigan as mg\nclass BatchNorm(mg.BatchNorm): pass\n",
+            "BatchNorm has no backward of its own: put it",
+        ),
+        (
+            "EXERCISE = 12\nimport minigan as mg\nclass R1(mg.losses.R1):\n    def value_and_gard(self, be, g): pass\n",
+            "the class R1 has no value_and_grad of its own: is value_and_gard meant for it?",
+        ),
         ("EXERCISE = 1\n1 / 0\n", "line 2, in <module>: ZeroDivisionError"),
     ],
 )
