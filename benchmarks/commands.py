@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from benchmarks import training
 from benchmarks.games import GAMES
 from benchmarks.machine import describe
@@ -25,6 +23,7 @@ from benchmarks.sides.base import COPIED
 from benchmarks.tasks import CONV_TRIPLE, LAYERS, Task, ceiling_task, d_step_task, game_task, layer_title, layer_work
 from minigan.backends import get_backend
 from minigan.backends.numpy.threads import thread_count
+from minigan.progress import tqdm_bar
 
 GROWTH_STEPS = 1000
 SETTLED_STEPS = 100  # before growth is counted: pools are full, caches warm
@@ -67,7 +66,7 @@ def _timed_points(sides: Sides, task: Task, settings: Settings, title: Callable[
 
 
 def _progress(tasks: Sequence[Any], what: str) -> Iterable[Any]:
-    return tqdm(tasks, desc=what, unit="task", file=sys.stderr, disable=None)
+    return tqdm_bar(tasks, desc=what, unit="task", file=sys.stderr, disable=None)
 
 
 # -- steps and sampling ------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from functools import partial
 
 import games_over_ranks
@@ -301,6 +302,27 @@ def test_the_first_alone_draws_the_bar(small, tmp_path, monkeypatch, capfd):
     assert small("run").train()
     assert drawn_by.read_text().split() == [str(os.getpid())] * 12
     assert capfd.readouterr().err.count("\n") == 1, "a bar that the copy dropped is drawn once more"
+
+
+def test_the_first_alone_warns(small, tmp_path, monkeypatch):
+    """A copy that told of a warning above the bar would wait for a lock that no thread of its own holds."""
+    told_by = tmp_path / "told by"
+
+    def telling(message, *where, **more):
+        with open(told_by, "a") as file:
+            file.write(f"{os.getpid()} {message}\n")
+
+    run = small("run")
+    compute = type(run.game).compute
+
+    def computing(game, *batch, **labels):
+        warnings.warn("mind the step", stacklevel=1)
+        return compute(game, *batch, **labels)
+
+    monkeypatch.setattr(type(run.game), "compute", computing)
+    monkeypatch.setattr(warnings, "showwarning", telling)
+    assert run.train(progress=False)
+    assert set(told_by.read_text().splitlines()) == {f"{os.getpid()} mind the step"}
 
 
 def test_a_copy_that_is_lost_leaves_the_last_good_state(small, tmp_path, monkeypatch):

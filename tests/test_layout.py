@@ -39,7 +39,7 @@ ORDER = {
             "capture",
             "backends",
             "forked",
-            "copying distributed files initializers reachable schedules tables user_code",
+            "copying distributed files initializers progress reachable schedules tables user_code",
             "sizes",
             "errors",
         ),

@@ -9,8 +9,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
-from tqdm import tqdm
-
 from benchmarks.machine import describe
 from benchmarks.quality.digits import DIGITS
 from benchmarks.quality.mixtures import GRID, RING
@@ -19,6 +17,7 @@ from benchmarks.quality.stacked import STACKED
 from benchmarks.quality.words import WORDS
 from benchmarks.report import Result, check_folder, markdown, notes, write
 from minigan.backends.numpy.threads import thread_count
+from minigan.progress import tqdm_bar
 
 PROTOCOLS = {protocol.name: protocol for protocol in (RING, GRID, STACKED, DIGITS, WORDS)}
 TIMES = {"seconds": Figure("seconds a seed", 0), "processor_seconds": Figure("of the processor", 0)}
@@ -55,7 +54,7 @@ def measured(protocol: Protocol, out: Path, seeds: Sequence[int], steps: int, jo
         "published": {**protocol.published, **protocol.references()},
         "points": [],
     }
-    points = tqdm(
+    points = tqdm_bar(
         _points(protocol.name, seeds, steps, jobs),
         desc=protocol.name,
         unit="seed",

@@ -14,6 +14,7 @@ from minigan.cli import diagnose, evaluate, exercise, explain, export, gradcheck
 from minigan.cli.parser import INTERRUPTED, USER_ERROR, Parser, discard_what_cannot_be_written, one_line
 from minigan.distributed import ALONE, world
 from minigan.errors import MiniganError, RankError, nearest_name, shorten
+from minigan.progress import print_above_bars
 
 COMMANDS = {
     "train": train.add,
@@ -75,10 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
     """A warning in one line, as an error is told, above a progress bar if there is one."""
-    from tqdm import tqdm
-
     with suppress(OSError):
-        tqdm.write(one_line(f"minigan: warning: {message}", sys.stderr.encoding or "ascii"), file=sys.stderr)
+        print_above_bars(one_line(f"minigan: warning: {message}", sys.stderr.encoding or "ascii"), file=sys.stderr)
 
 
 def _run(words: list[str]) -> int:

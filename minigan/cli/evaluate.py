@@ -33,11 +33,10 @@ def add(commands: Any) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from minigan.evaluate import evaluate
+    from minigan.progress import tqdm_bar
 
-    watch = partial(tqdm, unit="set", desc="measuring", disable=options.quiet or None, leave=False)
+    watch = partial(tqdm_bar, unit="set", desc="measuring", disable=options.quiet or None, leave=False)
     given = (options.folders, options.against, options.features, options.samples, options.seed, options.backend)
     print(evaluate(*given, watch=watch))
     return 0

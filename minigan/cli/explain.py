@@ -176,16 +176,16 @@ def _write_name(name: str, out: Path) -> int:
 def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: bool) -> int:
     """Write the page of one step of a run, or of a small game."""
     from threadpoolctl import threadpool_limits
-    from tqdm import tqdm
 
     from minigan.explain.breaking import Breaking
     from minigan.explain.page import make_page
+    from minigan.progress import tqdm_bar
 
     since = time.perf_counter()
     opened, step = _open(folder, given, quiet)
     with (
         threadpool_limits(1, user_api="blas"),
-        tqdm(unit="layer", desc="planting mistakes", disable=quiet, leave=False) as bar,
+        tqdm_bar(unit="layer", desc="planting mistakes", disable=quiet, leave=False) as bar,
     ):
         text = make_page(step, opened.about, opened.has_data, breaking=Breaking(bar.update), history=opened.history)
     return _write(text, out, opened.about, since)
@@ -194,10 +194,10 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
 def _open(folder: str | None, given: dict[str, Any], quiet: bool) -> tuple[game.Opened, OpenedStep]:
     """A step of a run, or of a small game, taken and checked."""
     from threadpoolctl import threadpool_limits
-    from tqdm import tqdm
 
     from minigan.explain.page import SAMPLES
     from minigan.explain.step import count_ticks, open_step
+    from minigan.progress import tqdm_bar
 
     given = {"backend": "textbook", **given}
     # Thousands of passes of small arrays: BLAS's threads would spend more time waiting for each other than working.
@@ -206,9 +206,9 @@ def _open(folder: str | None, given: dict[str, Any], quiet: bool) -> tuple[game.
             opened = game.game_of_run(folder, given["backend"], given.get("batch_size"), given.get("seed", 0))
         else:
             steps = given.pop("after", game.TRAINED)
-            progress = partial(tqdm, unit="step", desc="training", disable=quiet, leave=False)
+            progress = partial(tqdm_bar, unit="step", desc="training", disable=quiet, leave=False)
             opened = game.small_game(Config(**given), steps, progress)
-        with tqdm(total=count_ticks(opened.game), unit="array", desc="checking", disable=quiet, leave=False) as bar:
+        with tqdm_bar(total=count_ticks(opened.game), unit="array", desc="checking", disable=quiet, leave=False) as bar:
             return opened, open_step(opened.game, opened.real, opened.noise, opened.labels, shown=SAMPLES, tick=bar.update)
 
 

@@ -24,6 +24,7 @@ from minigan.data.images import ANIMATED, COMPOSED, IMAGE_SUFFIXES, KINDS, TURNE
 from minigan.data.reading import cannot_read, check_memory, is_litter, shown
 from minigan.data.wav import WAV_SUFFIXES
 from minigan.errors import DataError
+from minigan.progress import tqdm_bar
 
 MEMORY_SHARE = 0.25  # of what is free: more is streamed, so that the networks and their batches have room
 _UNTOLD = 2**32  # bytes that are taken to be free where the system does not tell
@@ -165,11 +166,9 @@ class _Reading:
     @contextmanager
     def _showing_progress(self, progress: bool) -> Iterator[None]:
         """A bar on a terminal, of what takes longer than a second."""
-        from tqdm import tqdm
-
         is_seen = progress and sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
-        options: dict[str, Any] = {"unit": "image", "desc": "decoding", "delay": 1, "miniters": 1, "leave": False}
-        self._bar = tqdm(total=len(self._files), disable=not is_seen, **options)
+        options: dict[str, Any] = {"unit": "image", "desc": "decoding", "delay": 1, "leave": False}
+        self._bar = tqdm_bar(total=len(self._files), disable=not is_seen, **options)
         try:
             yield
         finally:

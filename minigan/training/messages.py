@@ -12,6 +12,7 @@ from typing import Any
 
 from minigan.data import Dataset
 from minigan.games import Game
+from minigan.progress import tqdm_bar
 
 LETTERS = {"generator": "G", "discriminator": "D"}
 
@@ -60,10 +61,7 @@ class ProgressBar:
             self._attempt(lambda: self._open(total, done))
 
     def _open(self, total: int, done: int) -> None:
-        from tqdm.auto import tqdm
-
-        # With miniters=1, tqdm's own thread never writes, where nobody could catch its errors.
-        self._bar = tqdm(total=total, initial=done, unit="step", mininterval=0.3, miniters=1, dynamic_ncols=True)
+        self._bar = tqdm_bar(total=total, initial=done, unit="step", mininterval=0.3, dynamic_ncols=True)
 
     def update(self) -> None:
         if self._bar is not None:

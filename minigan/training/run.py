@@ -8,6 +8,7 @@ import shlex
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -360,6 +361,8 @@ class Run:
             self.files, self.log = UnwrittenFolder(self.files), _keep_silent
             self.monitor, self.evaluation = NoMonitor(self.game), None
             self._bar.silence()
+            # For good, for no copy leaves the run: the first tells it, and a thread may have held tqdm's lock as it was copied.
+            warnings.simplefilter("ignore")
 
     def _loop(self) -> None:
         total = self.total_steps
