@@ -20,6 +20,7 @@ import large_convolution  # noqa: F401  keeps the backend's own value
 import pytest
 from explained_games import open_fewer_numbers
 from hypothesis import HealthCheck, settings
+from real_browser import browser  # noqa: F401  a fixture
 
 from minigan import backends, get_backend
 from minigan.backends import BACKENDS

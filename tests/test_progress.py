@@ -2,6 +2,7 @@
 
 import ast
 import io
+import itertools
 import threading
 from pathlib import Path
 
@@ -78,15 +79,17 @@ def test_a_line_is_printed_above_the_bars():
     assert shown.index("0/9") < shown.index("\r" + " " * 5) < shown.index("a line\n") < shown.rindex("0/9")
 
 
-def test_a_bar_is_redrawn_at_each_update_that_is_due():
-    """Also where updates were quick before: nothing else would redraw it."""
-    stream = io.StringIO()
-    with tqdm_bar(total=2000, file=stream, mininterval=0) as bar:
-        for _ in range(1000):
+def test_a_bar_is_redrawn_when_updates_become_slow():
+    """Which tqdm does not do by itself: it skips as many updates as were quick before."""
+    stream, seconds = io.StringIO(), itertools.count(step=0.001)
+    with tqdm_bar(total=3000, file=stream, mininterval=0.5) as bar:
+        bar._time = lambda: bar.start_t + next(seconds)
+        for _ in range(2000):
             bar.update()
+        seconds = itertools.count(60)
         stream.truncate(0)
         bar.update()
-        assert "1001/2000" in stream.getvalue()
+        assert "2001/3000" in stream.getvalue()
 
 
 def test_all_bars_are_made_in_one_place():

@@ -3,7 +3,6 @@
 import functools
 import http.server
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -23,8 +22,6 @@ import built_links  # noqa: E402
 import copied_pages  # noqa: E402
 from docstring_markup import as_rst, typeset  # noqa: E402
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 VIEWS = {"desktop": ({"width": 1280, "height": 900}, "light"), "phone": ({"width": 375, "height": 800}, "dark")}
 
 
@@ -117,17 +114,6 @@ def address(site):
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium, or your system's like")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield started
-        started.close()
-
-
 def left_behind(request):
     """Whether the tab went on to the next page before the answer came; a file that is missing answers with a status."""
     return request.failure == "net::ERR_ABORTED"
@@ -206,6 +192,29 @@ def test_text_and_formulas_stand_out_from_the_page(tab_of, address, view):
     for place in ("article p", "math", ".derivation td", ".highlight pre"):
         ink = luminance(tab.evaluate(f"getComputedStyle(document.querySelector('{place}')).color"))
         assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) > 4.5, place
+
+
+BROKEN_WORDS = """() => [...document.querySelectorAll("article h1")].flatMap(title => {
+  const texts = document.createTreeWalker(title, NodeFilter.SHOW_TEXT), found = [];
+  while (texts.nextNode())
+    for (const word of texts.currentNode.data.matchAll(/[^\\s-]+/g)) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, word.index);
+      range.setEnd(texts.currentNode, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1) found.push(word[0]);
+    }
+  return found;
+})"""
+
+
+@pytest.mark.slow
+def test_no_word_of_a_title_is_broken_on_a_phone(tab_of, site, address):
+    tab, broken = tab_of("phone"), {}
+    for path in (site / "index.html", *sorted(site.glob("*/index.html")), *sorted(site.glob("reference/*/*.html"))):
+        tab.goto(f"{address}/{path.relative_to(site)}")
+        broken[path.stem] = tab.evaluate(BROKEN_WORDS)
+    assert len(broken) > 40
+    assert {page: words for page, words in broken.items() if words} == {}
 
 
 @pytest.mark.slow
