@@ -73,6 +73,14 @@ def travel(tab, text, title):
     assert heading(tab).startswith(title)
 
 
+def too_wide(tab):
+    """Boxes of formulas and tables that hold more than they have room for."""
+    return tab.evaluate(
+        """() => [...document.querySelectorAll(".formulas, .wide")].filter((box) => box.scrollWidth > box.clientWidth + 1)
+            .map((box) => box.textContent.slice(0, 60))"""
+    )
+
+
 def value(readout):
     return float(readout.rpartition("= ")[2].replace("−", "-"))
 
@@ -87,6 +95,7 @@ def test_every_station_shows_and_fits(open_page, text, viewport, scheme):
         assert tab.locator("math").count() == len(station.get("formulas", []))
         assert tab.locator("figure[data-role] canvas").count() == len(station.get("figures", []))
         assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        assert too_wide(tab) == []
         assert tab.inner_text("#where") == f"{number + 1} of {len(content(text)['stations'])}"
         tab.keyboard.press("ArrowRight")
 
@@ -471,6 +480,13 @@ def test_an_address_leads_to_its_station(open_page, text, address):
     assert heading(tab) == stations[0]["title"]
     tab.click("#on")
     assert tab.inner_text("#told") == ""
+    tab.set_viewport_size(PHONE)
+    tab.goto("about:blank")
+    tab.goto(f"{address}#nonsense")
+    assert "“nonsense”" in tab.inner_text("#told")
+    assert heading(tab) == stations[0]["title"]
+    told = tab.locator("#told").bounding_box()
+    assert told["y"] + told["height"] < PHONE["height"], "it is seen without scrolling"
 
 
 def test_the_link_is_copied_or_shown(open_page):
@@ -554,6 +570,26 @@ def test_the_page_of_a_subject_answers(show, name):
             for at, value in enumerate(known["arrays"][gradient]["values"]):
                 tab.evaluate("([array, at]) => pick(array, at)", [gradient, at])
                 assert float(tab.locator("[data-sum]").get_attribute("data-sum")) == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["Dense", "Conv2d", "ConvTranspose2d", "BatchNorm", "LayerNorm", "Adam", "R1", "NonSaturating"]
+)
+def test_a_subjects_formulas_fit_a_phone(show, name):
+    """In lines and large enough to be read, with everything that they hold; a wider window has them whole again."""
+    tab = show(subject.make_page(name)[0], 375)
+    assert too_wide(tab) == []
+    sizes = tab.evaluate(
+        "[...document.querySelectorAll('.formulas math')].map((m) => parseFloat(getComputedStyle(m).fontSize))"
+    )
+    assert min(sizes) > 10
+    letters = "[...document.querySelectorAll('.formulas math')].map((m) => m.textContent)"
+    broken = tab.evaluate(letters)
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    tab.wait_for_function("!document.querySelector('.lines')")
+    assert tab.evaluate(letters) == broken
+    assert too_wide(tab) == []
 
 
 def test_a_number_of_a_subjects_page_is_picked_by_click_and_by_key(show):

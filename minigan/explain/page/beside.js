@@ -43,6 +43,7 @@ function draw() {
   byId("slider").value = byId("choose").value = state.at;
   byId("where").textContent = `${state.at + 1} of ${pairs.length}`;
   drawDifferences(pair);
+  fitFormulas();
   drawGradients(pair);
   frames.forEach((frame, side) => {
     const number = pair.stations[side];

@@ -28,7 +28,10 @@ LIMIT = 5 * 10**6  # bytes of a page
 PARTS = {  # the page's sources, joined in this order; page.js comes last, for it starts the page
     "html": ("page.html",),
     "css": ("page.css", "lesson.css", "print.css"),
-    "js": ("share.js", "lesson.js", "overview.js", "tour.js", "switches.js", "plane.js", "time.js", "narrow.js", "page.js"),
+    "js": (
+        *("fit.js", "share.js", "lesson.js", "overview.js", "tour.js", "switches.js", "plane.js", "time.js", "narrow.js"),
+        "page.js",
+    ),
 }
 
 
@@ -68,7 +71,7 @@ def make_pair(sides: Sequence[tuple[OpenedStep, str, bool]]) -> str:
             css=f"{_read('page.css')}\n{_read('beside.css')}",
             compared=_json(compare(shown)),
             pages=_json([text for text, _ in filled]),
-            script=_read("beside.js"),
+            script=_read("fit.js") + _read("beside.js"),
         )
         if len(page.encode()) <= LIMIT:
             break

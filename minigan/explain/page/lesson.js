@@ -16,8 +16,6 @@ const lesson = {
   touched: new Set(), // the folded parts that the reader opened or closed
 };
 
-const isNarrow = () => innerWidth <= 640;
-
 /** Draw what of the lesson belongs to the station on show. */
 function drawLesson(station) {
   const moved = lesson.station !== state.at;

@@ -17,7 +17,7 @@ function writeAddress() {
   tell("");
 }
 
-/** A line beside the controls of this file. */
+/** A line at the end of the head, which stays on the screen. */
 function tell(words) {
   byId("told").replaceChildren(words);
 }
@@ -39,14 +39,12 @@ function buildShare() {
   byId("station").before(el("div", { id: "share", class: "controls" },
     button("copy", "Copy link", copyLink),
     button("print-one", "Print this station", () => print()),
-    button("print-all", "Print all stations", printAll),
-    el("span", { id: "told", role: "status" })));
+    button("print-all", "Print all stations", printAll)));
 }
 
 // -- on paper -------------------------------------------------------------------------------------------------------------
 
 const printing = { all: false, on: false, at: 0 };
-const PAPER = 660; // pixels across what is printed: A4 and Letter both have room for it
 
 /** As many pixels as there are across. */
 const across = () => (printing.on ? PAPER : document.documentElement.clientWidth);
@@ -86,7 +84,7 @@ function sheet() {
 }
 
 /** Shrink what is wider than the paper until it fits. */
-function fit(node) {
+function fitToPaper(node) {
   const ratio = node.clientWidth / node.scrollWidth;
   if (ratio < 1) node.style.zoom = 0.98 * ratio;
 }
@@ -103,7 +101,8 @@ function layOut() {
     draw();
     sheets.append(sheet());
   }
-  sheets.querySelectorAll(".formulas, .wide").forEach(fit);
+  fitFormulas(sheets);
+  sheets.querySelectorAll(".formulas, .wide").forEach(fitToPaper);
 }
 
 function putBack() {

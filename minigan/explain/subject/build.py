@@ -41,7 +41,7 @@ def make_page(name: str) -> tuple[str, bool]:
         failed="" if page.ok else f'<p class="bad">{FAILED}</p>',
         computed=COMPUTED,
         numbers=numbers,
-        script=_read("subject.js"),
+        script=_read("fit.js", "minigan.explain.page") + _read("subject.js"),
     )
     return text, page.ok
 

@@ -146,4 +146,20 @@ function begin() {
   pick(first.dataset.array, Number(first.dataset.at));
 }
 
+function fitToWidth() {
+  fitFormulas();
+  if (isNarrow()) fitTables("main table:not(.array)");
+}
+
+/** On paper the page is as wide as that, and formulas are broken anew. */
+function forPaper(is) {
+  document.querySelector("main").style.width = is ? `${PAPER}px` : "";
+  fitToWidth();
+}
+
 begin();
+fitToWidth();
+addEventListener("resize", fitToWidth);
+document.getElementById("derivation").addEventListener("toggle", fitToWidth);
+addEventListener("beforeprint", () => forPaper(true));
+addEventListener("afterprint", () => forPaper(false));
