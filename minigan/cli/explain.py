@@ -32,6 +32,8 @@ def add(commands: Any) -> None:
     about = (
         "Without TARGET, or for a run folder: one training step opened up, a GAN's or a VAE's, as a page for the browser that "
         "walks through it; for two run folders, a step of each side by side. "
+        "Over time, the small game is shown with the weights that it had, and a run, which keeps its last weights alone, by the "
+        "pictures and the log that it left. "
         "With a name: the gradients of a layer, loss or penalty derived, worked through on a few numbers and checked; or an "
         "optimiser. It is printed; with --html it is a page whose numbers can be picked."
     )
@@ -48,7 +50,8 @@ def add(commands: Any) -> None:
     small = parser.add_argument_group("the small game, where no run is named")
     for name in OF_SMALL_GAME:
         add_option(small, name, shown=_size(name))
-    after = f"steps of training before the one that is opened ({game.TRAINED})"
+    own = "".join(f", {kind} {steps}" for kind, steps in game.TRAINED_OF.items())
+    after = f"steps of training before the one that is opened ({game.TRAINED}{own})"
     small.add_argument("--after", default=argparse.SUPPRESS, type=whole_number(0), metavar="STEPS", help=after)
 
 
@@ -179,13 +182,14 @@ def _explain_step(folder: str | None, given: dict[str, Any], out: Path, quiet: b
 
     from minigan.explain.breaking import Breaking
     from minigan.explain.page import make_page
+    from minigan.explain.step import count_layers
     from minigan.progress import tqdm_bar
 
     since = time.perf_counter()
     opened, step = _open(folder, given, quiet)
     with (
         threadpool_limits(1, user_api="blas"),
-        tqdm_bar(unit="layer", desc="planting mistakes", disable=quiet, leave=False) as bar,
+        tqdm_bar(total=count_layers(opened.game), unit="layer", desc="planting mistakes", disable=quiet, leave=False) as bar,
     ):
         text = make_page(step, opened.about, opened.has_data, breaking=Breaking(bar.update), history=opened.history)
     return _write(text, out, opened.about, since)
@@ -205,7 +209,7 @@ def _open(folder: str | None, given: dict[str, Any], quiet: bool) -> tuple[game.
         if folder is not None:
             opened = game.game_of_run(folder, given["backend"], given.get("batch_size"), given.get("seed", 0))
         else:
-            steps = given.pop("after", game.TRAINED)
+            steps = given.pop("after", None)
             progress = partial(tqdm_bar, unit="step", desc="training", disable=quiet, leave=False)
             opened = game.small_game(Config(**given), steps, progress)
         with tqdm_bar(total=count_ticks(opened.game), unit="array", desc="checking", disable=quiet, leave=False) as bar:

@@ -19,6 +19,7 @@ from minigan.network import Sequential
 from minigan.training import OPTIONS, Config, errors_of_user_file, load_game
 
 PROGRAMS = ("onnx", "torch")
+MOST_NAMED = 20  # classes that are all named where a column of the output is explained
 
 
 def add(commands: Any) -> None:
@@ -71,7 +72,8 @@ def _files(stem: Path, program: str, net: Sequential, words: Words) -> dict[Path
         title = f"The {words.name} of {words.recipe}; written by minigan."
         more = {"title": title, "about": words.about, "example": words.example}
         return torch_files(net, stem.with_suffix(".py"), **more, metadata=words.metadata)
-    content = onnx_bytes(net, words.name, names=(words.takes, words.makes), about=words.about, metadata=words.metadata)
+    names, texts = (words.takes, words.makes), {"about": words.about, "columns": words.columns}
+    content = onnx_bytes(net, words.name, names=names, **texts, metadata=words.metadata)
     return {stem.with_suffix(".onnx"): content}
 
 
@@ -109,6 +111,17 @@ class Words:
         return f"torch.cat([torch.randn({count}, {self._game.latent_dim}), torch.eye({count})], 1)"
 
     @property
+    def columns(self) -> str:
+        """What each column of the output is, where it has several that differ: of a discriminator with classes."""
+        if self.name != "discriminator" or not self._classes:
+            return ""
+        shown = [*self._classes] if len(self._classes) <= MOST_NAMED else [*self._classes[:3], "…", self._classes[-1]]
+        return (
+            "Column 0 is the score that holds for every class, column 1 + k what class k adds to it: a sample of class k has "
+            f"the score y[:, 0] + y[:, 1 + k]. The classes, from k = 0: {', '.join(map(str, shown))}."
+        )
+
+    @property
     def about(self) -> str:
         """What goes in and what comes out."""
         latent, count = self._game.latent_dim, len(self._classes)
@@ -116,7 +129,8 @@ class Words:
         return {
             "generator": f"Makes {self._samples} from {what}{f', and behind them {label}' if count else ''}.",
             "discriminator": "Judges whether "
-            + f"{self._samples} are real: {'a score each, and one more for each class' if count else 'a score each'}.",
+            + f"{self._samples} are real: {'1 + ' + str(count) + ' numbers' if count else 'a score'} each."
+            + (f" {self.columns}" if count else ""),
             "encoder": f"Makes the code of {self._samples}: {latent} means, then {latent} logarithms of variances.",
             "decoder": f"Makes {self._samples} from a code of {what}.",
         }.get(self.name, f"The {self.name} of a game.")

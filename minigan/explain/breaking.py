@@ -190,13 +190,14 @@ MISTAKES: tuple[tuple[type[Planted], Callable[[Layer], bool]], ...] = (
 class Broken:
     """One mistake, planted in one layer of the step.
 
-    report: of the gradient check on that layer alone, with the step's own parameters and first samples. input_checks (by
-    branch) and checks (by the parameter's name within the layer): the step's derivatives that were compared with
-    differences, the analytic ones made anew by the layer with the mistake.
+    report: of the gradient check on that layer alone, with the step's own parameters and the first `samples` of its batch.
+    input_checks (by branch) and checks (by the parameter's name within the layer): the step's derivatives that were compared
+    with differences, the analytic ones made anew by the layer with the mistake.
     """
 
     mistake: type[Planted]
     report: Report
+    samples: int
     input_checks: dict[str, list[Comparison]]
     checks: dict[str, list[Comparison]]
 
@@ -248,9 +249,9 @@ def _break_layer(
             continue
         broken = {branch: _Alone(record, index, own, mistake) for branch, record in passes.items()}
         finite = all(np.isfinite(array).all() for run in broken.values() for array in run.backward().values())
-        report = next(iter(broken.values())).report()
+        report, samples = next(iter(broken.values())).report()
         if finite and not report.ok:  # else the mistake makes no difference here
-            found.append(Broken(mistake, report, _inputs(broken, input_checks), _parameters(broken, index, update)))
+            found.append(Broken(mistake, report, samples, _inputs(broken, input_checks), _parameters(broken, index, update)))
     return found
 
 
@@ -311,7 +312,8 @@ class _Alone:
         same = np.allclose(self.y, self.record.outputs[self.index], rtol=1e-9, atol=1e-12)
         return bool(same and (below is None or np.allclose(found, below, rtol=1e-9, atol=1e-12 * np.abs(below).max())))
 
-    def report(self) -> Report:
+    def report(self) -> tuple[Report, int]:
+        """The check's report, and how many of the first samples it ran on."""
         self.net.random_state = self.random_state
         x = self.x[: FEW[max(self.x[0].size, self.y[0].size) > WIDE]]
-        return check_gradients(self.net, x, max_entries=ENTRIES, name=repr(self.net.layers[0]))
+        return check_gradients(self.net, x, max_entries=ENTRIES, name=repr(self.net.layers[0])), len(x)

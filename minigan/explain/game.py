@@ -17,11 +17,13 @@ from minigan.training import CHECKPOINT, Config, checkpoint
 from minigan.training.config import models_of
 
 TRAINED = 400  # steps of a small game before the one that is opened: strokes can be seen by then
+TRAINED_OF = {"points": 1500}  # by kind of data, where it takes another number: all modes of ring are there by then
 BATCH = 32
 # Small enough that every array can be looked at; else as `minigan train` has them. By game and model, as the recipes are.
 SMALL: dict[str, dict[str, Any]] = {
     "dcgan": {"width": 8, "latent_dim": 16, "extra_conv": False, "lr": 2e-3},
     "mlp": {"hidden": (32,), "latent_dim": 16, "lr": 2e-3},
+    "points": {"hidden": (32, 32), "latent_dim": 2, "lr": 2e-3},
     "wave": {"width": 4, "latent_dim": 16},
     "text": {"width": 8, "latent_dim": 16},
     "vae mlp": {"hidden": (80,), "latent_dim": 8, "lr": 2e-3},
@@ -47,13 +49,16 @@ class Opened:
     history: History | None = None
 
 
-def small_game(config: Config, steps: int, progress: Callable[[range], Iterable[int]] = iter) -> Opened:
+def small_game(config: Config, steps: int | None, progress: Callable[[range], Iterable[int]] = iter) -> Opened:
     """A game of the configuration's kind, SMALL where that leaves it open, after so many steps, which run through `progress`.
+
+    steps: None for those of TRAINED_OF, or TRAINED.
 
     Raises what Config.resolve and load raise, and DivergenceError if the steps lead to numbers that are not finite.
     """
     backend = get_backend(config.backend)
     dataset = config.load_data()
+    steps = TRAINED_OF.get(dataset.kind.name, TRAINED) if steps is None else steps
     model = config.model or models_of(config.game, dataset.kind.name)[0]
     own = {**_small(config.game, model, dataset.kind.name), **_plain(config)}
     size = {name: value for name, value in own.items() if getattr(config, name) is None}

@@ -67,9 +67,15 @@ def onnx(
 
 
 def onnx_bytes(
-    net: Sequential, title: str, *, names: Sequence[str], about: str = "", metadata: Mapping[str, str] | None = None
+    net: Sequential,
+    title: str,
+    *,
+    names: Sequence[str],
+    about: str = "",
+    columns: str = "",
+    metadata: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The content of such a file."""
+    """The content of such a file. columns: what those of the output are, to keep with it."""
     helper = package().helper
     if len(names) != 2 or not all(isinstance(name, str) and name for name in names) or names[0] == names[1]:
         raise OptionError(f"names is {shorten(names)}: expected two different names, of the input and the output")
@@ -77,6 +83,7 @@ def onnx_bytes(
     graph = Graph(names[0])
     end = graph.finish(graph.run(steps, names[0]), names[1])
     infos = [graph.info(name, (BATCH, *shape)) for name, shape in ((names[0], start.axes), (end, net.output_shape))]
+    infos[1].doc_string = columns
     body = helper.make_graph(
         graph.nodes, title, infos[:1], infos[1:], graph.weights, doc_string=about, value_info=graph.infos_but(end)
     )

@@ -126,6 +126,24 @@ mg.export.add_rule(Twice, onnx=lambda graph, layer, x: graph.node("Add", [x, x])
 """
 
 
+def test_the_columns_of_a_game_with_classes_are_told(tmp_path, monkeypatch):
+    """In the docstring of the module and at the output of the ONNX file; and it is so: the score is the sum of two columns."""
+    quick_runs.draw_bytes(monkeypatch)
+    quick_runs.make(tmp_path, steps=2, classes=True, data="digits").train()
+    for program in ("onnx", "torch"):
+        assert run(f"export {tmp_path / 'run'} --to {program} --out {tmp_path}") == 0
+    told = [(tmp_path / "discriminator.py").read_text(), output_words(tmp_path / "discriminator.onnx")]
+    names = ", ".join(load_game(tmp_path / "run", "numpy").config.class_names)
+    for text in told:
+        assert "Column 0 is the score that holds for every class, column 1 + k what class k adds to it" in text
+        assert f"The classes, from k = 0: {names}." in text
+    assert output_words(tmp_path / "generator.onnx") == ""
+
+
+def output_words(path):
+    return onnx.load(path).graph.output[0].doc_string
+
+
 def test_networks_of_a_users_file(tmp_path, capsys, monkeypatch):
     quick_runs.draw_bytes(monkeypatch)
     wrong = RULE.replace("[x, x]", "[x, x.y]")

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from explained_games import SHAPE, batch, content, dcgan, opening, warmed
+from explained_games import BATCH, SHAPE, batch, content, dcgan, opening, warmed
 
 import minigan as mg
 from minigan.explain import breaking as breaking_module
 from minigan.explain import page, step
-from minigan.explain.breaking import MISTAKES, Breaking
+from minigan.explain.breaking import FEW, MISTAKES, Breaking
 from minigan.explain.step import looking as looking_module
 
 
@@ -140,13 +140,14 @@ def test_the_page_holds_what_the_check_said():
     stations = content(text)["stations"]
     back = [s for s in stations if s["kind"] == "backward" and "index" in s]
     assert all(s["switches"] for s in back)
-    assert len(ticks) == len(back), "each layer is looked at once"
+    assert len(ticks) == len(back) == step.count_layers(gan), "each layer is looked at once"
     station = next(s for s in back if s["label"] == "BatchNorm" and s["net"] == "D" and s["act"] == "G")
     held = next(one for one in station["switches"] if one["name"] == "μ and σ held as constants")
     assert held["verdict"].startswith("BatchNorm(): FAILED, largest relative error ")
     said = [line for s in back for one in s["switches"] for line in one["said"]]
     assert "gradient of x: minus the true one: a sign is wrong" in said
     assert not any("0.weight" in line for line in said), "the layer has no number where it is alone"
+    assert held["samples"] == min(BATCH, FEW[1])
     right = {(c["of"], *c["where"]): c for c in station["checks"]}
     wrong = {(c["of"], *c["where"]): c for c in held["checks"]}
     assert right.keys() == wrong.keys()

@@ -548,6 +548,54 @@ def test_a_pdf_has_a_sheet_for_each_station(open_page, text, tmp_path):
     assert tab.locator("#sheets").count() == 0
 
 
+@pytest.mark.slow
+def test_two_steps_on_paper(show, tmp_path):
+    """What differs, then a sheet of each with its maps; nothing else, and no frame; and the screen comes back."""
+    games = {"A": convolutions(normalised=True), "B": convolutions(normalised=False)}
+    tab = show(
+        page.make_pair([(step.open_step(*opening(warmed(game))), name, True) for name, game in games.items()]), 1280, "dark"
+    )
+    tab.wait_for_function("frames.filter(Boolean).length === 2")
+    one = tab.evaluate("pairs.findIndex((pair) => !pair.stations.includes(null) && pair.name.startsWith('d-backward'))")
+    tab.evaluate(f"go({one})")
+    before = tab.inner_text("main")
+    assert tab.evaluate("document.getElementById('frame-0').clientHeight - frames[0].document.body.offsetHeight") < 3
+    tab.evaluate("layOut()")
+    tab.emulate_media(media="print")
+    assert tab.locator("#sheets > .sheet").count() == 3
+    assert tab.locator("#sheets h2").all_inner_texts() == tab.evaluate(f"pairs[{one}].titles")
+    assert tab.locator("#sheets").locator("button, input, select, output, iframe").count() == 0
+    assert not tab.locator("main").is_visible()
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    painted = """(found) => found.every((canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
+        .data.some((v) => v))"""
+    assert tab.locator("#sheets canvas").count() > 1
+    assert tab.locator("#sheets canvas").evaluate_all(painted)
+    tab.evaluate("putBack()")
+    tab.emulate_media(media="screen")
+    assert tab.locator("#sheets").count() == 0
+    assert tab.inner_text("main") == before
+    tab.pdf(path=tmp_path / "two.pdf", format="A4")
+    assert len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "two.pdf").read_bytes())) >= 3
+    assert tab.locator("#sheets").count() == 0
+
+
+@pytest.mark.slow
+def test_a_subject_on_paper(show):
+    """Formulas as wide as the paper, and none of what only a screen can do; afterwards they are as wide as the window."""
+    tab = show(subject.make_page("BatchNorm")[0])
+    wide = tab.evaluate("document.querySelectorAll('.lines').length")
+    tab.emulate_media(media="print")
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.evaluate("document.querySelectorAll('.lines').length") > wide
+    assert max(tab.locator(".formulas math").evaluate_all("(all) => all.map((m) => m.getBoundingClientRect().right)")) < 980
+    assert tab.evaluate("document.querySelector('main').clientWidth") <= 660
+    assert not tab.locator("#answer").is_visible()
+    assert not tab.locator("#invitation").is_visible()
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.evaluate("document.querySelectorAll('.lines').length") == wide
+
+
 def numbers_of(tab):
     return tab.evaluate("({ arrays, gradients, jacobian })")
 

@@ -189,7 +189,7 @@ def test_numbers_beyond_float32_are_no_page(tmp_path, capsys, recwarn):
 
 @pytest.mark.parametrize(("steps", "found"), [(5, "after 5 steps the parameters are not finite"), (0, "L_D is not finite")])
 def test_a_game_that_blew_up_is_not_opened(steps, found, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(game.SMALL, "mlp", {"hidden": (4,), "latent_dim": 4, "lr": 1e308})
+    monkeypatch.setitem(game.SMALL, "points", {"hidden": (4,), "latent_dim": 4, "lr": 1e308})
     command = ["explain", "--data", "ring", "--after", str(steps), "--quiet", "--out", str(tmp_path / "a.html")]
     with np.errstate(all="ignore"):
         assert cli.main(command) == cli.USER_ERROR

@@ -79,6 +79,24 @@ def test_the_drawing_leads_to_every_station_and_marks_the_one_on_show(ring, show
     assert tab.evaluate("document.querySelector('#drawing svg').getBoundingClientRect().right") <= width
 
 
+def test_the_drawing_has_room_for_its_labels_and_joins_losses_and_moves(ring, show):
+    """Of a wide page in one row; in rows there is no room for the lines, and nothing is said of them."""
+    for width, joints in ((1280, ["backward", "update", "backward", "update"]), (390, [])):
+        tab = show(ring[1], width)
+        assert tab.locator("#drawing .joint").evaluate_all("(found) => found.map((one) => one.dataset.to)") == joints
+        assert ("lines lead from a loss" in tab.inner_text("#seam")) == bool(joints)
+        spare = tab.locator("#drawing .cell").evaluate_all(
+            "(cells) => cells.map((c) => c.querySelector('rect').getBBox().width - c.querySelector('text').getBBox().width)"
+        )
+        assert min(spare) > (8 if joints else 3)
+    tab = show(ring[1])
+    svg = tab.locator("#drawing svg")
+    drawn = svg.evaluate("(node) => { const box = node.getBBox(); return [box.x + box.width, box.y + box.height]; }")
+    room = [float(svg.get_attribute(name)) for name in ("width", "height")]
+    assert 0.9 * room[0] < drawn[0] <= room[0]
+    assert drawn[1] <= room[1]
+
+
 def test_the_drawing_answers_to_keys(ring, show):
     tab, text = show(ring[1]), ring[1]
     tab.evaluate(f"go({number_of(text, act='D', kind='forward', net='G', index=0)})")
@@ -188,6 +206,7 @@ def test_a_switch_shows_what_the_check_says(ring, show):
         assert tab.inner_text("#switches [data-verdict]") == one["verdict"]
         assert [node.strip() for node in tab.locator("#switches .said").all_inner_texts()] == one["said"]
         assert tab.inner_text("#switches").count("✗") >= 2, "in the step, and in the check"
+        assert f"samples of the batch (N = {one['samples']}" in tab.inner_text("#switches")
         switch.press("Enter")
         assert tab.locator("#switches [data-verdict]").count() == 0
     tab.get_by_role("switch").first.click()

@@ -8,7 +8,7 @@ const { pairs } = compared;
 const LETTERS = ["A", "B"], CLASSES = ["a", "b"];
 const byId = (id) => document.getElementById(id);
 const state = { at: 0 };
-const frames = []; // for each side {window, go}, once its page has loaded
+const frames = []; // for each side {window, document, go}, once its page has loaded
 
 function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -44,6 +44,7 @@ function draw() {
   byId("where").textContent = `${state.at + 1} of ${pairs.length}`;
   drawDifferences(pair);
   fitFormulas();
+  if (isNarrow()) fitTables("#differences table");
   drawGradients(pair);
   frames.forEach((frame, side) => {
     const number = pair.stations[side];
@@ -119,8 +120,8 @@ function adopt(frame, side) {
     const choice = event.isTrusted && event.target.closest("[data-choice]")?.dataset.choice;
     if (choice) follow(1 - side, choice);
   }, true);
-  new ResizeObserver(() => { frame.style.height = `${document.documentElement.scrollHeight}px`; }).observe(document.body);
-  frames[side] = { go: original, document };
+  new ResizeObserver(() => { frame.style.height = `${document.body.offsetHeight + 1}px`; }).observe(document.body);
+  frames[side] = { go: original, document, window: inner };
   if (frames[0] && frames[1]) followAddress();
 }
 
@@ -128,6 +129,32 @@ function adopt(frame, side) {
 function follow(side, choice) {
   const button = frames[side].document.querySelector(`[data-choice="${choice}"]`);
   if (button && button.getAttribute("aria-pressed") !== "true") button.click();
+}
+
+// -- on paper ---------------------------------------------------------------------------------------------------------------
+
+/** What differs, and behind it the sheet that either page makes of its station. */
+function layOut() {
+  if (byId("sheets")) return;
+  const sheets = el("div", { id: "sheets" }, el("section", { class: "sheet" }, ...["notes", "differences", "gradients"].map((id) => {
+    const copy = byId(id).cloneNode(true);
+    copy.removeAttribute("id");
+    return copy;
+  })));
+  frames.forEach((frame, side) => {
+    if (!frame || pairs[state.at].stations[side] === null) return;
+    frame.window.layOut();
+    sheets.append(...frame.document.getElementById("sheets").childNodes);
+  });
+  document.documentElement.classList.add("printing");
+  document.body.append(sheets);
+  fitFormulas(sheets);
+}
+
+function putBack() {
+  byId("sheets")?.remove();
+  document.documentElement.classList.remove("printing");
+  frames.forEach((frame) => frame?.window.putBack());
 }
 
 function begin() {
@@ -155,6 +182,8 @@ function begin() {
   byId("back").addEventListener("click", () => go(state.at - 1));
   byId("on").addEventListener("click", () => go(state.at + 1));
   addEventListener("hashchange", followAddress);
+  addEventListener("beforeprint", layOut);
+  addEventListener("afterprint", putBack);
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input, select")) return;
     const to = { ArrowLeft: state.at - 1, ArrowRight: state.at + 1, Home: 0, End: pairs.length - 1 }[event.key];

@@ -68,7 +68,7 @@ def make_pair(sides: Sequence[tuple[OpenedStep, str, bool]]) -> str:
         title = f"{PAGE_MARK}, beside another: {' and '.join(side.about for side in shown)}"
         page = Template(_read("beside.html")).substitute(
             title=html.escape(title),
-            css=f"{_read('page.css')}\n{_read('beside.css')}",
+            css="\n".join(map(_read, ("page.css", "beside.css", "print.css"))),
             compared=_json(compare(shown)),
             pages=_json([text for text, _ in filled]),
             script=_read("fit.js") + _read("beside.js"),

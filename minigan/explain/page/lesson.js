@@ -22,6 +22,7 @@ function drawLesson(station) {
   if (moved) [lesson.station, lesson.broken] = [state.at, null];
   foldAsNeeded();
   drawOverview();
+  drawSeam();
   drawTools();
   drawTour();
   drawTime();
@@ -40,7 +41,12 @@ function foldAsNeeded() {
     }
     if (!lesson.touched.has(id)) box.open = open;
   }
-  byId("seam").replaceChildren(`Data go to the right; ← is where the gradient comes back. ${page.overview.seam} `
+}
+
+/** What the drawing shows, which depends on how much room it has. */
+function drawSeam() {
+  const joined = byId("drawing").querySelector(".joint");
+  byId("seam").replaceChildren(`Data go to the right; ← is where the gradient comes back${joined ? "; lines lead from a loss to where it begins, and from a network to its move" : ""}. ${page.overview.seam} `
     + "Click a layer to go to it, or Tab to the drawing, arrow keys and Enter.");
 }
 

@@ -30,7 +30,7 @@ function brokenNodes(one) {
     el("p", {}, el("b", {}, "Planted: "), `${one.code}.`),
     ...(shown.length ? [el("p", {}, "This station's derivatives, with the mistake, beside the same differences as before:"),
       checksTable(shown)] : []),
-    el("p", {}, "check_gradients on this layer, with the step's own weights and first samples, and a random dy:"),
+    el("p", {}, `check_gradients on this layer, with the step's own weights, ${samplesWords(one.samples)}, and a random dy:`),
     el("p", { class: "bad", "data-verdict": "" }, one.verdict),
     el("div", { class: "wide" }, el("table", {}, el("tr", {}, ...["gradient of", "relative error", "worst at", "analytic", "numeric"].map((h) => el("th", {}, h))),
       ...one.rows.map((row) => el("tr", {}, el("td", {}, row.of),
@@ -39,6 +39,12 @@ function brokenNodes(one) {
         el("td", {}, number(row.numeric, 6)))))),
     ...named.map((line) => el("p", { class: "said", role: "status" }, line)),
   ];
+}
+
+/** How many samples the check runs on, which is the N of its words. */
+function samplesWords(count) {
+  if (count === page.batch) return `all ${count} samples of the batch (N = ${count})`;
+  return `${count === 1 ? "the first" : `the first ${count}`} of the ${page.batch} samples of the batch (N = ${count} here)`;
 }
 
 function errorWords(error) {

@@ -28,6 +28,7 @@ def _switch(place: Place, broken: Broken) -> dict[str, Any]:
         "code": broken.mistake.code,
         "checks": derivatives,
         "verdict": _of_layer(str(report).split("\n")[0]),
+        "samples": broken.samples,
         "rows": [_row(row) for row in report.rows],
         "said": [_of_layer(line) for line in report.lines[len(report.rows) :]],
         "named": bool(report.mistakes),

@@ -5,7 +5,7 @@ number moved a little, on a copy of the game whose optimisers hold still; so a g
 """
 
 from minigan.explain.step.looking import CHECKED, NUDGED
-from minigan.explain.step.opening import count_ticks, open_step
+from minigan.explain.step.opening import count_layers, count_ticks, open_step
 from minigan.explain.step.records import Nudge, OpenedGAN, OpenedStep, OpenedVAE, Pass, Share, Update
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Pass",
     "Share",
     "Update",
+    "count_layers",
     "count_ticks",
     "open_step",
 ]

@@ -64,6 +64,11 @@ def count_ticks(game: Game) -> int:
     return _plan_of(game).count_ticks()
 
 
+def count_layers(game: Game) -> int:
+    """How many layers the walk back through an opened step of the game passes: each once for every loss."""
+    return _plan_of(game).count_layers()
+
+
 def _plan_of(game: Game) -> Plan:
     kind = next((plan for plan in PLANS if plan.opens(game)), None)
     if kind is None:

@@ -44,6 +44,11 @@ class Plan(ABC):
         """How many arrays are checked."""
         return sum(self.networks[name] * len(net.layers) + len(net.params) for name, net in self.game.networks.items())
 
+    def count_layers(self) -> int:
+        """How many layers the losses go back through: each once for every loss."""
+        walked = [{network for network, _ in way} for way in self.ways.values()]
+        return sum(len(self.game.networks[network].layers) for networks in walked for network in networks)
+
     @abstractmethod
     def difference(self, passes: dict[str, list[Pass]], batch: tuple[Array, Array], stats: Mapping[str, float]) -> str:
         """How the step differs from the usual one, in words, or "". batch: samples and noise."""
