@@ -32,8 +32,8 @@ def add(commands: Any) -> None:
     about = (
         "Without TARGET, or for a run folder: one training step opened up, a GAN's or a VAE's, as a page for the browser that "
         "walks through it; for two run folders, a step of each side by side. "
-        "Over time, the small game is shown with the weights that it had, and a run, which keeps its last weights alone, by the "
-        "pictures and the log that it left. "
+        "Over time, the small game is shown with the weights that it had, and a run, which keeps its last weights alone, by "
+        "the pictures and the log that it left. "
         "With a name: the gradients of a layer, loss or penalty derived, worked through on a few numbers and checked; or an "
         "optimiser. It is printed; with --html it is a page whose numbers can be picked."
     )

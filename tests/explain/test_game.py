@@ -179,6 +179,24 @@ def test_mistakes_are_one_line_and_write_nothing(command, parts, tmp_path, capsy
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_the_small_game_of_ring_learns_all_modes():
+    """After its usual steps; at the start it had few, so that the time slider has something to show."""
+    opened = game.small_game(Config(data="ring", backend="textbook"), None)
+    angles = np.arange(8) * np.pi / 4
+    modes = np.stack([np.cos(angles), np.sin(angles)], 1)
+    real = np.asarray(opened.real)
+    assert np.linalg.norm(real[:, None] - modes, axis=2).min(axis=1).max() < 0.15, "these are the modes"
+
+    def reached(points):
+        off = np.linalg.norm(points[:, None] - modes, axis=2)
+        return np.unique(off.argmin(axis=1)[off.min(axis=1) < 0.25])
+
+    assert len(reached(np.asarray(opened.game.sample(512, seed=1)))) == 8
+    assert len(reached(opened.history.moments[0].points)) < 4
+    assert len(reached(opened.history.moments[-1].points)) > 6
+
+
 def test_numbers_beyond_float32_are_no_page(tmp_path, capsys, recwarn):
     command = ["explain", "--data", "ring", "--after", "0", "--lr", "1e39", "--quiet", "--out", str(tmp_path / "a.html")]
     assert cli.main(command) == cli.USER_ERROR
