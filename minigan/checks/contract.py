@@ -55,7 +55,7 @@ class _Contract:
         """Whether there is an output to go on with."""
         net, layer, x, train = self.net, self.layer, self.x, self.train
         random_state, state, given = net.random_state, net.state_dict(), x.copy()
-        passed = layer.forward(x, train)
+        passed = layer.forward(x, train)  # the passes after it get copies: this one may have written to x
         if not (isinstance(passed, tuple) and len(passed) == 2):
             self.broken.append(f"forward must return (y, cache), it returns {type(passed).__name__}")
             return False
@@ -73,14 +73,14 @@ class _Contract:
 
         start_again()
         self.promise(
-            _same(layer.forward(x, train)[0], y),
+            _same(layer.forward(given.copy(), train)[0], y),
             "forward gives another y for the same x: draw random numbers from self.rng, and set random = True",
         )
         still = all(_same(state[name], value) for name, value in net.state_dict().items() if name in net.state)
         self.promise(train or still, "forward changes its state at inference, train=False")
         if not layer.cross_sample:
             start_again()
-            alone = layer.forward(x[:1], train)[0]
+            alone = layer.forward(given[:1].copy(), train)[0]
             self.promise(
                 layer.random or _same(alone, y[:1]), "one sample's output depends on the others: set cross_sample = True"
             )
@@ -95,7 +95,7 @@ class _Contract:
         replaced = next((name for name, view in views.items() if written.of_layer[0].get(name) is not view), None)
         if replaced:
             self.broken.append(
-                f"backward puts another array in grads[{replaced!r}]: write into the one there, grads[...][...] = …"
+                f"backward puts another array in grads[{replaced!r}]: write into the one there, grads[{replaced!r}][...] = …"
             )
             return False
         if first is None or getattr(first, "shape", None) != self.x.shape:

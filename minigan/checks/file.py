@@ -43,6 +43,11 @@ def _check_case(path: Path, number: int, layer: Layer, shape: tuple[int, ...], b
         for mode, of_mode in reports.items()
         for mistake in of_mode.mistakes
     ]
+    report.observe = lambda: [
+        replace(note, where=f"{note.where.removeprefix('0.')} {mode}")
+        for mode, of_mode in reports.items()
+        for note in of_mode.notes
+    ]
     try:
         made = layer.fresh().build(shape)
         if not isinstance(made, tuple) or not all(isinstance(n, (int, np.integer)) for n in made):

@@ -11,6 +11,7 @@ import numpy as np
 from minigan.backends import Array, Backend, get_backend, stream
 from minigan.checks.differences import Target, branch_signatures, compare, with_state_held
 from minigan.checks.mistakes.naming import name_mistakes
+from minigan.checks.mistakes.rounding import name_roundings
 from minigan.checks.report import TOLERANCE, Report
 from minigan.errors import OptionError, shorten
 from minigan.layers import Layer
@@ -33,7 +34,8 @@ def check_gradients(
 
     x: a batch (N, *input_shape). mode "full" varies single entries, all or `max_entries` drawn per array; "projection" varies
     each array along random directions v and compares <gradient, v>, which touches every entry at the cost of a few passes.
-    Returns a Report: .ok, .max_error, one row per array, and if the check fails .mistakes, those that an explanation fits.
+    Returns a Report: .ok, .max_error, one row per array, if the check fails .mistakes, those that an explanation fits, and
+    .notes on what is rounded to float32.
     Raises OptionError for an unknown mode.
     """
     if not isinstance(net, Sequential):
@@ -41,6 +43,7 @@ def check_gradients(
     net = with_state_held(net.clone(dtype="float64"))
     be, random_state, rng = net.backend, net.random_state, np.random.default_rng(stream("checks", seed))
     x = in_float64(be, x, "x")
+    given_x, given_params = x.copy(), net.flat_params.copy()
 
     def forward() -> tuple[Array, list[Any]]:
         net.random_state = random_state  # the same Dropout masks at every pass
@@ -53,11 +56,16 @@ def check_gradients(
     y, caches = forward()
     dy = be.asarray(rng.standard_normal(y.shape))
     net.flat_grads[...] = np.nan  # every entry must be written
-    dx = net.backward(dy, caches, grads=net.grads)
+    given_dy = dy.copy()  # the differences are taken with what backward was given, whatever it writes into
+    dx = np.array(be.to_numpy(net.backward(given_dy, caches, grads=net.grads)))
+    x[...], net.flat_params[...] = given_x, given_params
     targets = [Target(name, net.params[name], be.to_numpy(net.grads[name])) for name in net.params]
-    targets.append(Target("x", x, be.to_numpy(dx)))
+    targets.append(Target("x", x, dx))
     report = compare(name, be, evaluate, dy, targets, mode, max_entries, tolerance, rng)
+    if not bool((dy == given_dy).all()):
+        report.broken.append("backward writes to dy")
     report.explain = lambda: name_mistakes(net, x, train, tolerance)
+    report.observe = lambda: name_roundings(net, x, train, report)
     return report
 
 

@@ -51,7 +51,8 @@ class Report:
     """The outcome of a check: a row per parameter and one for x. print(report) shows the table.
 
     broken: what the layer breaks of the layer contract, a sentence each, where that was checked too. hint: what may be amiss
-    if a gradient is wrong. explain: called where the check failed, and only when the mistakes are asked for.
+    if a gradient is wrong. explain: called where the check failed, and only when the mistakes are asked for. observe: likewise
+    for the notes, of a check that passes too.
     """
 
     name: str
@@ -60,11 +61,18 @@ class Report:
     broken: list[str] = field(default_factory=list)
     hint: str = ""
     explain: Callable[[], list[Mistake]] = field(default=list, repr=False, compare=False)
+    observe: Callable[[], list[Mistake]] = field(default=list, repr=False, compare=False)
 
     @cached_property
     def mistakes(self) -> list[Mistake]:
         """What is wrong, by gradient, as far as an explanation fits; nothing where the check passes."""
         return [] if self.ok else self.explain()
+
+    @cached_property
+    def notes(self) -> list[Mistake]:
+        """What is amiss in gradients that are right to the tolerance, and fails no check: a rounding to float32."""
+        named = {mistake.where for mistake in self.mistakes}
+        return [note for note in self.observe() if note.where not in named]
 
     @property
     def max_error(self) -> float:
@@ -102,11 +110,21 @@ class Report:
     @property
     def lines(self) -> list[str]:
         """The table without its head: a line per row, then one for each thing that is wrong beside them."""
+        return [*map(str, self.rows), *_by_words(self.mistakes), *self._doubts, *_by_words(self.notes)]
+
+    @property
+    def amiss(self) -> list[str]:
+        """Only the lines on what is not as it should be: mistakes that are named, then the rows that failed, then the rest."""
+        failed = [str(row) for row in self.rows if not row.max_error < self.tolerance]
+        return [*_by_words(self.mistakes), *failed, *self._doubts, *_by_words(self.notes)]
+
+    @property
+    def _doubts(self) -> list[str]:
+        """What else speaks against the layer, or against the check."""
         doubts = self.unproved if self.rows else []
         if self.hint and any(self.tolerance <= row.max_error < math.inf for row in self.rows):
             doubts.append(self.hint)
-        broken = [f"contract broken: {sentence}" for sentence in self.broken]
-        return [*map(str, self.rows), *_by_words(self.mistakes), *doubts, *broken]
+        return [*doubts, *(f"contract broken: {sentence}" for sentence in self.broken)]
 
 
 def _by_words(mistakes: list[Mistake]) -> list[str]:

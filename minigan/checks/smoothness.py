@@ -27,7 +27,7 @@ def crosses_kink(layer: Layer, input_shape: Sequence[int], row: Row, train: bool
     def output(t: float) -> np.ndarray:
         array[row.where] = start + t
         net.random_state = random_state
-        return np.array(backend.to_numpy(net.forward(x, train)[0]))
+        return np.array(backend.to_numpy(net.forward(x.copy(), train)[0]))
 
     dy = np.random.default_rng(stream("checks", 0)).standard_normal(output(0.0).shape)
     return _bends(lambda t: float((dy * output(t)).sum()))

@@ -20,7 +20,11 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "gradcheck", "prove every gradient", about, gradcheck)
     parser.add_argument("files", nargs="*", metavar="FILE.py", help="a file to run, with layers of your own (all of minigan's)")
     add_option(parser, "backend", default="auto")
-    parser.add_argument("--verbose", action="store_true", help="one line per array, with the worst entry")
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="a line for every array, right ones too, with its worst entry (only what is amiss)",
+    )
 
 
 def gradcheck(options: argparse.Namespace) -> int:
@@ -39,8 +43,8 @@ def gradcheck(options: argparse.Namespace) -> int:
             f"{'ok    ' if report.ok else 'FAILED'}  {report.max_error:8.1e}  {checked:>4} derivatives  {report.name}",
             flush=True,
         )
-        if options.verbose or not report.ok:
-            print(*(f"          {line}" for line in report.lines), sep="\n")
+        lines = report.lines if options.verbose else report.amiss
+        print(*(f"          {line}\n" for line in lines), sep="", end="", flush=True)
     agree = "all gradients agree, the layer contract is kept" if own else "all gradients agree"
     verdict = agree if not failed else f"{failed} of {count} FAILED"
     print(f"{count} checks in {time.perf_counter() - since:.1f} s: {verdict}")

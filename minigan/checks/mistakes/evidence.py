@@ -17,6 +17,7 @@ from minigan.network import Sequential
 
 MOST_ENTRIES, DRAWN = 1000, 100  # of an array all are varied up to so many; where it has more, so many are drawn
 MOST_PARTS = 4_000_000  # numbers; where there would be more, none are kept
+DRAWS = 16  # of samples, before a gradient that is 0 on all of them is called 0
 FEW = 3  # so many entries at least must bear out a factor that has no name
 
 
@@ -83,11 +84,12 @@ class Trial:
     def __init__(self, net: Sequential, layer: Layer, x: Array, train: bool, tolerance: float) -> None:
         self.net, self.layer, self.x, self.train, self.tolerance = net, layer, x.copy(), train, tolerance
         self.be, self.random_state = net.backend, net.random_state
-        y, self.cache = self.forward()
-        self.single_y, self.single_cache = y.dtype == np.float32, any(a.dtype == np.float32 for a in arrays_in(self.cache))
+        y, spoilt = self.forward()
+        self.single_y, self.single_cache = y.dtype == np.float32, any(a.dtype == np.float32 for a in arrays_in(spoilt))
         self.dy_on_device = self.be.asarray(np.random.default_rng(stream("checks", 1)).standard_normal(y.shape))
         self.x_value, self.y, self.dy = (self.host(array) for array in (self.x, y, self.dy_on_device))
-        analytic = self.backward(self.cache)
+        analytic = self.backward(spoilt)
+        self.cache = self.fresh_cache()
         drawn = np.random.default_rng(0)
         arrays = {**layer.params, "x": self.x}
         found = [self._differentiate(name, array, analytic.get(name), drawn) for name, array in arrays.items()]
@@ -114,7 +116,12 @@ class Trial:
         for grad in grads.values():
             grad[...] = fill
         self.dy_after = self.dy_on_device.copy()
-        dx = self.layer.backward(self.dy_after, cache, grads if params else None, input_grad)
+        given = {name: array.copy() for name, array in self.layer.params.items()}
+        try:
+            dx = self.layer.backward(self.dy_after, cache, grads if params else None, input_grad)
+        finally:
+            for name, array in given.items():
+                self.layer.params[name][...] = array
         found = {name: self.host(grad) for name, grad in grads.items()} if params else {}
         return found | ({} if dx is None else {"x": self.host(dx)})
 
@@ -134,6 +141,16 @@ class Trial:
         self.net.random_state = self.random_state
         return self.host(self.layer.forward(self.be.asarray(self.x_value.astype(np.float32), self.net.dtype), self.train)[0])
 
+    def redrawn(self, name: str) -> Trial | None:
+        """The same layer on other samples, of which the analytic gradient of that name is not 0; None where it always is."""
+        for seed in range(DRAWS):
+            x = self.be.asarray(np.random.default_rng((4, seed)).standard_normal(self.x.shape))
+            self.net.random_state = self.random_state
+            found = self.repeated(lambda x=x: self.backward(self.layer.forward(x.copy(), self.train)[1]))  # type: ignore[misc]
+            if name in found and np.isfinite(found[name]).all() and found[name].any():
+                return self._other(x, self.train)
+        return None
+
     @cached_property
     def doubled(self) -> Trial | None:
         """The same layer on the samples and as many others; None where it cannot take so many."""
@@ -144,6 +161,10 @@ class Trial:
     def other_mode(self) -> Trial | None:
         """The same layer and samples at inference instead of in training, or the other way round; None where that fails."""
         return self._other(self.x, not self.train)
+
+    def again(self) -> Trial | None:
+        """The same, for where the samples or the parameters have other values now."""
+        return self._other(self.x, self.train)
 
     def _other(self, x: Array, train: bool) -> Trial | None:
         """A trial in other circumstances, after which the layer's state is as it was: training passes move it."""
@@ -193,11 +214,15 @@ def _in_shape(analytic: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray
 
 def arrays_in(cache: Any) -> list[Array]:
     """All arrays in a cache, however it is nested."""
-    if isinstance(cache, dict):
-        cache = list(cache.values())
-    if isinstance(cache, (tuple, list)):
-        return [array for part in cache for array in arrays_in(part)]
-    return [cache] if hasattr(cache, "dtype") and hasattr(cache, "copy") else []
+    return [array for _, array in places_in(cache)]
+
+
+def places_in(cache: Any, place: str = "cache") -> list[tuple[str, Array]]:
+    """(how to reach it, the array) for all arrays in a cache: cache[1], cache["mask"], …"""
+    if isinstance(cache, (dict, tuple, list)):
+        parts = cache.items() if isinstance(cache, dict) else enumerate(cache)
+        return [found for key, part in parts for found in places_in(part, f"{place}[{key!r}]")]
+    return [(place, cache)] if hasattr(cache, "dtype") and hasattr(cache, "copy") else []
 
 
 def replaced(cache: Any, replace: Callable[[Any], Any]) -> Any:

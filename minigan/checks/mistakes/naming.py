@@ -8,7 +8,7 @@ from contextlib import suppress
 import numpy as np
 
 from minigan.backends import Array
-from minigan.checks.mistakes import passes, paths, sums, whole
+from minigan.checks.mistakes import flows, passes, paths, sums, whole
 from minigan.checks.mistakes.evidence import Explanation, Gradient, Trial
 from minigan.checks.report import Mistake
 from minigan.network import Sequential
@@ -24,7 +24,7 @@ EXPLANATIONS: list[tuple[Explain, ...]] = [
     (passes.changed_in_between,),
     (whole.array_factor, paths.statistics_held),
     (sums.summed_too_much, sums.one_addend, sums.summed_too_little),
-    (whole.factor_within, paths.path_left_out),
+    (whole.factor_within, paths.path_left_out, flows.derivative_left_out),
     (whole.factor_for_each,),
     (sums.own_share,),
     (paths.path_with_factor, paths.mean_over_other_axes),
@@ -53,7 +53,12 @@ def name_mistakes(net: Sequential, x: Array, train: bool, tolerance: float) -> l
 
 
 def explain(trial: Trial, gradient: Gradient) -> Explanation | None:
-    """The simplest explanation that fits; of two that are equally simple, both in one."""
+    """The simplest explanation that fits; of two that are equally simple, both in one.
+
+    A gradient that is 0 on these samples alone, as where a ReLU lets none of them through, is explained on others.
+    """
+    if not gradient.analytic.any() and (other := trial.redrawn(gradient.name)):
+        trial, gradient = other, other.gradients[gradient.name]
     for equally_simple in EXPLANATIONS:
         fitting = {e.kind: e for function in equally_simple if (e := function(trial, gradient))}
         if fitting:

@@ -127,18 +127,18 @@ def single_precision(trial: Trial, g: Gradient) -> Explanation | None:
     if not error <= 1e-2 * np.abs(g.numeric[known]).max(initial=0):
         return None
     off = "off by the rounding of float32"
-    finer = not _is_single(trial.x_value)  # so that a float32 does not come from x
-    if trial.single_y or (finer and _is_single(trial.y)):
+    finer = not is_single(trial.x_value)  # so that a float32 does not come from x
+    if trial.single_y or (finer and is_single(trial.y)):
         return Explanation("float32", f"{off}: forward computes in float32, and the check in float64")
     if finer and np.allclose(trial.y, trial.y_of_single, rtol=1e-12, atol=0):
         return Explanation("float32", f"{off}: forward rounds x to float32, and the check is in float64")
     if trial.single_cache:
         return Explanation("float32", f"{off}: the cache holds float32 in a float64 pass")
-    if error > 1e-5 * np.abs(g.numeric[known]).max(initial=0) or not _is_single(g.analytic):
+    if error > 1e-5 * np.abs(g.numeric[known]).max(initial=0) or not is_single(g.analytic):
         return None
     return Explanation("float32", f"{off}: the gradient is rounded to float32 in a float64 pass")
 
 
-def _is_single(array: np.ndarray) -> bool:
+def is_single(array: np.ndarray) -> bool:
     """Whether all values are those of float32 numbers."""
     return bool((array == array.astype(np.float32)).all())

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from minigan.checks.mistakes.evidence import Explanation, Gradient, Trial
+from minigan.checks.mistakes.flows import true_flows
 from minigan.checks.mistakes.sizes import in_words, is_named
 from minigan.layers import Linear
 
 Term = tuple[str, np.ndarray]
+BOTH = "paths through μ and σ take their means"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Decomposition:
     terms: list[Term]
     proven: bool = True
     alone: bool = True  # whether more than the first term may be missing: the others have no formula otherwise
+    alike: bool = False  # whether all terms but the first are made alike, so that one mistake may stand in all of them
 
 
 def path_left_out(trial: Trial, g: Gradient) -> Explanation | None:
@@ -58,9 +61,9 @@ def statistics_held(trial: Trial, g: Gradient) -> Explanation | None:
 
 
 def path_with_factor(trial: Trial, g: Gradient) -> Explanation | None:
-    """One path has another sign, or a constant factor that has a name"""
+    """One path has another sign, or a constant factor that has a name; or both paths through statistics have it"""
     for found in decompositions(trial, g):
-        for name, term in found.terms:
+        for name, term in _terms(found):
             if g.fits(g.numeric - 2 * term):
                 return Explanation("sign", f"{name} has the wrong sign")
     for name, c in _factors(trial, g):
@@ -76,11 +79,19 @@ def _factors(trial: Trial, g: Gradient) -> Iterator[tuple[str, float]]:
     """(a path, c) where A is g with c times that path in it"""
     known = ~np.isnan(g.numeric)
     for found in decompositions(trial, g):
-        for name, term in found.terms if found.proven else []:
+        for name, term in _terms(found) if found.proven else []:
             size = float((term[known] ** 2).sum())
             c = 1 + float(((g.analytic - g.numeric)[known] * term[known]).sum()) / size if size else math.nan
             if math.isfinite(c) and c and g.fits(g.numeric + (c - 1) * term):
                 yield name, c
+
+
+def _terms(found: Decomposition) -> list[Term]:
+    """The terms, then all but the first together, where these are several: the means of a normalisation, written alike."""
+    (_, *others), both = found.terms, "what goes through the statistics, both its paths,"
+    if len(others) < 2 or not found.alike:
+        return found.terms
+    return [*found.terms, (both, np.asarray(sum(term for _, term in others)))]
 
 
 def mean_over_other_axes(trial: Trial, g: Gradient) -> Explanation | None:
@@ -98,13 +109,15 @@ def mean_over_other_axes(trial: Trial, g: Gradient) -> Explanation | None:
         for other in _normalisations(trial):
             if other.axes == norm.axes or other.names != norm.names:
                 continue
-            for term, name in ((1, "μ"), (2, "σ")):
-                wrong = list(norm.terms)
-                wrong[term] = norm.mean_term(term, other.axes)
-                if g.fits(sum(wrong)):
-                    return Explanation(
-                        "axis", f"the path through {name} takes its mean over the axes {other.axes} and not over {norm.axes}"
-                    )
+            means = {term: norm.mean_term(term, other.axes) for term in (1, 2)}
+            for whose, changed in (
+                ("path through μ takes its mean", (1,)),
+                ("path through σ takes its mean", (2,)),
+                (BOTH, (1, 2)),
+            ):
+                if g.fits(sum(means[term] if term in changed else norm.terms[term] for term in range(3))):
+                    words = f"the {whose} over the axes {other.axes} and not over {norm.axes}"
+                    return Explanation("axis", words)
     return None
 
 
@@ -161,7 +174,7 @@ def _normalisations(trial: Trial) -> Iterator[_Normalisation]:
 def _through_statistics(trial: Trial, g: Gradient) -> Iterator[Decomposition]:
     names = ("the direct path, g/σ", "the path through μ, −⟨g⟩/σ", "the path through σ, −x̂⟨g x̂⟩/σ")
     for norm in _normalisations(trial):
-        yield Decomposition(list(zip(names, norm.terms, strict=True)))
+        yield Decomposition(list(zip(names, norm.terms, strict=True)), alike=True)
 
 
 def _through_softmax(trial: Trial, g: Gradient) -> Iterator[Decomposition]:
@@ -179,21 +192,11 @@ def _softmaxes(trial: Trial) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray
 
 
 def _through_matrices(trial: Trial, g: Gradient) -> Iterator[Decomposition]:
-    """x (N, I) stands in products x W with several parameters W (I, O): a path through each, and one through none.
-
-    Of one sample, ∂L/∂W = x aᵀ with a = ∂L/∂(x W), so a is found from the parts of W's gradient; the path is a Wᵀ.
-    """
-    x, terms = trial.x_value, []
-    if x.ndim != 2 or len(trial.y) != len(x):
-        return
-    for name, of_weight in trial.gradients.items():
-        if name == "x" or of_weight.value.ndim != 2 or len(of_weight.value) != x.shape[1] or of_weight.parts is None:
-            continue
-        parts = of_weight.parts.sum(axis=tuple(range(3, of_weight.parts.ndim)))  # (I, O, N)
-        a = np.einsum("ni,ion->no", x, parts) / (x**2).sum(axis=1, keepdims=True)
-        if not np.allclose(np.einsum("ni,no->ion", x, a), parts, rtol=1e-6, atol=1e-6 * np.abs(parts).max()):
-            continue
-        terms.append((f"the path through {name}, ∂L/∂(x {name}) {name}ᵀ", a @ of_weight.value.T))
+    """x (N, I) stands in products x W with several parameters W (I, O): a path ∂L/∂(x W) Wᵀ through each, one through none."""
+    terms = [
+        (f"the path through {name}, ∂L/∂(x {name}) {name}ᵀ", flow @ trial.gradients[name].value.T)
+        for name, flow in true_flows(trial)
+    ]
     if terms:
         rest = g.numeric - sum(term for _, term in terms)
         if np.nanmax(np.abs(rest)) > 1e-4 * np.nanmax(np.abs(g.numeric)):

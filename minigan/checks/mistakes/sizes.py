@@ -23,7 +23,7 @@ def known_sizes(trial: Trial) -> Iterator[tuple[float, str]]:
         yield math.prod(shape), f"the number of values of {whose} in the batch"
         rows = math.prod(shape[:-1])
         if rows > 1:
-            yield rows / (rows - 1), f"M/(M − 1) for the M = {rows} values of a channel of {whose}"
+            yield rows / (rows - 1), f"M/(M − 1), with M values in a channel of {whose}"
     yield made[-1] * given[0], "N times the number of outputs"
     for name, array in trial.layer.params.items():
         if array.ndim == 4:

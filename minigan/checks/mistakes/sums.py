@@ -52,16 +52,16 @@ def own_share(trial: Trial, g: Gradient) -> Explanation | None:
     """dx holds only what reaches the same sample (or place) of y, where x reaches others too: a broadcast that is not summed"""
     if g.parts is None or g.name != "x":
         return None
-    shared = [axis for axis in range(min(g.analytic.ndim, trial.y.ndim) - 1) if g.analytic.shape[axis] == trial.y.shape[axis]]
+    shared = [axis for axis in range(min(g.analytic.ndim, trial.y.ndim)) if g.analytic.shape[axis] == trial.y.shape[axis]]
     for axes in _subsets(len(shared)):
         parts = g.parts
         for axis in (shared[a] for a in axes):
             parts = parts * _diagonal(parts, axis, g.analytic.ndim + axis)
         if g.fits(parts.sum(axis=tuple(range(g.analytic.ndim, parts.ndim)))):
             what = " and ".join(_place(trial, shared[a]) for a in axes)
-            return Explanation(
-                "not added up", f"what x brings to its own {what} of y alone: it reaches the others too, a broadcast not summed"
-            )
+            why = "the diagonal of ∂y/∂x" if trial.y.ndim - 1 in (shared[a] for a in axes) else "a broadcast not summed"
+            words = f"what x brings to its own {what} of y alone: it reaches the others too, {why}"
+            return Explanation("not added up", words)
     return None
 
 

@@ -7,13 +7,13 @@ import math
 
 import numpy as np
 
-from minigan.checks.mistakes.evidence import FEW, Explanation, Gradient, Trial, arrays_in
+from minigan.checks.mistakes.evidence import FEW, Explanation, Gradient, Trial, places_in
 from minigan.checks.mistakes.sizes import in_words, is_named
 
 
 def zero(trial: Trial, g: Gradient) -> Explanation | None:
-    """A = 0, and the true one is not"""
-    if g.analytic.any() or not g.wrong:
+    """A = 0, whatever the samples, and the true one is not"""
+    if g.analytic.any() or not g.wrong or trial.redrawn(g.name) is not None:
         return None
     return Explanation("missing", "0 everywhere, and the true one is not")
 
@@ -101,8 +101,8 @@ def _known_arrays(trial: Trial) -> list[tuple[str, np.ndarray]]:
     arrays = {**trial.layer.params, **trial.layer.state}
     named = [(name, trial.host(array)) for name, array in arrays.items()]
     named += [("x", trial.x_value), ("y", trial.y), ("(1 − y)", 1 - trial.y)]
-    kept = [trial.host(array) for array in arrays_in(trial.cache)]
-    named += [(f"an array of the cache, {array.shape}", array) for array in kept if array.dtype.kind == "f"]
+    kept = [(place, trial.host(array)) for place, array in places_in(trial.cache)]
+    named += [(f"the array {array.shape} in {place}", array) for place, array in kept if array.dtype.kind == "f"]
     return [(name, array.astype(np.float64)) for name, array in named if array.size > 1]
 
 
