@@ -104,6 +104,18 @@ def test_state_that_moves_at_inference_is_named():
     assert "forward changes its state at inference, train=False" in check_contract(Restless(), (3,), train=False)
 
 
+class Shifts(mg.Tanh):
+    """Writes to x, and gives the same y each time it is given the same x."""
+
+    def forward(self, x, train=False):
+        x += 1
+        return super().forward(x, train)
+
+
+def test_a_forward_that_writes_to_x_is_told_nothing_else():
+    assert check_contract(Shifts(), (3,), backend="textbook") == ["forward writes to x"]
+
+
 def test_the_layer_stays_free():
     layer = mg.Dense(2)
     check_contract(layer, (4,))

@@ -131,6 +131,89 @@ def test_a_kink_that_the_layer_does_not_name_is_hinted_at(check):
     assert all(report.ok for report in check(told))
 
 
+def contract_alone(report):
+    """Whether the gradients are judged as right, and nothing but the contract is said to be broken."""
+    right = all(row.max_error < report.tolerance for row in report.rows)
+    return right and not report.mistakes and all(line.startswith("contract broken: ") for line in report.amiss)
+
+
+SPOILS = {
+    "dy": ("dx = self.a * dy; dy *= 2; return dx if", "backward writes to dy"),
+    "the cache, which is x": ("cache *= 2; return self.a * dy if", "backward writes to the cache"),
+    "parameters": ("g = self.a * dy; self.a *= 2; return g if", "a pass changes parameters"),
+}
+
+
+@pytest.mark.parametrize("what", SPOILS)
+def test_what_backward_spoils_makes_no_right_gradient_wrong(what, check):
+    wrong, said = SPOILS[what]
+    for report in check(GOOD.replace("return self.a * dy if", wrong)):
+        assert not report.ok
+        assert report.broken == [f"{said} (in training)", f"{said} (at inference)"]
+        assert contract_alone(report)
+
+
+@pytest.mark.parametrize(("moved", "kinds"), [("x += 1", {"cache"}), ("x -= x.mean(axis=0)", set()), ("x *= 0.5", {"factor"})])
+def test_a_forward_that_writes_to_x_gets_no_other_advice(moved, kinds, check):
+    """That it writes is the mistake where dx is right on a copy, as if x were moved by a constant."""
+    for report in check(GOOD.replace("return self.a * x, x", f"{moved}; return self.a * x, x")):
+        assert report.broken == ["forward writes to x (in training)", "forward writes to x (at inference)"]
+        assert {mistake.kind for mistake in report.mistakes} == kinds
+        assert not report.hint
+
+
+def test_a_key_that_is_replaced_is_named_in_the_advice(check):
+    (sentence, _) = check(GOOD.replace('grads["a"][...] =', 'grads["a"] ='))[0].broken
+    assert sentence == "backward puts another array in grads['a']: write into the one there, grads['a'][...] = … (in training)"
+
+
+def test_no_dx_is_one_sentence(check):
+    report = check(GOOD.replace("return self.a * dy if input_grad else None", "return None"))[0]
+    assert [line.partition(",")[0] for line in report.amiss] == ["contract broken: backward must return dx (3"] * 2
+
+
+FLOAT32 = {
+    "the gradient": ("column_dot(cache, dy)", "column_dot(cache, dy).astype('float32')", "a", "its values are all rounded"),
+    "a product": ("return self.a * dy if", "return (self.a * dy).astype('float32') if", "x", "its values are all rounded"),
+    "dy": (
+        "if grads is not None:",
+        "dy = dy.astype('float32') * self.a ** 0\n        if grads is not None:",
+        "x",
+        "rounds dy, or",
+    ),
+    "x": ("column_dot(cache, dy)", "column_dot(cache.astype('float32'), dy)", "a", "x is rounded to float32"),
+    "a parameter": ("return self.a * dy if", "return self.a.astype('float32') * dy if", "x", "a is rounded to float32"),
+}
+
+
+@pytest.mark.parametrize("what", FLOAT32)
+def test_float32_below_the_tolerance_is_noted(what, check):
+    right, wrong, where, said = FLOAT32[what]
+    assert GOOD.count(right) == 1
+    for report in check(GOOD.replace(right, wrong)):
+        assert report.max_error < report.tolerance, "no failure"
+        assert f"{where} in training" in {note.where for note in report.notes}
+        assert {note.kind for note in report.notes} == {"float32"}
+        assert all(said in note.words for note in report.notes)
+        assert said in report.amiss[-1]
+
+
+def test_float32_in_the_cache_is_noted(check):
+    squared = GOOD.replace("return self.a * x, x", "return self.a * x, (x, (x * x).astype('float32'))")
+    squared = squared.replace("column_dot(cache, dy)", "column_dot(cache[1] / cache[0], dy)")
+    words = "right to the tolerance, but only as exact as float32: cache[1] holds numbers rounded to float32 in a float64 pass"
+    for report in check(squared):
+        assert report.ok
+        assert [(note.where, note.words) for note in report.notes] == [("a in training", words), ("a at inference", words)]
+
+
+def test_a_forward_in_float32_is_no_kink(check):
+    """Its differences are noise, which would look like a kink at each place."""
+    for report in check(GOOD.replace("return self.a * x, x", "return (self.a * x).astype('float32') + 0 * x, x")):
+        assert {mistake.kind for mistake in report.mistakes} == {"float32"}
+        assert not any("branch_signature" in line for line in report.lines)
+
+
 def test_nan_is_a_wrong_gradient_and_nothing_else(check):
     with np.errstate(all="ignore"):
         reports = check(GOOD.replace("return self.a * dy if", "return self.a * dy * float('nan') if"))

@@ -62,6 +62,28 @@ def test_a_fault_is_named_below_its_layer(file, capsys):
     assert "contract broken: backward writes to dy (in training)" in out
 
 
+def test_only_what_is_amiss_is_printed_and_the_named_mistake_first(file, capsys):
+    path = file(GOOD.replace("return self.a * dy if", "return -self.a * dy if"))
+    assert cli.main(["gradcheck", str(path), "--backend", "numpy", "--verbose"]) == 1
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert [line.split("  ")[0] for line in lines[2:6]] == [
+        "a in training",
+        "x in training",
+        "a at inference",
+        "x at inference",
+    ]
+    lines = [line.strip() for line in run(path, capsys)[1].out.splitlines()]
+    assert lines[2].startswith("gradients of x in training and x at inference: minus the true one")
+    assert [line.split("  ")[0] for line in lines[3:5]] == ["x in training", "x at inference"]
+    assert lines[5].startswith("FAILED")
+
+
+def test_a_note_is_printed_below_a_layer_that_passes(file, capsys):
+    status, (out, _) = run(file(GOOD.replace("column_dot(cache, dy)", "column_dot(cache, dy).astype('float32')")), capsys)
+    assert status == 0
+    assert out.count("but only as exact as float32") == 2
+
+
 MISTAKES = {
     "no list": (GOOD.partition("CHECKS")[0], "defines Scale but no list CHECKS", "CHECKS = [(Scale(), (4, 4, 3))]"),
     "no layer": ("x = 1\n", "defines no layer and no list CHECKS", "[(MyLayer(), (4, 4, 3))]"),
@@ -115,4 +137,5 @@ def test_the_help_says_what_a_file_must_hold():
         [sys.executable, "-m", "minigan", "gradcheck", "--help"], capture_output=True, text=True, check=True
     )
     assert "FILE.py" in result.stdout
+    assert "a line for every array, right ones too" in " ".join(result.stdout.split())
     assert "CHECKS = [(layer, input shape), ...]" in " ".join(result.stdout.split())

@@ -136,6 +136,21 @@ class Trial:
             return {}
 
     @cached_property
+    def coarse(self) -> bool:
+        """Whether y moves in steps, as where forward rounds to float32: by nothing for a move of x that float64 tells well."""
+        towards = np.random.default_rng(5).standard_normal(self.x_value.shape)
+
+        def moved(by: float) -> np.ndarray:
+            self.net.random_state = self.random_state
+            return self.host(self.layer.forward(self.be.asarray(self.x_value + by * towards, self.net.dtype), self.train)[0])
+
+        follows = np.abs(moved(1e-3) - self.y) > 1e-6 * np.maximum(1, np.abs(self.y))
+        if follows.sum() <= FEW:
+            return False
+        still, jumps = ((moved(by) == self.y)[follows].mean() for by in (1e-11, 3e-6))
+        return bool(still > 0.9 and jumps < 0.5)
+
+    @cached_property
     def y_of_single(self) -> np.ndarray:
         """y of x with each value rounded to float32."""
         self.net.random_state = self.random_state

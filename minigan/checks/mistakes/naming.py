@@ -38,17 +38,18 @@ def name_mistakes(net: Sequential, x: Array, train: bool, tolerance: float) -> l
     Every layer is tried alone, on what the layers below make of x: its mistake shows there, and not that of another. A layer
     that cannot run once more, whatever the reason, gets no explanation.
     """
-    first, found, random_state = x, [], net.random_state
+    first, found, right, random_state = x, [], True, net.random_state
     with np.errstate(all="ignore"), suppress(Exception):
         for index, layer in enumerate(net.layers):
             trial = Trial(net, layer, x, train, tolerance)
+            right = right and not trial.wrong
             for gradient in trial.wrong:
                 where = f"{index}.{gradient.name}" if gradient.name != "x" else f"x of {layer.label}" if index else "x"
                 if explanation := explain(trial, gradient):
                     found.append(Mistake(explanation.kind, where, explanation.words))
             x = trial.forward()[0]
             net.random_state = random_state
-        return found or written_in_place(net, first, train)
+        return written_in_place(net, first, train) if right else found
     return found
 
 

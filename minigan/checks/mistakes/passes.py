@@ -128,10 +128,10 @@ def single_precision(trial: Trial, g: Gradient) -> Explanation | None:
         return None
     off = "off by the rounding of float32"
     finer = not is_single(trial.x_value)  # so that a float32 does not come from x
-    if trial.single_y or (finer and is_single(trial.y)):
-        return Explanation("float32", f"{off}: forward computes in float32, and the check in float64")
     if finer and np.allclose(trial.y, trial.y_of_single, rtol=1e-12, atol=0):
         return Explanation("float32", f"{off}: forward rounds x to float32, and the check is in float64")
+    if trial.single_y or (finer and is_single(trial.y)) or trial.coarse:
+        return Explanation("float32", f"{off}: forward computes in float32, and the check in float64")
     if trial.single_cache:
         return Explanation("float32", f"{off}: the cache holds float32 in a float64 pass")
     if error > 1e-5 * np.abs(g.numeric[known]).max(initial=0) or not is_single(g.analytic):

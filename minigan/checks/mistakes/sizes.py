@@ -21,9 +21,9 @@ def known_sizes(trial: Trial) -> Iterator[tuple[float, str]]:
         yield from ((size, f"the length of axis {axis} of {whose}") for axis, size in enumerate(shape[1:-1], start=1))
         yield math.prod(shape[1:]), f"the number of values in a sample of {whose}"
         yield math.prod(shape), f"the number of values of {whose} in the batch"
-        rows = math.prod(shape[:-1])
-        if rows > 1:
-            yield rows / (rows - 1), f"M/(M − 1), with M values in a channel of {whose}"
+        for m, of in ((math.prod(shape[:-1]), "channel"), (math.prod(shape[1:]), "sample")):
+            if m > 1:
+                yield m / (m - 1), f"M/(M − 1) for the M values of a {of} of {whose}"
     yield made[-1] * given[0], "N times the number of outputs"
     for name, array in trial.layer.params.items():
         if array.ndim == 4:

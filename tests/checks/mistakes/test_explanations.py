@@ -11,7 +11,7 @@ from planted_mistakes import CASES, OTHER, all_planted
 import minigan as mg
 from minigan.backends import Backend
 from minigan.checks.gradients import moved_network
-from minigan.checks.mistakes import passes, paths, sums, whole
+from minigan.checks.mistakes import flows, passes, paths, sums, whole
 from minigan.checks.mistakes.evidence import Trial
 from minigan.checks.mistakes.naming import EXPLANATIONS
 
@@ -150,15 +150,23 @@ EXAMPLES = {
         ("factor", "softmax", "mean( for sum("),
         ("sign", "residual", "scale=-1.0"),
         ("factor", "spectral", "slope = 2 * _sum"),
+        ("factor", "batch_norm_map", "d_beta, d_gamma for"),
+        ("factor", "batch_norm_map", "count = len(dy)"),
+        ("sign", "batch_norm", "-d_beta / count, -d_gamma"),
+        ("factor", "batch_norm_map", "d_gamma / (count - 1)"),
+        ("factor", "layer_norm_map", "self.size / (self.size - 1)"),
     ],
     paths.mean_over_other_axes: [
         ("axis", "layer_norm", "a.mean(axis=0"),
         ("axis", "layer_norm_map", "a.mean() for"),
         ("axis", "softmax", "axis=0 for"),
+        ("axis", "batch_norm_map", "dy.mean(axis=0), (dy"),
     ],
     sums.own_share: [
         ("not added up", "std", "dy[..., -1].reshape(len(dy), -1)"),
         ("not added up", "std_map", "dy[..., -1].reshape(len(dy), -1)"),
+        ("not added up", "softmax", "dy * cache for"),
+        ("not added up", "softmax_map", "dy * cache for"),
     ],
     sums.one_of_several: [
         ("not added up", "upsample", "copies[:, :, 0, :, 0]"),
@@ -178,7 +186,8 @@ def test_an_explanation_names_what_is_planted(explain, kind, case, what):
 
 
 def test_every_explanation_has_examples():
-    assert {explain for equally_simple in EXPLANATIONS for explain in equally_simple} == set(EXAMPLES)
+    own_file = {flows.derivative_left_out}  # test_flows
+    assert {explain for equally_simple in EXPLANATIONS for explain in equally_simple} == set(EXAMPLES) | own_file
 
 
 @functools.cache
@@ -197,6 +206,7 @@ def test_nothing_is_said_of_what_is_not_explained():
             assert on.wrong, each
             for explain in EXAMPLES:
                 assert not said(explain, on), (each, explain)
+            assert not said(flows.derivative_left_out, on), each
 
 
 def test_a_share_that_is_overwritten_in_a_convolution():

@@ -157,6 +157,67 @@ def test_gradients_with_one_mistake_share_a_line(backend):
     assert str(report.mistakes[0]) == "gradient of 0.weight: minus the true one: a sign is wrong"
 
 
+class OfOneSample(mg.ReLU):
+    """A scale whose gradient is that of the first sample alone, of which nothing may come through."""
+
+    def build(self, input_shape):
+        self.add_parameter("c", input_shape, mg.constant(0.0))
+        return input_shape
+
+    def forward(self, x, train=False):
+        y, cache = super().forward(x, train)
+        return y * self.c, (y, cache)
+
+    def branch_signature(self, cache):
+        return super().branch_signature(cache[1])
+
+    def backward(self, dy, cache, grads=None, input_grad=True):
+        y, cache = cache
+        if grads:
+            grads["c"][...] = (dy * y)[0]
+        return super().backward(dy * self.c, cache) if input_grad else None
+
+
+def test_a_gradient_that_is_0_on_these_samples_alone_is_not_called_0():
+    net = mg.Sequential([OfOneSample()], (2,), "textbook", "float64")
+    net.flat_params[...] = 1
+    report = mg.check_gradients(net, np.array([[-1.0, -2.0], [0.5, 1.5], [2.0, -0.7]]))
+    assert report.rows[0].analytic == 0
+    assert named(report) == [("not added up", "0.c", "the share of the first sample alone: not summed over all")]
+
+
+def test_an_array_of_the_cache_is_named_by_its_place():
+    class Kept(mg.Tanh):
+        def forward(self, x, train=False):
+            y, cache = super().forward(x, train)
+            return y, {"of": cache, "factors": (3, self.backend.asarray(np.linspace(1, 2, 5)))}
+
+        def backward(self, dy, cache, grads=None, input_grad=True):
+            return cache["factors"][1] * super().backward(dy, cache["of"]) if input_grad else None
+
+        def branch_signature(self, cache):
+            return None
+
+    words = "the true one times the array (5,) in cache['factors'][1]: that factor stands once too often"
+    assert named(check([Kept()])) == [("factor", "x", words)]
+
+
+def test_the_layer_that_rounds_is_noted():
+    """In a network that passes, and beside another layer's mistake."""
+
+    class Rounds(mg.Tanh):
+        def backward(self, dy, cache, grads=None, input_grad=True):
+            return super().backward(dy.astype("float32"), cache) if input_grad else None
+
+    report = check([mg.Dense(6), Rounds(), mg.Dense(2)])
+    assert report.ok
+    (note,) = report.notes
+    assert (note.kind, note.where) == ("float32", "x of Rounds (layer 1)")
+    assert str(note) in str(report)
+    report = check([Rounds(), mg.Dense(3), Negative()])
+    assert [each.where for each in (*report.mistakes, *report.notes)] == ["x of Negative (layer 2)", "x"]
+
+
 # (what is planted in the right layer of a user's file, what the report says then)
 FILES = {
     "sign": (
