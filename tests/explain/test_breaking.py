@@ -147,7 +147,7 @@ def test_the_page_holds_what_the_check_said():
     said = [line for s in back for one in s["switches"] for line in one["said"]]
     assert "gradient of x: minus the true one: a sign is wrong" in said
     assert not any("0.weight" in line for line in said), "the layer has no number where it is alone"
-    assert held["samples"] == min(BATCH, FEW[1])
+    assert held["samples"] == min(BATCH, FEW[0])
     right = {(c["of"], *c["where"]): c for c in station["checks"]}
     wrong = {(c["of"], *c["where"]): c for c in held["checks"]}
     assert right.keys() == wrong.keys()
