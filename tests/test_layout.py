@@ -53,7 +53,7 @@ ORDER = {
     "checks": [
         *("file", "contract smoothness suite", "second_order game", "entries gradients", "mistakes", "differences", "report"),
     ],
-    "checks/mistakes": ["naming", "passes paths sums whole", "sizes", "evidence"],
+    "checks/mistakes": ["naming", "passes paths sums whole", "flows rounding sizes", "evidence"],
     "cli": ["entry", "diagnose evaluate exercise explain export gradcheck info sample train", "parser"],
     "data": [
         *(

@@ -173,8 +173,18 @@ def test_no_dx_is_one_sentence(check):
 
 
 FLOAT32 = {
-    "the gradient": ("column_dot(cache, dy)", "column_dot(cache, dy).astype('float32')", "a", "its values are all rounded"),
-    "a product": ("return self.a * dy if", "return (self.a * dy).astype('float32') if", "x", "its values are all rounded"),
+    "the gradient": (
+        "column_dot(cache, dy)",
+        "column_dot(cache, dy).astype('float32')",
+        "a",
+        "the gradient is rounded to float32",
+    ),
+    "a product": (
+        "return self.a * dy if",
+        "return (self.a * dy).astype('float32') if",
+        "x",
+        "the gradient is rounded to float32",
+    ),
     "dy": (
         "if grads is not None:",
         "dy = dy.astype('float32') * self.a ** 0\n        if grads is not None:",

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from minigan.checks.differences import Target, chosen_entries, differences
 from minigan.layers import Layer
 from minigan.network import Sequential
 
+Found = TypeVar("Found")  # of a gradient
 MOST_ENTRIES, DRAWN = 1000, 100  # of an array all are varied up to so many; where it has more, so many are drawn
 MOST_PARTS = 4_000_000  # numbers; where there would be more, none are kept
 DRAWS = 16  # of samples, before a gradient that is 0 on all of them is called 0
@@ -128,7 +129,7 @@ class Trial:
     def fresh_cache(self) -> Any:
         return self.forward()[1]
 
-    def repeated(self, backward: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    def repeated(self, backward: Callable[[], dict[str, Found]]) -> dict[str, Found]:
         """What a backward pass in other circumstances gives; nothing where the layer cannot run in them."""
         try:
             return backward()
@@ -247,3 +248,8 @@ def replaced(cache: Any, replace: Callable[[Any], Any]) -> Any:
     if isinstance(cache, (tuple, list)):
         return type(cache)([replaced(value, replace) for value in cache])
     return replace(cache)
+
+
+def is_single(array: np.ndarray) -> bool:
+    """Whether all values are those of float32 numbers."""
+    return bool((array == array.astype(np.float32)).all())

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from minigan.checks.mistakes.evidence import Explanation, Gradient, Trial, arrays_in, replaced
+from minigan.checks.mistakes.evidence import Explanation, Gradient, Trial, arrays_in, is_single, replaced
+from minigan.checks.mistakes.rounding import rounded_with_dy
 
 
 def not_overwritten(trial: Trial, g: Gradient) -> Explanation | None:
@@ -134,11 +135,6 @@ def single_precision(trial: Trial, g: Gradient) -> Explanation | None:
         return Explanation("float32", f"{off}: forward computes in float32, and the check in float64")
     if trial.single_cache:
         return Explanation("float32", f"{off}: the cache holds float32 in a float64 pass")
-    if error > 1e-5 * np.abs(g.numeric[known]).max(initial=0) or not is_single(g.analytic):
-        return None
-    return Explanation("float32", f"{off}: the gradient is rounded to float32 in a float64 pass")
-
-
-def is_single(array: np.ndarray) -> bool:
-    """Whether all values are those of float32 numbers."""
-    return bool((array == array.astype(np.float32)).all())
+    if g.name in (found := trial.repeated(lambda: rounded_with_dy(trial.net, trial.layer, trial.x, trial.train))):
+        return Explanation("float32", f"{off}: {found[g.name]}")
+    return None

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 
 import numpy as np
 
 from minigan.backends import Array, stream
-from minigan.checks.mistakes.evidence import FEW, MOST_ENTRIES, Gradient, Trial, places_in
-from minigan.checks.mistakes.passes import is_single
+from minigan.checks.mistakes.evidence import FEW, MOST_ENTRIES, Gradient, Trial, is_single, places_in
 from minigan.checks.report import Mistake, Report
 from minigan.layers import Layer
 from minigan.network import Sequential
 
 LEAST, MOST = 1e-9, 1e-5  # relative errors, of the largest entry, that float32's rounding makes in a gradient
 CLEAN = 0.02  # of such an error: what is left of it where nothing is rounded
+OF_ALL = "the gradient is rounded to float32 in a float64 pass"
+OF_DY = "backward rounds dy, or a product with it, to float32 in a float64 pass"
 INEXACT = "right to the tolerance, but only as exact as float32: "
 
 
 def name_roundings(net: Sequential, x: Array, train: bool, report: Report) -> list[Mistake]:
     """Each gradient of each layer that is rounded to float32 on its way, where that is certain; nothing where a layer fails.
 
-    What backward makes of dy is linear in dy, so B(3 dy) = 3 B(dy) but for float64's rounding; where dy or a product with it
-    is rounded to float32, that fails, while B(2 dy) = 2 B(dy) holds, for a factor of 2 leaves all digits as they are. What
-    else is rounded is found by differences, of small layers, and only where those of the report are less exact than usual.
+    What is rounded but dy and products with it is found by differences, of small layers, and only where those of the report
+    are less exact than usual.
     """
     found, random_state = [], net.random_state
     inexact = any(LEAST < row.max_error < MOST for row in report.rows)
     with np.errstate(all="ignore"), suppress(Exception):
         for index, layer in enumerate(net.layers):
-            words = {name: _with_dy(value) for name, value in _unlike_its_multiple(net, layer, x, train)}
+            words = rounded_with_dy(net, layer, x, train)
             if inexact and max(x.size, *(array.size for array in layer.params.values()), 0) <= MOST_ENTRIES:
                 trial = Trial(net, layer, x, train, report.tolerance)
                 words = {g.name: text for g in trial.gradients.values() if (text := _of_a_factor(trial, g))} | words
@@ -43,14 +42,12 @@ def name_roundings(net: Sequential, x: Array, train: bool, report: Report) -> li
     return found
 
 
-def _with_dy(value: np.ndarray) -> str:
-    if is_single(value):
-        return "its values are all rounded to float32, in a float64 pass"
-    return "backward rounds dy, or a product with it, to float32 in a float64 pass"
+def rounded_with_dy(net: Sequential, layer: Layer, x: Array, train: bool) -> dict[str, str]:
+    """What is rounded to float32, by gradient, where that is dy or a product with it.
 
-
-def _unlike_its_multiple(net: Sequential, layer: Layer, x: Array, train: bool) -> Iterator[tuple[str, np.ndarray]]:
-    """The gradients by name that are three times as large for three times the dy only to float32's rounding."""
+    What backward makes of dy is linear in dy, so B(3 dy) = 3 B(dy) but for float64's rounding. A rounding to float32 breaks
+    that, while B(2 dy) = 2 B(dy) holds, for a factor of 2 leaves all digits as they are.
+    """
     random_state, params, be = net.random_state, net.flat_params.copy(), net.backend
 
     def gradients(times: float) -> dict[str, np.ndarray]:
@@ -63,13 +60,13 @@ def _unlike_its_multiple(net: Sequential, layer: Layer, x: Array, train: bool) -
         return {name: np.array(be.to_numpy(array), np.float64) / times for name, array in [*grads.items(), ("x", dx)]}
 
     once, twice, thrice = (gradients(times) for times in (1.0, 2.0, 3.0))
-    largest = max(float(np.abs(value).max(initial=0)) for value in once.values())
+    largest, words = max(float(np.abs(value).max(initial=0)) for value in once.values()), {}
     for name, value in once.items():
         own = float(np.abs(value).max(initial=0))
-        off = float(np.abs(thrice[name] - value).max(initial=0))
-        same = float(np.abs(twice[name] - value).max(initial=0))
+        off, same = (float(np.abs(other[name] - value).max(initial=0)) for other in (thrice, twice))
         if own > 1e-4 * largest and LEAST * own < off < MOST * own and same < CLEAN * off:
-            yield name, value
+            words[name] = OF_ALL if is_single(value) else OF_DY
+    return words
 
 
 def _of_a_factor(trial: Trial, g: Gradient) -> str:

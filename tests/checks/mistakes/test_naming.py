@@ -187,7 +187,7 @@ def test_a_gradient_that_is_0_on_these_samples_alone_is_not_called_0():
 
 
 def test_an_array_of_the_cache_is_named_by_its_place():
-    class Kept(mg.Tanh):
+    class Scaled(mg.Tanh):
         def forward(self, x, train=False):
             y, cache = super().forward(x, train)
             return y, {"of": cache, "factors": (3, self.backend.asarray(np.linspace(1, 2, 5)))}
@@ -199,7 +199,7 @@ def test_an_array_of_the_cache_is_named_by_its_place():
             return None
 
     words = "the true one times the array (5,) in cache['factors'][1]: that factor stands once too often"
-    assert named(check([Kept()])) == [("factor", "x", words)]
+    assert named(check([Scaled()])) == [("factor", "x", words)]
 
 
 def test_the_layer_that_rounds_is_noted():
