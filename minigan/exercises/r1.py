@@ -285,7 +285,8 @@ def add_grads(self, discriminator, real, fake, grads, score=None):
         own = {name: np.zeros_like(param) for name, param in layer.params.items()}
         c = blank("curvature")
         # θ also moves y, and with it what the layers above make of it: where a is not None, layer.backward(a, cache, more)
-        # writes what is to be added to own, and returns what is to be added to c.
+        # overwrites the arrays of more, a dictionary like own, by what is to be added to those of own, and returns what is to
+        # be added to c, of which None stands for 0.
         a = blank("the last sweep")
         for name, gradient in own.items():
             grads[f"{index}.{name}"][...] += blank("∂P/∂θ")
